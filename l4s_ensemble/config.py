@@ -1,0 +1,267 @@
+"""Settings: typed, frozen, from a preset or a file, with overrides.
+
+A preset is a YAML file in ``configs/`` (in the wheel too) that states only what differs from the
+defaults below. ``load("l4s-rgb", ["unet.epochs=4"])`` reads the preset of that name from any
+folder; ``load("my.yaml")`` reads a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from l4s_ensemble.errors import ConfigError
+
+DEFAULT_PRESET = "default"
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Holdout(Section):
+    """Tiles set aside: they leave every fit, fold, statistic, search and threshold.
+
+    Either ``ids``, or a window of one scene's grid (``columns`` and ``rows`` are inclusive).
+    """
+
+    ids: tuple[int, ...] = ()
+    scene: int | None = None
+    columns: tuple[int, int] | None = None
+    rows: tuple[int, int] | None = None
+
+
+class DataConfig(Section):
+    """Where the patches are and what their files hold."""
+
+    root: str | None = Field(None, description="folder in the official or Hugging Face layout")
+    sensor: str = Field("l4s", description="built-in sensor (l4s, l4s-rgb) or a YAML file")
+    holdout: Holdout | None = Field(None, description="training tiles set aside for the last word")
+    holdout_guard: bool = Field(
+        True, description="the eight neighbours of holdout tiles fit nothing"
+    )
+
+
+class ScenesConfig(Section):
+    """Scenes and spatial folds."""
+
+    grid: Literal["auto", "official", "manifest", "none"] = Field(
+        "auto", description="where row and column of a tile come from"
+    )
+    folds: int = Field(5, ge=2, le=50, description="number of spatial folds")
+    block_tiles: int = Field(6, ge=1, le=64, description="edge of a fold's block, in tiles")
+    bootstrap_tiles: int = Field(3, ge=1, description="edge of a bootstrap block, in tiles")
+
+
+class FeaturesConfig(Section):
+    """Which per-pixel features are computed."""
+
+    groups: tuple[str, ...] = ("reflectance", "indices", "terrain", "context")
+    exclude: tuple[str, ...] = Field((), description="names of single features to leave out")
+    sample_pixels: int = Field(
+        150_000, ge=1000, description="pixels drawn for the statistics of the features"
+    )
+
+
+class PixelConfig(Section):
+    """The LightGBM pixel classifier."""
+
+    positives_max: int = Field(250_000, ge=100, description="most landslide pixels sampled")
+    negatives_per_positive: float = Field(4.0, gt=0, description="negatives sampled per positive")
+    rim_share: float = Field(
+        0.25, ge=0, le=1, description="share of the negatives drawn within 5 px of a landslide"
+    )
+    trees: int = Field(300, ge=1)
+    leaves: int = Field(63, ge=2)
+    learning_rate: float = Field(0.06, gt=0, le=1)
+    min_child_samples: int = Field(100, ge=1)
+    feature_fraction: float = Field(0.5, gt=0, le=1)
+    bagging_fraction: float = Field(0.8, gt=0, le=1)
+    l2: float = Field(5.0, ge=0)
+    max_bin: int = Field(255, ge=2, le=255)
+
+
+class UNetConfig(Section):
+    """The U-Net and how it is trained."""
+
+    network: str = Field("unet", description="name of the network")
+    width: int = Field(24, ge=4, le=256, description="channels of the full-resolution stage")
+    depth: int = Field(4, ge=2, le=6, description="resolution levels, the first one included")
+    epochs: int = Field(14, ge=1)
+    batch: int = Field(16, ge=1)
+    lr: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
+    weight_decay: float = Field(1e-2, ge=0)
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, 0 = off")
+    dice_weight: float = Field(1.0, ge=0, description="weight of Dice beside cross-entropy")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    jitter_gain: float = Field(0.1, ge=0, description="sigma of the log-gain of a whole tile")
+    jitter_band: float = Field(0.03, ge=0, description="sigma of the log-gain of each band")
+    tta: bool = Field(True, description="average logits over the eight symmetries of the square")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    grad_clip: float = Field(1.0, gt=0)
+
+
+class StackConfig(Section):
+    """The meta-learner on the logits of both models."""
+
+    windows_px: tuple[int, ...] = Field((3, 9, 21), description="edges of neighbourhood means")
+    l2: float = Field(1.0, gt=0, description="inverse of scikit-learn's C")
+    rows_max: int = Field(
+        1_000_000, ge=1000, description="most pixels the meta-learner is fitted on"
+    )
+    bins: int = Field(1000, ge=100, description="bins of the pooled probability histogram")
+    resamples: int = Field(1000, ge=100, description="bootstrap resamples of spatial blocks")
+
+
+class ReportConfig(Section):
+    """What the HTML report shows; never retrains anything."""
+
+    gallery_tiles: int = Field(12, ge=1)
+    title: str = "l4s-ensemble"
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    name: str = "default"
+    seed: int = Field(0, ge=0)
+    data: DataConfig = DataConfig()
+    scenes: ScenesConfig = ScenesConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    pixel: PixelConfig = PixelConfig()
+    unet: UNetConfig = UNetConfig()
+    stack: StackConfig = StackConfig()
+    report: ReportConfig = ReportConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, value: str) -> str:
+        if not value or any(c in value for c in "/\\:\0"):
+            raise ValueError("must be usable as a file name")
+        return value
+
+
+def config_folder() -> Path:
+    """Folder of the presets: inside the wheel, or beside the package in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def presets() -> list[str]:
+    """Names of the presets that come with the package, sorted."""
+    return sorted(p.stem for p in config_folder().glob("*.yaml"))
+
+
+def load(source: str | Path = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Config:
+    """Read a preset or a YAML file and apply ``key.path=value`` overrides.
+
+    Parameters
+    ----------
+    source : str or Path
+        The name of a preset (see `presets`) or the path of a YAML file.
+    overrides : sequence of str
+        Each ``section.key=value``; the value is read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset or file, it is not YAML, or a key or value is not allowed.
+    """
+    return build(_read(source), overrides, where=str(source))
+
+
+def build(
+    values: dict[str, Any], overrides: Iterable[str] = (), *, where: str = "settings"
+) -> Config:
+    """Make a `Config` of plain nested values, as read from YAML or JSON."""
+    tree = _deep_copy(values)
+    for text in overrides:
+        _override(tree, text)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    path = Path(source)
+    preset = config_folder() / f"{source}.yaml"
+    if path.suffix in {".yaml", ".yml", ".json"} or path.is_file():
+        if not path.is_file():
+            raise ConfigError("no such config file", where=path, fix="check the path")
+    elif preset.is_file():
+        path = preset
+    else:
+        raise ConfigError(
+            "no preset of that name", found=str(source), allowed=", ".join(presets()),
+            fix="name a preset, or give the path of a .yaml file",
+        )  # fmt: skip
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError("the config is not YAML", where=path, found=error) from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "a config is a mapping of sections", where=path, found=type(values).__name__
+        )
+    return values
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(
+            "an override has the form section.key=value",
+            found=text,
+            fix="for example unet.epochs=4",
+        )
+    *parents, last = key.strip().split(".")
+    node = tree
+    for part in parents:
+        if not isinstance(node.get(part), dict):
+            node[part] = {}
+        node = node[part]
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError("the override's value is not YAML", where=key, found=error) from None
+
+
+def _deep_copy(tree: dict[str, Any]) -> dict[str, Any]:
+    return {k: _deep_copy(v) if isinstance(v, dict) else v for k, v in tree.items()}
+
+
+def _explain(error: ValidationError, where: str) -> ConfigError:
+    faults = []
+    for item in error.errors():
+        key = ".".join(str(p) for p in item["loc"])
+        if item["type"] == "extra_forbidden":
+            faults.append(f"{key}: no such setting{_nearest(item['loc'])}")
+        else:
+            faults.append(f"{key} = {item['input']!r}: {item['msg']}")
+    return ConfigError(
+        "the settings are not usable", where=where, found="; ".join(faults),
+        fix="l4s-ensemble config shows all settings and their defaults",
+    )  # fmt: skip
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """Name the most similar allowed key, for a typing mistake."""
+    import difflib
+
+    model: Any = Config
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(str(part))
+        model = field.annotation if field is not None else None
+    names = list(getattr(model, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,1 @@
+"""Bands, sensors, and patches from files to a lossless store."""

@@ -1,0 +1,1 @@
+"""Per-pixel features with units, formulas and sources."""

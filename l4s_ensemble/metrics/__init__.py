@@ -1,0 +1,1 @@
+"""Counts, scores of counts, histograms, intervals and calibration."""

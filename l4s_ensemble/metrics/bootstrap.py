@@ -1,0 +1,88 @@
+"""Intervals by resampling spatial blocks: neighbouring tiles are not independent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.metrics.counts import Counts, f1_pooled
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its percentile interval.
+
+    Attributes
+    ----------
+    value : float
+        On all tiles.
+    low, high : float
+        Percentiles of the resamples.
+    blocks : int
+        Number of spatial blocks that were resampled.
+    """
+
+    value: float
+    low: float
+    high: float
+    blocks: int
+    level: float = 0.95
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero lies outside: only then a gain is shown."""
+        return self.low > 0 or self.high < 0
+
+
+def f1_interval(
+    counts: Counts, block: ArrayLike, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Interval of the pooled F1.
+
+    Parameters
+    ----------
+    counts : Counts
+        One value a tile.
+    block : array_like, shape (tile,)
+        Spatial block of each tile; blocks are drawn with replacement.
+    """
+    b = counts.by(block)
+    f1 = _resampled(b, _weights(len(b.tp), resamples, seed))
+    low, high = _percentiles(f1, level)
+    return Interval(f1_pooled(counts), low, high, len(b.tp), level)
+
+
+def f1_gain_interval(
+    better: Counts,
+    base: Counts,
+    block: ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Paired interval of F1(better) - F1(base): both are scored on the same resampled blocks."""
+    a, b = better.by(block), base.by(block)
+    w = _weights(len(a.tp), resamples, seed)
+    low, high = _percentiles(_resampled(a, w) - _resampled(b, w), level)
+    return Interval(f1_pooled(better) - f1_pooled(base), low, high, len(a.tp), level)
+
+
+def _weights(blocks: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each block is drawn, shape (resample, block)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=resamples)
+
+
+def _resampled(c: Counts, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    tp, fp, fn = (weights @ np.asarray(a) for a in (c.tp, c.fp, c.fn))
+    below = 2 * tp + fp + fn
+    return np.where(below > 0, 2 * tp / np.maximum(below, 1), 0.0)
+
+
+def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)

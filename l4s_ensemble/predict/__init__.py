@@ -1,0 +1,1 @@
+"""From saved models to masks, scores and a submission."""

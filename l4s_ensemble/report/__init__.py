@@ -1,0 +1,1 @@
+"""HTML pages from the summaries and arrays of a run."""

@@ -1,0 +1,1 @@
+"""The stage graph: manifests, skipping, resuming, atomic writes."""

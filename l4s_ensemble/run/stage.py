@@ -1,0 +1,95 @@
+"""What a stage is, and what it is given when it runs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from l4s_ensemble.config import Config
+from l4s_ensemble.errors import RunError
+
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run. It reads what earlier stages wrote, and writes one folder.
+
+    Attributes
+    ----------
+    name : str
+        Also the stage's folder below the run folder, for example ``pixel`` or ``data/train``.
+    target : str
+        ``module:function``, imported only in the process that runs the stage. The function takes
+        a `StageContext` and returns the summary.
+    needs : tuple of str
+        Names of the stages whose folders it reads.
+    sections : tuple of str
+        Config sections that change its result.
+    params : mapping
+        Further JSON values that change its result.
+    state : mapping
+        JSON values that stand for outside input (a listing of source files, say).
+    """
+
+    name: str
+    target: str
+    needs: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+    def function(self) -> Callable[[StageContext], Summary]:
+        """Import and return the function behind `target`."""
+        module, _, name = self.target.partition(":")
+        found: Callable[[StageContext], Summary] = getattr(importlib.import_module(module), name)
+        return found
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """All that a stage's function may use.
+
+    Attributes
+    ----------
+    run : Path
+        The run folder.
+    out : Path
+        The folder to write into. It becomes the stage's folder when the function returns. After a
+        kill with the same inputs it may hold what the killed process had written: a stage that
+        can resume looks there; one that cannot overwrites.
+    config : Config
+        All settings; a stage may read only the sections it declares, and ``seed``.
+    params : mapping
+        The stage's own parameters.
+    jobs : int
+        Processes or threads to use.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    run: Path
+    out: Path
+    config: Config
+    params: Mapping[str, Any]
+    needs: tuple[str, ...]
+    jobs: int = 1
+    device: str = "auto"
+
+    def input(self, stage: str) -> Path:
+        """Folder of an earlier stage.
+
+        Raises
+        ------
+        RunError
+            If the stage was not declared in ``needs`` or has not been run.
+        """
+        if stage not in self.needs:
+            raise RunError(f"stage {stage!r} is read but not declared", allowed=self.needs)
+        folder = self.run / stage
+        if not (folder / "manifest.json").is_file():
+            raise RunError("an earlier stage is missing", where=folder, fix=f"run stage {stage}")
+        return folder

@@ -1,0 +1,1 @@
+"""Where patches come from: made up, or fetched."""

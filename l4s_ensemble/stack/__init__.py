@@ -1,0 +1,1 @@
+"""The meta-learner on both models' logits."""
