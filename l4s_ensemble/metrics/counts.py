@@ -100,5 +100,20 @@ def scores_pooled(c: Counts) -> dict[str, float | int]:
     }
 
 
+def score(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float | int]:
+    """Score masks against truth, pooled over all their pixels.
+
+    Parameters
+    ----------
+    predicted, truth : array_like of bool or {0, 1}, shape (tile, y, x)
+
+    Returns
+    -------
+    dict
+        ``precision, recall, f1, iou, tp, fp, fn, tn``.
+    """
+    return scores_pooled(count(predicted, truth))
+
+
 def _ratio(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
     return float(a) / float(b) if b > 0 else 0.0

@@ -1,0 +1,366 @@
+"""Commands: parse, call, print. No logic.
+
+Results go to standard output, progress and messages to standard error. Exit code 0: done, 1: the
+data or the run is at fault, 2: the command or its settings are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l4s_ensemble import console
+from l4s_ensemble.errors import L4SError
+
+if TYPE_CHECKING:
+    from l4s_ensemble.pipeline import Run
+
+app = typer.Typer(
+    help="Find landslides in Sentinel-2 patches, say how sure the answer is, and why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Make or check patches.", no_args_is_help=True)
+fit_app = typer.Typer(help="Fit one part, and all that it needs.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(fit_app, name="fit")
+
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", help="A preset's name, or a YAML file.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="L4S_DATA", help="Folder in the official or Hugging Face layout."
+    ),
+]
+RunOption = Annotated[Path, typer.Option("--run", envvar="L4S_RUN", help="The run folder.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes or threads; default: all cores.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.")]
+SplitOption = Annotated[str, typer.Option("--split", help="valid, test, train or holdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+RUN = Path("runs/default")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="The run folder to make.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the made-up data and of the models.")] = 0,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Make a small made-up dataset, run everything on it, and write the reports."""
+    from l4s_ensemble.pipeline import default_jobs, open_run
+    from l4s_ensemble.sources.synth import make_dataset
+
+    _start(quiet)
+    source = out / "made-up-patches"
+    if not source.is_dir():
+        make_dataset(source, seed=seed, jobs=jobs or default_jobs())
+    run = open_run(
+        out,
+        source="demo",
+        overrides=[f"seed={seed}"],
+        data=source,
+        jobs=jobs,
+        device=_device(device),
+    )
+    run.fit()
+    scores = run.evaluate("valid")
+    console.scores(scores, run.folder)
+    _report(run, None)
+
+
+@app.command()
+def features(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    run: RunOption = RUN,
+    set_: SetOption = None,
+    jobs: JobsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Compute the features and their statistics."""
+    opened = _open(run, config, set_, data, jobs, "auto", quiet)
+    opened.fit(until=("features",))
+    console.features(opened.summary("features"))
+    console.say(str(opened.folder / "features"))
+
+
+@app.command("fit-all")
+def fit_all(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    run: RunOption = RUN,
+    set_: SetOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Fit the pixel classifier, the U-Net and the stack. What is unchanged is skipped."""
+    _fit(run, config, set_, data, jobs, device, quiet, "stack")
+
+
+@fit_app.command("pixel")
+def fit_pixel(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    run: RunOption = RUN,
+    set_: SetOption = None,
+    jobs: JobsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Fit the LightGBM pixel classifier of every fold."""
+    _fit(run, config, set_, data, jobs, "auto", quiet, "pixel")
+
+
+@fit_app.command("unet")
+def fit_unet(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    run: RunOption = RUN,
+    set_: SetOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Train the U-Net of every fold."""
+    _fit(run, config, set_, data, jobs, device, quiet, "unet")
+
+
+@fit_app.command("stack")
+def fit_stack(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    run: RunOption = RUN,
+    set_: SetOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Fit the meta-learner and choose the threshold."""
+    _fit(run, config, set_, data, jobs, device, quiet, "stack")
+
+
+@app.command()
+def predict(
+    split: SplitOption = "valid",
+    data: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder that gets mask_N.h5 and submission.zip.")
+    ] = None,
+    run: RunOption = RUN,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace other masks in --out.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write masks, probabilities and a verified submission for a split."""
+    from l4s_ensemble.predict.submission import copy_result
+
+    opened = _fitted(run, jobs, device, quiet)
+    summary = opened.predict(split, data=data)
+    where = summary["folder"]
+    if out is not None:
+        copy_result(where, out, force=force)
+        where = out
+    share = summary["predicted_share"]
+    console.say(
+        f"{summary['patches']} patches of {split}: {share:.2%} of the pixels called landslide at "
+        f"probability {summary['threshold']:.3f}, in {summary['landslide_patches']} patches"
+    )
+    console.say(f"masks       {where / 'masks' if out is None else where}")
+    console.say(f"submission  {where / summary['submission']['path']} (read back and verified)")
+
+
+@app.command()
+def evaluate(
+    split: SplitOption = "valid",
+    data: DataOption = None,
+    run: RunOption = RUN,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Score a split whose masks are there, at the thresholds chosen out-of-fold."""
+    opened = _fitted(run, jobs, device, quiet)
+    scores = opened.evaluate(split, data=data)
+    if as_json:
+        console.say(json.dumps(scores))
+    else:
+        console.scores(scores, opened.folder)
+
+
+@app.command()
+def report(
+    run: RunOption = RUN,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; default: reports/<run>.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the HTML report of a run. It retrains nothing."""
+    from l4s_ensemble.pipeline import load_run
+
+    _start(quiet)
+    _report(load_run(run), out)
+
+
+@app.command("config")
+def show_config(config: ConfigOption = None, set_: SetOption = None) -> None:
+    """Print all settings of a preset or file, defaults included, as YAML."""
+    import yaml
+
+    from l4s_ensemble import config as configuration
+
+    chosen = configuration.load(config or configuration.DEFAULT_PRESET, set_ or ())
+    console.say(yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False).rstrip())
+    console.say(f"# presets: {', '.join(configuration.presets())}")
+
+
+@data_app.command("synth")
+def data_synth(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    train: Annotated[int, typer.Option(min=1, help="Training patches.")] = 96,
+    valid: Annotated[int, typer.Option(min=0, help="Validation patches.")] = 24,
+    test: Annotated[int, typer.Option(min=0, help="Test patches.")] = 0,
+    seed: int = 0,
+    jobs: JobsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Make up patches in the true layout: terrain, land cover, landslides."""
+    from l4s_ensemble.pipeline import default_jobs
+    from l4s_ensemble.sources.synth import make_dataset
+
+    _start(quiet)
+    made = make_dataset(
+        out, train=train, valid=valid, test=test, seed=seed, jobs=jobs or default_jobs()
+    )
+    console.say(json.dumps(made))
+
+
+@data_app.command("check")
+def data_check(
+    data: DataOption = None,
+    sensor: Annotated[str, typer.Option(help="l4s, l4s-rgb or a YAML file.")] = "l4s",
+    jobs: JobsOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List every fault of a folder of patches at once; exit 1 if one would stop a fit."""
+    from l4s_ensemble.data.check import check
+    from l4s_ensemble.data.sensor import load_sensor
+    from l4s_ensemble.errors import ConfigError
+    from l4s_ensemble.pipeline import default_jobs
+
+    _start(quiet)
+    if data is None:
+        raise ConfigError("no data folder was named", fix="give --data DIR or set L4S_DATA")
+    found = check(data, load_sensor(sensor), jobs=jobs or default_jobs())
+    if as_json:
+        console.say(json.dumps(found.as_dict()))
+    else:
+        console.check(found.as_dict())
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: turn this package's errors into a message and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except L4SError as error:
+        _stop(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command resumes", 130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _stop(message: str, code: int) -> None:
+    sys.stderr.write(message + "\n")
+    sys.exit(code)
+
+
+def _fit(
+    run: Path,
+    config: str | None,
+    overrides: list[str] | None,
+    data: Path | None,
+    jobs: int | None,
+    device: str,
+    quiet: bool,
+    until: str,
+) -> None:
+    opened = _open(run, config, overrides, data, jobs, device, quiet)
+    ran = opened.fit(until=(until,))
+    if until == "stack":
+        summary = opened.summary("stack")
+        console.ledger("out-of-fold on the training tiles", summary)
+    else:
+        oof = opened.summary(until)["oof"]
+        console.say(
+            f"{until}: F1 {oof['f1']:.3f} [{oof['f1_low']:.3f}, {oof['f1_high']:.3f}] out-of-fold"
+        )
+    done = ", ".join(name for name, did in ran.items() if did) or "nothing: all was up to date"
+    console.say(f"run    {opened.folder}\nfitted {done}")
+
+
+def _open(
+    run: Path,
+    config: str | None,
+    overrides: list[str] | None,
+    data: Path | None,
+    jobs: int | None,
+    device: str,
+    quiet: bool,
+) -> Run:
+    from l4s_ensemble.pipeline import open_run
+
+    _start(quiet)
+    return open_run(
+        run, source=config, overrides=overrides or (), data=data, jobs=jobs, device=_device(device)
+    )
+
+
+def _fitted(run: Path, jobs: int | None, device: str, quiet: bool) -> Run:
+    from l4s_ensemble.pipeline import load_run
+
+    _start(quiet)
+    return load_run(run, jobs=jobs, device=_device(device))
+
+
+def _device(name: str) -> str:
+    from l4s_ensemble.errors import ConfigError
+
+    if name not in {"auto", "cpu", "cuda"}:
+        raise ConfigError("no such device", found=name, allowed="auto, cpu, cuda")
+    return name
+
+
+def _start(quiet: bool) -> None:
+    from l4s_ensemble.run.log import start_logging
+
+    start_logging(logging.WARNING if quiet else logging.INFO)
+
+
+def _report(run: Run, out: Path | None) -> None:
+    from l4s_ensemble.report.render import render_report
+
+    index = render_report(run.folder, out or Path("reports") / run.folder.resolve().name)
+    console.say(f"report {index}")

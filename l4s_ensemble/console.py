@@ -1,0 +1,97 @@
+"""What the commands print: results, to standard output, as tables or plain lines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    sys.stdout.write(text + "\n")
+
+
+def scores(summary: dict[str, Any], folder: Path) -> None:
+    """Print the ledger of a scored split."""
+    title = f"{summary['split']}, {summary['patches']} patches, thresholds chosen out-of-fold"
+    ledger(title, summary)
+    if summary["block_kind"] == "tile":
+        say("the places of these tiles are unknown: intervals by tile are narrower than true")
+    say(f"run    {folder}")
+
+
+def ledger(title: str, summary: dict[str, Any]) -> None:
+    """Print one row a model, and the stack's paired gain."""
+    rows = [
+        [
+            row["model"],
+            _num(row["f1"]),
+            f"{_num(row['f1_low'])} – {_num(row['f1_high'])}",
+            _num(row["precision"]),
+            _num(row["recall"]),
+            _num(row["average_precision"]),
+            _num(row["threshold"]),
+        ]
+        for row in summary["ledger"]
+    ]
+    head = ["model", "F1", "95 % interval", "precision", "recall", "AP", "threshold"]
+    table(f"Landslide class, pooled over pixels ({title})", head, rows)
+    gain = summary["gain"]
+    verdict = "gain shown" if gain["shown"] else "no gain shown"
+    say(
+        f"stack over {gain['over']}: {gain['value']:+.3f} "
+        f"[{gain['low']:+.3f}, {gain['high']:+.3f}] over {gain['blocks']} blocks: {verdict}"
+    )
+
+
+def features(summary: dict[str, Any]) -> None:
+    """Print how many features there are, the most telling ones, and what was left out."""
+    groups: dict[str, int] = {}
+    for item in summary["features"]:
+        groups[item["group"]] = groups.get(item["group"], 0) + 1
+    telling = sorted(summary["features"], key=lambda f: -abs((f["auc"] or 0.5) - 0.5))[:10]
+    table(
+        f"{len(summary['features'])} features: " + ", ".join(f"{n} {g}" for g, n in groups.items()),
+        ["most telling", "group", "unit", "AUC", "best F1"],
+        [[f["name"], f["group"], f["unit"], _num(f["auc"]), _num(f["best_f1"])] for f in telling],
+    )
+    if summary["left_out"]:
+        first = summary["left_out"][0]
+        say(
+            f"left out: {len(summary['left_out'])}, for example {first['name']} ({first['reason']})"
+        )
+
+
+def check(found: dict[str, Any]) -> None:
+    """Print the counts of each split and every fault."""
+    for split, count in found["splits"].items():
+        say(f"{split}: " + ", ".join(f"{n} {what}" for what, n in count.items()))
+    faults = found["faults"]
+    if faults:
+        table(
+            f"{len(faults)} faults", ["level", "fault", "where", "what"],
+            [[f["level"], f["code"], f["where"], f["message"]] for f in faults],
+        )  # fmt: skip
+    else:
+        say("no fault found")
+
+
+def table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    """Print a table; columns of numbers are set to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for i, name in enumerate(head):
+        numeric = bool(rows) and i > 0 and rows[0][i][:1] in tuple("0123456789–+-")
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    # A pipe or a log has no width of its own: give it enough for a row to stay a row.
+    Console(width=None if sys.stdout.isatty() else 120).print(made)
+
+
+def _num(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,358 @@
+"""The table of stages, and a run as one object: fit, predict, score.
+
+This is the only place that knows the order of the rooms. It imports none of them to run a stage:
+a stage is named by ``module:function`` and runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from l4s_ensemble import config as configuration
+from l4s_ensemble.config import Config
+from l4s_ensemble.errors import ConfigError, RunError
+from l4s_ensemble.run.execute import Executor
+from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.stage import Stage
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SPLITS = ("train", "valid", "test", "holdout")
+FIT_STAGES = ("data/train", "scenes", "features", "pixel", "unet", "stack")
+DEFAULT_RUN = Path("runs/default")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder with its settings.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds one folder a stage.
+    config : Config
+    jobs : int
+        Processes or threads a stage may use.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Examples
+    --------
+    >>> run = load_run("runs/demo")                                 # doctest: +SKIP
+    >>> run.predict("valid")                                        # doctest: +SKIP
+    """
+
+    folder: Path
+    config: Config
+    jobs: int = 1
+    device: str = "auto"
+
+    def fit(self, until: Sequence[str] = ("stack",)) -> dict[str, bool]:
+        """Bring the stages named in `until`, and all they need, up to date.
+
+        Returns
+        -------
+        dict
+            Stage name to whether it ran; False where nothing had changed.
+        """
+        stages = {s.name: s for s in fit_stages(self.config, self.data_root)}
+        wanted = _closure(stages, until)
+        self._remember()
+        return self._executor().execute([s for name, s in stages.items() if name in wanted])
+
+    def predict(self, split: str = "valid", *, data: Path | None = None) -> dict[str, Any]:
+        """Predict a split with the fitted models.
+
+        Parameters
+        ----------
+        split : {'valid', 'test', 'train', 'holdout'}
+            ``holdout``: the training tiles that `data.holdout` sets aside.
+        data : Path, optional
+            Another folder of patches of the same sensor.
+
+        Returns
+        -------
+        dict
+            The summary of the result, with ``folder`` (a Path) added.
+        """
+        stages = self._predict_stages(split, data)[:-1]
+        self._executor().execute(stages)
+        folder = self.folder / stages[-1].name
+        return {**read_json(folder / "summary.json"), "folder": folder}
+
+    def evaluate(self, split: str = "valid", *, data: Path | None = None) -> dict[str, Any]:
+        """Predict a split if that has not been done, and score it where masks exist.
+
+        Returns
+        -------
+        dict
+            The summary of the scores: ``ledger``, ``gain``, ``threshold`` and more.
+        """
+        stages = self._predict_stages(split, data)
+        self._executor().execute(stages)
+        summary: dict[str, Any] = read_json(self.folder / stages[-1].name / "summary.json")
+        return summary
+
+    def predict_dataset(self, patches: xr.Dataset) -> xr.Dataset:
+        """Predict patches that are in memory, as `l4s_ensemble.open_patches` gives them.
+
+        Parameters
+        ----------
+        patches : xarray.Dataset
+            ``image (patch, band, y, x)`` in units.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``probability`` and ``mask``, dims ``(patch, y, x)``.
+        """
+        from l4s_ensemble.data.patches import write_patches
+        from l4s_ensemble.predict.split import open_probability
+
+        with tempfile.TemporaryDirectory(prefix="l4s-") as name:
+            root = Path(name)
+            write_patches(patches, root, "test")
+            summary = self.predict("test", data=root)
+            found = open_probability(summary["folder"]).load()
+            shutil.rmtree(summary["folder"].parent)
+        found["mask"] = (found["probability"] >= summary["threshold"]).astype("uint8")
+        return found
+
+    def summary(self, stage: str) -> dict[str, Any]:
+        """Summary of a finished stage."""
+        value: dict[str, Any] = read_json(self.folder / stage / "summary.json")
+        return value
+
+    @property
+    def data_root(self) -> Path:
+        """Folder of the patches.
+
+        Raises
+        ------
+        ConfigError
+            If no folder has been named.
+        """
+        if self.config.data.root is None:
+            raise ConfigError(
+                "no data folder was named",
+                fix="give --data DIR, set L4S_DATA, or make some: l4s-ensemble data synth DIR",
+            )
+        return Path(self.config.data.root)
+
+    def _predict_stages(self, split: str, data: Path | None) -> list[Stage]:
+        if split not in SPLITS:
+            raise ConfigError("no such split", found=split, allowed=", ".join(SPLITS))
+        if not (self.folder / "stack" / "manifest.json").is_file():
+            raise RunError(
+                "this run has no fitted models yet", where=self.folder,
+                fix="run `l4s-ensemble fit-all` with the same --run first",
+            )  # fmt: skip
+        own = data is None or (
+            self.config.data.root is not None
+            and data.resolve() == Path(self.config.data.root).resolve()
+        )
+        return predict_stages(self.config, self.data_root if own else data, split, own=own)
+
+    def _executor(self) -> Executor:
+        return Executor(self.folder, self.config, jobs=self.jobs, device=self.device)
+
+    def _remember(self) -> None:
+        """Save the settings, so that later commands need only the run folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
+
+
+def load_run(folder: str | Path, *, jobs: int | None = None, device: str = "auto") -> Run:
+    """Open a run folder that `fit-all` (or `features`) has written.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no run.
+    """
+    path = Path(folder)
+    saved = path / "config.json"
+    if not saved.is_file():
+        raise RunError(
+            "no run in this folder", where=path,
+            fix="run `l4s-ensemble fit-all --run DIR` first, or name another folder",
+        )  # fmt: skip
+    config = configuration.build(read_json(saved), where=str(saved))
+    return Run(path, config, jobs=jobs or default_jobs(), device=device)
+
+
+def open_run(
+    folder: Path,
+    *,
+    source: str | None = None,
+    overrides: Sequence[str] = (),
+    data: Path | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> Run:
+    """Settings for a command: a named config, else those saved in the run, else the default.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; it need not exist.
+    source : str, optional
+        Preset or config file.
+    overrides : sequence of str
+        ``section.key=value``.
+    data : Path, optional
+        Folder of the patches; it is saved with the run.
+    """
+    saved = folder / "config.json"
+    if source is None and saved.is_file():
+        values = read_json(saved)
+        config = configuration.build(values, overrides, where=str(saved))
+    else:
+        config = configuration.load(source or configuration.DEFAULT_PRESET, overrides)
+        if config.data.root is None and saved.is_file():
+            root = read_json(saved).get("data", {}).get("root")
+            config = _with_root(config, root)
+    if data is not None:
+        config = _with_root(config, str(data.resolve()))
+    return Run(folder, config, jobs=jobs or default_jobs(), device=device)
+
+
+def default_jobs() -> int:
+    """Number of cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def fit_stages(config: Config, root: Path) -> list[Stage]:
+    """The stages of a fit, in order."""
+    return [
+        data_stage("data/train", config, root, "train"),
+        Stage(
+            "scenes", "l4s_ensemble.scenes.folds:stage", needs=("data/train",),
+            sections=("scenes", "data.holdout", "data.holdout_guard"),
+        ),
+        Stage(
+            "features", "l4s_ensemble.features.build:stage", needs=("data/train", "scenes"),
+            sections=("features",),
+        ),
+        Stage(
+            "pixel", "l4s_ensemble.pixel.train:stage", needs=("data/train", "scenes", "features"),
+            sections=("pixel", "stack.bins", "stack.resamples"),
+        ),
+        Stage(
+            "unet", "l4s_ensemble.unet.train:stage", needs=("data/train", "scenes"),
+            sections=("unet", "stack.bins", "stack.resamples"),
+        ),
+        Stage(
+            "stack", "l4s_ensemble.stack.meta:stage",
+            needs=("data/train", "scenes", "pixel", "unet"), sections=("stack",),
+        ),
+    ]  # fmt: skip
+
+
+def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) -> list[Stage]:
+    """The stages of a prediction, the scores last.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the patches.
+    split : str
+    own : bool
+        Whether `root` is the folder the run was fitted on. Another folder's prediction stands
+        under a name of its own.
+    """
+    holdout = split == "holdout"
+    if holdout and config.data.holdout is None:
+        raise ConfigError(
+            "this run sets no tiles aside", where="data.holdout",
+            fix="fit with a config that has data.holdout, or predict --split valid",
+        )  # fmt: skip
+    folder = f"predict/{split if own else _label(root, split)}"
+    if holdout or split == "train":
+        data = data_stage("data/train" if own else f"{folder}/data", config, root, "train")
+    else:
+        data = data_stage(f"data/{split}" if own else f"{folder}/data", config, root, split)
+    params = {"data": data.name, "holdout": holdout, "split": split, "folder": folder}
+    seen = ("scenes",) if holdout else ()
+    base = Stage("", "", params=params)
+    logits = (f"{folder}/pixel", f"{folder}/unet")
+    result = f"{folder}/result"
+    return [
+        data,
+        replace(
+            base, name=logits[0], target="l4s_ensemble.pixel.infer:stage",
+            needs=(data.name, "pixel", *seen),
+        ),
+        replace(
+            base, name=logits[1], target="l4s_ensemble.unet.infer:stage",
+            needs=(data.name, "unet", *seen), sections=("unet.tta", "unet.precision"),
+        ),
+        replace(
+            base, name=result, target="l4s_ensemble.predict.split:stage",
+            needs=(*logits, "stack"),
+        ),
+        replace(
+            base, name=f"{folder}/scores", target="l4s_ensemble.predict.score:stage",
+            needs=(data.name, *logits, result, "stack", *seen),
+            sections=("stack.bins", "stack.resamples", "scenes.bootstrap_tiles"),
+        ),
+    ]  # fmt: skip
+
+
+def data_stage(name: str, config: Config, root: Path, split: str) -> Stage:
+    """The stage that turns one split's files into a store."""
+    from l4s_ensemble.data.patches import find_patches
+    from l4s_ensemble.data.sensor import load_sensor
+
+    sensor = load_sensor(config.data.sensor)
+    files = find_patches(root, split, sensor)
+    listing = hashlib.blake2b(digest_size=8)
+    extra = [root / "scenes.csv"] if (root / "scenes.csv").is_file() else []
+    for path in [p for f in files for p in (f.image, f.mask) if p is not None] + extra:
+        status = path.stat()
+        listing.update(
+            f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
+        )
+    return Stage(
+        name,
+        "l4s_ensemble.data.store:stage",
+        params={"root": str(root.resolve()), "split": split, "sensor": config.data.sensor},
+        state={
+            "sensor": sensor.model_dump(mode="json"),
+            "files": len(files),
+            "listing": listing.hexdigest(),
+        },
+    )
+
+
+def _closure(stages: dict[str, Stage], until: Sequence[str]) -> set[str]:
+    """Names of the stages in `until` and of all they need."""
+    wanted: set[str] = set()
+    todo = list(until)
+    while todo:
+        name = todo.pop()
+        if name not in wanted:
+            wanted.add(name)
+            todo += stages[name].needs
+    return wanted
+
+
+def _label(root: Path, split: str) -> str:
+    """Name for the prediction of another folder: readable, and unlike that of a third one."""
+    mark = hashlib.blake2b(str(root.resolve()).encode(), digest_size=3).hexdigest()
+    return f"{split}-{root.resolve().name}-{mark}"
+
+
+def _with_root(config: Config, root: str | None) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})

@@ -1,0 +1,250 @@
+"""Run stages in order: skip what is unchanged, resume what was killed, publish what is whole.
+
+Each stage runs in a process of its own, so that LightGBM and torch (each brings an OpenMP) never
+meet, memory is given back, and a crash takes nothing else down.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from l4s_ensemble import errors
+from l4s_ensemble.config import Config
+from l4s_ensemble.errors import L4SError, RunError
+from l4s_ensemble.run import fingerprint
+from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.stage import Stage
+
+log = logging.getLogger("l4s_ensemble")
+
+PACKAGES = ("l4s_ensemble", "numpy", "scipy", "scikit-learn", "lightgbm", "torch", "xarray", "zarr")
+WORK = ".work"
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Runs stages in a run folder.
+
+    Attributes
+    ----------
+    run : Path
+        The run folder; made if it is not there.
+    config : Config
+    jobs : int
+        Processes or threads a stage may use.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``, for the stages that use torch.
+    """
+
+    run: Path
+    config: Config
+    jobs: int = 1
+    device: str = "auto"
+
+    def execute(self, stages: Sequence[Stage]) -> dict[str, bool]:
+        """Bring the stages up to date, in the order given.
+
+        Returns
+        -------
+        dict
+            Stage name to whether it ran (False: unchanged, skipped).
+
+        Raises
+        ------
+        L4SError
+            What a stage raised; folders of finished stages stay as they are.
+        """
+        self.run.mkdir(parents=True, exist_ok=True)
+        with _locked(self.run):
+            return {stage.name: self._bring_up_to_date(stage) for stage in stages}
+
+    def _bring_up_to_date(self, stage: Stage) -> bool:
+        inputs = {name: read_manifest(self.run / name)["digest"] for name in stage.needs}
+        wanted = fingerprint.ingredients(stage, self.config, inputs, package_version())
+        key = fingerprint.digest(wanted)
+        final = self.run / stage.name
+        work = self.run / WORK / f"{stage.name.replace('/', '__')}-{key}"
+        old = read_manifest(final) if (final / "manifest.json").is_file() else None
+        if old is not None and old["fingerprint"] == key:
+            log.info("%s: unchanged, skipped", stage.name)
+            return False
+        if (work / "manifest.json").is_file():  # whole, but killed before it was moved into place
+            self._publish(stage, work)
+            return True
+        if old is not None:
+            reason = ", ".join(fingerprint.changes(old["ingredients"], wanted)[:6])
+            log.info("%s: running again, changed: %s", stage.name, reason)
+        elif work.is_dir():
+            log.info("%s: resuming what was interrupted", stage.name)
+        else:
+            log.info("%s: running", stage.name)
+        work.mkdir(parents=True, exist_ok=True)
+        started = datetime.now(UTC)
+        clock = time.monotonic()
+        usage = self._run_child(stage, work)
+        manifest = {
+            "stage": stage.name,
+            "fingerprint": key,
+            "digest": usage.pop("digest", None) or key,
+            "ingredients": wanted,
+            "seed": self.config.seed,
+            "config": self.config.model_dump(mode="json"),
+            "versions": versions(),
+            "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "git": git_state(),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 3),
+            "jobs": self.jobs,
+            **usage,
+        }
+        write_json(work / "manifest.json", manifest)
+        self._publish(stage, work)
+        log.info("%s: done in %.1f s", stage.name, manifest["seconds"])
+        return True
+
+    def _run_child(self, stage: Stage, work: Path) -> dict[str, Any]:
+        """Run the stage's function in a fresh interpreter; return what it reports of itself."""
+        report = work / ".child.json"
+        report.unlink(missing_ok=True)
+        spec = {
+            "stage": {
+                "name": stage.name,
+                "target": stage.target,
+                "needs": list(stage.needs),
+                "params": dict(stage.params),
+            },
+            "run": str(self.run.resolve()),
+            "out": str(work.resolve()),
+            "config": self.config.model_dump(mode="json"),
+            "jobs": self.jobs,
+            "device": self.device,
+            "log_level": log.getEffectiveLevel(),
+            "report": str(report.resolve()),
+        }
+        child = subprocess.run(
+            [sys.executable, "-m", "l4s_ensemble.run.child"],
+            input=json.dumps(spec), text=True, check=False,
+        )  # fmt: skip
+        told = read_json(report) if report.is_file() else {}
+        report.unlink(missing_ok=True)
+        if child.returncode == 0 and "summary" in told:
+            write_json(work / "summary.json", told.pop("summary"))
+            return dict(told)
+        if "error" in told:
+            raise _rebuild(told["error"])
+        reason = f"signal {-child.returncode}" if child.returncode < 0 else child.returncode
+        raise RunError(
+            f"stage {stage.name} ended before it was done", where=work, found=reason,
+            fix="the log above says more; the same command resumes (signal 9 is often a lack of "
+            "memory: lower --jobs)",
+        )  # fmt: skip
+
+    def _publish(self, stage: Stage, work: Path) -> None:
+        """Move a whole stage into place. A kill in between is mended by the next run."""
+        final = self.run / stage.name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():
+            aside = self.run / WORK / f"old-{stage.name.replace('/', '__')}-{os.getpid()}"
+            shutil.rmtree(aside, ignore_errors=True)
+            final.rename(aside)
+        work.rename(final)
+        prefix = stage.name.replace("/", "__")
+        for stale in (self.run / WORK).iterdir():
+            if stale.name.startswith((f"{prefix}-", f"old-{prefix}-")):
+                shutil.rmtree(stale, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a finished stage.
+
+    Raises
+    ------
+    RunError
+        If the stage has not been run, or its manifest is damaged.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise RunError(
+            "a stage that is needed has not been run", where=folder,
+            fix="run `l4s-ensemble fit-all` with this run folder first",
+        )  # fmt: skip
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict) or not {"fingerprint", "digest", "ingredients"} <= set(
+        manifest
+    ):
+        raise RunError(
+            "a manifest is damaged", where=folder / "manifest.json",
+            fix="delete that stage's folder and run the command again",
+        )  # fmt: skip
+    return manifest
+
+
+def package_version() -> str:
+    """Version of the installed package."""
+    return metadata.version("l4s_ensemble")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> str | None:
+    """Commit of the checkout that this package runs from, with ``+`` if it was edited."""
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "--short=12", "HEAD")
+        tracked = _git(here, "ls-files", "--", Path(__file__).name)
+        if not commit or not tracked:  # installed somewhere below another project's checkout
+            return None
+        return commit + ("+" if _git(here, "status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _rebuild(told: dict[str, Any]) -> L4SError:
+    """Make the error again that the child raised."""
+    kind = getattr(errors, told.pop("kind"), L4SError)
+    error: L4SError = kind(**told)
+    return error
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    """Hold the run folder against a second process."""
+    with (run / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(
+                "another process is working in this run folder", where=run,
+                fix="wait for it to end, or name another folder with --run",
+            ) from None  # fmt: skip
+        yield

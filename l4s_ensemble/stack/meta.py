@@ -1,0 +1,215 @@
+"""Fit the meta-learner on out-of-fold logits, cross-fitted over the same spatial folds."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from l4s_ensemble.config import StackConfig
+from l4s_ensemble.data.store import open_store
+from l4s_ensemble.errors import RunError
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.scenes.folds import load_folds
+from l4s_ensemble.stack import inputs, ledger
+from l4s_ensemble.stack.model import LogisticStack
+
+log = logging.getLogger("l4s_ensemble")
+
+INPUTS_OF_TILE = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Fit the stack, score all four models out-of-fold, choose the threshold.
+
+    Writes ``model.json``, ``oof.zarr`` (``probability (patch, y, x)``, each tile scored by a
+    meta-learner that was fitted on the other folds), ``tiles_<model>.npz`` for the four rows of
+    the ledger and ``tiles.npz`` (the stack's).
+    """
+    settings, seed = ctx.config.stack, ctx.config.seed
+    scores = OutOfFold(ctx.input("pixel") / "oof.zarr", ctx.input("unet") / "oof.zarr")
+    store = open_store(ctx.input("data/train") / "patches.zarr")
+    truth = store["mask"].sel(patch=scores.patch)
+    folds = load_folds(ctx.input("scenes"))
+    block = folds.of(scores.patch, "block")
+
+    rows, labels, fold_of_row = _draw(scores, truth, settings, seed)
+    fold_numbers = [int(k) for k in np.unique(scores.fold)]
+    cross = {
+        k: fit_logistic(rows[fold_of_row != k], labels[fold_of_row != k], settings)
+        for k in fold_numbers
+    }
+    final = fit_logistic(rows, labels, settings)
+
+    tiles = {name: TileHistograms.empty(scores.patch, settings.bins) for name in ledger.MODELS}
+    oof = _create(ctx.out / "oof.zarr", scores, seed)
+    for i in track(range(len(scores.patch)), "stack: scoring out-of-fold", len(scores.patch)):
+        pixel, unet = scores.tile(i)
+        mask = truth[i].values
+        stacked = cross[int(scores.fold[i])].probability(pixel, unet)
+        oof[i] = stacked
+        for name, probability in (
+            ("pixel", sigmoid(pixel)),
+            ("unet", sigmoid(unet)),
+            ("mean", sigmoid((pixel + unet) / 2)),
+            ("stack", stacked),
+        ):
+            tiles[name].add(i, probability, mask)
+    zarr.consolidate_metadata(ctx.out / "oof.zarr")
+
+    options = {"resamples": settings.resamples, "seed": seed}
+    table = ledger.rows(tiles, block, **options)
+    by_name = {row["model"]: row for row in table}
+    agreed = _agreement(scores, truth, by_name["pixel"]["threshold"], by_name["unet"]["threshold"])
+    model = replace(final, threshold=by_name["stack"]["threshold"])
+    model.save(ctx.out / "model.json")
+    for name, scored in tiles.items():
+        scored.save(ctx.out / f"tiles_{name}.npz")
+    tiles["stack"].save(ctx.out / "tiles.npz")
+    pooled = tiles["stack"].pooled()
+    gained = ledger.gain(tiles, table, block, **options)
+    log.info(
+        "stack: F1 %.3f out-of-fold, gain over %s %+.3f [%+.3f, %+.3f]",
+        by_name["stack"]["f1"], gained["over"], gained["value"], gained["low"], gained["high"],
+    )  # fmt: skip
+    return {
+        "inputs": list(model.names),
+        "coefficients": [
+            {"name": n, "value": c} for n, c in zip(model.names, model.coefficient, strict=True)
+        ],
+        "intercept": model.intercept,
+        "rows": len(labels),
+        "folds": fold_numbers,
+        "ledger": table,
+        "gain": gained,
+        "threshold": model.threshold,
+        "plateau": [by_name["stack"]["plateau_low"], by_name["stack"]["plateau_high"]],
+        "histogram": pooled.as_dict(),
+        "reliability": pooled.reliability(),
+        "agreement": agreed,
+    }
+
+
+class OutOfFold:
+    """Both models' out-of-fold logits on the same tiles.
+
+    Raises
+    ------
+    RunError
+        If the two were made on other tiles or folds.
+    """
+
+    def __init__(self, pixel: Path, unet: Path) -> None:
+        self._pixel = xr.open_zarr(pixel, chunks=None)
+        self._unet = xr.open_zarr(unet, chunks=None)
+        self.patch: NDArray[np.int64] = self._pixel["patch"].values
+        self.fold: NDArray[np.int64] = self._pixel["fold"].values
+        same = np.array_equal(self.patch, self._unet["patch"].values) and np.array_equal(
+            self.fold, self._unet["fold"].values
+        )
+        if not same:
+            raise RunError(
+                "the two models were scored on other tiles or folds", where=f"{pixel}, {unet}",
+                fix="run `l4s-ensemble fit-all` again with this run folder",
+            )  # fmt: skip
+
+    def tile(self, position: int) -> INPUTS_OF_TILE:
+        """Logits of the pixel classifier and the U-Net, shape (y, x) each."""
+        return (
+            np.asarray(self._pixel["logit"][position].values, dtype=np.float32),
+            np.asarray(self._unet["logit"][position].values, dtype=np.float32),
+        )
+
+
+def fit_logistic(
+    rows: NDArray[np.float32], labels: NDArray[np.bool_], settings: StackConfig
+) -> LogisticStack:
+    """Fit on pixels drawn at their true prevalence, so that probabilities hold.
+
+    Parameters
+    ----------
+    rows : float32 array, shape (pixel, input)
+    labels : bool array, shape (pixel,)
+
+    Raises
+    ------
+    RunError
+        If only one class was drawn.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    if labels.all() or not labels.any():
+        raise RunError(
+            "the meta-learner needs pixels of both classes", found=f"{int(labels.sum())} landslide "
+            f"pixels among {len(labels)}", fix="give more tiles with landslides, or fewer folds",
+        )  # fmt: skip
+    scaler = StandardScaler().fit(rows)
+    # A constant input (a single tile, say) has no scale of its own; scikit-learn gives it 1.
+    fitted = LogisticRegression(C=1.0 / settings.l2, max_iter=500, tol=1e-5)
+    fitted.fit(scaler.transform(rows), labels)
+    return LogisticStack(
+        windows_px=tuple(settings.windows_px),
+        names=inputs.names(settings.windows_px),
+        mean=tuple(float(v) for v in scaler.mean_),
+        scale=tuple(float(v) for v in scaler.scale_),
+        coefficient=tuple(float(v) for v in fitted.coef_[0]),
+        intercept=float(fitted.intercept_[0]),
+    )
+
+
+def _draw(
+    scores: OutOfFold, truth: xr.DataArray, settings: StackConfig, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
+    """Draw the same number of pixels of every tile, at random."""
+    tiles = len(scores.patch)
+    pixels = int(truth.sizes["y"] * truth.sizes["x"])
+    each = max(1, min(pixels, settings.rows_max // tiles))
+    rows = np.empty((tiles * each, len(inputs.names(settings.windows_px))), np.float32)
+    labels = np.empty(tiles * each, bool)
+    for i in track(range(tiles), "stack: drawing pixels", tiles):
+        rng = np.random.default_rng([seed, int(scores.patch[i])])
+        chosen = rng.choice(pixels, each, replace=False)
+        layers = inputs.compute(*scores.tile(i), settings.windows_px)
+        part = slice(i * each, (i + 1) * each)
+        rows[part] = layers.reshape(len(layers), -1)[:, chosen].T
+        labels[part] = truth[i].values.ravel()[chosen] == 1
+    return rows, labels, np.repeat(scores.fold, each)
+
+
+def _agreement(
+    scores: OutOfFold, truth: xr.DataArray, threshold_pixel: float, threshold_unet: float
+) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for i in range(len(scores.patch)):
+        pixel, unet = scores.tile(i)
+        part = ledger.agreement(
+            sigmoid(pixel) >= threshold_pixel, sigmoid(unet) >= threshold_unet, truth[i].values == 1
+        )
+        total = {k: total.get(k, 0) + v for k, v in part.items()}
+    return total
+
+
+def _create(path: Path, scores: OutOfFold, seed: int) -> Any:
+    """Make the zarr dataset for the stacked probabilities; return its array, to be filled."""
+    y, x = scores.tile(0)[0].shape
+    group = zarr.open_group(path, mode="w")
+    n = len(scores.patch)
+    made = group.create_array(
+        "probability", shape=(n, y, x), chunks=(1, y, x), dtype="float32",
+        dimension_names=("patch", "y", "x"),
+    )  # fmt: skip
+    for name in ("patch", "fold"):
+        values = np.asarray(getattr(scores, name), dtype=np.int64)
+        group.create_array(name, data=values, dimension_names=("patch",))
+    group.attrs.update({"seed": seed, "coordinates": "patch fold"})
+    return made

@@ -1,0 +1,205 @@
+"""Stages skip, resume, say what changed, and leave the old or the new, never half."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from l4s_ensemble.config import Config, load
+from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.run import fingerprint
+from l4s_ensemble.run.execute import Executor, read_manifest
+from l4s_ensemble.run.files import atomic_path, read_json, write_json
+from l4s_ensemble.run.stage import Stage
+
+HERE = "tests_stages"
+STAGES = """
+import os, signal, time
+from l4s_ensemble.errors import DataError
+
+def count(ctx):
+    log = ctx.run / "calls.txt"
+    with log.open("a") as f:
+        f.write(ctx.out.name.split("-")[0] + "\\n")
+    (ctx.out / "value.txt").write_text(str(ctx.config.unet.epochs))
+    return {"epochs": ctx.config.unet.epochs, "upstream": [str(ctx.input(n)) for n in ctx.needs]}
+
+def fail(ctx):
+    (ctx.out / "half.txt").write_text("half")
+    raise DataError("broken", where="image_3.h5", found=1, allowed=2, fix="mend it")
+
+def crash(ctx):
+    return 1 / 0
+
+def die_once(ctx):
+    marks = ctx.out / "marks.txt"
+    seen = marks.read_text() if marks.is_file() else ""
+    marks.write_text(seen + "x")
+    if not seen:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"marks": marks.read_text(), "digest": "fixed"}
+"""
+
+
+@pytest.fixture
+def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / f"{HERE}.py").write_text(STAGES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path / "run"
+
+
+def stage(name: str, function: str = "count", **more: object) -> Stage:
+    return Stage(name, f"{HERE}:{function}", **more)  # type: ignore[arg-type]
+
+
+def calls(run: Path) -> list[str]:
+    log = run / "calls.txt"
+    return log.read_text().split() if log.is_file() else []
+
+
+def test_unchanged_stages_are_skipped_and_changes_reach_what_depends_on_them(stages, caplog):
+    graph = [
+        stage("a", sections=("pixel",)),
+        stage("b", needs=("a",), sections=("unet.epochs",)),
+        stage("c/deep", needs=("b",)),
+        stage("d", needs=("a",)),
+    ]
+    first = Executor(stages, Config()).execute(graph)
+    assert list(first.values()) == [True] * 4
+    assert (stages / "c/deep/summary.json").is_file()
+    assert Executor(stages, Config()).execute(graph) == dict.fromkeys(first, False)
+
+    changed = load("default", ["unet.epochs=3"])
+    with caplog.at_level(logging.INFO, "l4s_ensemble"):
+        again = Executor(stages, changed).execute(graph)
+    assert again == {"a": False, "b": True, "c/deep": True, "d": False}
+    assert "sections.unet.epochs" in caplog.text
+    assert read_json(stages / "b/summary.json")["epochs"] == 3
+    assert not any((stages / ".work").iterdir())
+
+
+def test_a_report_colour_retrains_nothing(stages):
+    graph = [stage("a", sections=("pixel", "unet"))]
+    Executor(stages, Config()).execute(graph)
+    other = load("default", ["report.title=blue"])
+    assert Executor(stages, other).execute(graph) == {"a": False}
+
+
+def test_an_error_of_a_stage_comes_back_as_itself_and_the_old_result_stays(stages):
+    Executor(stages, Config()).execute([stage("a")])
+    before = (stages / "a/value.txt").read_text()
+    with pytest.raises(DataError) as caught:
+        Executor(stages, Config()).execute([stage("a", "fail")])
+    assert caught.value.where == "image_3.h5" and caught.value.fix == "mend it"
+    assert (stages / "a/value.txt").read_text() == before
+    assert not (stages / "a/half.txt").exists()
+
+
+def test_a_crash_is_a_run_error_with_the_traceback_in_the_log(stages, capfd):
+    with pytest.raises(RunError, match="ended before it was done"):
+        Executor(stages, Config()).execute([stage("a", "crash")])
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert not (stages / "a").exists()
+
+
+def test_a_killed_stage_resumes_in_what_it_had_written(stages):
+    graph = [stage("a", "die_once"), stage("b", needs=("a",))]
+    with pytest.raises(RunError, match="ended before"):
+        Executor(stages, Config()).execute(graph)
+    assert not (stages / "a").exists() and calls(stages) == []
+    Executor(stages, Config()).execute(graph)
+    assert read_json(stages / "a/summary.json")["marks"] == "xx"
+    assert read_manifest(stages / "a")["digest"] == "fixed"
+
+
+def test_a_whole_stage_killed_before_it_was_moved_is_taken_as_it_is(stages):
+    graph = [stage("a")]
+    executor = Executor(stages, Config())
+    executor.execute(graph)
+    key = read_manifest(stages / "a")["fingerprint"]
+    (stages / "a").rename(stages / ".work" / f"a-{key}")
+    assert executor.execute(graph) == {"a": True}
+    assert calls(stages) == ["a"]  # it ran once only
+
+
+def test_an_input_that_was_not_run_or_declared_is_named(stages):
+    with pytest.raises(RunError, match="has not been run"):
+        Executor(stages, Config()).execute([stage("b", needs=("a",))])
+
+
+def test_two_processes_do_not_work_in_one_run_folder(stages):
+    stages.mkdir()
+    code = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "print('held', flush=True); time.sleep(30)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(stages / ".lock")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout is not None and other.stdout.readline().strip() == "held"
+        with pytest.raises(RunError, match="another process"):
+            Executor(stages, Config()).execute([stage("a")])
+    finally:
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        other.stdout.close()
+
+
+def test_a_damaged_manifest_is_named(stages):
+    Executor(stages, Config()).execute([stage("a")])
+    (stages / "a/manifest.json").write_text("{")
+    with pytest.raises(RunError, match=r"manifest\.json"):
+        Executor(stages, Config()).execute([stage("a")])
+    (stages / "a/manifest.json").write_text("{}")
+    with pytest.raises(RunError, match="delete that stage's folder"):
+        Executor(stages, Config()).execute([stage("a")])
+
+
+def test_manifest_says_what_it_took_to_make_it(stages):
+    Executor(stages, Config(), jobs=2).execute([stage("a", sections=("unet",))])
+    manifest = read_manifest(stages / "a")
+    assert manifest["versions"]["numpy"] and manifest["jobs"] == 2
+    assert manifest["seconds"] > 0 and manifest["peak_memory_mb"] > 10
+    assert manifest["ingredients"]["sections"]["unet"]["width"] == Config().unet.width
+
+
+def test_atomic_path_leaves_the_old_file_when_the_block_fails(tmp_path):
+    target = tmp_path / "x.txt"
+    target.write_text("old")
+    with pytest.raises(ValueError), atomic_path(target) as partial:
+        partial.write_text("new")
+        raise ValueError
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_json_refuses_nan_and_takes_numpy(tmp_path):
+    import numpy as np
+
+    write_json(tmp_path / "a.json", {"a": np.float32(1.5), "b": np.arange(2)})
+    assert read_json(tmp_path / "a.json") == {"a": 1.5, "b": [0, 1]}
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert read_json(tmp_path / "a.json") == {"a": 1.5, "b": [0, 1]}
+
+
+def test_fingerprints_do_not_depend_on_key_order():
+    assert fingerprint.digest({"a": 1, "b": 2}) == fingerprint.digest({"b": 2, "a": 1})
+    assert fingerprint.changes({"a": {"x": 1}}, {"a": {"x": 2}, "b": 1}) == ["a.x", "b"]
+
+
+def test_logging_level_follows_into_the_child(stages, capfd):
+    start = time.monotonic()
+    logging.getLogger("l4s_ensemble").setLevel(logging.WARNING)
+    Executor(stages, Config()).execute([stage("a")])
+    assert time.monotonic() - start < 30
+    assert "running" not in capfd.readouterr().out
+    assert os.environ.get("PYTHONPATH")
