@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 
 @pytest.fixture
@@ -23,3 +24,75 @@ def real_data() -> Path:
     if not Path(folder).is_dir():
         pytest.skip(f"L4S_REAL_DATA names no folder: {folder}")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the official layout: 12 train tiles and 4 valid with masks, 3 test without.
+
+    Counts are plausible whole numbers, stored as float64 count / divisor. Landslides are bright,
+    bare and steep. Training ids 1-12 lie in one row of the official grid. Do not write into it.
+    """
+    from l4s_ensemble.data.patches import write_mask, write_patch
+    from l4s_ensemble.data.sensor import L4S
+
+    root = tmp_path_factory.mktemp("tiny")
+    for seed, (folder, tiles, masked) in enumerate(
+        (("TrainData", 12, True), ("ValidData", 4, True), ("TestData", 3, False))
+    ):
+        for patch in range(1, tiles + 1):
+            counts, mask = tiny_patch([seed, patch])
+            stored = np.moveaxis(counts, 0, -1) / L4S.stored_to_count
+            write_patch(root / folder / "img" / f"image_{patch}.h5", stored, L4S)
+            if masked:
+                write_mask(root / folder / "mask" / f"mask_{patch}.h5", mask)
+    return root
+
+
+def tiny_patch(seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """One made-up tile: counts uint16 (14, 128, 128) and mask uint8 (128, 128)."""
+    from l4s_ensemble.data.bands import L4S_BANDS
+
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:128, :128].astype(float)
+    dem = 900 + 4 * y + 60 * np.sin(x / 17 + rng.uniform(0, 6)) + 30 * np.sin(y / 9)
+    gy, gx = np.gradient(dem, 10.0)
+    slope = np.degrees(np.arctan(np.hypot(gx, gy)))
+    mask = np.zeros((128, 128), np.uint8)
+    for _ in range(2):
+        cy, cx = rng.integers(20, 108, 2)
+        mask |= (((y - cy) / 14) ** 2 + ((x - cx) / 6) ** 2 < 1).astype(np.uint8)
+    slope = slope + 12 * mask
+    plant = {"B1": 1000, "B2": 900, "B3": 850, "B4": 650, "B5": 1000, "B6": 2200, "B7": 2700}
+    plant |= {"B8": 2800, "B9": 900, "B10": 12, "B11": 1700, "B12": 900}
+    bare = {"B1": 1200, "B2": 1250, "B3": 1350, "B4": 1500, "B5": 1700, "B6": 1900, "B7": 2000}
+    bare |= {"B8": 2050, "B9": 800, "B10": 13, "B11": 2300, "B12": 1800}
+    counts = np.empty((14, 128, 128))
+    for n, band in enumerate(L4S_BANDS):
+        if band.name == "slope":
+            counts[n] = slope
+        elif band.name == "dem":
+            counts[n] = dem
+        else:
+            clean = np.where(mask, bare[band.name], plant[band.name])
+            counts[n] = clean * rng.lognormal(0, 0.08, clean.shape)
+    return np.rint(counts).clip(0, 60000).astype(np.uint16), mask
+
+
+@pytest.fixture(scope="session")
+def _tiny_store(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from l4s_ensemble.data.patches import find_patches
+    from l4s_ensemble.data.sensor import L4S
+    from l4s_ensemble.data.store import build_store
+
+    out = tmp_path_factory.mktemp("store") / "patches.zarr"
+    build_store(find_patches(tiny_root, "train", L4S), L4S, out, split="train", root=tiny_root)
+    return out
+
+
+@pytest.fixture
+def tiny_dataset(_tiny_store: Path) -> xr.Dataset:
+    """The opened store of `tiny_root`'s training split."""
+    from l4s_ensemble.data.store import open_store
+
+    return open_store(_tiny_store)

@@ -1,0 +1,354 @@
+"""Build the lossless store of a split from its files, once, in parallel.
+
+Counts are kept as uint16 in zarr, a quarter of the bytes of the float64 files.
+A split in which some file is not exact integers is kept as float32 counts, and a warning names the
+file. Patches stand in numeric order of their ids. A batch of patches is one chunk, so parallel
+workers never write to the same file.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.counts import (
+    content_hash,
+    is_degenerate,
+    out_of_bounds,
+    restore_counts,
+    to_units,
+)
+from l4s_ensemble.data.patches import PatchFiles, read_image, read_mask
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.data.statistics import (
+    SplitStatistics,
+    pixels_per_patch,
+    sample_pixels,
+    slide_sizes,
+)
+from l4s_ensemble.errors import DataError
+from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.stage import Summary
+
+log = logging.getLogger("l4s_ensemble")
+
+FORMAT = "l4s-ensemble patches 1"
+CHUNK_BYTES = 8 << 20
+_SERIAL_PATCHES = 64  # starting worker processes costs as much as reading this many patches
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """What a worker tells about one patch; the arrays themselves are on disk already."""
+
+    position: int
+    fault: str | None = None
+    hash: str = ""
+    degenerate: bool = False
+    exact: int = 0
+    values: int = 0
+    is_exact: bool = True
+    is_uint16: bool = True
+    landslide_pixels: int = 0
+    notes: tuple[str, ...] = ()
+    sample: NDArray[np.float32] | None = None
+    low: NDArray[np.float32] | None = None
+    high: NDArray[np.float32] | None = None
+    sizes: NDArray[np.int64] | None = None
+
+
+def build_store(
+    files: Sequence[PatchFiles],
+    sensor: Sensor,
+    out: str | Path,
+    jobs: int = 1,
+    *,
+    split: str = "train",
+    root: str | Path = "",
+    places: Mapping[int, tuple[int, int, int]] | None = None,
+) -> Summary:
+    """Build the store of a split from its files.
+
+    Parameters
+    ----------
+    files : sequence of PatchFiles
+        In the order in which they shall stand. All with masks, or none.
+    sensor : Sensor
+    out : str or Path
+        The zarr folder to write; one that is there already is replaced.
+    jobs : int
+        Worker processes.
+    split, root : str
+        Noted in the store.
+    places : mapping of int to tuple, optional
+        Scene, row and column of patch ids, where known.
+
+    Returns
+    -------
+    dict
+        ``split, sensor, root, patches, masks, landslide_patches, landslide_pixels, prevalence,
+        degenerate, inexact, exact_share, dtype, bands, ndvi, slide_sizes_px, bytes``.
+
+    Raises
+    ------
+    DataError
+        If there is no file, only some have masks, or files are damaged (they are listed).
+    """
+    out = Path(out)
+    masks = _masks_or_none(files)
+    dtype: np.dtype[Any] = np.dtype(np.uint16)
+    done = _pass(files, sensor, out, jobs, dtype, masks, split)
+    if not all(p.is_uint16 for p in done):
+        dtype = np.dtype(np.float32)
+        log.warning(
+            "data %s: %d files are not whole numbers in 0 … 65535 after restoring the units: %s. "
+            "The store keeps float32; these are not released files of sensor %s",
+            split, sum(not p.is_uint16 for p in done),
+            _some([str(files[p.position].image) for p in done if not p.is_uint16]), sensor.name,
+        )  # fmt: skip
+        done = _pass(files, sensor, out, jobs, dtype, masks, split)
+    for patch in done:
+        for note in patch.notes:
+            log.warning("data %s: %s", split, note)
+    _write_coordinates(out, files, sensor, done, split, root, masks, places or {})
+    return _summary(files, sensor, done, split, root, masks, dtype, out)
+
+
+def _masks_or_none(files: Sequence[PatchFiles]) -> bool:
+    """Whether the files have masks; an error if only some have."""
+    if not files:
+        raise DataError("no patch to store")
+    lacking = [f for f in files if f.mask is None]
+    if lacking and len(lacking) < len(files):
+        raise DataError(
+            f"{len(lacking)} of {len(files)} images have no mask, the others do",
+            found="no mask for " + _some([str(f.image) for f in lacking], len(lacking)),
+            allowed="a mask for each image, or no mask at all",
+        )  # fmt: skip
+    return not lacking
+
+
+def _pass(
+    files: Sequence[PatchFiles],
+    sensor: Sensor,
+    out: Path,
+    jobs: int,
+    dtype: np.dtype[Any],
+    masks: bool,
+    split: str,
+) -> list[_Patch]:
+    """Read all files and write their counts; results in the order of the files."""
+    chunk = _create(out, len(files), sensor, dtype, masks)
+    starts = range(0, len(files), chunk)
+    keep = pixels_per_patch(len(files), sensor.patch_pixels**2)
+    batches = ((s, list(files[s : s + chunk]), sensor, out, dtype, masks, keep) for s in starts)
+    results: Iterator[list[_Patch]]
+    workers = min(jobs, len(starts))
+    if workers <= 1 or len(files) <= _SERIAL_PATCHES:
+        results = (_store_batch(*batch) for batch in batches)
+    else:
+        from joblib import Parallel, delayed
+
+        results = Parallel(n_jobs=workers, return_as="generator_unordered")(
+            delayed(_store_batch)(*batch) for batch in batches
+        )
+    flat = (patch for batch in results for patch in batch)
+    done = sorted(track(flat, f"data {split}: patches", len(files)), key=lambda p: p.position)
+    faults = [p.fault for p in done if p.fault]
+    if faults:
+        raise DataError(
+            f"{len(faults)} of {len(files)} patches cannot be used",
+            found="\n" + "\n".join(faults[:_LISTED]) + ("\n…" if len(faults) > _LISTED else ""),
+            fix="l4s-ensemble data check lists every fault of the folder",
+        )  # fmt: skip
+    return done
+
+
+def _create(out: Path, patches: int, sensor: Sensor, dtype: np.dtype[Any], masks: bool) -> int:
+    """Make the empty arrays; return the number of patches in a chunk."""
+    import zarr
+    from zarr.codecs import BloscCodec
+
+    if out.exists():
+        shutil.rmtree(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    edge, bands = sensor.patch_pixels, len(sensor.bands)
+    fitting = CHUNK_BYTES // (bands * edge * edge * 2)
+    chunk = min(patches, 64, 1 << max(fitting.bit_length() - 1, 0))
+
+    group = zarr.open_group(out, mode="w", zarr_format=3)
+    # Images stay plain: lz4 would halve them, and reading would take twice as long.
+    group.create_array(
+        "image", shape=(patches, bands, edge, edge), chunks=(chunk, bands, edge, edge),
+        dtype=dtype, compressors=None,
+        dimension_names=["patch", "band", "y", "x"],
+    )  # fmt: skip
+    if masks:
+        group.create_array(
+            "mask", shape=(patches, edge, edge), chunks=(chunk, edge, edge), dtype=np.uint8,
+            compressors=[BloscCodec(typesize=1, cname="lz4")], dimension_names=["patch", "y", "x"],
+        )  # fmt: skip
+    return chunk
+
+
+def _store_batch(
+    start: int,
+    files: list[PatchFiles],
+    sensor: Sensor,
+    out: Path,
+    dtype: np.dtype[Any],
+    masks: bool,
+    keep: int,
+) -> list[_Patch]:
+    """Read one chunk's files and write its region; runs in a worker process."""
+    import zarr
+
+    edge, bands = sensor.patch_pixels, len(sensor.bands)
+    images = np.zeros((len(files), bands, edge, edge), dtype)
+    truth = np.zeros((len(files), edge, edge), np.uint8)
+    told = []
+    for n, file in enumerate(files):
+        try:
+            told.append(_store_one(start + n, file, sensor, images[n], truth[n], keep))
+        except DataError as error:
+            told.append(_Patch(start + n, fault=str(error)))
+    group = zarr.open_group(out, mode="r+")
+    region = slice(start, start + len(files))
+    group["image"][region] = images  # type: ignore[index]
+    if masks:
+        group["mask"][region] = truth  # type: ignore[index]
+    return told
+
+
+def _store_one(
+    position: int,
+    file: PatchFiles,
+    sensor: Sensor,
+    image: NDArray[Any],
+    truth: NDArray[np.uint8],
+    keep: int,
+) -> _Patch:
+    """Put one patch into its place of the arrays, and describe it."""
+    restored = restore_counts(read_image(file.image, sensor), sensor)
+    if restored.not_finite:
+        raise DataError(
+            "values are NaN or infinite", where=file.image, found=f"{restored.not_finite} values"
+        )
+    counts = restored.values
+    is_uint16 = counts.dtype == np.uint16
+    notes = []
+    for outside in out_of_bounds(counts, sensor):
+        text = (
+            f"{outside.values} values of {outside.band} lie in {outside.lowest:g} … "
+            f"{outside.highest:g} {outside.unit}"
+        )
+        if outside.wrong_units:
+            raise DataError(
+                "a band is in other units than the sensor says",
+                where=f"{file.image}, band {outside.band}", found=text,
+                allowed=f"{outside.low:g} … {outside.high:g} {outside.unit}",
+                fix="use files as released, or describe them in a sensor YAML",
+            )  # fmt: skip
+        notes.append(f"{file.image}: {text}, allowed {outside.low:g} … {outside.high:g}")
+    if is_uint16 or image.dtype != np.uint16:
+        image[:] = counts
+    sizes = None
+    if file.mask is not None:
+        truth[:] = read_mask(file.mask, sensor)
+        sizes = slide_sizes(truth)
+    in_units = to_units(counts[np.newaxis], sensor)[0]
+    return _Patch(
+        position,
+        hash=content_hash(counts),
+        degenerate=is_degenerate(counts, sensor),
+        exact=int(restored.exact.sum()),
+        values=counts.size,
+        is_exact=restored.is_exact,
+        is_uint16=is_uint16,
+        landslide_pixels=int(truth.sum()),
+        notes=tuple(notes),
+        sample=sample_pixels(in_units, keep, file.id),
+        low=in_units.min(axis=(1, 2)),
+        high=in_units.max(axis=(1, 2)),
+        sizes=sizes,
+    )
+
+
+def _write_coordinates(
+    out: Path,
+    files: Sequence[PatchFiles],
+    sensor: Sensor,
+    done: Sequence[_Patch],
+    split: str,
+    root: str | Path,
+    masks: bool,
+    places: Mapping[int, tuple[int, int, int]],
+) -> None:
+    """Write the coordinates last: their attributes are the mark of a finished store."""
+    where = np.array([places.get(f.id, (-1, -1, -1)) for f in files], np.int32)
+    coords: dict[str, Any] = {
+        "patch": np.array([f.id for f in files], np.int64),
+        # As objects they become zarr's own string type; numpy's fixed width is not in its standard.
+        "band": np.array(sensor.band_names, dtype=object),
+        "content_hash": ("patch", np.array([p.hash for p in done], dtype=object)),
+        "degenerate": ("patch", np.array([p.degenerate for p in done], bool)),
+        "scene": ("patch", where[:, 0]),
+        "row": ("patch", where[:, 1]),
+        "col": ("patch", where[:, 2]),
+    }
+    if masks:
+        pixels = np.array([p.landslide_pixels for p in done], np.int32)
+        coords["landslide_pixels"] = ("patch", pixels)
+    attrs = {
+        "format": FORMAT, "sensor": sensor.model_dump_json(), "split": split, "root": str(root),
+    }  # fmt: skip
+    xr.Dataset(coords=coords, attrs=attrs).to_zarr(out, mode="a", zarr_format=3, consolidated=False)
+
+
+def _summary(
+    files: Sequence[PatchFiles],
+    sensor: Sensor,
+    done: Sequence[_Patch],
+    split: str,
+    root: str | Path,
+    masks: bool,
+    dtype: np.dtype[Any],
+    out: Path,
+) -> Summary:
+    statistics = SplitStatistics(sensor)
+    for p in done:
+        if p.sample is not None and p.low is not None and p.high is not None:
+            statistics.add(p.position, p.sample, p.low, p.high, p.sizes)
+    pixels = sum(p.landslide_pixels for p in done)
+    return {
+        "split": split,
+        "sensor": sensor.name,
+        "level": sensor.level,
+        "root": str(root),
+        "patches": len(files),
+        "masks": masks,
+        "landslide_patches": sum(p.landslide_pixels > 0 for p in done) if masks else None,
+        "landslide_pixels": pixels if masks else None,
+        "prevalence": pixels / (len(files) * sensor.patch_pixels**2) if masks else None,
+        "degenerate": [files[p.position].id for p in done if p.degenerate],
+        "inexact": [str(files[p.position].image) for p in done if not p.is_exact],
+        "exact_share": sum(p.exact for p in done) / sum(p.values for p in done),
+        "dtype": dtype.name,
+        "bands": statistics.bands(),
+        "ndvi": statistics.ndvi(),
+        "slide_sizes_px": statistics.slide_sizes() if masks else None,
+        "bytes": sum(p.stat().st_size for p in out.rglob("*") if p.is_file()),
+    }
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

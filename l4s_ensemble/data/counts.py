@@ -1,0 +1,189 @@
+"""Stored values, counts, units: the only place where one becomes another.
+
+A released file holds ``count / divisor`` as float64, and the count was an integer. `restore_counts`
+multiplies the divisor back, measures how exactly an integer comes out, and gives the integers.
+`to_units` makes float32 of them, in the sensor's units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.bands import BY_NAME
+from l4s_ensemble.data.sensor import Sensor
+
+TOLERANCE = 1e-9
+"""Largest relative distance of ``stored x divisor`` from an integer that counts as exact.
+
+In all 14 bands of 31 real tiles it is at most 2.2e-16, one rounding of float64. Values that are no
+integers lie 0.25 away in the mean, so a thousand values inside 1e-9 are no accident. A
+file in float32 rounds at 6e-8 and gets sixteen of its own epsilons.
+"""
+
+UINT16_MAX = 65535
+RELATIVE_LEVEL = 1000.0
+"""Median brightness of a tile of a relative sensor, after `to_units`."""
+
+OUT_OF_BOUNDS_SHARE = 0.01
+"""A band with more values than this outside its physical bounds is in other units."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Counts of one patch and how well they came out.
+
+    Attributes
+    ----------
+    values : uint16 or float32 array, shape (band, y, x)
+        uint16 when every value is an exact integer in 0 … 65535, else float32.
+    exact : int array, shape (band,)
+        Number of values that are exact integers.
+    not_finite : int
+        Number of NaN and infinite values.
+    """
+
+    values: NDArray[Any]
+    exact: NDArray[np.int64]
+    not_finite: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every value is an exact integer."""
+        return bool((self.exact == self.values[0].size).all())
+
+
+def restore_counts(stored: NDArray[Any], sensor: Sensor) -> Restored:
+    """Multiply the divisors back and round to the exact integers.
+
+    Parameters
+    ----------
+    stored : array, shape (y, x, band)
+        As `l4s_ensemble.data.patches.read_image` gives it.
+    """
+    pixels = stored.shape[0] * stored.shape[1]
+    bands = stored.shape[2]
+    factor = sensor.stored_to_count
+    if stored.dtype == np.uint8 and (factor == 1.0).all():
+        # Whole numbers already: nothing to round, nothing to measure.
+        values = np.ascontiguousarray(np.moveaxis(stored, -1, 0)).astype(np.uint16)
+        return Restored(values, np.full(bands, pixels), 0)
+    tolerance = TOLERANCE
+    if stored.dtype.kind == "f":
+        tolerance = max(TOLERANCE, 16 * float(np.finfo(stored.dtype).eps))
+    whole = np.empty((bands, *stored.shape[:2]), np.uint16)
+    exact = np.zeros(bands, np.int64)
+    fits = True
+    not_finite = 0
+    # Band by band the arrays stay in the processor's cache: three times as fast as all at once.
+    for n in range(bands):
+        with np.errstate(invalid="ignore"):  # infinity less infinity; NaN is close to nothing
+            plain = stored[..., n] * factor[n]
+            nearest = np.rint(plain)
+            distance = np.abs(plain - nearest)
+            exact[n] = np.count_nonzero(distance <= tolerance * np.maximum(np.abs(nearest), 1.0))
+            fits = fits and bool(nearest.min() >= 0 and nearest.max() <= UINT16_MAX)
+            whole[n] = nearest
+        if exact[n] < pixels:
+            not_finite += pixels - int(np.count_nonzero(np.isfinite(plain)))
+    if fits and (exact == pixels).all():
+        return Restored(whole, exact, 0)
+    plain = np.moveaxis(stored * factor, -1, 0)
+    if (exact == pixels).all():
+        plain = np.rint(plain)
+    return Restored(np.ascontiguousarray(plain, dtype=np.float32), exact, not_finite)
+
+
+def to_units(counts: NDArray[Any], sensor: Sensor) -> NDArray[np.float32]:
+    """Turn counts into units, in float32 (uint16 arithmetic would wrap).
+
+    Parameters
+    ----------
+    counts : array, shape (patch, band, y, x)
+
+    Returns
+    -------
+    float32 array, shape (patch, band, y, x)
+        ``counts x count_to_unit``. Tiles of a relative sensor carry an unknown factor each. Their
+        spectral bands are divided by the tile's own level, the median over its pixels of the mean
+        over its spectral bands, and multiplied by 1000: ratios between bands stay, and
+        tiles become comparable. A black tile is left as it is.
+    """
+    values = counts.astype(np.float32)
+    values *= sensor.count_to_unit[:, np.newaxis, np.newaxis]
+    if sensor.level == "relative" and sensor.spectral:
+        which = [sensor.band_names.index(name) for name in sensor.spectral]
+        # One tile at a time: a copy of all of them would double the memory.
+        for tile in values:
+            level = float(np.median(tile[which].mean(axis=0)))
+            if level > 0:
+                tile[which] *= np.float32(RELATIVE_LEVEL / level)
+    return values
+
+
+def content_hash(counts: NDArray[Any]) -> str:
+    """16 hex digits of BLAKE2b over the counts of one patch, shape (band, y, x).
+
+    Two files with the same content have the same hash, whatever the dtype they were stored in.
+    """
+    little = counts.astype(counts.dtype.newbyteorder("<"), copy=False)
+    return hashlib.blake2b(np.ascontiguousarray(little).data, digest_size=8).hexdigest()
+
+
+def is_degenerate(counts: NDArray[Any], sensor: Sensor) -> bool:
+    """Whether a patch has no terrain: one elevation everywhere, or slope zero everywhere."""
+    names = sensor.band_names
+    if "dem" in names:
+        dem = counts[names.index("dem")]
+        if dem.min() == dem.max():
+            return True
+    return "slope" in names and not counts[names.index("slope")].any()
+
+
+@dataclass(frozen=True)
+class OutOfBounds:
+    """Values of one band outside what is physically possible."""
+
+    band: str
+    unit: str
+    values: int
+    share: float
+    lowest: float
+    highest: float
+    low: float
+    high: float
+
+    @property
+    def wrong_units(self) -> bool:
+        """Whether so many values are outside that the band must be in other units."""
+        return self.share > OUT_OF_BOUNDS_SHARE
+
+
+def out_of_bounds(counts: NDArray[Any], sensor: Sensor) -> list[OutOfBounds]:
+    """Compare one patch, shape (band, y, x), with the physical bounds of the band table.
+
+    Only bands of the table, in the table's unit, of an absolute sensor can be compared.
+    """
+    found = []
+    for index, band in enumerate(sensor.bands):
+        known = BY_NAME.get(band.name)
+        if known is None or known.unit != band.unit or sensor.level != "absolute":
+            continue
+        scale = band.count_to_unit
+        lowest, highest = float(counts[index].min()) * scale, float(counts[index].max()) * scale
+        if lowest >= known.low and highest <= known.high:
+            continue
+        plain = counts[index].astype(np.float64) * scale
+        outside = int(np.count_nonzero((plain < known.low) | (plain > known.high)))
+        if outside:
+            share = outside / plain.size
+            found.append(
+                OutOfBounds(
+                    band.name, band.unit, outside, share, lowest, highest, known.low, known.high
+                )
+            )
+    return found

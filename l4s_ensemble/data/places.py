@@ -1,0 +1,56 @@
+"""Where patches lie: the ``scenes.csv`` that a data root may hold."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from l4s_ensemble.errors import DataError
+
+MANIFEST = "scenes.csv"
+"""File in a data root: columns split, patch, scene, row, col; one line a patch."""
+
+
+def read_manifest(root: str | Path, split: str) -> dict[int, tuple[int, int, int]]:
+    """Scene, row and column of the patches of one split, from ``scenes.csv`` in the root.
+
+    Returns an empty dict where there is no such file.
+
+    Raises
+    ------
+    DataError
+        If the file lacks a column, a value is no integer, or two patches have the same place.
+    """
+    path = Path(root) / MANIFEST
+    if not path.is_file():
+        return {}
+    columns = ("split", "patch", "scene", "row", "col")
+    places: dict[int, tuple[int, int, int]] = {}
+    taken: dict[tuple[int, int, int], int] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [c for c in columns if c not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(
+                "a column is missing", where=path, found=", ".join(reader.fieldnames or ()),
+                allowed=", ".join(columns),
+            )  # fmt: skip
+        for line, row in enumerate(reader, start=2):
+            if row["split"] != split:
+                continue
+            try:
+                patch, *place = (int(row[c]) for c in columns[1:])
+            except (TypeError, ValueError):
+                raise DataError(
+                    "a value is not an integer", where=f"{path}, line {line}",
+                    found=", ".join(str(row[c]) for c in columns),
+                ) from None  # fmt: skip
+            where = (place[0], place[1], place[2])
+            if where in taken or patch in places:
+                raise DataError(
+                    "a patch or a place is named twice", where=f"{path}, line {line}",
+                    found=f"patch {patch}, scene {where[0]}, row {where[1]}, col {where[2]}",
+                )  # fmt: skip
+            places[patch] = where
+            taken[where] = patch
+    return places

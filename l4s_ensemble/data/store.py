@@ -1,0 +1,178 @@
+"""The lossless store of a split: opened in an instant, read in units.
+
+`l4s_ensemble.data.build` writes it; everything later in a run reads patches through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.data.build import FORMAT, build_store
+from l4s_ensemble.data.counts import to_units
+from l4s_ensemble.data.patches import find_patches
+from l4s_ensemble.data.places import read_manifest
+from l4s_ensemble.data.sensor import Sensor, load_sensor
+from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.run.stage import StageContext, Summary
+
+__all__ = [
+    "STORE", "build_store", "hashes_of", "landslide_pixels", "open_store", "positions_of",
+    "sensor_of", "stage", "units",
+]  # fmt: skip
+
+STORE = "patches.zarr"
+"""Name of the store in its stage's folder."""
+
+
+def open_store(path: str | Path) -> xr.Dataset:
+    """Open a store; arrays are read when they are indexed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The zarr folder, or the stage's folder that holds ``patches.zarr``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``image (patch, band, y, x)`` counts and, where there are masks, ``mask (patch, y, x)``
+        uint8. Coordinates ``patch``, ``band``, ``content_hash``, ``degenerate``, ``scene``,
+        ``row``, ``col`` (-1 = unknown) and ``landslide_pixels`` where there are masks. Attributes
+        ``sensor`` (JSON), ``split``, ``root``, ``format``.
+
+    Raises
+    ------
+    RunError
+        If there is no store, it is damaged or of another version.
+    """
+    path = Path(path)
+    if path.name != STORE and (path / STORE).is_dir():
+        path = path / STORE
+    fix = "build the store again: delete the folder and run the data stage"
+    if not (path / "zarr.json").is_file():
+        raise RunError("no store of patches", where=path, fix=fix)
+    try:
+        dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
+        if dataset.attrs.get("format") != FORMAT:
+            raise RunError(
+                "a store of another version", where=path,
+                found=dataset.attrs.get("format", "unfinished"), allowed=FORMAT, fix=fix,
+            )  # fmt: skip
+        # zarr gives variable-length strings; everything else here expects numpy's.
+        text = {
+            "band": np.array(dataset["band"].values.tolist(), str),
+            "content_hash": ("patch", np.array(dataset["content_hash"].values.tolist(), str)),
+        }
+        return dataset.assign_coords(text)
+    except (ValueError, KeyError, OSError) as error:
+        raise RunError("the store is damaged", where=path, found=error, fix=fix) from None
+
+
+def sensor_of(dataset: xr.Dataset) -> Sensor:
+    """Return the sensor that a dataset of patches was read with.
+
+    Raises
+    ------
+    DataError
+        If the dataset does not say.
+    """
+    text = dataset.attrs.get("sensor")
+    if not isinstance(text, str):
+        raise DataError(
+            "the dataset does not say which sensor it is of", found=f"attributes {dataset.attrs}",
+            allowed="an attribute 'sensor' with the sensor's JSON",
+            fix="open it with open_store or open_patches",
+        )  # fmt: skip
+    return Sensor.model_validate_json(text)
+
+
+def units(dataset: xr.Dataset, positions: slice | ArrayLike | None = None) -> NDArray[np.float32]:
+    """Read patches in units: float32, shape (patch, band, y, x).
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `open_store` (counts) or ``open_patches`` (units already).
+    positions : slice or array_like of int, optional
+        Positions along ``patch``, not ids; see `positions_of`. All without it. Slices along the
+        order of the store are fastest.
+
+    Notes
+    -----
+    Tiles of a relative sensor are brought to a common level, as
+    `l4s_ensemble.data.counts.to_units` says.
+    """
+    image = dataset["image"]
+    if positions is not None:
+        image = image.isel(
+            patch=positions if isinstance(positions, slice) else np.asarray(positions)
+        )
+    values: NDArray[np.generic] = image.values
+    if dataset.attrs.get("values") == "unit":
+        return values.astype(np.float32, copy=False)
+    return to_units(values, sensor_of(dataset))
+
+
+def positions_of(dataset: xr.Dataset, ids: ArrayLike) -> NDArray[np.int64]:
+    """Positions of patch ids along ``patch``, in the order of the ids.
+
+    Raises
+    ------
+    DataError
+        If an id is not there.
+    """
+    wanted = np.asarray(ids, dtype=np.int64).ravel()
+    known = {int(patch): n for n, patch in enumerate(dataset["patch"].values)}
+    found = np.array([known.get(int(i), -1) for i in wanted], dtype=np.int64)
+    if (found < 0).any():
+        missing = wanted[found < 0]
+        raise DataError("no patch of these ids", found=_some([str(i) for i in missing]))
+    return found
+
+
+def hashes_of(dataset: xr.Dataset) -> dict[int, str]:
+    """Content hash of each patch id."""
+    pairs = zip(dataset["patch"].values, dataset["content_hash"].values, strict=True)
+    return {int(patch): str(text) for patch, text in pairs}
+
+
+def landslide_pixels(dataset: xr.Dataset) -> NDArray[np.int64]:
+    """Landslide pixels of each patch, shape (patch,).
+
+    Raises
+    ------
+    DataError
+        If the dataset has no masks.
+    """
+    if "mask" not in dataset:
+        raise DataError(
+            "the patches have no masks", where=dataset.attrs.get("root"),
+            found=f"split {dataset.attrs.get('split')!r} without masks",
+            fix="put mask_N.h5 into the mask folder",
+        )  # fmt: skip
+    if "landslide_pixels" in dataset.coords:
+        return dataset["landslide_pixels"].values.astype(np.int64)
+    return dataset["mask"].sum(dim=("y", "x"), dtype=np.int64).values
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Build ``patches.zarr`` of one split; ``ctx.params`` names ``root``, ``split``, ``sensor``."""
+    root, split = Path(str(ctx.params["root"])), str(ctx.params["split"])
+    described = ctx.params["sensor"]
+    sensor = (
+        Sensor.model_validate(described) if isinstance(described, dict) else load_sensor(described)
+    )
+    files = find_patches(root, split, sensor)
+    places = read_manifest(root, split)
+    return build_store(
+        files, sensor, ctx.out / STORE, ctx.jobs, split=split, root=root, places=places
+    )
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

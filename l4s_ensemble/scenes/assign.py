@@ -1,0 +1,251 @@
+"""Give every training tile a role, a fold and a bootstrap block."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.config import Holdout, ScenesConfig
+from l4s_ensemble.errors import ConfigError, DataError
+from l4s_ensemble.scenes.folds import Folds
+from l4s_ensemble.scenes.grid import Grid
+
+log = logging.getLogger("l4s_ensemble")
+
+_TILES_WEIGHT = 0.2  # folds are balanced in landslide pixels first, then a little in tiles
+
+
+def make_folds(
+    grid: Grid,
+    landslide_pixels: NDArray[np.int64],
+    content_hash: NDArray[np.str_],
+    degenerate: NDArray[np.bool_],
+    config: ScenesConfig,
+    *,
+    holdout: Holdout | None = None,
+    holdout_guard: bool = True,
+    seed: int = 0,
+) -> Folds:
+    """Make spatial folds.
+
+    Blocks of ``config.block_tiles`` x ``config.block_tiles`` tiles go, the one with most landslide
+    pixels first, to the fold that has least so far. Tiles of equal content go to one fold. Blocks
+    that are too few for the folds are made smaller, and the log says so.
+
+    Parameters
+    ----------
+    grid : Grid
+    landslide_pixels, content_hash, degenerate : array, shape (patch,)
+        In the order of ``grid.patch``.
+    config : ScenesConfig
+    holdout : Holdout, optional
+        Tiles set aside.
+    holdout_guard : bool
+        Whether the eight neighbours of holdout tiles fit nothing.
+    seed : int
+        Decides between blocks that are equal.
+
+    Raises
+    ------
+    ConfigError
+        If the holdout names tiles that are not there.
+    DataError
+        If even single tiles cannot give every fold landslide pixels to hold and to train on.
+    """
+    role = _roles(grid, content_hash, degenerate, holdout, holdout_guard)
+    fit = role == "fit"
+    if not landslide_pixels[fit].any():
+        raise DataError(
+            "no tile left for fitting holds a landslide",
+            found=", ".join(
+                f"{n} {r}" for r, n in zip(*np.unique(role, return_counts=True), strict=True)
+            ),
+            fix="use a smaller data.holdout, or patches with landslides",
+        )
+    landslide_tiles = int((landslide_pixels[fit] > 0).sum())
+    bootstrap = _windows(grid, config.bootstrap_tiles)
+    for edge in range(config.block_tiles, 0, -1):
+        block = _blocks(grid, fit, edge)
+        fold = _balance(block, landslide_pixels, fit, config.folds, seed)
+        fold = _join_copies(fold, content_hash, fit)
+        folds = Folds(
+            grid.patch, grid.scene, grid.row, grid.col, role, fold, bootstrap, landslide_pixels,
+            content_hash, config.folds, grid.name, edge,
+        )  # fmt: skip
+        short = _folds_without_landslides(folds)
+        if not short:
+            if edge < config.block_tiles:
+                log.warning(
+                    "scenes: blocks of %d tiles are too few for %d folds; blocks of %d x %d tiles "
+                    "are used", config.block_tiles, config.folds, edge, edge,
+                )  # fmt: skip
+            return folds
+    raise DataError(
+        f"too few tiles for {config.folds} spatial folds",
+        found=f"{int(fit.sum())} tiles to fit, {landslide_tiles} with a landslide; fold "
+        f"{short[0][0]} has no landslide pixel {short[0][1]}, even with single tiles as blocks",
+        allowed="landslide pixels in every fold, and in its training part without the tiles beside",
+        fix="set scenes.folds to a smaller number (at least 2), or add tiles",
+    )
+
+
+def _roles(
+    grid: Grid,
+    content_hash: NDArray[np.str_],
+    degenerate: NDArray[np.bool_],
+    holdout: Holdout | None,
+    holdout_guard: bool,
+) -> NDArray[np.str_]:
+    aside = _holdout_tiles(grid, holdout)
+    guard = np.zeros_like(aside)
+    if aside.any():
+        if holdout_guard:
+            guard = grid.touching(aside)
+        # A copy of a holdout or guard tile elsewhere would tell what must not be known.
+        guard |= np.isin(content_hash, content_hash[aside | guard])
+    role = np.full(len(aside), "fit", dtype="<U10")
+    role[degenerate.astype(bool)] = "degenerate"
+    role[guard] = "guard"
+    role[aside] = "holdout"
+    return role
+
+
+def _holdout_tiles(grid: Grid, holdout: Holdout | None) -> NDArray[np.bool_]:
+    """Tiles that the setting ``data.holdout`` names."""
+    chosen = np.zeros(len(grid.patch), bool)
+    if holdout is None:
+        return chosen
+    missing = sorted(set(holdout.ids) - {int(i) for i in grid.patch})
+    if missing:
+        raise ConfigError(
+            "data.holdout names patches that are not there", where="data.holdout.ids",
+            found=", ".join(map(str, missing[:20])),
+            allowed=f"{len(grid.patch)} ids from {grid.patch.min()} to {grid.patch.max()}",
+        )  # fmt: skip
+    chosen |= np.isin(grid.patch, holdout.ids)
+    windowed = holdout.scene is not None or holdout.columns or holdout.rows
+    if not windowed:
+        if not chosen.any():
+            raise ConfigError(
+                "data.holdout names no tile", allowed="ids, or scene with columns or rows",
+                fix="leave data.holdout out for no holdout",
+            )  # fmt: skip
+        return chosen
+    if grid.name == "none":
+        raise ConfigError(
+            "data.holdout names a scene, but the places of the tiles are not known",
+            where="data.holdout", fix="give data.holdout.ids, or a scenes.csv in the data folder",
+        )  # fmt: skip
+    window = np.ones(len(grid.patch), bool)
+    if holdout.scene is not None:
+        window &= grid.scene == holdout.scene
+    for limits, place in ((holdout.columns, grid.col), (holdout.rows, grid.row)):
+        if limits is not None:
+            window &= (place >= min(limits)) & (place <= max(limits))
+    if not window.any():
+        raise ConfigError(
+            "no tile lies in data.holdout", where="data.holdout",
+            found=holdout.model_dump(exclude_defaults=True), allowed=_extents(grid),
+        )  # fmt: skip
+    return chosen | window
+
+
+def _extents(grid: Grid) -> str:
+    parts = []
+    for scene in np.unique(grid.scene):
+        inside = grid.scene == scene
+        row, col = grid.row[inside], grid.col[inside]
+        parts.append(
+            f"scene {scene}: columns {col.min()}-{col.max()}, rows {row.min()}-{row.max()}"
+        )
+    return "; ".join(parts)
+
+
+def _blocks(grid: Grid, fit: NDArray[np.bool_], edge: int) -> NDArray[np.int64]:
+    """Block of each tile, -1 for tiles that do not fit; shape (patch,).
+
+    The extent of a scene's tiles is cut evenly, so that no sliver of one column remains. Where no
+    place is known a block is a run of edge x edge ids.
+    """
+    block = np.full(len(grid.patch), -1, np.int64)
+    if grid.name == "none":
+        order = np.argsort(grid.patch[fit], kind="stable")
+        runs = np.empty(len(order), np.int64)
+        runs[order] = np.arange(len(order)) // (edge * edge)
+        block[fit] = runs
+        return block
+    first = 0
+    for scene in np.unique(grid.scene[fit]):
+        inside = fit & (grid.scene == scene)
+        r, _ = _even_cut(grid.row[inside], edge)
+        c, columns = _even_cut(grid.col[inside], edge)
+        _, numbered = np.unique(r * columns + c, return_inverse=True)
+        block[inside] = first + numbered
+        first += int(numbered.max()) + 1
+    return block
+
+
+def _even_cut(values: NDArray[np.int32], edge: int) -> tuple[NDArray[np.int64], int]:
+    """Cut the range of values into parts of about `edge`; part of each value and their number."""
+    low = int(values.min())
+    extent = int(values.max()) - low + 1
+    parts = max(1, round(extent / edge))
+    return (values.astype(np.int64) - low) * parts // extent, parts
+
+
+def _balance(
+    block: NDArray[np.int64],
+    landslide_pixels: NDArray[np.int64],
+    fit: NDArray[np.bool_],
+    folds: int,
+    seed: int,
+) -> NDArray[np.int32]:
+    """Fold of each tile: the heaviest block first, to the fold that holds least so far."""
+    blocks = int(block.max()) + 1
+    pixels = np.bincount(block[fit], weights=landslide_pixels[fit], minlength=blocks)
+    tiles = np.bincount(block[fit], minlength=blocks)
+    weight = pixels / max(pixels.sum(), 1) + _TILES_WEIGHT * tiles / tiles.sum()
+    shuffled = np.random.default_rng([seed, 101]).permutation(blocks)
+    order = shuffled[np.argsort(-weight[shuffled], kind="stable")]
+    load = np.zeros(folds)
+    chosen = np.empty(blocks, np.int32)
+    for b in order:
+        k = int(np.argmin(load))
+        chosen[b] = k
+        load[k] += weight[b]
+    fold = np.full(len(block), -1, np.int32)
+    fold[fit] = chosen[block[fit]]
+    return fold
+
+
+def _join_copies(
+    fold: NDArray[np.int32], content_hash: NDArray[np.str_], fit: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Move tiles of equal content into the fold of the first of them."""
+    joined = fold.copy()
+    where = np.flatnonzero(fit)
+    _, first, group = np.unique(content_hash[where], return_index=True, return_inverse=True)
+    joined[where] = fold[where[first]][group]
+    return joined
+
+
+def _folds_without_landslides(folds: Folds) -> list[tuple[int, str]]:
+    """Folds that hold no landslide pixel, or train on none."""
+    short = []
+    for k in range(folds.n_folds):
+        for ids, part in ((folds.held_ids(k), "to hold"), (folds.train_ids(k), "to train on")):
+            if not len(ids) or not folds.of(ids, "landslide_pixels").any():
+                short.append((k, part))
+    return short
+
+
+def _windows(grid: Grid, edge: int) -> NDArray[np.int32]:
+    """Bootstrap block of every tile: windows of edge x edge tiles, or runs of as many ids."""
+    if grid.name == "none":
+        order = np.argsort(np.argsort(grid.patch, kind="stable"), kind="stable")
+        return (order // (edge * edge)).astype(np.int32)
+    r, c = grid.row.astype(np.int64) // edge, grid.col.astype(np.int64) // edge
+    key = (grid.scene.astype(np.int64) << 40) + (r << 20) + c
+    return np.unique(key, return_inverse=True)[1].astype(np.int32)

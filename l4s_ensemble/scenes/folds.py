@@ -1,0 +1,319 @@
+"""Spatial folds: made once, saved, read by every stage that fits.
+
+A fold is a set of square blocks of tiles. For each fold the tiles that touch a held tile, and
+tiles with the same content as one of those, are its buffer: they leave its training, and are
+scored in their own fold. Holdout tiles, their neighbours and tiles without terrain fit nothing.
+`Folds.check` is the assertion that every fit makes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.data.store import landslide_pixels, open_store, positions_of, sensor_of
+from l4s_ensemble.errors import DataError, LeakError, RunError
+from l4s_ensemble.run.files import read_json, write_json, write_text
+from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.scenes.grid import Grid, GridName, grid_of
+
+TABLE = "patches.csv"
+HEAD = "folds.json"
+ROLES: tuple[str, ...] = ("fit", "holdout", "guard", "degenerate")
+
+_COLUMNS = (
+    "patch", "scene", "row", "col", "role", "fold", "block", "landslide_pixels", "content_hash",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Role, fold and bootstrap block of every training tile.
+
+    Attributes
+    ----------
+    patch : int64 array, shape (tile,)
+        Ids, in the order of the store.
+    scene, row, col : int32 array, shape (tile,)
+        Place, -1 where it is not known.
+    role : str array, shape (tile,)
+        ``fit``, ``holdout`` (set aside), ``guard`` (beside the holdout, or a copy of such a tile)
+        or ``degenerate`` (no terrain).
+    fold : int32 array, shape (tile,)
+        Fold that holds the tile, -1 for tiles that are not ``fit``.
+    block : int32 array, shape (tile,)
+        Block of tiles that the bootstrap draws as one; every tile has one.
+    landslide_pixels : int64 array, shape (tile,)
+    content_hash : str array, shape (tile,)
+    n_folds : int
+    grid : {'official', 'manifest', 'none'}
+    block_tiles : int
+        Edge of a fold's block, tiles, after shrinking.
+    """
+
+    patch: NDArray[np.int64]
+    scene: NDArray[np.int32]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    role: NDArray[np.str_]
+    fold: NDArray[np.int32]
+    block: NDArray[np.int32]
+    landslide_pixels: NDArray[np.int64]
+    content_hash: NDArray[np.str_]
+    n_folds: int
+    grid: GridName
+    block_tiles: int
+
+    def train_ids(self, fold: int) -> NDArray[np.int64]:
+        """Ids that model `fold` may train on."""
+        return self.patch[self._is_fit & ~self._held(fold) & ~self._buffer(fold)]
+
+    def held_ids(self, fold: int) -> NDArray[np.int64]:
+        """Ids that model `fold` scores and never sees."""
+        return self.patch[self._held(fold)]
+
+    def buffer_ids(self, fold: int) -> NDArray[np.int64]:
+        """Ids that touch a held tile of `fold`, or copy one that does; scored in their own fold."""
+        return self.patch[self._buffer(fold)]
+
+    @property
+    def fit_ids(self) -> NDArray[np.int64]:
+        """Ids of all tiles that take part in fitting, in one fold or another."""
+        return self.patch[self._is_fit]
+
+    @property
+    def holdout_ids(self) -> NDArray[np.int64]:
+        """Ids set aside for the last word."""
+        aside: NDArray[np.int64] = self.patch[self.role == "holdout"]
+        return aside
+
+    def of(self, ids: ArrayLike, field: str) -> NDArray[Any]:
+        """Values of a field (``fold``, ``block``, ``role`` …) for patch ids, in their order.
+
+        Raises
+        ------
+        DataError
+            If an id is unknown.
+        """
+        wanted = np.asarray(ids, dtype=np.int64).ravel()
+        missing = [int(i) for i in wanted if int(i) not in self._position]
+        if missing:
+            raise DataError("patches that the folds do not know", found=missing[:20])
+        values: NDArray[Any] = getattr(self, field)
+        return values[[self._position[int(i)] for i in wanted]]
+
+    def check(self, fold: int, ids_trained: Iterable[int], hashes: Mapping[int, str]) -> None:
+        """Assert that what was trained on shares nothing with what model `fold` must not see.
+
+        Parameters
+        ----------
+        fold : int
+        ids_trained : iterable of int
+            Ids whose pixels reach the fit: training, normalisation, early stopping.
+        hashes : mapping of int to str
+            Content hash of every tile, from the store that the fit reads.
+
+        Raises
+        ------
+        LeakError
+            If an id or a content hash is also in the fold's held tiles, its buffer, the holdout,
+            a guard or a degenerate tile, or an id is unknown.
+        """
+        trained = {int(i) for i in ids_trained}
+        allowed = {int(i) for i in self.train_ids(fold)}
+        wrong = sorted(trained - allowed)
+        if wrong:
+            raise LeakError(
+                f"fold {fold} trains on tiles that it must not see",
+                found="; ".join(f"patch {i}: {self._why(fold, i)}" for i in wrong[:10])
+                + (f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""),
+                allowed=f"the {len(allowed)} training tiles of the fold",
+                fix="take the ids from Folds.train_ids",
+            )
+        forbidden = {hashes[i]: i for i in map(int, self.patch) if i not in allowed and i in hashes}
+        copies = sorted(i for i in trained if hashes.get(i) in forbidden)
+        if copies:
+            raise LeakError(
+                f"fold {fold} trains on copies of tiles that it must not see",
+                found="; ".join(
+                    f"patch {i} equals patch {forbidden[hashes[i]]}, "
+                    f"{self._why(fold, forbidden[hashes[i]])}"
+                    for i in copies[:10]
+                ),
+                fix="run the scenes stage again on these data",
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write ``patches.csv`` and ``folds.json``."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(zip(*(getattr(self, name).tolist() for name in _COLUMNS), strict=True))
+        write_text(folder / TABLE, text.getvalue())
+        head = {"n_folds": self.n_folds, "grid": self.grid, "block_tiles": self.block_tiles}
+        write_json(folder / HEAD, head)
+
+    @cached_property
+    def _position(self) -> dict[int, int]:
+        return {int(patch): n for n, patch in enumerate(self.patch)}
+
+    @cached_property
+    def _is_fit(self) -> NDArray[np.bool_]:
+        is_fit: NDArray[np.bool_] = self.role == "fit"
+        return is_fit
+
+    def _held(self, fold: int) -> NDArray[np.bool_]:
+        if not 0 <= fold < self.n_folds:
+            raise ValueError(f"fold {fold} is not in 0 … {self.n_folds - 1}")
+        held: NDArray[np.bool_] = self._is_fit & (self.fold == fold)
+        return held
+
+    def _buffer(self, fold: int) -> NDArray[np.bool_]:
+        held = self._held(fold)
+        grid = Grid(self.grid, self.patch, self.scene, self.row, self.col)
+        touching = grid.touching(held)
+        copies = np.isin(self.content_hash, self.content_hash[touching | held])
+        return self._is_fit & ~held & (touching | copies)
+
+    def _why(self, fold: int, patch: int) -> str:
+        """Say what a tile is to a fold."""
+        position = self._position.get(patch)
+        if position is None:
+            return "unknown to the folds"
+        if not self._is_fit[position]:
+            return f"role {self.role[position]}"
+        return "held" if self.fold[position] == fold else "buffer beside held tiles"
+
+
+def load_folds(folder: str | Path) -> Folds:
+    """Read what the stage ``scenes`` wrote.
+
+    Raises
+    ------
+    RunError
+        If a file is missing or damaged.
+    """
+    folder = Path(folder)
+    head = read_json(folder / HEAD)
+    path = folder / TABLE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        column = {name: [row[name] for row in rows] for name in _COLUMNS}
+        return Folds(
+            patch=np.array(column["patch"], np.int64),
+            scene=np.array(column["scene"], np.int32),
+            row=np.array(column["row"], np.int32),
+            col=np.array(column["col"], np.int32),
+            role=np.array(column["role"], np.str_),
+            fold=np.array(column["fold"], np.int32),
+            block=np.array(column["block"], np.int32),
+            landslide_pixels=np.array(column["landslide_pixels"], np.int64),
+            content_hash=np.array(column["content_hash"], np.str_),
+            n_folds=int(head["n_folds"]),
+            grid=head["grid"],
+            block_tiles=int(head["block_tiles"]),
+        )
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise RunError(
+            "the table of folds is missing or damaged", where=path, found=error,
+            fix="delete the folder and run the scenes stage again",
+        ) from None  # fmt: skip
+
+
+def patches_to_predict(ctx: StageContext) -> xr.Dataset:
+    """Open the patches that a prediction stage is asked for.
+
+    ``ctx.params["data"]`` names the data stage; with ``ctx.params["holdout"]`` only its tiles of
+    role ``holdout`` are given.
+
+    Raises
+    ------
+    RunError
+        If the holdout is asked for and the run has none.
+    """
+    dataset = open_store(ctx.input(str(ctx.params["data"])))
+    if not ctx.params.get("holdout"):
+        return dataset
+    ids = load_folds(ctx.input("scenes")).holdout_ids
+    if not len(ids):
+        raise RunError(
+            "the run has no holdout tiles", where=ctx.run,
+            fix="set data.holdout before fitting, or name another split",
+        )  # fmt: skip
+    return dataset.isel(patch=positions_of(dataset, ids))
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Make the folds of the training split and write them."""
+    from l4s_ensemble.scenes.assign import make_folds
+
+    dataset = open_store(ctx.input("data/train"))
+    sensor = sensor_of(dataset)
+    grid = grid_of(dataset, sensor, ctx.config.scenes.grid)
+    folds = make_folds(
+        grid,
+        landslide_pixels(dataset),
+        dataset["content_hash"].values,
+        dataset["degenerate"].values,
+        ctx.config.scenes,
+        holdout=ctx.config.data.holdout,
+        holdout_guard=ctx.config.data.holdout_guard,
+        seed=ctx.config.seed,
+    )
+    folds.save(ctx.out)
+    return summarise(folds, sensor, asked_block_tiles=ctx.config.scenes.block_tiles)
+
+
+def summarise(folds: Folds, sensor: Sensor, *, asked_block_tiles: int) -> Summary:
+    """Say what the folds hold, as a plain dict."""
+    area = sensor.patch_pixels**2
+    per_fold = []
+    for k in range(folds.n_folds):
+        held = folds._held(k)
+        pixels = int(folds.landslide_pixels[held].sum())
+        per_fold.append(
+            {
+                "fold": k,
+                "tiles": int(held.sum()),
+                "landslide_pixels": pixels,
+                "prevalence": pixels / (int(held.sum()) * area),
+                "train_tiles": len(folds.train_ids(k)),
+                "buffer_tiles": len(folds.buffer_ids(k)),
+            }
+        )
+    scenes = []
+    for scene in np.unique(folds.scene):
+        inside = folds.scene == scene
+        pixels = int(folds.landslide_pixels[inside].sum())
+        known = scene >= 0
+        scenes.append(
+            {
+                "scene": int(scene),
+                "tiles": int(inside.sum()),
+                "rows": int(np.ptp(folds.row[inside])) + 1 if known else None,
+                "cols": int(np.ptp(folds.col[inside])) + 1 if known else None,
+                "prevalence": pixels / (int(inside.sum()) * area),
+            }
+        )
+    _, copies = np.unique(folds.content_hash, return_counts=True)
+    return {
+        "grid": folds.grid,
+        "folds": folds.n_folds,
+        "block_tiles": folds.block_tiles,
+        "block_tiles_asked": asked_block_tiles,
+        "roles": {role: int((folds.role == role).sum()) for role in ROLES},
+        "copied_tiles": int(copies[copies > 1].sum()),
+        "per_fold": per_fold,
+        "scenes": scenes,
+    }

@@ -1,0 +1,171 @@
+"""Finding, pairing, reading and writing patch files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from l4s_ensemble.data.layout import list_split, splits_in
+from l4s_ensemble.data.patches import (
+    find_patches,
+    open_patches,
+    read_image,
+    read_mask,
+    write_mask,
+    write_patch,
+)
+from l4s_ensemble.data.sensor import L4S, Sensor, SensorBand
+from l4s_ensemble.errors import ConfigError, DataError
+
+SMALL = Sensor(name="small", bands=(SensorBand(name="a"), SensorBand(name="b")), patch_pixels=8)
+
+
+def small_image(folder: Path, patch: int, **kwargs: object) -> Path:
+    path = folder / f"image_{patch}.h5"
+    write_patch(path, np.full((8, 8, 2), patch, np.float64), SMALL)
+    return path
+
+
+def small_mask(folder: Path, patch: int) -> Path:
+    path = folder / f"mask_{patch}.h5"
+    write_mask(path, np.eye(8, dtype=np.uint8))
+    return path
+
+
+def test_official_layout_is_paired_by_number_in_numeric_order(tmp_path: Path) -> None:
+    for patch in (10, 2, 1):
+        small_image(tmp_path / "TrainData/img", patch)
+        small_mask(tmp_path / "TrainData/mask", patch)
+    files = find_patches(tmp_path, "train", SMALL)
+    assert [f.id for f in files] == [1, 2, 10]
+    assert [f.mask.name for f in files if f.mask] == ["mask_1.h5", "mask_2.h5", "mask_10.h5"]
+
+
+def test_hugging_face_layout_and_its_stray_images_among_the_masks(tmp_path: Path) -> None:
+    for patch in (1, 2):
+        small_image(tmp_path / "images/validation", patch)
+        small_mask(tmp_path / "annotations/validation", patch)
+    stray = small_image(tmp_path / "annotations/validation", 7)
+    files = find_patches(tmp_path, "valid", SMALL)
+    assert [(f.id, f.mask is not None) for f in files] == [(1, True), (2, True)]
+    listing = list_split(tmp_path, "valid")
+    assert listing is not None and listing.strays == [stray]
+    assert splits_in(tmp_path) == ["valid"]
+
+
+def test_a_folder_that_holds_img_itself(tmp_path: Path) -> None:
+    small_image(tmp_path / "img", 3)
+    assert [(f.id, f.mask) for f in find_patches(tmp_path, "test", SMALL)] == [(3, None)]
+
+
+def test_zero_padded_numbers_pair_with_plain_ones(tmp_path: Path) -> None:
+    small_image(tmp_path / "img", 3).rename(tmp_path / "img/image_003.h5")
+    small_mask(tmp_path / "mask", 3)
+    (file,) = find_patches(tmp_path, "train", SMALL)
+    assert file.id == 3 and file.mask is not None
+
+
+def test_every_image_without_its_mask_is_named(tmp_path: Path) -> None:
+    for patch in range(1, 6):
+        small_image(tmp_path / "TrainData/img", patch)
+    small_mask(tmp_path / "TrainData/mask", 2)
+    with pytest.raises(DataError) as error:
+        find_patches(tmp_path, "train", SMALL)
+    for patch in (1, 3, 4, 5):
+        assert f"mask_{patch}.h5" in str(error.value)
+    assert "mask_2.h5" not in str(error.value)
+
+
+def test_two_files_of_one_id(tmp_path: Path) -> None:
+    path = small_image(tmp_path / "img", 3)
+    shutil.copy(path, tmp_path / "img/image_03.h5")
+    with pytest.raises(DataError, match="same id"):
+        find_patches(tmp_path, "train", SMALL)
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such data folder"):
+        find_patches(tmp_path / "nowhere", "train", SMALL)
+    with pytest.raises(DataError, match="no split 'valid'"):
+        find_patches(tmp_path, "valid", SMALL)
+    with pytest.raises(ConfigError, match="train, valid, test"):
+        find_patches(tmp_path, "validation", SMALL)
+    (tmp_path / "TrainData/img").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"image_N\.h5"):
+        find_patches(tmp_path, "train", SMALL)
+
+
+def test_reading_gives_back_what_was_written(tmp_path: Path, rng: np.random.Generator) -> None:
+    stored = rng.random((128, 128, 14))
+    write_patch(tmp_path / "image_1.h5", stored, L4S)
+    with h5py.File(tmp_path / "image_1.h5") as file:  # the official form
+        assert list(file) == ["img"] and file["img"].dtype == np.float64
+    back = read_image(tmp_path / "image_1.h5", L4S)
+    assert back.dtype == np.float64
+    np.testing.assert_array_equal(back, stored)
+    mask = rng.integers(0, 2, (128, 128))
+    write_mask(tmp_path / "mask_1.h5", mask)
+    assert read_mask(tmp_path / "mask_1.h5", L4S).dtype == np.uint8
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask_1.h5", L4S), mask)
+
+
+def test_writing_refuses_what_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\(8, 8, 2\)"):
+        write_patch(tmp_path / "image_1.h5", np.zeros((2, 8, 8)), SMALL)
+    with pytest.raises(DataError, match="not a mask"):
+        write_mask(tmp_path / "mask_1.h5", np.full((8, 8), 2))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "parts"),
+    [
+        ("image", np.zeros((8, 8, 2)), ("no dataset 'img'", "image")),
+        ("img", np.zeros((2, 8, 8)), ("wrong shape", "(2, 8, 8)", "(8, 8, 2)")),
+        ("img", np.full((8, 8, 2), b"x"), ("wrong dtype", "|S1")),
+    ],
+)
+def test_a_file_of_another_kind(
+    tmp_path: Path, key: str, values: np.ndarray, parts: tuple[str, ...]
+) -> None:
+    path = tmp_path / "image_1.h5"
+    with h5py.File(path, "w") as file:
+        file[key] = values
+    with pytest.raises(DataError) as error:
+        read_image(path, SMALL)
+    for part in (*parts, str(path)):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+def test_a_damaged_file(tmp_path: Path, damage: str) -> None:
+    path = small_image(tmp_path, 1)
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[: len(whole) - 600], "text": b"no HDF5", "empty": b""}[damage])
+    with pytest.raises(DataError, match="not a readable HDF5 file"):
+        read_image(path, SMALL)
+
+
+def test_a_mask_of_255_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "mask_1.h5", "w") as file:
+        file["mask"] = np.eye(8, dtype=np.uint8) * 255
+    with pytest.raises(DataError, match="0, 255"):
+        read_mask(tmp_path / "mask_1.h5", SMALL)
+
+
+def test_open_patches_gives_units(tiny_root: Path) -> None:
+    patches = open_patches(tiny_root, "train", ids=[3, 1])
+    assert patches["image"].dims == ("patch", "band", "y", "x")
+    assert patches["image"].dtype == np.float32
+    assert patches["patch"].values.tolist() == [3, 1]
+    dem = patches["image"].sel(patch=3, band="dem").values
+    np.testing.assert_array_equal(dem, np.rint(dem))
+    assert 700 < dem.min() < dem.max() < 1600
+    assert set(np.unique(patches["mask"])) == {0, 1}
+    assert "mask" not in open_patches(tiny_root, "test")
+    with pytest.raises(DataError, match="99"):
+        open_patches(tiny_root, "train", ids=[99])
