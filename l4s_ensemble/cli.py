@@ -173,8 +173,8 @@ def predict(
     from l4s_ensemble.predict.submission import copy_result
 
     opened = _fitted(run, jobs, device, quiet)
-    summary = opened.predict(split, data=data)
-    where = summary["folder"]
+    summary = opened.predict(split, data=data).attrs
+    where = Path(summary["folder"])
     if out is not None:
         copy_result(where, out, force=force)
         where = out

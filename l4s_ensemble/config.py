@@ -93,6 +93,7 @@ class UNetConfig(Section):
     network: str = Field("unet", description="name of the network")
     width: int = Field(24, ge=4, le=256, description="channels of the full-resolution stage")
     depth: int = Field(4, ge=2, le=6, description="resolution levels, the first one included")
+    norm: Literal["batch", "group"] = Field("batch", description="normalisation in the network")
     epochs: int = Field(14, ge=1)
     batch: int = Field(16, ge=1)
     lr: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")

@@ -27,7 +27,7 @@ def ledger(title: str, summary: dict[str, Any]) -> None:
         [
             row["model"],
             _num(row["f1"]),
-            f"{_num(row['f1_low'])} – {_num(row['f1_high'])}",
+            "–" if row["f1_low"] is None else f"{row['f1_low']:.3f} – {row['f1_high']:.3f}",
             _num(row["precision"]),
             _num(row["recall"]),
             _num(row["average_precision"]),
@@ -38,6 +38,11 @@ def ledger(title: str, summary: dict[str, Any]) -> None:
     head = ["model", "F1", "95 % interval", "precision", "recall", "AP", "threshold"]
     table(f"Landslide class, pooled over pixels ({title})", head, rows)
     gain = summary["gain"]
+    if gain["low"] is None:
+        say(
+            f"stack over {gain['over']}: {gain['value']:+.3f}; {gain['blocks']} blocks: no interval"
+        )
+        return
     verdict = "gain shown" if gain["shown"] else "no gain shown"
     say(
         f"stack over {gain['over']}: {gain['value']:+.3f} "

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,8 +66,8 @@ class Run:
         self._remember()
         return self._executor().execute([s for name, s in stages.items() if name in wanted])
 
-    def predict(self, split: str = "valid", *, data: Path | None = None) -> dict[str, Any]:
-        """Predict a split with the fitted models.
+    def predict(self, split: str = "valid", *, data: Path | None = None) -> xr.Dataset:
+        """Predict a split with the fitted models; nothing is done again that is up to date.
 
         Parameters
         ----------
@@ -80,13 +78,19 @@ class Run:
 
         Returns
         -------
-        dict
-            The summary of the result, with ``folder`` (a Path) added.
+        xarray.Dataset
+            ``probability`` float32 and ``mask`` uint8, dims ``(patch, y, x)``. The attributes are
+            the result's summary (``threshold``, ``predicted_share`` …) and its ``folder``.
         """
+        from l4s_ensemble.predict.split import open_probability
+
         stages = self._predict_stages(split, data)[:-1]
         self._executor().execute(stages)
         folder = self.folder / stages[-1].name
-        return {**read_json(folder / "summary.json"), "folder": folder}
+        found = open_probability(folder)
+        found.attrs = {**self.summary(stages[-1].name), "folder": str(folder)}
+        found["mask"] = (found["probability"] >= found.attrs["threshold"]).astype("uint8")
+        return found
 
     def evaluate(self, split: str = "valid", *, data: Path | None = None) -> dict[str, Any]:
         """Predict a split if that has not been done, and score it where masks exist.
@@ -100,31 +104,6 @@ class Run:
         self._executor().execute(stages)
         summary: dict[str, Any] = read_json(self.folder / stages[-1].name / "summary.json")
         return summary
-
-    def predict_dataset(self, patches: xr.Dataset) -> xr.Dataset:
-        """Predict patches that are in memory, as `l4s_ensemble.open_patches` gives them.
-
-        Parameters
-        ----------
-        patches : xarray.Dataset
-            ``image (patch, band, y, x)`` in units.
-
-        Returns
-        -------
-        xarray.Dataset
-            ``probability`` and ``mask``, dims ``(patch, y, x)``.
-        """
-        from l4s_ensemble.data.patches import write_patches
-        from l4s_ensemble.predict.split import open_probability
-
-        with tempfile.TemporaryDirectory(prefix="l4s-") as name:
-            root = Path(name)
-            write_patches(patches, root, "test")
-            summary = self.predict("test", data=root)
-            found = open_probability(summary["folder"]).load()
-            shutil.rmtree(summary["folder"].parent)
-        found["mask"] = (found["probability"] >= summary["threshold"]).astype("uint8")
-        return found
 
     def summary(self, stage: str) -> dict[str, Any]:
         """Summary of a finished stage."""
@@ -155,11 +134,10 @@ class Run:
                 "this run has no fitted models yet", where=self.folder,
                 fix="run `l4s-ensemble fit-all` with the same --run first",
             )  # fmt: skip
-        own = data is None or (
-            self.config.data.root is not None
-            and data.resolve() == Path(self.config.data.root).resolve()
-        )
-        return predict_stages(self.config, self.data_root if own else data, split, own=own)
+        root = data if data is not None else self.data_root
+        saved = self.config.data.root
+        own = saved is not None and root.resolve() == Path(saved).resolve()
+        return predict_stages(self.config, root, split, own=own)
 
     def _executor(self) -> Executor:
         return Executor(self.folder, self.config, jobs=self.jobs, device=self.device)

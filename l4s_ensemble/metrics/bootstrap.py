@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
 
 
+FEWEST_BLOCKS = 3
+
+
 @dataclass(frozen=True)
 class Interval:
     """A value with its percentile interval.
@@ -18,22 +21,23 @@ class Interval:
     ----------
     value : float
         On all tiles.
-    low, high : float
-        Percentiles of the resamples.
+    low, high : float or None
+        Percentiles of the resamples; None where fewer than `FEWEST_BLOCKS` blocks were given, for
+        resampling one or two of them says nothing.
     blocks : int
         Number of spatial blocks that were resampled.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     blocks: int
     level: float = 0.95
 
     @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside: only then a gain is shown."""
-        return self.low > 0 or self.high < 0
+    def is_above_zero(self) -> bool:
+        """Whether the whole interval is above zero: only then a gain is shown."""
+        return self.low is not None and self.low > 0
 
 
 def f1_interval(
@@ -50,7 +54,7 @@ def f1_interval(
     """
     b = counts.by(block)
     f1 = _resampled(b, _weights(len(b.tp), resamples, seed))
-    low, high = _percentiles(f1, level)
+    low, high = _percentiles(f1, level, len(b.tp))
     return Interval(f1_pooled(counts), low, high, len(b.tp), level)
 
 
@@ -66,7 +70,7 @@ def f1_gain_interval(
     """Paired interval of F1(better) - F1(base): both are scored on the same resampled blocks."""
     a, b = better.by(block), base.by(block)
     w = _weights(len(a.tp), resamples, seed)
-    low, high = _percentiles(_resampled(a, w) - _resampled(b, w), level)
+    low, high = _percentiles(_resampled(a, w) - _resampled(b, w), level, len(a.tp))
     return Interval(f1_pooled(better) - f1_pooled(base), low, high, len(a.tp), level)
 
 
@@ -82,7 +86,11 @@ def _resampled(c: Counts, weights: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(below > 0, 2 * tp / np.maximum(below, 1), 0.0)
 
 
-def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+def _percentiles(
+    values: NDArray[np.float64], level: float, blocks: int
+) -> tuple[float | None, float | None]:
+    if blocks < FEWEST_BLOCKS:
+        return None, None
     tail = (1 - level) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-import zarr
 
 from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.predict.submission import write_submission
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.stack.model import LogisticStack
 
@@ -35,24 +35,17 @@ def stage(ctx: StageContext) -> Summary:
     masks = ctx.out / "masks"
     shutil.rmtree(masks, ignore_errors=True)
     masks.mkdir(parents=True)
-    group = zarr.open_group(ctx.out / "probability.zarr", mode="w")
-    kept = group.create_array(
-        "probability", shape=(len(patch), y, x), chunks=(1, y, x), dtype="float32",
-        dimension_names=("patch", "y", "x"),
-    )  # fmt: skip
-    group.create_array("patch", data=patch, dimension_names=("patch",))
-    group.attrs["threshold"] = model.threshold
-
+    attrs = {"threshold": model.threshold}
+    kept = ScoreFile(ctx.out / "probability.zarr", patch, (y, x), name="probability", attrs=attrs)
     predicted = with_landslide = 0
     for i in track(range(len(patch)), "predict: stacking", len(patch)):
         p, u = pixel["logit"][:, i].values, unet["logit"][:, i].values
         probability = np.mean([model.probability(p[k], u[k]) for k in range(folds)], axis=0)
-        kept[i] = probability
+        kept.write(slice(i, i + 1), probability[np.newaxis])
         mask = (probability >= model.threshold).astype(np.uint8)
         write_mask(masks / f"mask_{int(patch[i])}.h5", mask)
         predicted += int(mask.sum())
         with_landslide += bool(mask.any())
-    zarr.consolidate_metadata(ctx.out / "probability.zarr")
     return {
         "split": ctx.params["split"],
         "patches": len(patch),
@@ -69,9 +62,9 @@ def stage(ctx: StageContext) -> Summary:
 def open_logits(ctx: StageContext, model: str) -> xr.Dataset:
     """Logits that one base wrote for this prediction: ``logit (fold_model, patch, y, x)``."""
     folder = ctx.params["folder"]
-    return xr.open_zarr(ctx.input(f"{folder}/{model}") / "logit.zarr", chunks=None)
+    return open_scores(ctx.input(f"{folder}/{model}") / "logit.zarr")
 
 
 def open_probability(folder: Path) -> xr.Dataset:
     """Probabilities that `stage` wrote, ``probability (patch, y, x)``."""
-    return xr.open_zarr(folder / "probability.zarr", chunks=None)
+    return open_scores(folder / "probability.zarr")

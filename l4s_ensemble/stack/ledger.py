@@ -71,7 +71,7 @@ def gain(
         resamples=resamples,
         seed=seed,
     )
-    return {"over": better, **asdict(interval), "shown": bool(interval.low > 0)}
+    return {"over": better, **asdict(interval), "shown": interval.is_above_zero}
 
 
 def agreement(

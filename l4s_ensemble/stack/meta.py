@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from l4s_ensemble.config import StackConfig
@@ -18,6 +17,7 @@ from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.stack import inputs, ledger
@@ -51,12 +51,16 @@ def stage(ctx: StageContext) -> Summary:
     final = fit_logistic(rows, labels, settings)
 
     tiles = {name: TileHistograms.empty(scores.patch, settings.bins) for name in ledger.MODELS}
-    oof = _create(ctx.out / "oof.zarr", scores, seed)
+    size = (truth.sizes["y"], truth.sizes["x"])
+    attrs = {"seed": seed}
+    oof = ScoreFile(
+        ctx.out / "oof.zarr", scores.patch, size, name="probability", fold=scores.fold, attrs=attrs
+    )
     for i in track(range(len(scores.patch)), "stack: scoring out-of-fold", len(scores.patch)):
         pixel, unet = scores.tile(i)
         mask = truth[i].values
         stacked = cross[int(scores.fold[i])].probability(pixel, unet)
-        oof[i] = stacked
+        oof.write(slice(i, i + 1), stacked[np.newaxis])
         for name, probability in (
             ("pixel", sigmoid(pixel)),
             ("unet", sigmoid(unet)),
@@ -64,9 +68,8 @@ def stage(ctx: StageContext) -> Summary:
             ("stack", stacked),
         ):
             tiles[name].add(i, probability, mask)
-    zarr.consolidate_metadata(ctx.out / "oof.zarr")
 
-    options = {"resamples": settings.resamples, "seed": seed}
+    options: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
     table = ledger.rows(tiles, block, **options)
     by_name = {row["model"]: row for row in table}
     agreed = _agreement(scores, truth, by_name["pixel"]["threshold"], by_name["unet"]["threshold"])
@@ -78,8 +81,8 @@ def stage(ctx: StageContext) -> Summary:
     pooled = tiles["stack"].pooled()
     gained = ledger.gain(tiles, table, block, **options)
     log.info(
-        "stack: F1 %.3f out-of-fold, gain over %s %+.3f [%+.3f, %+.3f]",
-        by_name["stack"]["f1"], gained["over"], gained["value"], gained["low"], gained["high"],
+        "stack: F1 %.3f out-of-fold, %+.3f over %s",
+        by_name["stack"]["f1"], gained["value"], gained["over"],
     )  # fmt: skip
     return {
         "inputs": list(model.names),
@@ -109,8 +112,8 @@ class OutOfFold:
     """
 
     def __init__(self, pixel: Path, unet: Path) -> None:
-        self._pixel = xr.open_zarr(pixel, chunks=None)
-        self._unet = xr.open_zarr(unet, chunks=None)
+        self._pixel = open_scores(pixel)
+        self._unet = open_scores(unet)
         self.patch: NDArray[np.int64] = self._pixel["patch"].values
         self.fold: NDArray[np.int64] = self._pixel["fold"].values
         same = np.array_equal(self.patch, self._unet["patch"].values) and np.array_equal(
@@ -197,19 +200,3 @@ def _agreement(
         )
         total = {k: total.get(k, 0) + v for k, v in part.items()}
     return total
-
-
-def _create(path: Path, scores: OutOfFold, seed: int) -> Any:
-    """Make the zarr dataset for the stacked probabilities; return its array, to be filled."""
-    y, x = scores.tile(0)[0].shape
-    group = zarr.open_group(path, mode="w")
-    n = len(scores.patch)
-    made = group.create_array(
-        "probability", shape=(n, y, x), chunks=(1, y, x), dtype="float32",
-        dimension_names=("patch", "y", "x"),
-    )  # fmt: skip
-    for name in ("patch", "fold"):
-        values = np.asarray(getattr(scores, name), dtype=np.int64)
-        group.create_array(name, data=values, dimension_names=("patch",))
-    group.attrs.update({"seed": seed, "coordinates": "patch fold"})
-    return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,10 @@ class LogisticStack:
                 "the meta-learner was saved by another version", where=path,
                 fix="run `l4s-ensemble fit stack` again",
             )  # fmt: skip
-        model = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
+        }
+        model = cls(**plain)
         if model.names != inputs.names(model.windows_px):
             raise ModelError(
                 "the meta-learner's inputs are not those of this version", where=path,

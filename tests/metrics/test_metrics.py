@@ -166,4 +166,11 @@ def test_a_paired_gain_of_a_model_over_itself_is_exactly_zero(rng):
     c = counts.count(probability >= 0.5, truth)
     gain = f1_gain_interval(c, c, np.arange(6))
     assert (gain.value, gain.low, gain.high) == (0, 0, 0)
-    assert not gain.excludes_zero
+    assert not gain.is_above_zero
+
+
+def test_one_or_two_blocks_give_no_interval(rng):
+    probability, truth = made_up(rng)
+    found = f1_interval(counts.count(probability >= 0.5, truth), [1, 1, 1, 2, 2, 2])
+    assert found.low is None and found.high is None and found.blocks == 2
+    assert not found.is_above_zero

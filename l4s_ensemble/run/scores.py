@@ -1,0 +1,129 @@
+"""Scores of tiles on disk, written block by block; a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.errors import RunError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CHUNK_TILES = 4
+"""Tiles in a chunk. A block of work is one chunk, so that no chunk is written twice."""
+
+
+class ScoreFile:
+    """A zarr group with one float32 array over tiles; `open_scores` reads it.
+
+    Unwritten pixels are NaN. Chunks are replaced whole: a kill leaves a chunk old or new.
+
+    Parameters
+    ----------
+    path : Path
+    patch : array_like of int, shape (tile,)
+        Ids, in the order of the axis.
+    size : tuple of int
+        Height and width of a tile, pixels.
+    name : str
+        Name of the array: ``logit`` or ``probability``.
+    models : int, optional
+        With it there is a first axis ``fold_model`` of that length.
+    fold : array_like of int, shape (tile,), optional
+        Fold of each tile; its model is the one that scored the tile.
+    attrs : mapping, optional
+        JSON values kept with the group, for example ``seed``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        patch: ArrayLike,
+        size: tuple[int, int],
+        *,
+        name: str = "logit",
+        models: int | None = None,
+        fold: ArrayLike | None = None,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> None:
+        import zarr
+
+        self.path = path
+        self.name = name
+        self.patch = np.asarray(patch, dtype=np.int64)
+        lead = () if models is None else (models,)
+        shape = (*lead, len(self.patch), *size)
+        if self._usable(shape):
+            self._array = zarr.open_array(path / name, mode="r+")
+            return
+        shutil.rmtree(path, ignore_errors=True)
+        group = zarr.create_group(path, attributes=dict(attrs or {}))
+        one = {"patch": self.patch}
+        if fold is not None:
+            one["fold"] = np.asarray(fold, dtype=np.int64)
+        for key, value in one.items():
+            array = group.create_array(
+                key, shape=value.shape, dtype=value.dtype, dimension_names=("patch",)
+            )
+            array[...] = value
+        self._array = group.create_array(
+            name,
+            shape=shape,
+            dtype="float32",
+            chunks=(*lead, CHUNK_TILES, *size),
+            fill_value=float("nan"),
+            dimension_names=(*(("fold_model",) if lead else ()), "patch", "y", "x"),
+        )
+
+    def _usable(self, shape: tuple[int, ...]) -> bool:
+        import zarr
+
+        # The scores are created last: where they stand, the rest stands too.
+        if not (self.path / self.name / "zarr.json").is_file():
+            return False
+        known = np.asarray(zarr.open_array(self.path / "patch", mode="r")[...])
+        there = zarr.open_array(self.path / self.name, mode="r")
+        return there.shape == shape and np.array_equal(known, self.patch)
+
+    def blocks(self) -> list[slice]:
+        """All blocks of tiles, in order."""
+        n = len(self.patch)
+        return [slice(i, min(i + CHUNK_TILES, n)) for i in range(0, n, CHUNK_TILES)]
+
+    def missing(self) -> list[slice]:
+        """Blocks that still hold an unwritten pixel."""
+        return [b for b in self.blocks() if not np.isfinite(self.read(b)).all()]
+
+    def read(self, block: slice) -> NDArray[np.float32]:
+        """Scores of a block, float32 ([fold_model,] tile, y, x)."""
+        return np.asarray(self._array[..., block, :, :])
+
+    def write(self, block: slice, scores: ArrayLike) -> None:
+        """Store the scores of a block."""
+        self._array[..., block, :, :] = np.asarray(scores, dtype=np.float32)
+
+
+def open_scores(path: Path) -> xr.Dataset:
+    """Open what a `ScoreFile` holds, lazily; ``patch`` and ``fold`` are coordinates.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or damaged.
+    """
+    import xarray as xr
+
+    try:
+        found: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(
+            "scores of the run cannot be read", where=path, found=error,
+            fix="delete the folder they stand in and run the command again",
+        ) from None  # fmt: skip
+    return found.set_coords([n for n in ("patch", "fold") if n in found])

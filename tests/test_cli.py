@@ -1,0 +1,179 @@
+"""The true command line over made-up HDF5 in the true layout, as its user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import l4s_ensemble as l4s
+
+SMALL = [
+    "--set", "pixel.trees=20", "--set", "pixel.leaves=15", "--set", "unet.epochs=2",
+    "--set", "unet.width=8", "--set", "scenes.folds=2", "--set", "scenes.block_tiles=2",
+    "--set", "unet.tta=false", "--set", "stack.resamples=100",
+]  # fmt: skip
+
+
+def command(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``l4s-ensemble`` in a process of its own, in a folder of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "l4s_ensemble", *map(str, words)],
+        cwd=cwd, capture_output=True, text=True, timeout=280, check=False,
+        env={**{k: v for k, v in os.environ.items() if not k.startswith("L4S_")}, **env},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with made-up patches and a fitted run."""
+    folder = tmp_path_factory.mktemp("user")
+    made = command("data", "synth", "patches", "--train", 16, "--valid", 4, cwd=folder)
+    assert made.returncode == 0, made.stderr
+    done = command("fit-all", "--config", "demo", "--data", "patches", *SMALL, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_help_answers_quickly_and_names_every_command(tmp_path):
+    done = command("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in ("demo", "features", "fit-all", "predict", "evaluate", "report", "data"):
+        assert word in done.stdout
+
+
+def test_help_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys; from l4s_ensemble import cli; "
+        "print([m for m in ('torch','lightgbm','sklearn','xarray','scipy','plotly') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_fit_all_prints_the_ledger_and_skips_what_is_done(place):
+    again = command("fit-all", cwd=place)
+    assert again.returncode == 0, again.stderr
+    for model in ("pixel", "unet", "mean", "stack"):
+        assert re.search(rf"^\s*{model}\s+0\.\d+", again.stdout, re.M)
+    assert "nothing: all was up to date" in again.stdout
+    assert again.stderr.count("unchanged, skipped") == 6
+
+
+def test_only_what_depends_on_a_setting_is_fitted_again(place):
+    done = command("fit-all", "--set", "stack.l2=2.0", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"fitted stack$", done.stdout, re.M)
+    assert "sections.stack.l2" in done.stderr
+
+
+def test_features_says_what_tells_most(place):
+    done = command("features", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\d+ features", done.stdout) and "AUC" in done.stdout
+
+
+def test_predict_writes_a_submission_in_the_official_form(place):
+    done = command("predict", "--split", "valid", "--out", "masks", cwd=place)
+    assert done.returncode == 0, done.stderr
+    names = sorted(p.name for p in (place / "masks").iterdir())
+    assert names == ["mask_1.h5", "mask_2.h5", "mask_3.h5", "mask_4.h5", "submission.zip"]
+    with h5py.File(place / "masks/mask_3.h5") as file:
+        mask = file["mask"][()]
+    assert mask.shape == (128, 128) and mask.dtype == np.uint8 and set(np.unique(mask)) <= {0, 1}
+    with zipfile.ZipFile(place / "masks/submission.zip") as zipped:
+        assert len(zipped.namelist()) == 4
+    assert "read back and verified" in done.stdout
+
+
+def test_evaluate_scores_at_the_threshold_that_was_chosen_out_of_fold(place):
+    done = command("evaluate", "--split", "valid", "--json", "--quiet", cwd=place)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    fitted = json.loads((place / "runs/default/stack/summary.json").read_text())
+    assert told["threshold"] == fitted["threshold"]
+    stack = next(row for row in told["ledger"] if row["model"] == "stack")
+    masks = np.stack([_mask(place / "patches/ValidData/mask", n) for n in (1, 2, 3, 4)])
+    folder = place / "runs/default/predict/valid/result/masks"
+    found = np.stack([_mask(folder, n) for n in (1, 2, 3, 4)])
+    assert stack["f1"] == pytest.approx(l4s.score(found, masks)["f1"])
+
+
+def test_another_folder_of_the_same_sensor_is_predicted_beside_the_first(place):
+    made = command("data", "synth", "other", "--train", 4, "--valid", 2, "--seed", 5, cwd=place)
+    assert made.returncode == 0, made.stderr
+    before = (place / "runs/default/predict/valid/result/submission.zip").read_bytes()
+    done = command("predict", "--split", "valid", "--data", "other", "--out", "there", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert (place / "there/mask_2.h5").is_file()
+    assert (place / "runs/default/predict/valid/result/submission.zip").read_bytes() == before
+
+
+def test_the_report_opens_offline(place):
+    done = command("report", cwd=place)
+    assert done.returncode == 0, done.stderr
+    pages = sorted(p.name for p in (place / "reports/default").glob("*.html"))
+    assert {"index.html", "data.html", "features.html", "pixel.html", "stack.html"} <= set(pages)
+    for page in (place / "reports/default").glob("*.html"):
+        assert not re.search(r"""(src|href)=["']https?:""", page.read_text())
+
+
+def test_the_lines_of_the_readme_work_in_a_notebook(place, monkeypatch):
+    monkeypatch.chdir(place)
+    patches = l4s.open_patches("patches", "valid")
+    features = l4s.features_of(patches.isel(patch=[0]))
+    assert features.dims == ("patch", "feature", "y", "x") and np.isfinite(features.values).all()
+    run = l4s.load_run("runs/default")
+    found = run.predict("valid")
+    assert l4s.score(found["mask"], patches["mask"])["f1"] >= 0
+    assert found["probability"].shape == patches["mask"].shape
+
+
+def test_check_finds_nothing_wrong_with_made_up_patches(place):
+    done = command("data", "check", "--data", "patches", cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["fit-all"], 2, "no data folder was named"),
+        (["fit-all", "--data", "nowhere"], 1, "nowhere"),
+        (["fit-all", "--config", "unheard-of"], 2, "no preset of that name"),
+        (["fit-all", "--data", ".", "--set", "unet.width=x"], 2, "unet.width"),
+        (["fit-all", "--device", "tpu"], 2, "no such device"),
+        (["predict"], 1, "no run in this folder"),
+        (["evaluate", "--run", "nowhere"], 1, "no run in this folder"),
+        (["report", "--run", "nowhere"], 1, "no run in this folder"),
+        (["data", "check", "--data", "nowhere"], 1, "nowhere"),
+        (["no-such-command"], 2, "No such command"),
+    ],
+)
+def test_a_users_mistake_ends_in_a_message(tmp_path, words, code, says):
+    done = command(*words, cwd=tmp_path)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/*/stack"))
+
+
+@pytest.mark.parametrize(
+    ("split", "says"), [("holdout", "sets no tiles aside"), ("all", "no such split"), ("test", "")]
+)
+def test_a_split_that_is_not_there_is_named(place, split, says):
+    done = command("predict", "--split", split, cwd=place)
+    assert done.returncode in {1, 2} and says in done.stderr and "Traceback" not in done.stderr
+
+
+def _mask(folder: Path, number: int) -> np.ndarray:
+    with h5py.File(folder / f"mask_{number}.h5") as file:
+        return np.asarray(file["mask"][()])
