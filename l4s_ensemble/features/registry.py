@@ -1,0 +1,211 @@
+"""All features of this version, and the choice of those that a sensor and a config allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from l4s_ensemble.config import FeaturesConfig
+from l4s_ensemble.data.bands import BY_NAME
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.errors import ConfigError, ModelError
+from l4s_ensemble.features import context, indices, terrain
+from l4s_ensemble.features.recipe import Feature, Field, Recipe
+
+VERSION = 1
+"""Raised when a feature of the same name changes its values. A model refuses another version."""
+
+GROUPS = ("reflectance", "indices", "terrain", "context")
+
+SUPPORT_LIMIT_PX = 127
+"""A patch can be continued by reflection over less than its own size."""
+
+
+@lru_cache(maxsize=1)
+def all_fields() -> dict[str, Field]:
+    """Shared pictures by name; bands are fields too."""
+    made = [
+        Field(b.name, (b.name,), 0, lambda canvas, n=b.name: canvas.field(n), b.unit)  # type: ignore[misc]
+        for b in BY_NAME.values()
+    ]
+    return {f.name: f for f in [*made, *indices.fields(), *terrain.fields()]}
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> dict[str, Recipe]:
+    """Every feature by name, in the order of the groups."""
+    made = [*indices.recipes(), *terrain.recipes(), *context.recipes(all_fields())]
+    made.sort(key=lambda r: GROUPS.index(r.feature.group))
+    return {r.feature.name: r for r in made}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A feature that is not computed, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """The ordered features of a run: what a model carries and compares.
+
+    Attributes
+    ----------
+    sensor : str
+        Name of the sensor it was made for.
+    features : tuple of Feature
+    left_out : tuple of LeftOut
+    version : int
+    """
+
+    sensor: str
+    features: tuple[Feature, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    version: int = VERSION
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in order."""
+        return tuple(f.name for f in self.features)
+
+    @property
+    def support_px(self) -> int:
+        """Pixels that the widest feature reads beyond a patch."""
+        return max((f.support_px for f in self.features), default=0)
+
+    def only(self, names: Sequence[str]) -> FeaturePlan:
+        """Give a plan of some of the features, in the order asked for.
+
+        Raises
+        ------
+        ConfigError
+            If a name is not in this plan.
+        """
+        have = {f.name: f for f in self.features}
+        unknown = [n for n in names if n not in have]
+        if unknown:
+            reasons = {item.name: item.reason for item in self.left_out}
+            raise ConfigError(
+                "no such feature in the plan",
+                found=", ".join(f"{n} ({reasons[n]})" if n in reasons else n for n in unknown),
+                allowed=", ".join(have),
+            )
+        return FeaturePlan(self.sensor, tuple(have[n] for n in names), self.left_out, self.version)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; see `plan_from_dict`."""
+        return {
+            "version": self.version,
+            "sensor": self.sensor,
+            "support_px": self.support_px,
+            "features": [asdict(f) for f in self.features],
+            "left_out": [asdict(item) for item in self.left_out],
+        }
+
+
+def plan_from_dict(value: dict[str, Any], where: object = None) -> FeaturePlan:
+    """Read back what `FeaturePlan.as_dict` gave.
+
+    Raises
+    ------
+    ModelError
+        If it was made by another version of the features, or names a feature unknown here.
+    """
+    try:
+        version = value["version"]
+        if version != VERSION:
+            raise ModelError(
+                "the features were made by another version", where=where, found=version,
+                allowed=VERSION, fix="run the features stage and the fit again",
+            )  # fmt: skip
+        features = tuple(_feature(item) for item in value["features"])
+        left_out = tuple(LeftOut(i["name"], i["reason"]) for i in value["left_out"])
+        sensor = str(value["sensor"])
+    except (KeyError, TypeError) as error:
+        raise ModelError("this is not a plan of features", where=where, found=error) from None
+    unknown = [f.name for f in features if f.name not in catalogue()]
+    if unknown:
+        raise ModelError(
+            "the plan names features that do not exist here", where=where,
+            found=", ".join(unknown), fix="run the features stage and the fit again",
+        )  # fmt: skip
+    return FeaturePlan(sensor, features, left_out)
+
+
+def _feature(item: dict[str, Any]) -> Feature:
+    known = {f.name for f in fields(Feature)}
+    plain: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k in known
+    }
+    return Feature(**plain)
+
+
+def select(sensor: Sensor, config: FeaturesConfig) -> FeaturePlan:
+    """Choose the features that a sensor has the bands for and the config wants.
+
+    Parameters
+    ----------
+    sensor : Sensor
+    config : FeaturesConfig
+        ``groups`` and ``exclude``.
+
+    Returns
+    -------
+    FeaturePlan
+        Features in the order of the catalogue, and each one left out with its reason.
+
+    Raises
+    ------
+    ConfigError
+        If a group or an excluded name does not exist, or nothing is left.
+    """
+    _known("features.groups", config.groups, GROUPS)
+    _known("features.exclude", config.exclude, tuple(catalogue()))
+    chosen: list[Feature] = []
+    left_out: list[LeftOut] = []
+    for recipe in catalogue().values():
+        reason = _reason(recipe.feature, sensor, config)
+        if reason is None:
+            chosen.append(recipe.feature)
+        else:
+            left_out.append(LeftOut(recipe.feature.name, reason))
+    if not chosen:
+        raise ConfigError(
+            "no feature is left", where=f"sensor {sensor.name}", found=config.groups,
+            allowed=", ".join(GROUPS), fix="add a group to features.groups",
+        )  # fmt: skip
+    return FeaturePlan(sensor.name, tuple(chosen), tuple(left_out))
+
+
+def _reason(feature: Feature, sensor: Sensor, config: FeaturesConfig) -> str | None:
+    missing = [b for b in feature.needs if b not in sensor.band_names]
+    if missing:
+        return f"the sensor has no {', '.join(missing)}"
+    if feature.level == "absolute" and sensor.level != "absolute":
+        return "needs true reflectance; the sensor's levels are relative"
+    if feature.level == "relative" and sensor.level != "relative":
+        return "for relative levels; the sensor has true reflectance"
+    if feature.superseded_by and set(feature.superseded_by) <= set(sensor.band_names):
+        return f"other features say it better where {', '.join(feature.superseded_by)} is there"
+    if feature.group not in config.groups:
+        return f"group {feature.group} is not in features.groups"
+    if feature.name in config.exclude:
+        return "excluded by features.exclude"
+    return None
+
+
+def _known(where: str, found: Sequence[str], allowed: Sequence[str]) -> None:
+    import difflib
+
+    unknown = [n for n in found if n not in allowed]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], allowed, n=1)
+        raise ConfigError(
+            "no such name", where=where, found=", ".join(unknown),
+            allowed=", ".join(allowed) if len(allowed) < 10 else f"{len(allowed)} names",
+            fix=f"did you mean {close[0]}?" if close else "l4s-ensemble features lists all names",
+        )  # fmt: skip

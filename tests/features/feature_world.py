@@ -1,0 +1,49 @@
+"""Made-up scenes for the tests of this room."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from l4s_ensemble.config import FeaturesConfig
+from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
+from l4s_ensemble.features.registry import FeaturePlan, select
+
+RGB = load_sensor("l4s-rgb")
+
+
+def plan_of(sensor: Sensor, *, scope: str | None = None) -> FeaturePlan:
+    plan = select(sensor, FeaturesConfig())
+    if scope is None:
+        return plan
+    return plan.only([f.name for f in plan.features if f.scope == scope])
+
+
+def scene(height: int, width: int, sensor: Sensor = L4S, seed: int = 0) -> np.ndarray:
+    """Rough light over smooth hills, float32 (band, y, x) in units."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    hills = gaussian_filter(rng.normal(size=(height, width)), 6, mode="reflect")
+    hills *= 150 / max(hills.std(), 1e-9)
+    out = np.empty((len(sensor.bands), height, width), np.float32)
+    for i, band in enumerate(sensor.bands):
+        if band.unit == "metre":
+            out[i] = np.rint(1500 + hills)
+        elif band.unit == "degree":
+            gy, gx = np.gradient(hills, sensor.pixel_m)
+            out[i] = np.rint(np.degrees(np.arctan(np.hypot(gx, gy))))
+        else:
+            patchy = gaussian_filter(rng.normal(size=(height, width)), 2)
+            fine = rng.normal(size=(height, width))
+            out[i] = np.rint(1200 * np.exp(2 * patchy + 0.1 * fine))
+    return out
+
+
+def light(sensor: Sensor, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Reflectance of each spectral band by name, float64."""
+    scale = 1e-4 if sensor.level == "absolute" else 1e-3
+    return {
+        name: image[i].astype(float) * scale
+        for i, name in enumerate(sensor.band_names)
+        if name in sensor.spectral
+    }

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from l4s_ensemble.config import build as build_config
+from l4s_ensemble.data.sensor import L4S
+from l4s_ensemble.data.store import units
+from l4s_ensemble.errors import ConfigError, DataError
+from l4s_ensemble.features.build import (
+    compute,
+    features_of,
+    plan_from_file,
+    stage,
+)  # fmt: skip
+from l4s_ensemble.features.sample import share_out
+from l4s_ensemble.features.statistics import univariate
+from l4s_ensemble.run.files import write_json
+from l4s_ensemble.run.stage import StageContext
+from l4s_ensemble.scenes import folds
+
+CONFIG = build_config(
+    {
+        "scenes": {"folds": 2, "block_tiles": 2},
+        "features": {"sample_pixels": 3000, "exclude": ["psri"]},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with the data and scenes stages done."""
+    from l4s_ensemble.data.store import stage as data_stage
+
+    run = tmp_path_factory.mktemp("run")
+    params = {"root": str(tiny_root), "split": "train", "sensor": "l4s"}
+    for name, function, needs in (
+        ("data/train", data_stage, ()),
+        ("scenes", folds.stage, ("data/train",)),
+    ):
+        out = run / name
+        out.mkdir(parents=True)
+        function(StageContext(run, out, CONFIG, params, needs))
+        write_json(out / "manifest.json", {})
+    return run
+
+
+def execute(run: Path, out: Path, jobs: int = 1, config=CONFIG) -> dict:
+    out.mkdir()
+    return stage(StageContext(run, out, config, {}, ("data/train", "scenes"), jobs))
+
+
+@pytest.fixture(scope="module")
+def done(run: Path) -> tuple[Path, dict]:
+    out = run / "features"
+    return out, execute(run, out)
+
+
+def test_stage_writes_plan_sample_and_summary(run, done):
+    out, summary = done
+    plan = plan_from_file(out / "features.json")
+    assert [f["name"] for f in summary["features"]] == list(plan.names)
+    assert "psri" in {item["name"] for item in summary["left_out"]}
+    json.dumps(summary, allow_nan=False)
+    with np.load(out / "sample.npz", allow_pickle=False) as z:
+        assert z["X"].shape == (3000, len(plan.features)) and z["X"].dtype == np.float32
+        assert np.isfinite(z["X"]).all()
+        assert z["y"].sum() == summary["sample"]["positives"] == 1500
+        assert tuple(z["names"]) == plan.names
+        known = folds.load_folds(run / "scenes")
+        assert set(z["patch"]) <= set(known.fit_ids)
+        np.testing.assert_array_equal(z["fold"], known.of(z["patch"], "fold"))
+        assert len(set(zip(z["patch"], z["pixel"], strict=True))) == 3000
+
+
+def test_sample_has_the_features_of_its_pixels(run, done):
+    from l4s_ensemble.data.store import open_store
+
+    out, _ = done
+    plan = plan_from_file(out / "features.json")
+    dataset = open_store(run / "data" / "train")
+    with np.load(out / "sample.npz", allow_pickle=False) as z:
+        patch = z["patch"][0]
+        rows = z["patch"] == patch
+        made = compute(units(dataset.sel(patch=[patch]))[0], L4S, plan)
+        expected = made.reshape(len(made), -1)[:, z["pixel"][rows]].T
+        np.testing.assert_allclose(z["X"][rows], expected, rtol=1e-6)
+        truth = dataset["mask"].sel(patch=patch).values.ravel()[z["pixel"][rows]]
+        np.testing.assert_array_equal(z["y"][rows], truth)
+
+
+def test_weights_restore_the_true_prevalence(run, done):
+    from l4s_ensemble.data.store import landslide_pixels, open_store
+
+    out, _ = done
+    dataset = open_store(run / "data" / "train")
+    fit = folds.load_folds(run / "scenes").fit_ids
+    total = int(landslide_pixels(dataset.sel(patch=fit)).sum())
+    with np.load(out / "sample.npz", allow_pickle=False) as z:
+        assert z["weight"].sum() == pytest.approx(len(fit) * 128 * 128)
+        assert z["weight"][z["y"] == 1].sum() == pytest.approx(total)
+
+
+def test_jobs_do_not_change_the_result(run, done, tmp_path):
+    out, _ = done
+    execute(run, tmp_path / "two", jobs=2)
+    with np.load(out / "sample.npz") as a, np.load(tmp_path / "two" / "sample.npz") as b:
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_statistics_tell_the_landslides(done):
+    by_name = {f["name"]: f for f in done[1]["features"]}
+    assert by_name["ndvi"]["auc"] < 0.05  # made-up slides are bare
+    assert by_name["bsi"]["auc"] > 0.95
+    assert by_name["bsi"]["best_f1"] > 0.7
+    assert by_name["ndvi"]["mean_landslide"] < by_name["ndvi"]["mean_other"]
+    assert by_name["ndvi"]["p01"] <= by_name["ndvi"]["p50"] <= by_name["ndvi"]["p99"]
+
+
+def test_patches_without_masks_are_refused(run, tiny_root, tmp_path):
+    from l4s_ensemble.data.store import stage as data_stage
+
+    other = tmp_path / "run"
+    store = other / "data" / "train"
+    store.mkdir(parents=True)
+    params = {"root": str(tiny_root), "split": "test", "sensor": "l4s"}
+    data_stage(StageContext(other, store, CONFIG, params, ()))
+    write_json(store / "manifest.json", {})
+    (other / "scenes").mkdir()
+    for file in (run / "scenes").iterdir():
+        (other / "scenes" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(DataError):
+        execute(other, other / "features")
+
+
+def test_features_of_a_dataset(tiny_dataset: xr.Dataset):
+    few = tiny_dataset.isel(patch=slice(1, 3))
+    made = features_of(few, ["slope_deg", "ndvi"])
+    assert made.dims == ("patch", "feature", "y", "x")
+    assert list(made["feature"].values) == ["slope_deg", "ndvi"]
+    assert list(made["unit"].values) == ["degree", "1"]
+    assert made.attrs["sensor"] == "l4s"
+    np.testing.assert_array_equal(made["patch"], few["patch"])
+    red, nir = (few["image"].sel(band=b).astype(float) for b in ("B4", "B8"))
+    np.testing.assert_allclose(
+        made.sel(feature="ndvi"), ((nir - red) / (nir + red)).values, rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_array_equal(made.sel(feature="slope_deg"), few["image"].sel(band="slope"))
+    with pytest.raises(ConfigError, match="no such feature"):
+        features_of(few, ["ndvy"])
+
+
+def test_univariate_agrees_with_scikit_learn(rng):
+    from sklearn.metrics import precision_recall_curve, roc_auc_score
+
+    truth = (rng.random(4000) < 0.2).astype(np.uint8)
+    values = np.round(rng.normal(size=4000) + 1.5 * truth, 1).astype(np.float32)
+    weight = np.where(truth > 0, 0.5, 3.0)
+    for sign in (1, -1):
+        made = univariate(sign * values, truth, weight)
+        assert made.auc == pytest.approx(roc_auc_score(truth, sign * values, sample_weight=weight))
+        best = 0.0
+        for v in (values, -values):
+            p, r, _ = precision_recall_curve(truth, v, sample_weight=weight)
+            best = max(best, float(np.nanmax(2 * p * r / np.maximum(p + r, 1e-12))))
+        assert made.best_f1 == pytest.approx(best)
+    assert made.mean_landslide == pytest.approx(float(-values[truth == 1].mean()), abs=1e-5)
+
+
+def test_univariate_of_one_class_or_one_value():
+    ones = np.ones(5, np.float32)
+    alone = univariate(ones, np.zeros(5, np.uint8), np.ones(5))
+    assert alone.auc is None and alone.best_f1 is None and alone.mean_landslide is None
+    tied = univariate(ones, np.array([0, 1, 0, 1, 0], np.uint8), np.ones(5))
+    assert tied.auc == pytest.approx(0.5)
+    assert tied.best_f1 == pytest.approx(2 * 2 / (2 + 5))
+
+
+def test_share_out_takes_half_landslide_where_it_can():
+    pixels = np.array([0, 10, 90, 0])
+    quota = share_out(pixels, 100, 60, seed=3)
+    assert quota.landslide.sum() == 30 and quota.other.sum() == 30
+    assert (quota.landslide <= pixels).all() and (quota.other <= 100 - pixels).all()
+    assert quota.landslide.sum() * quota.weight_landslide == pytest.approx(100)
+    few = share_out(np.array([0, 2]), 100, 60, seed=3)
+    assert few.landslide.sum() == 2 and few.other.sum() == 58
+    everything = share_out(np.array([40, 160]), 200, 10_000, seed=3)
+    assert everything.landslide.sum() == 200 and everything.other.sum() == 200
+    with pytest.raises(DataError, match="no patch"):
+        share_out(np.array([], np.int64), 100, 60, seed=3)
