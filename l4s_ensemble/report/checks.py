@@ -1,0 +1,40 @@
+"""Numbered checks of a run: passed, tip or issue, each with its explanation.
+
+A tip is worth knowing; an issue means that a number of the report cannot be trusted or that
+something is wrong with the data. A check whose input is not there is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from l4s_ensemble.report import checks_data, checks_models, checks_predictions
+from l4s_ensemble.report.check import Check
+from l4s_ensemble.report.source import RunSource
+
+CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
+    checks_data.units,
+    checks_data.folds_leak,
+    checks_data.trained_tiles,
+    checks_data.degenerate,
+    checks_models.beats_one_feature,
+    checks_models.loss_fell,
+    checks_models.fold_spread,
+    checks_models.plateau,
+    checks_models.calibration,
+    checks_models.interval,
+    checks_models.gain,
+    checks_predictions.threshold_carries,
+    checks_predictions.prevalence,
+    checks_predictions.alike,
+    checks_predictions.submission,
+)
+"""In the order of their numbers."""
+
+
+def run_checks(source: RunSource) -> list[dict[str, Any]]:
+    """Make all checks that the run's stages allow, numbered, as plain dicts."""
+    found = [check for function in CHECKS for check in function(source)]
+    return [{"number": n, **asdict(check)} for n, check in enumerate(found, start=1)]

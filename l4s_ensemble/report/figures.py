@@ -1,0 +1,43 @@
+"""Plotly figures from the numbers in a page's summary.
+
+A figure is described by its kind and its data (see `pieces.figure`); here it becomes a plain
+plotly dict. Colours are names like ``@pixel``: the page's script replaces them by the theme's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from l4s_ensemble.report import figures_data, figures_features, figures_scores
+from l4s_ensemble.report.figure_base import Plot
+
+MAKERS: dict[str, Callable[[Any], Plot]] = {
+    "pr": figures_scores.pr,
+    "threshold": figures_scores.threshold,
+    "reliability": figures_scores.reliability,
+    "loss": figures_scores.folds_series("loss of the training tiles", "loss"),
+    "lr": figures_scores.folds_series("learning rate", "lr"),
+    "agreement": figures_scores.agreement,
+    "by_size": figures_scores.by_size,
+    "bars": figures_features.bars,
+    "beeswarm": figures_features.beeswarm,
+    "classes": figures_features.classes,
+    "correlation": figures_features.correlation,
+    "foldmap": figures_data.foldmap,
+    "sizes": figures_data.sizes,
+}
+"""Kinds of figures."""
+
+
+def plot(spec: Mapping[str, Any]) -> Plot:
+    """Make the plotly dicts of a described figure.
+
+    Returns
+    -------
+    dict
+        ``plots`` (each with ``label``, ``data``, ``layout``; several stand side by side),
+        ``legend`` (label and colour of what plotly's own legend does not say) and ``wide``.
+    """
+    made = MAKERS[spec["kind"]](spec["data"])
+    return {"wide": False, "legend": [], **made}

@@ -1,0 +1,121 @@
+"""Pictures of one tile: true colour, truth, probability, errors. Arrays in, small files out.
+
+Colours are chosen so that they stay apart for every common kind of colour blindness and in grey:
+found is near white, a false alarm orange, a miss blue (Okabe and Ito 2008).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.bands import TRUE_COLOUR
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.run.files import atomic_path
+
+Picture = NDArray[np.uint8]
+
+FOUND = (250, 250, 245)
+FALSE_ALARM = (230, 159, 0)
+MISSED = (86, 180, 233)
+
+# Anchors of a dark-to-light scale with even steps of lightness (after matplotlib's inferno, CC0).
+_SCALE = np.array(
+    [
+        (0, 0, 4), (31, 12, 72), (85, 15, 109), (136, 34, 106), (186, 54, 85),
+        (227, 89, 51), (249, 140, 10), (249, 201, 50), (252, 255, 164),
+    ],
+    dtype=np.float64,
+)  # fmt: skip
+
+
+def colour_bands(sensor: Sensor) -> tuple[tuple[str, str, str], bool]:
+    """Bands to show as red, green, blue, and whether that is true colour."""
+    if set(TRUE_COLOUR) <= set(sensor.band_names):
+        return TRUE_COLOUR, True
+    names = (sensor.spectral or sensor.band_names)[:3]
+    padded = (*names, *(names[-1],) * (3 - len(names)))
+    return (padded[0], padded[1], padded[2]), False
+
+
+def true_colour(units: NDArray[np.float32], sensor: Sensor) -> Picture:
+    """Stretch a tile's red, green and blue between percentiles of its own.
+
+    Parameters
+    ----------
+    units : float32 array, shape (band, y, x)
+
+    Returns
+    -------
+    uint8 array, shape (y, x, 3)
+        One stretch for the three bands keeps the tile's hue; a gamma of 1/1.3 opens the shades.
+    """
+    bands, _ = colour_bands(sensor)
+    rgb = np.stack([units[sensor.band_names.index(b)] for b in bands], axis=-1)
+    rgb = np.nan_to_num(rgb.astype(np.float64))
+    # Haze lifts blue most: each band begins at its own floor, the ceiling is common.
+    floor = np.percentile(rgb, 1, axis=(0, 1))
+    ceiling = np.percentile(rgb - floor, 99.5)
+    level = np.clip((rgb - floor) / max(float(ceiling), 1e-9), 0, 1)
+    return np.asarray(np.round(255 * level ** (1 / 1.3)), dtype=np.uint8)
+
+
+def dimmed(colour: Picture) -> Picture:
+    """Grey and dark, so that what lies on it stands out."""
+    grey = colour.astype(np.float64) @ np.array([0.30, 0.59, 0.11])
+    return np.repeat((12 + 0.42 * grey)[..., np.newaxis], 3, axis=-1).astype(np.uint8)
+
+
+def truth(mask: NDArray[Any], colour: Picture) -> Picture:
+    """Landslide pixels of the mask on the dimmed tile."""
+    out = dimmed(colour)
+    out[np.asarray(mask) == 1] = FOUND
+    return out
+
+
+def probability(values: NDArray[np.floating[Any]]) -> Picture:
+    """Probability in [0, 1] from black over red to pale yellow."""
+    place = np.clip(np.nan_to_num(values.astype(np.float64)), 0, 1) * (len(_SCALE) - 1)
+    low = np.minimum(place.astype(int), len(_SCALE) - 2)
+    part = (place - low)[..., np.newaxis]
+    return np.asarray(np.round(_SCALE[low] * (1 - part) + _SCALE[low + 1] * part), dtype=np.uint8)
+
+
+def errors(called: NDArray[np.bool_], mask: NDArray[Any], colour: Picture) -> Picture:
+    """Found, falsely called and missed pixels on the dimmed tile."""
+    out = dimmed(colour)
+    real = np.asarray(mask) == 1
+    out[called & real] = FOUND
+    out[called & ~real] = FALSE_ALARM
+    out[~called & real] = MISSED
+    return out
+
+
+def outline(called: NDArray[np.bool_], colour: Picture) -> Picture:
+    """True colour with the rim of the called pixels drawn on it."""
+    from scipy import ndimage
+
+    out = colour.copy()
+    out[called & ~ndimage.binary_erosion(called)] = FALSE_ALARM
+    return out
+
+
+def save(picture: Picture, path: Path) -> None:
+    """Write a picture: ``.webp`` for photographs, ``.png`` for flat colours."""
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    with atomic_path(path) as partial:
+        if path.suffix == ".webp":
+            image.save(partial, format="WEBP", quality=86, method=4)
+        else:
+            image.quantize(64).save(partial, format="PNG", optimize=True)
+
+
+def scale_css() -> str:
+    """Show the probability scale as a CSS gradient, for the key beside the gallery."""
+    stops = ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in _SCALE)
+    return f"linear-gradient(to right, {stops})"

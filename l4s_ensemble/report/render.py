@@ -1,0 +1,213 @@
+"""From a run folder to a folder of HTML pages that opens without a network."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from l4s_ensemble.config import Config
+from l4s_ensemble.errors import RunError
+from l4s_ensemble.report import figures, gallery, pictures, words
+from l4s_ensemble.report.pieces import Page
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.summarise import CONFIG_FILE, summarise
+from l4s_ensemble.report.table import write
+from l4s_ensemble.run.files import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    import jinja2
+
+log = logging.getLogger("l4s_ensemble")
+
+TEMPLATES = Path(__file__).parent / "templates"
+INDEX_TILES = (3, 1)
+"""Worst and best tiles shown on the index."""
+
+
+def render_report(run: Path, out: Path, config: Config | None = None) -> Path:
+    """Render a run's report.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder; stages that have not been run are left out.
+    out : Path
+        Folder to write into. Files of an older report there are replaced, others stay.
+    config : Config, optional
+        For its ``report`` section; those of the run without it.
+
+    Returns
+    -------
+    Path
+        ``out/index.html``. Beside it a page and a JSON twin for each stage, ``config.yaml``, and
+        ``assets`` with one plotly script, the style and the pictures of tiles.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no run, or a file in it is damaged; the message names it.
+    """
+    started = time.monotonic()
+    source = RunSource(Path(run), config)
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise RunError("the report's place is a file", where=out, fix="name a folder with --out")
+    pages = summarise(source)
+    drawn: set[str] = set()
+    _add_galleries(source, pages, out / "assets", drawn)
+    _write_assets(out / "assets")
+    environment = _environment()
+    nav = [{k: p[k] for k in ("page", "file", "title")} for p in pages]
+    files = {p["page"]: p["file"] for p in pages}
+    _remove_stale(out, files, drawn)
+    for page in pages[1:] + pages[:1]:  # the index last: it is there when all it links to is
+        write_json(out / f"{page['page']}.json", page)
+        text = environment.get_template("page.html.jinja").render(
+            page=_with_plots(page), nav=nav, files=files, version=_version(),
+            colours=_picture_colours(),
+        )  # fmt: skip
+        write_text(out / page["file"], text)
+    settings = source.config.model_dump(mode="json")
+    write_text(out / CONFIG_FILE, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    log.info("report: %d pages in %.1f s", len(pages), time.monotonic() - started)
+    return out / "index.html"
+
+
+def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: set[str]) -> None:
+    n = source.config.report.gallery_tiles
+    by_page = {}
+    for page in pages[1:]:
+        shown = None
+        if page["page"] in ("pixel", "unet", "stack"):
+            shown = gallery.of_fit(source, page["page"])
+        elif "split" in page:
+            shown = gallery.of_prediction(source, page["split"])
+        if shown is not None:
+            page["gallery"] = gallery.build(source, shown, n, assets, drawn)
+            by_page[page["page"]] = page["gallery"]
+    index = pages[0]
+    head = index["headline"]
+    told = {"pixel classifier": "pixel", "U-Net": "unet", "stack": "stack"}
+    if head is None:
+        return
+    name = told[head["model"]] if head["kind"] == "out-of-fold" else f"prediction-{head['split']}"
+    if name in by_page:
+        index["gallery"] = _few(by_page[name], name)
+
+
+def _few(whole: Mapping[str, Any], page: str) -> dict[str, Any]:
+    """Take the worst and the best few tiles of a page's gallery."""
+    by_why: dict[str, list[Any]] = {}
+    for tile in whole["tiles"]:
+        by_why.setdefault(tile["why"], []).append(tile)
+    worst, best = INDEX_TILES
+    kept = (by_why.get("worst", []) + by_why.get("largest", []))[:worst] + by_why.get("best", [])[
+        :best
+    ]
+    note = (
+        f"The same pictures and more are on the page {page}. " + whole["note"].split(":")[0] + "."
+    )
+    return {**whole, "tiles": kept, "note": note if kept else whole["note"]}
+
+
+def _with_plots(page: Page) -> Page:
+    """Add plotly dicts and lay out the sections: what has no data is left out."""
+    plots = {key: figures.plot(spec) for key, spec in page["figures"].items()}
+    sections = [{**s, "blocks": _blocks(s["items"], page, plots)} for s in page["sections"]]
+    return {**page, "plots": plots, "sections": sections}
+
+
+def _blocks(items: list[str], page: Page, plots: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Blocks of a section; neighbouring figures share a row by twos or threes."""
+    blocks: list[dict[str, Any]] = []
+    row: list[dict[str, Any]] = []
+
+    def close_row() -> None:
+        span = {2: "of2", 3: "of3", 4: "of2", 5: "of3", 6: "of3"}.get(len(row), "")
+        for block in row:
+            block["span"] = span
+        row.clear()
+
+    for key in items:
+        if key in plots:
+            block = {"kind": "figure", "key": key, "span": ""}
+            if plots[key]["wide"]:
+                close_row()
+            else:
+                row.append(block)
+        else:
+            close_row()
+            if key in page["tables"]:
+                block = {"kind": "table", "key": key}
+            elif page.get(key):
+                block = {"kind": key, "key": key}
+            else:
+                continue
+        blocks.append(block)
+    close_row()
+    return blocks
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {
+        "sort_keys": False, "separators": (",", ":"), "allow_nan": False,
+    }  # fmt: skip
+    environment.policies["json.dumps_function"] = json.dumps
+    environment.filters["as_kind"] = write
+    environment.filters["points"] = words.points
+    environment.filters["yaml"] = lambda v: yaml.safe_dump(v, sort_keys=False, allow_unicode=True)
+    return environment
+
+
+def _write_assets(assets: Path) -> None:
+    from plotly.offline import get_plotlyjs
+
+    (assets / "tiles").mkdir(parents=True, exist_ok=True)
+    write_text(assets / "plotly.min.js", get_plotlyjs())
+    for name in ("report.css", "report.js"):
+        shutil.copyfile(TEMPLATES / name, assets / name)
+
+
+def _remove_stale(out: Path, files: Mapping[str, str], drawn: set[str]) -> None:
+    """Remove pages and pictures of an older report in the same folder that are no longer made."""
+    old = out / "index.json"
+    if old.is_file():
+        for page in read_json(old).get("pages", []):
+            name = str(page.get("page", ""))
+            if name and name not in files and "/" not in name:
+                (out / f"{name}.html").unlink(missing_ok=True)
+                (out / f"{name}.json").unlink(missing_ok=True)
+    kept = {Path(name).name for name in drawn}
+    for picture in (out / "assets" / "tiles").glob("*-*-*.*"):
+        if picture.suffix in {".png", ".webp"} and picture.name not in kept:
+            picture.unlink()
+
+
+def _picture_colours() -> dict[str, str]:
+    named = {
+        "found": pictures.FOUND, "false_alarm": pictures.FALSE_ALARM, "missed": pictures.MISSED,
+    }  # fmt: skip
+    css = {k: f"rgb({r} {g} {b})" for k, (r, g, b) in named.items()}
+    return {**css, "ramp": pictures.scale_css()}
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("l4s_ensemble")
+    except metadata.PackageNotFoundError:
+        return ""

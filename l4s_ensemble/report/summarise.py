@@ -1,0 +1,297 @@
+"""From a run to the plain dicts that pages are rendered from, one a page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from l4s_ensemble.config import Config, load, presets
+from l4s_ensemble.errors import L4SError, RunError
+from l4s_ensemble.report import (
+    checks,
+    data_page,
+    features_page,
+    headline,
+    ladder,
+    models_page,
+    prediction_page,
+    stack_page,
+    words,
+)
+from l4s_ensemble.report.pieces import Page, section
+from l4s_ensemble.report.source import FITS, RunSource, StageRecord
+from l4s_ensemble.report.table import MAIN_SCORES, facts, score_row, table
+
+TITLES = {
+    "index": "Overview", "data": "Data", "features": "Features", "pixel": "Pixel classifier",
+    "unet": "U-Net", "stack": "Stack",
+}  # fmt: skip
+
+CONFIG_FILE = "config.yaml"
+"""Name of the settings beside the pages; the commands to reproduce refer to it."""
+
+
+def summarise(source: RunSource) -> list[Page]:
+    """Make all pages whose stages are there; the index comes first.
+
+    Returns
+    -------
+    list of dict
+        Each has ``page, file, title, run, lead, headline, ladder, checks, sections, facts,
+        tables, figures, foot``; galleries are added when their pictures are drawn.
+
+    Raises
+    ------
+    RunError
+        If a summary lacks what its stage promises, naming the file.
+    """
+    found = _guarded(source, lambda: checks.run_checks(source))
+    pages = []
+    for page, stage_names, make in _makers(source):
+        made = _guarded(source, make)
+        pages.append(_completed(source, page, stage_names, made, found))
+    index = _guarded(source, lambda: _index(source, pages))
+    return [_completed(source, "index", list(source.stages), index, found), *pages]
+
+
+def page_file(page: str) -> str:
+    """File name of a page."""
+    return f"{page}.html"
+
+
+def _makers(source: RunSource) -> list[tuple[str, list[str], Callable[[], Page]]]:
+    """Pages to make: name, stages behind it, function."""
+    out: list[tuple[str, list[str], Callable[[], Page]]] = []
+    if source.splits:
+        behind = [f"data/{s}" for s in source.splits]
+        behind += ["scenes"] if "scenes" in source else []
+        out.append(("data", behind, partial(data_page.data, source)))
+    for name, make in (
+        ("features", features_page.features),
+        ("pixel", models_page.pixel),
+        ("unet", models_page.unet),
+        ("stack", stack_page.stack),
+    ):
+        if name in source:
+            out.append((name, [name], partial(make, source)))
+    for split in source.predicted:
+        behind = [s for s in source.stages if s.startswith(f"predict/{split}/")]
+        make_page = partial(prediction_page.prediction, source, split)
+        out.append((f"prediction-{split}", behind, make_page))
+    return out
+
+
+def _completed(
+    source: RunSource, page: str, behind: Sequence[str], made: Page, found: list[dict[str, Any]]
+) -> Page:
+    """Add what every page has: title, headline, ladder, checks, foot."""
+    head = _headline_of(source, page)
+    split = page.removeprefix("prediction-") if page.startswith("prediction-") else None
+    return {
+        "page": page,
+        "file": page_file(page),
+        "title": TITLES.get(page, f"Prediction of {split}"),
+        "run": source.config.name,
+        "report_title": source.config.report.title,
+        "headline": head,
+        "ladder": ladder.place(head),
+        "checks": found if page == "index" else [c for c in found if c["page"] == page],
+        "facts": [],
+        "tables": {},
+        "figures": {},
+        "gallery": None,
+        "missing": [],
+        **made,
+        "foot": _foot(source, page, behind),
+    }
+
+
+def _headline_of(source: RunSource, page: str) -> dict[str, Any] | None:
+    if page in ("pixel", "unet", "stack"):
+        return headline.out_of_fold(source, page)
+    if page.startswith("prediction-"):
+        return headline.on_split(source, page.removeprefix("prediction-"))
+    return headline.of_run(source)
+
+
+def _index(source: RunSource, pages: Sequence[Page]) -> Page:
+    scores = headline.all_of_run(source)
+    missing = _not_run(source)
+    n_splits = ", ".join(
+        f"{words.plural(int(source.summary(f'data/{s}')['patches']), 'tile')} of {s}"
+        for s in source.splits
+    )
+    total = sum(r.seconds or 0.0 for r in source.stages.values())
+    lead = f"Run {source.config.name}" + (f" on {n_splits}" if n_splits else "")
+    sections = [section("pipeline", "How it was made", "", "pipeline")]
+    tables: dict[str, Any] = {}
+    if scores:
+        tables["scores"] = table(
+            "Every score of this run",
+            [("model", "model", "text"), ("split", "split", "text"), ("kind", "kind", "text"),
+            *MAIN_SCORES],
+            [score_row(s) for s in scores],
+            note="Rows on a split or the holdout decide what may be claimed; out-of-fold rows are "
+            "optimistic where the threshold was chosen on them.",
+        )  # fmt: skip
+        sections.append(section("scores", "Scores", "", "scores"))
+    sections.append(section("tiles", "The worst tiles and the best", "", "gallery"))
+    return {
+        "lead": lead + f"; all stages took {words.seconds(total)}.",
+        "pipeline": pipeline(source),
+        "missing": missing,
+        "tables": tables,
+        "facts": facts([("stages run", len(source.stages), "count"), ("time", total, "seconds")]),
+        "sections": sections,
+        "pages": [{"page": p["page"], "file": p["file"], "title": p["title"],
+        "lead": p["lead"]} for p in pages],
+    }  # fmt: skip
+
+
+def pipeline(source: RunSource) -> list[dict[str, Any]]:
+    """Boxes of the pipeline: name, place, seconds, score, page; also those that were not run."""
+    total = sum(r.seconds or 0.0 for r in source.stages.values()) or 1.0
+
+    def box(key: str, title: str, names: Sequence[str], page: str, told: str) -> dict[str, Any]:
+        ran = [source[n] for n in names if n in source]
+        spent = sum(r.seconds or 0.0 for r in ran) if ran else None
+        head = _headline_of(source, page) if ran and page not in ("data", "features") else None
+        return {
+            "key": key, "title": title, "page": page_file(page) if ran else None,
+            "ran": bool(ran), "seconds": words.sigfig(spent),
+            "share": words.sigfig((spent or 0.0) / total), "told": told if ran else "not run",
+            "f1": words.sigfig(head["f1"]) if head else None,
+        }  # fmt: skip
+
+    data = [f"data/{s}" for s in source.splits] or ["data/train"]
+    n_tiles = sum(int(source.summary(d).get("patches", 0)) for d in data)
+    grid = source.summary("scenes")
+    n_folds = grid.get("n_folds") or source.config.scenes.folds
+    n_features = len(source.summary("features").get("features", []))
+    boxes = [
+        box("data", "Data", data, "data", words.plural(n_tiles, "tile")),
+        box("scenes", "Scenes", ["scenes"], "data", words.plural(int(n_folds), "fold")),
+        box("features", "Features", ["features"], "features", f"{n_features} per pixel"),
+        box("pixel", "Pixel classifier", ["pixel"], "pixel", "LightGBM"),
+        box("unet", "U-Net", ["unet"], "unet", str(source.summary("unet").get("network", ""))),
+        box("stack", "Stack", ["stack"], "stack", "logistic"),
+    ]
+    for split in source.predicted or ["valid"]:
+        names = [s for s in source.stages if s.startswith(f"predict/{split}/")]
+        told = ""
+        if names:
+            told = words.plural(int(source.summary(f"predict/{split}/result")["patches"]), "tile")
+        boxes.append(box("predict", f"Predict {split}", names, f"prediction-{split}", told))
+    return boxes
+
+
+def _not_run(source: RunSource) -> list[dict[str, str]]:
+    """Stages without a page, and the command that runs them."""
+    out = [
+        {"stage": TITLES[name], "command": f"l4s-ensemble "
+        f"{'features' if name == 'features' else 'fit ' + name}"}
+        for name in FITS[1:]
+        if name not in source
+    ]  # fmt: skip
+    if not source.predicted:
+        out.append({"stage": "Prediction", "command": "l4s-ensemble predict --split valid"})
+    for split in source.predicted:
+        data = source.summary(source.data_stage(split))
+        if f"predict/{split}/scores" not in source and data.get("masks"):
+            out.append(
+                {"stage": f"Scores of {split}", "command": f"l4s-ensemble evaluate --split {split}"}
+            )
+    return out
+
+
+def _foot(source: RunSource, page: str, behind: Sequence[str]) -> dict[str, Any]:
+    """Settings, versions, seed, times and the command to make this again."""
+    records = [source[n] for n in behind if n in source]
+    manifests = [r.manifest for r in records if r.manifest]
+    latest = max(manifests, key=lambda m: str(m.get("started", "")), default={})
+    return {
+        "stages": table(
+            "Stages behind this page",
+            [
+                ("stage", "stage", "text"), ("started", "started", "text"), ("seconds", "time",
+                "seconds"),
+                ("peak_memory_mb", "peak memory", "megabytes"), ("seed", "seed", "text"),
+                ("git", "commit", "text"), ("fingerprint", "fingerprint", "text"),
+            ],
+            [_stage_row(r) for r in records],
+        ),
+        "seconds": words.sigfig(sum(r.seconds or 0.0 for r in records)),
+        "seed": source.config.seed,
+        "versions": dict(latest.get("versions", {})),
+        "platform": latest.get("platform"),
+        "config": _settings(source.config, page),
+        "command": commands(source, page),
+    }  # fmt: skip
+
+
+def _stage_row(record: StageRecord) -> dict[str, Any]:
+    m = record.manifest
+    started = str(m["started"]).replace("T", " ")[:19] if m.get("started") else None
+    mark = str(m["fingerprint"])[:12] if m.get("fingerprint") else None
+    return {**m, "stage": record.name, "started": started, "fingerprint": mark}
+
+
+def _settings(config: Config, page: str) -> dict[str, Any]:
+    """Sections of the settings that matter for a page; all on the index."""
+    values = config.model_dump(mode="json")
+    if page == "index":
+        return values
+    name = {"data": ("data", "scenes")}.get(page, (page,))
+    if page.startswith("prediction-"):
+        name = ("data", "stack")
+    return {k: values[k] for k in ("name", "seed", *name) if k in values}
+
+
+def commands(source: RunSource, page: str) -> list[str]:
+    """Command lines that make the page's stages again."""
+    config = source.config
+    root = config.data.root or source.summary("data/train").get("root")
+    settings = config.name if _is_preset(config) else CONFIG_FILE
+    common = f"--config {shlex.quote(settings)}"
+    common += f" --data {shlex.quote(str(root))}" if root else ""
+    run = f" --run {shlex.quote(str(source.run))}"
+    again = [
+        f"l4s-ensemble {verb} --split {split}{run}"
+        for split in source.predicted
+        for verb in (["predict"] if f"predict/{split}/scores" not in source else ["evaluate"])
+    ]
+    if page == "index":
+        return [f"l4s-ensemble fit-all {common}{run}", *again, f"l4s-ensemble report{run}"]
+    if page == "data":
+        return [f"l4s-ensemble data check {common}", f"l4s-ensemble features {common}{run}"]
+    if page == "features":
+        return [f"l4s-ensemble features {common}{run}"]
+    if page.startswith("prediction-"):
+        split = page.removeprefix("prediction-")
+        return [c for c in again if f"--split {split} " in c]
+    return [f"l4s-ensemble fit {page} {common}{run}"]
+
+
+def _is_preset(config: Config) -> bool:
+    """Whether the settings are those of the preset they are named after (but for the folder)."""
+    if config.name not in presets():
+        return False
+    own, known = config.model_dump(), load(config.name).model_dump()
+    own["data"].pop("root"), known["data"].pop("root")
+    return bool(own == known)
+
+
+def _guarded(source: RunSource, make: Callable[[], Any]) -> Any:
+    """Turn what a damaged summary leads to into an error that names the file."""
+    try:
+        return make()
+    except L4SError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise RunError(
+            "a summary does not hold what its stage promises", where=source.asked_last,
+            found=f"{type(error).__name__}: {error}",
+            fix="it was written by another version or edited: run that stage again",
+        ) from error  # fmt: skip

@@ -1,0 +1,78 @@
+"""Tables as plain dicts: columns say how a value is written, rows hold raw values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from l4s_ensemble.report.words import KINDS, sigfig
+
+Column = tuple[str, str, str]
+"""Key, heading (with unit), kind of number (see `words.KINDS`)."""
+
+
+def table(
+    title: str,
+    columns: Iterable[Column],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    note: str = "",
+    sortable: bool = False,
+) -> dict[str, Any]:
+    """Make a table.
+
+    Parameters
+    ----------
+    title : str
+        What it shows.
+    columns : iterable of (key, heading, kind)
+    rows : iterable of mapping
+        Missing keys are shown as a dash.
+    note : str
+        One sentence on how to read it.
+    sortable : bool
+        Whether a reader may sort it by its headings.
+    """
+    heads = [{"key": k, "label": label, "kind": kind} for k, label, kind in columns]
+    for head in heads:
+        if head["kind"] not in KINDS:
+            raise ValueError(f"no such kind of column: {head['kind']}")
+    kept = [{h["key"]: sigfig(row.get(h["key"]), 6) for h in heads} for row in rows]
+    return {"title": title, "columns": heads, "rows": kept, "note": note, "sortable": sortable}
+
+
+def facts(pairs: Iterable[tuple[str, Any, str]]) -> list[dict[str, Any]]:
+    """Make a list of facts from (label, value, kind); facts without a value are left out."""
+    return [
+        {"label": label, "value": sigfig(value, 6), "kind": kind}
+        for label, value, kind in pairs
+        if value is not None
+    ]
+
+
+def write(value: Any, kind: str) -> str:
+    """Write a value as its kind wants."""
+    return KINDS[kind](value)
+
+
+SCORES: tuple[Column, ...] = (
+    ("f1", "F1", "score"),
+    ("interval", "95 % interval", "interval"),
+    ("precision", "precision", "score"),
+    ("recall", "recall", "score"),
+    ("iou", "IoU", "score"),
+    ("threshold", "threshold", "score"),
+    ("average_precision", "average precision", "score"),
+    ("calibration_error", "calibration error", "score"),
+    ("tiles", "tiles", "count"),
+)
+"""Columns of a row of scores, see `score_row`."""
+
+MAIN_SCORES = tuple(c for c in SCORES if c[0] not in {"average_precision", "calibration_error"})
+"""The same without what only a specialist asks for."""
+
+
+def score_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Row of scores (as `metrics.tiles.summarise` gives it) with its interval as one value."""
+    known = row.get("f1_low") is not None and row.get("f1_high") is not None
+    return {**row, "interval": [row["f1_low"], row["f1_high"]] if known else None}

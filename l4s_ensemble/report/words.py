@@ -1,0 +1,134 @@
+"""How numbers are written, one way on all pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NONE = "–"
+
+
+def score(value: Any) -> str:
+    """F1, precision, recall, IoU, thresholds, AUC: three digits, ``0.654``."""
+    return NONE if value is None else _minus(f"{float(value):.3f}")
+
+
+def points(value: Any) -> str:
+    """Score x 100 with one digit, ``65.4``: only on the ladder."""
+    return NONE if value is None else _minus(f"{100 * float(value):.1f}")
+
+
+def gain(value: Any) -> str:
+    """A difference of scores, always signed, ``+0.021``."""
+    return NONE if value is None else _minus(f"{float(value):+.3f}")
+
+
+def count(value: Any) -> str:
+    """Whole numbers with commas, ``12,345``."""
+    return NONE if value is None else _minus(f"{round(float(value)):,}")
+
+
+def share(value: Any) -> str:
+    """Shares of pixels or tiles in percent, ``2.3 %``."""
+    if value is None:
+        return NONE
+    percent = 100 * float(value)
+    if percent in (0, 100):
+        return f"{percent:.0f}\u202f%"
+    digits = 1 if percent >= 1 else 2
+    text = f"{percent:.{digits}f}"
+    if float(text) == 0:
+        return "<\u202f0.01\u202f%"
+    if float(text) == 100:
+        return ">\u202f99.9\u202f%"
+    return f"{text}\u202f%"
+
+
+def number(value: Any) -> str:
+    """Any measured number: three significant digits, never an exponent for common sizes."""
+    if value is None:
+        return NONE
+    x = float(value)
+    if x == 0:
+        return "0"
+    if abs(x) >= 1000:
+        return _minus(f"{x:,.0f}")
+    if abs(x) < 1e-4:
+        return _minus(f"{x:.1e}")
+    return _minus(f"{float(f'{x:.3g}'):.10f}".rstrip("0").rstrip("."))
+
+
+def seconds(value: Any) -> str:
+    """A duration, ``0.8 s``, ``42 s``, ``3 min 20 s``, ``1 h 12 min``."""
+    if value is None:
+        return NONE
+    s = float(value)
+    if s < 10:
+        return f"{s:.1f}\u202fs"
+    whole = round(s)
+    if whole < 60:
+        return f"{whole}\u202fs"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes}\u202fmin {rest}\u202fs" if rest else f"{minutes}\u202fmin"
+    hours, minutes = divmod(round(s / 60), 60)
+    return f"{hours}\u202fh {minutes}\u202fmin" if minutes else f"{hours}\u202fh"
+
+
+def megabytes(value: Any) -> str:
+    """Mebibytes, ``85 MB``, ``1.4 GB``."""
+    if value is None:
+        return NONE
+    x = float(value)
+    return (
+        f"{x / 1024:.1f}\u202fGB"
+        if x >= 1000
+        else f"{x:.0f}\u202fMB"
+        if x >= 10
+        else f"{x:.1f}\u202fMB"
+    )
+
+
+def text(value: Any) -> str:
+    """Anything else; lists are joined, truth is said in words."""
+    if value is None or value == "":
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(v) for v in value) or NONE
+    return str(value)
+
+
+def interval(value: Any) -> str:
+    """Ends of an interval of scores, ``0.612–0.691``."""
+    return NONE if value is None else f"{score(value[0])}–{score(value[1])}"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """``1 tile``, ``2,300 tiles``."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def sigfig(value: Any, digits: int = 4) -> Any:
+    """Round floats in nested plain values to significant digits, for small files."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {k: sigfig(v, digits) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [sigfig(v, digits) for v in value]
+    return value
+
+
+def _minus(written: str) -> str:
+    return written.replace("-", "\u2212")
+
+
+KINDS = {
+    "score": score, "gain": gain, "count": count, "share": share, "interval": interval,
+    "number": number,
+    "seconds": seconds, "text": text, "megabytes": megabytes,
+}  # fmt: skip
+"""Kinds of table columns and how each is written."""

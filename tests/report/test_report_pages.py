@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fabricated_run import fabricate
+from PIL import Image
+
+from l4s_ensemble.config import build
+from l4s_ensemble.errors import RunError
+from l4s_ensemble.report.render import render_report
+from l4s_ensemble.report.table import write
+from l4s_ensemble.run.files import read_json, write_json
+
+PAGES = ("index", "data", "features", "pixel", "unet", "stack", "prediction-valid")
+FEW = build({"report": {"gallery_tiles": 2}})
+"""Settings for reports whose pictures do not matter: drawing them takes most of the time."""
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Links, ids, texts, embedded JSON; and whether tags are closed in order."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.raw = path.read_text(encoding="utf-8")
+        self.feed(self.raw)
+        assert self._open == [], f"{path.name}: not closed: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.links += [str(v) for k, v in attrs if k in {"src", "href"}]
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        if tag == "img":
+            self.images.append(found)
+        if tag not in VOID and tag not in {"path"}:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "path":
+            return
+        assert self._open.pop() == tag, f"{tag} closes another tag"
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "script" and data.strip():
+            self.scripts.append(data)
+        else:
+            self.text += data + " "
+
+    @property
+    def words(self) -> str:
+        return re.sub(r"\s+", " ", self.text)
+
+
+def page(report: Path, name: str) -> Page:
+    return Page(report / f"{name}.html")
+
+
+def test_every_stage_has_a_page_and_a_twin(whole_report: Path) -> None:
+    assert {p.stem for p in whole_report.glob("*.html")} == set(PAGES)
+    assert {p.stem for p in whole_report.glob("*.json")} == set(PAGES)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_comes_from_a_network(whole_report: Path, name: str) -> None:
+    found = page(whole_report, name)
+    assert not [v for v in found.links if re.match(r"(?i)(https?:)?//", v)]
+    assert "fetch(" not in found.raw
+    assert "@import" not in (whole_report / "assets" / "report.css").read_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_and_pictures_are_there(whole_report: Path, name: str) -> None:
+    found = page(whole_report, name)
+    for link in found.links:
+        if link.startswith("data:"):
+            continue
+        path, _, anchor = link.partition("#")
+        assert not path or (whole_report / path).is_file(), link
+        assert not anchor or anchor in (page(whole_report, path[:-5]).ids if path else found.ids)
+    assert all(i.get("alt") for i in found.images)
+    assert len(found.ids) == len(set(found.ids))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_shows_what_its_twin_holds(whole_report: Path, name: str) -> None:
+    found, twin = page(whole_report, name), read_json(whole_report / f"{name}.json")
+    flat = found.words
+    clean = lambda text: re.sub(r"\s+", " ", text)  # noqa: E731
+    assert clean(twin["lead"]) in flat
+    assert clean(twin["headline"]["sentence"]) in flat
+    for check in twin["checks"]:
+        assert clean(f"{check['number']}. {check['title']}") in flat
+        assert clean(check["explanation"]) in flat
+    for table in twin["tables"].values():
+        for row in table["rows"]:
+            for column in table["columns"]:
+                assert clean(write(row[column["key"]], column["kind"])) in flat
+    for figure in twin["figures"].values():
+        assert clean(figure["title"]) in flat
+        assert clean(figure["read"]) in flat
+    assert "l4s-ensemble" in flat  # the command to make it again
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_figures_are_plain_json_with_axes_named(whole_report: Path, name: str) -> None:
+    for script in page(whole_report, name).scripts:
+        figure = json.loads(script, parse_constant=lambda c: pytest.fail(f"{c} in a figure"))
+        assert figure["data"]
+        layout = figure["layout"]
+        assert layout["height"] > 0
+        assert "title" in layout["xaxis"] and "title" in layout["yaxis"]
+
+
+def test_colours_of_figures_are_defined_by_the_style(whole_report: Path) -> None:
+    css = (whole_report / "assets" / "report.css").read_text()
+    used = {c for name in PAGES for c in re.findall(r'"@([\w-]+)"', page(whole_report, name).raw)}
+    assert used and not [c for c in used if f"--{c}:" not in css]
+
+
+def test_one_script_beside_the_pages(whole_report: Path) -> None:
+    scripts = list(whole_report.rglob("*.js"))
+    assert {p.name for p in scripts} == {"plotly.min.js", "report.js"}
+    assert sum(p.stat().st_size for p in whole_report.glob("*.html")) < 2_000_000
+
+
+def test_headline_is_that_of_the_scores(whole_run: Path, whole_report: Path) -> None:
+    scores = read_json(whole_run / "predict/valid/scores/summary.json")
+    row = next(r for r in scores["ledger"] if r["model"] == "stack")
+    head = read_json(whole_report / "index.json")["headline"]
+    assert (head["f1"], head["precision"], head["threshold"]) == (
+        row["f1"], row["precision"], row["threshold"],
+    )  # fmt: skip
+    assert f"F1 {row['f1']:.3f}" in head["sentence"]
+    assert head["not_comparable"]
+
+
+def test_gallery_is_bounded_and_worst_first(whole_report: Path) -> None:
+    shown = read_json(whole_report / "pixel.json")["gallery"]
+    assert len(shown["tiles"]) <= 12
+    wrong = [t["fp"] + t["fn"] for t in shown["tiles"] if t["why"] == "worst"]
+    assert wrong == sorted(wrong, reverse=True)
+    assert any(t["why"] == "best" for t in shown["tiles"])
+
+
+def test_error_pictures_show_the_counts(whole_run: Path, whole_report: Path) -> None:
+    from l4s_ensemble.report import pictures
+
+    tile = read_json(whole_report / "stack.json")["gallery"]["tiles"][0]
+    drawn = np.asarray(Image.open(whole_report / tile["pictures"]["errors"]).convert("RGB"))
+    for colour, key in (
+        (pictures.FALSE_ALARM, "fp"),
+        (pictures.MISSED, "fn"),
+        (pictures.FOUND, "tp"),
+    ):
+        near = np.abs(drawn.astype(int) - colour).max(axis=-1) <= 8
+        assert near.sum() == tile[key]
+
+
+def test_missing_stages_are_left_out_and_named(whole_run: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(whole_run, run)
+    render_report(run, out, FEW)
+    own = out / "notes.txt"
+    own.write_text("mine")
+    for name in ("unet", "stack", "predict"):
+        shutil.rmtree(run / name)
+    render_report(run, out, FEW)
+    # Nothing of the older report in the same folder is left; what is not ours stays.
+    assert {p.stem for p in out.glob("*.html")} == {"index", "data", "features", "pixel"}
+    assert not list((out / "assets/tiles").glob("*-valid-*"))
+    assert own.read_text() == "mine"
+    flat = page(out, "index").words
+    for words in ("U-Net: l4s-ensemble fit unet", "Prediction: l4s-ensemble predict --split valid"):
+        assert words in flat
+    assert read_json(out / "index.json")["headline"]["model"] == "pixel classifier"
+
+
+def test_data_alone_makes_a_report(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run / "data", run / "data")
+    out = render_report(run, tmp_path / "out", FEW).parent
+    assert {p.stem for p in out.glob("*.html")} == {"index", "data"}
+    assert "Nothing has been scored yet" in page(out, "index").words
+
+
+def test_without_masks_the_largest_areas_are_shown(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    shutil.rmtree(run / "predict/valid/scores")
+    out = render_report(run, tmp_path / "out", FEW).parent
+    twin = read_json(out / "prediction-valid.json")
+    assert twin["headline"] is None
+    area = [t["called"] for t in twin["gallery"]["tiles"]]
+    assert len(area) == 2
+    assert area == sorted(area, reverse=True)
+    assert "l4s-ensemble evaluate --split valid" in page(out, "index").words
+
+
+def test_text_is_escaped(whole_run: Path, tmp_path: Path) -> None:
+    evil = "<script>alert(1)<!-- &"
+    config = build({"name": evil, "report": {"title": "<b>title</b>", "gallery_tiles": 2}})
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    path = run / "features/summary.json"
+    summary = read_json(path)
+    summary["features"][0]["name"] = "</script><img src=x onerror=alert(1)>"
+    summary["left_out"][0]["reason"] = evil
+    write_json(path, summary)
+    out = render_report(run, tmp_path / "out", config).parent
+    for name in PAGES:
+        found = page(out, name)  # parses, so nothing broke out
+        assert "<script>alert" not in found.raw
+        assert "<img src=x" not in found.raw
+    assert evil in page(out, "index").words
+    assert read_json(out / "features.json")["tables"]["left_out"]["rows"][0]["reason"] == evil
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("pixel/summary.json", "{"),
+        ("stack/summary.json", "[]"),
+        ("unet/summary.json", '{"network": "unet"}'),
+        ("features/sample.npz", "no zip"),
+        ("pixel/tiles.npz", ""),
+        ("predict/valid/result/summary.json", '{"patches": "many"}'),
+        ("scenes/patches.csv", "patch\n1\n"),
+    ],
+)  # fmt: skip
+def test_damage_is_named(whole_run: Path, tmp_path: Path, file: str, damage: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    (run / file).write_text(damage)
+    with pytest.raises(RunError) as told:
+        render_report(run, tmp_path / "out")
+    assert str(run / file) in str(told.value)
+    assert not (tmp_path / "out" / "index.html").exists()
+
+
+def test_no_run_no_report(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such run folder"):
+        render_report(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(RunError, match="no finished stage"):
+        render_report(tmp_path, tmp_path / "out")
+
+
+def test_holdout_and_rgb_have_their_places(tmp_path: Path) -> None:
+    run = fabricate(
+        tmp_path, settings={"data": {"root": str(tmp_path / "data"), "holdout": {"ids": [1, 2]}}}
+    )
+    shutil.move(run / "predict/valid", run / "predict/holdout")
+    for stage in ("result", "scores"):
+        path = run / f"predict/holdout/{stage}/summary.json"
+        write_json(path, {**read_json(path), "split": "holdout"})
+    out = render_report(run, tmp_path / "out", FEW).parent
+    head = read_json(out / "prediction-holdout.json")["headline"]
+    assert head["kind"] == "holdout"
+    assert "set aside" in head["not_comparable"]
+    roles = read_json(out / "data.json")["figures"]["folds_1"]["data"]["code"]
+    assert max(max(row) for row in roles) >= 3  # holdout, beyond the three folds
