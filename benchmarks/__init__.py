@@ -1,0 +1,1 @@
+"""Measurements and comparisons, one command each: ``python -m benchmarks.<name>``."""

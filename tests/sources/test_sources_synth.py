@@ -1,0 +1,222 @@
+"""Made-up datasets: layout, determinism, units, and the physics that a model may rely on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from l4s_ensemble.data.bands import L4S_BANDS
+from l4s_ensemble.errors import ConfigError, DataError
+from l4s_ensemble.sources import synth
+from l4s_ensemble.sources.scene import Scene, make_scene
+
+DIVISOR = np.array([b.divisor for b in L4S_BANDS])
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    return [make_scene(3, 4, seed) for seed in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    root = tmp_path_factory.mktemp("made") / "up"
+    return root, synth.make_dataset(root, train=6, valid=2, test=2, seed=5, test_masks=False)
+
+
+def digest(root: Path) -> dict[str, str]:
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    return {str(p.relative_to(root)): content(p) for p in files}
+
+
+def content(path: Path) -> str:
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            (key,) = file
+            return hashlib.sha256(file[key][:].tobytes()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_layout_is_the_official_one(dataset: tuple[Path, dict]) -> None:
+    root, _ = dataset
+    names = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
+    wanted = {f"TrainData/img/image_{i}.h5" for i in range(1, 7)}
+    wanted |= {f"TrainData/mask/mask_{i}.h5" for i in range(1, 7)}
+    for split in ("ValidData", "TestData"):
+        wanted |= {f"{split}/img/image_{i}.h5" for i in (1, 2)}
+    wanted |= {f"ValidData/mask/mask_{i}.h5" for i in (1, 2)} | {"scenes.csv"}
+    assert names == wanted
+    with h5py.File(root / "TrainData/img/image_3.h5") as file:
+        assert list(file) == ["img"]
+        assert file["img"].shape == (128, 128, 14)
+        assert file["img"].dtype == np.float64
+    with h5py.File(root / "TrainData/mask/mask_3.h5") as file:
+        assert file["mask"].shape == (128, 128)
+        assert file["mask"].dtype == np.uint8
+        assert set(np.unique(file["mask"])) <= {0, 1}
+
+
+def test_stored_times_divisor_is_a_whole_number_within_bounds(dataset: tuple[Path, dict]) -> None:
+    root, _ = dataset
+    with h5py.File(root / "ValidData/img/image_1.h5") as file:
+        raw = file["img"][:] * DIVISOR
+    assert np.abs(raw - np.rint(raw)).max() < 1e-6
+    for i, band in enumerate(L4S_BANDS):
+        assert raw[..., i].min() >= band.low, band.name
+        assert raw[..., i].max() <= band.high, band.name
+
+
+def test_manifest_places_every_patch_once(dataset: tuple[Path, dict]) -> None:
+    root, summary = dataset
+    with (root / "scenes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == synth.MANIFEST_COLUMNS
+    assert [(r["split"], int(r["patch"])) for r in rows] == [
+        *(("train", i) for i in range(1, 7)), ("valid", 1), ("valid", 2), ("test", 1), ("test", 2)
+    ]  # fmt: skip
+    places = {(r["scene"], r["row"], r["col"]) for r in rows}
+    assert len(places) == len(rows)
+    by_split = {s: {r["scene"] for r in rows if r["split"] == s} for s in ("train", "valid")}
+    assert not by_split["train"] & by_split["valid"]
+    assert summary["splits"]["train"]["patches"] == 6
+
+
+def test_same_seed_same_files_whatever_the_jobs(dataset: tuple[Path, dict], tmp_path: Path) -> None:
+    root, _ = dataset
+    again = tmp_path / "again"
+    synth.make_dataset(again, train=6, valid=2, test=2, seed=5, jobs=2, test_masks=False)
+    assert digest(again) == digest(root)
+    other = tmp_path / "other"
+    synth.make_dataset(other, train=1, valid=0, seed=6)
+    name = "TrainData/img/image_1.h5"
+    assert content(other / name) != content(root / name)
+
+
+def test_neighbours_continue_each_other(scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    red = scene.image[3].astype(float)
+    across = np.corrcoef(red[:, 127], red[:, 128])[0, 1]
+    within = np.corrcoef(red[:, 63], red[:, 64])[0, 1]
+    apart = np.corrcoef(red[:, 127], red[:, 384])[0, 1]
+    assert across > within - 0.1
+    assert across > 0.75
+    assert apart < 0.5
+    dem = scene.image[13].astype(float)
+    assert np.abs(dem[127] - dem[128]).max() < 40
+
+
+def test_tile_is_cut_from_the_scene(scenes: list[Scene]) -> None:
+    image, mask = scenes[0].tile(2, 1)
+    assert image.shape == (14, 128, 128)
+    np.testing.assert_array_equal(image, scenes[0].image[:, 256:384, 128:256])
+    np.testing.assert_array_equal(mask, scenes[0].mask[256:384, 128:256])
+
+
+def test_landslides_are_as_rare_and_as_clustered_as_real_ones(scenes: list[Scene]) -> None:
+    tiles = np.array([s.mask.reshape(3, 128, 4, 128).mean((1, 3)).ravel() for s in scenes])
+    assert 0.012 < tiles.mean() < 0.035
+    assert 0.2 < (tiles == 0).mean() < 0.6
+
+
+def test_landslides_are_steeper_barer_and_partly_unmapped(scenes: list[Scene]) -> None:
+    for scene in scenes:
+        slope, mask = scene.image[12].astype(float), scene.mask > 0
+        assert slope[mask].mean() > slope[~mask].mean() + 4
+        red, infrared = scene.image[3].astype(float), scene.image[7].astype(float)
+        ndvi = (infrared - red) / (infrared + red)
+        assert ndvi[mask].mean() < ndvi[~mask].mean() - 0.1
+        # What is bare is not all mapped, what is mapped is not all bare.
+        assert 0.02 < (scene.bare[mask] < 0.2).mean() < 0.4
+        assert (scene.bare[~mask] > 0.4).any()
+
+
+def test_no_single_threshold_solves_it(scenes: list[Scene]) -> None:
+    red = np.concatenate([s.image[3].ravel() for s in scenes]).astype(float)
+    infrared = np.concatenate([s.image[7].ravel() for s in scenes]).astype(float)
+    ndvi = (infrared - red) / (infrared + red)
+    truth = np.concatenate([s.mask.ravel() for s in scenes]) > 0
+    best = max(
+        2 * ((ndvi < t) & truth).sum() / ((ndvi < t).sum() + truth.sum())
+        for t in np.arange(0.1, 0.6, 0.05)
+    )
+    assert best < 0.6
+
+
+def test_coarse_bands_come_in_blocks(scenes: list[Scene]) -> None:
+    image = scenes[0].image
+    equal = {
+        b.name: float((image[i, :, 1:] == image[i, :, :-1]).mean()) for i, b in enumerate(L4S_BANDS)
+    }
+    assert equal["B1"] > 0.6  # 60 m, resampled by the nearest cell
+    assert 0.2 < equal["B11"] < 0.6  # 20 m
+    assert equal["B4"] < 0.15  # 10 m
+
+
+def test_slope_agrees_with_elevation_but_not_perfectly(scenes: list[Scene]) -> None:
+    """Real tiles: slope recomputed from the given elevation correlates .71-.86."""
+    dem, given = scenes[0].image[13].astype(float), scenes[0].image[12].astype(float)
+    gy, gx = np.gradient(dem, 10.0)
+    again = np.degrees(np.arctan(np.hypot(gy, gx)))
+    assert 0.6 < np.corrcoef(again.ravel(), given.ravel())[0, 1] < 0.97
+
+
+def test_scenes_differ_in_season_and_haze() -> None:
+    first, second = (make_scene(1, 1, seed) for seed in (11, 12))
+    assert first.climate != second.climate
+    assert abs(np.median(first.image[1]) - np.median(second.image[1])) > 5
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_refuses_to_overwrite(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "data"
+    if kind == "folder":
+        out.mkdir()
+        kept = out / "precious.txt"
+    else:
+        kept = out
+    kept.write_text("mine")
+    with pytest.raises(DataError, match="not empty"):
+        synth.make_dataset(out, train=1, valid=0)
+    assert kept.read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    summary = synth.make_dataset(tmp_path / "deep" / "er", train=1, valid=0)
+    assert summary["splits"]["train"]["patches"] == 1
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(synth, "write_scene", fail)
+    with pytest.raises(OSError, match="disk full"):
+        synth.make_dataset(tmp_path / "data", train=1, valid=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("counts", [{"train": 0, "valid": 0}, {"train": -1}])
+def test_bad_numbers_of_patches(tmp_path: Path, counts: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="needs patches"):
+        synth.make_dataset(tmp_path / "data", **counts)
+
+
+@pytest.mark.parametrize("total", [1, 7, 24, 47, 48, 96, 97, 383, 384, 3799])
+def test_plan_covers_every_patch(total: int) -> None:
+    plans = synth.plan_scenes({"train": total}, seed=0)
+    cells = [c for p in plans for c in p.cells()]
+    assert [c[0] for c in cells] == list(range(1, total + 1))
+    assert all(row < p.rows and col < p.cols for p in plans for _, row, col in p.cells())
+    assert all((p.rows - 1) * p.cols < p.tiles <= p.rows * p.cols for p in plans)
+    assert len({p.seed for p in plans}) == len(plans)
+
+
+def test_scene_needs_tiles() -> None:
+    with pytest.raises(ConfigError, match="needs tiles"):
+        make_scene(0, 3)
