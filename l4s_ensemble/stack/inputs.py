@@ -1,4 +1,4 @@
-"""What the meta-learner sees: both logits, their neighbourhoods, and the tile as a whole.
+"""What the meta-learner sees: both logits and their neighbourhoods.
 
 Everything here exists at prediction exactly as it does out-of-fold: one pixel model's logit map
 and one U-Net's logit map of the same tile. Raw bands are not among them.
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.special import expit, logit
 
 LIMIT = 12.0
 """Logits are clipped to ±12 (a probability of 6e-6): beyond, a difference says nothing."""
@@ -25,8 +24,6 @@ def names(windows_px: Sequence[int]) -> tuple[str, ...]:
         "logit_unet",
         "lower_logit",
         *around,
-        "tile_logit_pixel",
-        "tile_logit_unet",
     )
 
 
@@ -45,16 +42,11 @@ def compute(
     Returns
     -------
     float32 array, shape (input, y, x)
-        ``lower_logit`` is the smaller of the two (both must agree for it to be high);
-        ``tile_logit_*`` is the log-odds of the tile's mean probability.
+        ``lower_logit`` is the smaller of the two: both must agree for it to be high.
     """
     p = np.clip(np.asarray(logit_pixel, np.float32), -LIMIT, LIMIT)
     u = np.clip(np.asarray(logit_unet, np.float32), -LIMIT, LIMIT)
     layers = [p, u, np.minimum(p, u)]
     for w in windows_px:
         layers += [ndimage.uniform_filter(a, w, mode="reflect") for a in (p, u)]
-    for a in (p, u):
-        share = float(expit(a).mean())
-        level = np.clip(logit(share), -LIMIT, LIMIT)
-        layers.append(np.full_like(a, level))
     return np.stack(layers).astype(np.float32, copy=False)

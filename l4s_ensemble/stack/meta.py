@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from l4s_ensemble.config import StackConfig
 from l4s_ensemble.data.store import open_store
@@ -136,7 +137,11 @@ class OutOfFold:
 def fit_logistic(
     rows: NDArray[np.float32], labels: NDArray[np.bool_], settings: StackConfig
 ) -> LogisticStack:
-    """Fit on pixels drawn at their true prevalence, so that probabilities hold.
+    """Fit a logistic regression whose weights are not negative.
+
+    More evidence from either model then never lowers the answer, and a model that is no good gets
+    weight zero instead of a sign that happens to fit (Breiman 1996, Stacked regressions, Machine
+    Learning 24). The pixels are drawn at their true prevalence, so that probabilities hold.
 
     Parameters
     ----------
@@ -148,25 +153,42 @@ def fit_logistic(
     RunError
         If only one class was drawn.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
+    from scipy.optimize import minimize
 
     if labels.all() or not labels.any():
         raise RunError(
             "the meta-learner needs pixels of both classes", found=f"{int(labels.sum())} landslide "
             f"pixels among {len(labels)}", fix="give more tiles with landslides, or fewer folds",
         )  # fmt: skip
-    scaler = StandardScaler().fit(rows)
-    # A constant input (a single tile, say) has no scale of its own; scikit-learn gives it 1.
-    fitted = LogisticRegression(C=1.0 / settings.l2, max_iter=500, tol=1e-5)
-    fitted.fit(scaler.transform(rows), labels)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    scale = rows.std(axis=0, dtype=np.float64)
+    scale[scale == 0] = 1.0
+    x = (rows - mean) / scale
+    sign = np.where(labels, 1.0, -1.0)
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Mean log-loss with the penalty scikit-learn uses, and its gradient."""
+        slope, intercept = weights[:-1], weights[-1]
+        margin = sign * (x @ slope + intercept)
+        pull = -sign * expit(-margin)
+        value = np.logaddexp(0, -margin).sum() + 0.5 * settings.l2 * slope @ slope
+        gradient = np.append(x.T @ pull + settings.l2 * slope, pull.sum())
+        return value / len(labels), gradient / len(labels)
+
+    count = rows.shape[1]
+    share = float(labels.mean())
+    start = np.append(np.full(count, 1.0 / count), np.log(share / (1 - share)))
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B",
+        bounds=[(0, None)] * count + [(None, None)], options={"maxiter": 500, "ftol": 1e-10},
+    )  # fmt: skip
     return LogisticStack(
         windows_px=tuple(settings.windows_px),
         names=inputs.names(settings.windows_px),
-        mean=tuple(float(v) for v in scaler.mean_),
-        scale=tuple(float(v) for v in scaler.scale_),
-        coefficient=tuple(float(v) for v in fitted.coef_[0]),
-        intercept=float(fitted.intercept_[0]),
+        mean=tuple(mean.tolist()),
+        scale=tuple(scale.tolist()),
+        coefficient=tuple(found.x[:-1].tolist()),
+        intercept=float(found.x[-1]),
     )
 
 

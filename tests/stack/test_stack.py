@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from l4s_ensemble.config import StackConfig
 from l4s_ensemble.errors import ModelError, RunError
@@ -29,8 +29,6 @@ def test_inputs_are_what_their_names_say(rng):
     np.testing.assert_allclose(layers["lower_logit"], np.minimum(pixel, unet), rtol=1e-6)
     inner = pixel[10 - 4 : 10 + 5, 20 - 4 : 20 + 5].mean()
     assert layers["mean9_logit_pixel"][10, 20] == pytest.approx(inner, rel=1e-4)
-    level = logit(expit(unet).mean())
-    np.testing.assert_allclose(layers["tile_logit_unet"], level, rtol=1e-4)
 
 
 def test_inputs_turn_with_the_tile(rng):
@@ -75,17 +73,28 @@ def test_the_stack_is_calibrated_on_what_it_was_fitted_on(rng):
     assert probability.mean() == pytest.approx(truth.mean(), abs=0.01)
 
 
-def test_probability_equals_scikit_learn_on_the_same_rows(rng):
+def test_where_no_weight_is_bounded_the_fit_is_scikit_learns(rng):
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    model, pixel, unet, truth = fitted(rng)
-    rows = inputs.compute(pixel, unet, WINDOWS).reshape(len(model.names), -1).T
-    scaler = StandardScaler().fit(rows)
-    oracle = LogisticRegression(C=1.0, max_iter=500, tol=1e-5)
-    oracle.fit(scaler.transform(rows), truth.ravel())
-    expected = oracle.predict_proba(scaler.transform(rows))[:, 1].reshape(truth.shape)
-    np.testing.assert_allclose(model.probability(pixel, unet), expected, atol=1e-4)
+    truth = rng.random(4000) < 0.2
+    rows = (truth[:, None] * [2.0, 1.0, 0.5] + rng.normal(size=(4000, 3))).astype(np.float32)
+    settings = StackConfig(windows_px=())
+    found = fit_logistic(rows, truth, settings)
+    scaled = StandardScaler().fit_transform(rows)
+    oracle = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(scaled, truth)
+    np.testing.assert_allclose(found.coefficient, oracle.coef_[0], rtol=2e-3)
+    assert found.intercept == pytest.approx(oracle.intercept_[0], rel=2e-3)
+
+
+def test_a_model_that_misleads_gets_weight_zero(rng):
+    truth = rng.random(4000) < 0.2
+    good = truth * 2.0 + rng.normal(size=4000)
+    bad = truth * -1.0 + rng.normal(size=4000)
+    rows = np.stack([good, bad, np.minimum(good, bad)], axis=1).astype(np.float32)
+    found = fit_logistic(rows, truth, StackConfig(windows_px=()))
+    assert found.coefficient[0] > 0.5 and found.coefficient[1] == 0
+    assert min(found.coefficient) >= 0
 
 
 def test_the_model_survives_its_file_and_refuses_another(rng, tmp_path):
