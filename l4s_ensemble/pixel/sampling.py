@@ -1,0 +1,231 @@
+"""Which pixels the classifier learns from, and the weights that undo the choice.
+
+Landslides are two pixels in a hundred, and a pixel says little that its neighbour has not said.
+So the sample holds many landslide pixels, other pixels close to a landslide (the rim, where the
+boundary is learnt), and other pixels elsewhere, empty tiles included. Every row carries the
+inverse of its chance to be drawn; with these weights a model learns the true prevalence, so that
+the sigmoid of its logit means what it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.config import PixelConfig
+from l4s_ensemble.errors import DataError
+
+STRATA: tuple[str, ...] = ("landslide", "rim", "elsewhere")
+LANDSLIDE, RIM, ELSEWHERE = range(3)
+
+RIM_PX = 5.0
+"""Largest distance of a rim pixel to the next landslide pixel, pixels."""
+
+_STREAM = 1701
+"""Keeps the draws of this module apart from other users of the same seed."""
+
+
+@dataclass(frozen=True)
+class PixelPlan:
+    """Chosen pixels, sorted by tile and then by position in the tile.
+
+    Attributes
+    ----------
+    patch : int64 array, shape (row,)
+        Id of the tile.
+    pixel : int32 array, shape (row,)
+        Position ``y * width + x``.
+    stratum : uint8 array, shape (row,)
+        Index into `STRATA`; 0 is the landslide class.
+    weight : float64 array, shape (row,)
+        Pixels of the stratum in the tile / those drawn: how many pixels the row stands for.
+    tile : int64 array, shape (tile,)
+        Ids of all tiles that were offered.
+    available : int64 array, shape (tile, stratum)
+        Pixels of each stratum in each tile.
+    """
+
+    patch: NDArray[np.int64]
+    pixel: NDArray[np.int32]
+    stratum: NDArray[np.uint8]
+    weight: NDArray[np.float64]
+    tile: NDArray[np.int64]
+    available: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.patch)
+
+    @property
+    def landslide(self) -> NDArray[np.uint8]:
+        """Class of each row, 1 = landslide, shape (row,)."""
+        return np.asarray(self.stratum == LANDSLIDE, dtype=np.uint8)
+
+    def rows_of(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """Positions of the rows that lie in the tiles `ids`, ascending."""
+        return np.flatnonzero(np.isin(self.patch, np.asarray(ids, dtype=np.int64)))
+
+    def weights_of(self, ids: ArrayLike) -> NDArray[np.float64]:
+        """Weights of the rows in the tiles `ids`, aligned with `rows_of`.
+
+        Within each stratum they sum to the pixels that the stratum has in these tiles: the
+        prevalence of the weighted rows is the prevalence of the tiles, fold by fold.
+
+        Raises
+        ------
+        DataError
+            If these tiles hold no landslide pixel, or nothing else.
+        """
+        wanted = np.asarray(ids, dtype=np.int64)
+        rows = self.rows_of(wanted)
+        stratum, weight = self.stratum[rows], self.weight[rows].copy()
+        total = self.available[np.isin(self.tile, wanted)].sum(axis=0)
+        drawn = np.bincount(stratum, weights=weight, minlength=len(STRATA))
+        if drawn[LANDSLIDE] == 0 or drawn[RIM:].sum() == 0:
+            raise DataError(
+                "the training part of a fold has pixels of one class only",
+                where=f"{len(wanted)} tiles",
+                found={name: int(n) for name, n in zip(STRATA, total, strict=True)},
+                fix="use fewer folds or smaller blocks (scenes.folds, scenes.block_tiles), "
+                "or more tiles",
+            )
+        # A stratum with pixels but no drawn row cannot be stood for by its own rows: the other
+        # pixels without landslide stand for it.
+        for s in (RIM, ELSEWHERE):
+            if drawn[s] == 0:
+                other = RIM + ELSEWHERE - s
+                total[other] += total[s]
+                total[s] = 0
+        factor = np.divide(total, drawn, out=np.zeros(len(STRATA)), where=drawn > 0)
+        return np.asarray(weight * factor[stratum])
+
+
+def strata(mask: ArrayLike, rim_px: float = RIM_PX) -> NDArray[np.uint8]:
+    """Stratum of every pixel of a tile.
+
+    Parameters
+    ----------
+    mask : array_like of {0, 1}, shape (y, x)
+        1 = landslide.
+    rim_px : float
+        Width of the rim, pixels.
+
+    Returns
+    -------
+    uint8 array, shape (y, x)
+        Index into `STRATA`.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    slide = np.asarray(mask).astype(bool)
+    out = np.full(slide.shape, ELSEWHERE, np.uint8)
+    if slide.any():
+        out[distance_transform_edt(~slide) <= rim_px] = RIM
+        out[slide] = LANDSLIDE
+    return out
+
+
+def allocate(available: ArrayLike, total: int, power: float = 0.5) -> NDArray[np.int64]:
+    """Share out draws over tiles: n pixels get about c * n ** power draws, never more than n.
+
+    With ``power=1`` every pixel has the same chance; with ``power=0`` every tile gives the same
+    number. In between, large landslides give more rows, but not in proportion: their pixels are
+    alike.
+
+    Parameters
+    ----------
+    available : array_like of int, shape (tile,)
+    total : int
+        Draws to share out; all pixels are taken when there are no more than that.
+
+    Returns
+    -------
+    int64 array, shape (tile,)
+        Sums to ``min(total, available.sum())``.
+    """
+    n = np.asarray(available, dtype=np.int64)
+    if total >= n.sum():
+        return n.copy()
+    if total <= 0:
+        return np.zeros_like(n)
+    wish = np.where(n > 0, np.maximum(n, 1).astype(np.float64) ** power, 0.0)
+    low, high = 0.0, float(n.max())
+    for _ in range(100):
+        c = (low + high) / 2
+        if np.minimum(n, c * wish).sum() < total:
+            low = c
+        else:
+            high = c
+    exact = np.minimum(n, high * wish)
+    out = np.floor(exact).astype(np.int64)
+    # The missing few go to the largest remainders; ties to the first tile.
+    order = np.argsort(-(exact - out), kind="stable")
+    order = order[out[order] < n[order]]
+    out[order[: total - int(out.sum())]] += 1
+    return out
+
+
+def plan_pixels(ids: ArrayLike, masks: ArrayLike, config: PixelConfig, seed: int) -> PixelPlan:
+    """Choose the pixels to learn from.
+
+    All landslide pixels up to ``positives_max``, and ``negatives_per_positive`` others for each,
+    ``rim_share`` of them within `RIM_PX` of a landslide (at least as many as by chance), the rest
+    anywhere else. Each tile draws with a generator of its own, so the plan depends on neither the
+    order of work nor its split.
+
+    Parameters
+    ----------
+    ids : array_like of int, shape (tile,)
+        The tiles that may be fitted on.
+    masks : array_like of {0, 1}, shape (tile, y, x)
+    config : PixelConfig
+    seed : int
+
+    Raises
+    ------
+    DataError
+        If no tile has a landslide pixel.
+    """
+    tile = np.asarray(ids, dtype=np.int64)
+    kinds = np.stack([strata(m) for m in np.asarray(masks)]).reshape(len(tile), -1)
+    available = np.stack(
+        [np.bincount(k, minlength=len(STRATA)) for k in kinds], dtype=np.int64
+    ).reshape(len(tile), len(STRATA))
+    if available[:, LANDSLIDE].sum() == 0:
+        raise DataError(
+            "no tile to fit on has a landslide pixel",
+            where=f"{len(tile)} tiles",
+            fix="check the masks (l4s-ensemble data check) and data.holdout",
+        )
+    draws = np.zeros_like(available)
+    draws[:, LANDSLIDE] = allocate(available[:, LANDSLIDE], config.positives_max)
+    negatives = round(config.negatives_per_positive * int(draws[:, LANDSLIDE].sum()))
+    there = available[:, RIM:].sum(axis=0)
+    # Never fewer than chance would draw: a rim without rows would be learnt from afar.
+    rim_share = max(config.rim_share, there[0] / max(int(there.sum()), 1))
+    rim = min(round(rim_share * negatives), int(there[0]))
+    draws[:, RIM] = allocate(available[:, RIM], rim)
+    draws[:, ELSEWHERE] = allocate(available[:, ELSEWHERE], negatives - rim)
+    parts = [_draw(int(tile[i]), kinds[i], draws[i], available[i], seed) for i in range(len(tile))]
+    pixel, stratum, weight = (np.concatenate(a) for a in zip(*parts, strict=True))
+    patch = np.repeat(tile, [len(p[0]) for p in parts])
+    return PixelPlan(patch, pixel, stratum, weight, tile, available)
+
+
+def _draw(
+    patch: int,
+    kind: NDArray[np.uint8],
+    draws: NDArray[np.int64],
+    available: NDArray[np.int64],
+    seed: int,
+) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.float64]]:
+    rng = np.random.default_rng([seed, _STREAM, patch])
+    chosen = []
+    for s, n in enumerate(draws):
+        pixels = np.flatnonzero(kind == s)
+        chosen.append(pixels if n == len(pixels) else rng.choice(pixels, int(n), replace=False))
+    pixel = np.sort(np.concatenate(chosen)).astype(np.int32)
+    stratum = kind[pixel]
+    scale = np.divide(available, draws, out=np.zeros(len(STRATA)), where=draws > 0)
+    return pixel, stratum, scale[stratum]

@@ -1,0 +1,336 @@
+"""Fit one booster a fold, and score every tile with the booster that did not see it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.config import PixelConfig
+from l4s_ensemble.metrics.counts import scores_pooled
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.tiles import TileHistograms, summarise
+from l4s_ensemble.pixel.blocks import FeatureSource, in_processes, write_sampled_rows
+from l4s_ensemble.pixel.explain import explain_rows, gain_shares
+from l4s_ensemble.pixel.infer import score_own_fold
+from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel, booster_file
+from l4s_ensemble.pixel.sampling import STRATA, PixelPlan, plan_pixels
+from l4s_ensemble.pixel.scores import ScoreFile
+from l4s_ensemble.run.files import atomic_path, read_json, write_json, write_text
+from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.stage import StageContext, Summary
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from l4s_ensemble.scenes.folds import Folds
+
+log = logging.getLogger("l4s_ensemble")
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Fit, score out of fold, explain.
+
+    Writes ``rows.npy`` (features of the sampled rows) and ``rows.npz`` (what the rows are),
+    ``fold_<k>.txt`` and ``fold_<k>.json`` (booster, and what it was trained on), ``model.json``,
+    ``features.json``, ``oof.zarr``, ``tiles.npz``, ``contributions.npz``. What an interrupted
+    process had finished is kept.
+
+    Raises
+    ------
+    DataError
+        If there are no masks, or a fold's training part has one class only.
+    LeakError
+        If a tile to train on is also held out, by id or by content.
+    """
+    from l4s_ensemble.data.store import hashes_of, open_store, sensor_of
+    from l4s_ensemble.features.build import plan_from_file
+    from l4s_ensemble.scenes.folds import load_folds
+
+    started = time.monotonic()
+    config, seed = ctx.config.pixel, ctx.config.seed
+    dataset = open_store(ctx.input("data/train") / "patches.zarr")
+    folds = load_folds(ctx.input("scenes"))
+    shutil.copyfile(ctx.input("features") / FEATURES_FILE, ctx.out / FEATURES_FILE)
+    source = FeatureSource(ctx.input("data/train") / "patches.zarr", ctx.out / FEATURES_FILE)
+    features = plan_from_file(source.plan)
+    model = PixelModel(
+        folder=ctx.out,
+        features=features.names,
+        groups=tuple(f.group for f in features.features),
+        sensor=sensor_of(dataset),
+        folds=folds.n_folds,
+        support_px=features.support_px,
+        seed=seed,
+    )
+    ids, masks = tiles_to_fit(dataset, folds)
+    hashes = hashes_of(dataset)
+    for k in range(folds.n_folds):
+        folds.check(k, folds.train_ids(k), hashes)
+    plan = plan_pixels(ids, masks, config, seed)
+    rows = _rows(ctx, source, plan)
+    fits = fit_folds(folds, plan, rows, model, config, jobs=ctx.jobs)
+    model.save()
+    fold = folds.of(ids, "fold").astype(np.int64)
+    scoring = time.monotonic()
+    spent, scored = score_tiles(ctx, source, model, ids, fold, masks.shape[1:])
+    scoring_s = time.monotonic() - scoring
+    scores = ScoreFile(ctx.out / "oof.zarr", ids, masks.shape[1:])
+    tiles = histograms(scores, masks, ctx.config.stack.bins)
+    tiles.save(ctx.out / "tiles.npz")
+    fold_of_row = folds.of(plan.patch, "fold").astype(np.int64)
+    told = explain_rows(
+        model, plan, np.load(rows, mmap_mode="r"), fold_of_row, seed=seed, jobs=ctx.jobs
+    )
+    told.save(ctx.out / "contributions.npz", model.features)
+    whole = summarise(
+        tiles, folds.of(ids, "block"), resamples=ctx.config.stack.resamples, seed=seed
+    )
+    pooled = tiles.pooled()
+    return {
+        "features": list(model.features),
+        "rows": {
+            "pixels": len(plan),
+            "positives": int(plan.landslide.sum()),
+            "strata": _by_stratum(plan),
+        },
+        "folds": [
+            _fold_summary(k, fits[k], folds, tiles, fold, whole["threshold"], spent / ctx.jobs)
+            for k in range(folds.n_folds)
+        ],
+        "oof": whole,
+        "histogram": pooled.as_dict(),
+        "reliability": pooled.reliability(),
+        "gain": gain_shares(model),
+        "contribution": told.mean_abs(model),
+        "seconds": time.monotonic() - started,
+        "patches_per_s": scored / scoring_s if scored else None,
+    }
+
+
+def tiles_to_fit(dataset: xr.Dataset, folds: Folds) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Ids of the tiles of role ``fit``, ascending, and their masks, uint8 (tile, y, x).
+
+    Raises
+    ------
+    DataError
+        If the store has no masks.
+    """
+    from l4s_ensemble.data.store import landslide_pixels, positions_of
+
+    landslide_pixels(dataset)  # refuses tiles without masks
+    ids = np.sort(folds.patch[folds.role == "fit"]).astype(np.int64)
+    positions = positions_of(dataset, ids)
+    return ids, np.asarray(dataset["mask"].isel(patch=positions).values, dtype=np.uint8)
+
+
+def parameters(config: PixelConfig, seed: int, threads: int) -> dict[str, Any]:
+    """Return LightGBM's parameters: the same model on every run and for any number of threads."""
+    return {
+        "objective": "binary",
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_data_in_leaf": config.min_child_samples,
+        "feature_fraction": config.feature_fraction,
+        "bagging_fraction": config.bagging_fraction,
+        "bagging_freq": 1 if config.bagging_fraction < 1 else 0,
+        "lambda_l2": config.l2,
+        "max_bin": config.max_bin,
+        "seed": seed,
+        "deterministic": True,
+        # Else LightGBM times both ways and picks one: not the same on every run.
+        "force_row_wise": True,
+        "num_threads": threads,
+        "verbosity": -1,
+    }
+
+
+def fit_folds(
+    folds: Folds,
+    plan: PixelPlan,
+    rows: Path,
+    model: PixelModel,
+    config: PixelConfig,
+    *,
+    jobs: int,
+) -> list[Mapping[str, Any]]:
+    """Fit all folds, side by side.
+
+    A process a fold with few threads is much faster than one fold after the other with many:
+    threads of one booster wait for each other several times a leaf.
+    """
+    todo = [k for k in range(folds.n_folds) if not _is_fitted(model, k)]
+    if len(todo) < folds.n_folds:
+        log.info("pixel: %d of %d folds fitted already", folds.n_folds - len(todo), folds.n_folds)
+    at_once = max(1, min(jobs, len(todo)))
+    tasks = [
+        (k, folds.train_ids(k), plan, rows, model, config, max(1, jobs // at_once)) for k in todo
+    ]
+    for _ in track(in_processes(fit_fold, tasks, at_once), "pixel: fitting folds", len(todo)):
+        pass
+    return [read_json(_note(model, k)) for k in range(folds.n_folds)]
+
+
+def fit_fold(
+    k: int,
+    ids: NDArray[np.int64],
+    plan: PixelPlan,
+    rows: Path,
+    model: PixelModel,
+    config: PixelConfig,
+    threads: int,
+) -> Mapping[str, Any]:
+    """Fit the booster of fold `k` and write ``fold_<k>.txt``.
+
+    The number of trees is fixed: held-out tiles choose nothing about the model that scores them.
+
+    Parameters
+    ----------
+    ids : int64 array, shape (tile,)
+        Tiles to train on.
+    rows : Path
+        The features of the planned pixels, as `write_sampled_rows` left them.
+
+    Returns
+    -------
+    mapping
+        ``fold, trained`` (ids), ``rows, positives, prevalence`` (of the weighted rows),
+        ``seconds_fit``; also written to ``fold_<k>.json``.
+    """
+    started = time.monotonic()
+    chosen = plan.rows_of(ids)
+    weight = plan.weights_of(ids)
+    y = plan.landslide[chosen]
+    settings = parameters(config, model.seed + k, threads)
+    data = lgb.Dataset(
+        np.load(rows, mmap_mode="r")[chosen],
+        label=y,
+        # Mean 1: then the regularisation means the same whatever share of pixels was drawn.
+        weight=weight / weight.mean(),
+        feature_name=list(model.features),
+        params=settings,
+    )
+    booster = lgb.train(settings, data, num_boost_round=config.trees)
+    info = {
+        "fold": k,
+        "trained": ids,
+        "rows": len(chosen),
+        "positives": int(y.sum()),
+        "prevalence": float(np.average(y, weights=weight)),
+        "seconds_fit": time.monotonic() - started,
+    }
+    write_json(_note(model, k), info)
+    write_text(model.folder / booster_file(k), booster.model_to_string())
+    return info
+
+
+def _note(model: PixelModel, k: int) -> Path:
+    return (model.folder / booster_file(k)).with_suffix(".json")
+
+
+def _is_fitted(model: PixelModel, k: int) -> bool:
+    # The text is written last.
+    return _note(model, k).is_file() and (model.folder / booster_file(k)).is_file()
+
+
+def score_tiles(
+    ctx: StageContext,
+    source: FeatureSource,
+    model: PixelModel,
+    ids: NDArray[np.int64],
+    fold: NDArray[np.int64],
+    size: tuple[int, int],
+) -> tuple[NDArray[np.float64], int]:
+    """Write ``oof.zarr``: each tile's logits by the model of its own fold.
+
+    Returns
+    -------
+    seconds : float64 array, shape (tile,)
+        Busy seconds of each tile; 0 where an earlier process had scored it.
+    scored : int
+        Tiles scored here.
+    """
+    scores = ScoreFile(
+        ctx.out / "oof.zarr", ids, size, fold=fold, attrs={"seed": model.seed, "model": "pixel"}
+    )
+    positions = source.positions(ids)
+    todo = scores.missing()
+    tasks = [(source, model, positions[b], fold[b]) for b in todo]
+    parts = track(
+        in_processes(score_own_fold, tasks, ctx.jobs), "pixel: out-of-fold scores", len(todo)
+    )
+    spent = np.zeros(len(ids))
+    for block, (logit, seconds) in zip(todo, parts, strict=True):
+        scores.write(block, logit)
+        spent[block] = seconds / len(logit)
+    return spent, sum(b.stop - b.start for b in todo)
+
+
+def histograms(scores: ScoreFile, masks: NDArray[np.uint8], bins: int) -> TileHistograms:
+    """Histogram of probability by class for every tile of a score file, a block at a time."""
+    tiles = TileHistograms.empty(scores.patch, bins)
+    for block in scores.blocks():
+        for i, logit in enumerate(scores.read(block), start=block.start):
+            tiles.add(i, sigmoid(logit), masks[i])
+    return tiles
+
+
+def _rows(ctx: StageContext, source: FeatureSource, plan: PixelPlan) -> Path:
+    """Write ``rows.npy`` and, beside it, what its rows are; keep what is there already."""
+    path, about = ctx.out / "rows.npy", ctx.out / "rows.npz"
+    if path.is_file() and about.is_file():
+        with np.load(about, allow_pickle=False) as kept:
+            if all(np.array_equal(kept[n], getattr(plan, n)) for n in ("patch", "pixel")):
+                return path
+    write_sampled_rows(path, source, plan, ctx.jobs)
+    with atomic_path(about) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            y=plan.landslide,
+            patch=plan.patch,
+            pixel=plan.pixel,
+            stratum=plan.stratum,
+            weight=plan.weight,
+        )
+    return path
+
+
+def _by_stratum(plan: PixelPlan) -> list[dict[str, Any]]:
+    drawn = np.bincount(plan.stratum, minlength=len(STRATA))
+    there = plan.available.sum(axis=0)
+    return [
+        {"name": name, "pixels": int(there[s]), "rows": int(drawn[s])}
+        for s, name in enumerate(STRATA)
+    ]
+
+
+def _fold_summary(
+    k: int,
+    fit: Mapping[str, Any],
+    folds: Folds,
+    tiles: TileHistograms,
+    fold: NDArray[np.int64],
+    threshold: float,
+    seconds: NDArray[np.float64],
+) -> dict[str, Any]:
+    own = fold == k
+    scores = scores_pooled(tiles.subset(own).counts(threshold))
+    return {
+        "fold": k,
+        "rows": fit["rows"],
+        "positives": fit["positives"],
+        "held_tiles": int(own.sum()),
+        "buffer_tiles": len(folds.buffer_ids(k)),
+        "seconds_fit": fit["seconds_fit"],
+        "seconds_score": float(seconds[own].sum()),
+        "f1": scores["f1"],
+        "precision": scores["precision"],
+        "recall": scores["recall"],
+    }

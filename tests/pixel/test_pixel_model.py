@@ -1,0 +1,172 @@
+"""The saved model, the explanation, and predictions of other tiles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from pixel_world import SENSOR, config_of, made_up, run_stage, save
+
+from l4s_ensemble.data.sensor import SensorBand
+from l4s_ensemble.errors import ModelError
+from l4s_ensemble.pixel.blocks import FeatureSource
+from l4s_ensemble.pixel.infer import score_tile
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.scores import ScoreFile
+
+INFER = "l4s_ensemble.pixel.infer:stage"
+
+
+@pytest.fixture
+def model(fitted: Path) -> PixelModel:
+    return PixelModel.load(fitted / "pixel")
+
+
+def copied(model: PixelModel, tmp_path: Path) -> Path:
+    folder = tmp_path / "pixel"
+    shutil.copytree(model.folder, folder)
+    return folder
+
+
+def edit(folder: Path, **change: object) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+def test_a_saved_model_reads_back_as_it_was(model: PixelModel, tmp_path: Path) -> None:
+    again = PixelModel.load(copied(model, tmp_path))
+    for field in ("features", "groups", "sensor", "folds", "support_px", "seed", "logit_shift"):
+        assert getattr(again, field) == getattr(model, field)
+    tile = np.random.default_rng(0).normal(size=(len(model.features), 9, 9)).astype(np.float32)
+    for k in range(model.folds):
+        np.testing.assert_array_equal(score_tile(again, k, tile), score_tile(model, k, tile))
+    model.require(model.features, SENSOR)
+
+
+def test_other_columns_are_refused(model: PixelModel) -> None:
+    names = list(model.features)
+    swapped = [names[1], names[0], *names[2:]]
+    with pytest.raises(ModelError, match="column 0"):
+        model.require(swapped, SENSOR)
+    with pytest.raises(ModelError, match=names[-1]):
+        model.require(names[:-1], SENSOR)
+    with pytest.raises(ModelError, match="surprise"):
+        model.require([*names, "surprise"], SENSOR)
+
+
+def test_files_of_another_sensor_are_refused(model: PixelModel) -> None:
+    with pytest.raises(ModelError, match="bands"):
+        model.require(model.features, SENSOR.model_copy(update={"bands": SENSOR.bands[::-1]}))
+    scaled = (SensorBand(name="B2", count_to_unit=2.0), *SENSOR.bands[1:])
+    with pytest.raises(ModelError, match="bands"):
+        model.require(model.features, SENSOR.model_copy(update={"bands": scaled}))
+    with pytest.raises(ModelError, match="level"):
+        model.require(model.features, SENSOR.model_copy(update={"level": "relative"}))
+
+
+def test_damaged_or_foreign_models_are_refused(model: PixelModel, tmp_path: Path) -> None:
+    folder = copied(model, tmp_path)
+    edit(folder, version=99)
+    with pytest.raises(ModelError, match="version"):
+        PixelModel.load(folder)
+    edit(folder, version=1, kind="something else")
+    with pytest.raises(ModelError, match="not a pixel model"):
+        PixelModel.load(folder)
+    edit(folder, kind=json.loads((model.folder / "model.json").read_text())["kind"])
+    turned = list(model.features)[::-1]
+    edit(folder, features=turned)
+    for form in ("booster", "trees"):
+        with pytest.raises(ModelError, match="columns"):
+            getattr(PixelModel.load(folder), form)(0)
+    edit(folder, features=list(model.features))
+    (folder / "fold_0.txt").write_text("not a booster")
+    for form in ("booster", "trees"):
+        with pytest.raises(ModelError, match="cannot be read"):
+            getattr(PixelModel.load(folder), form)(0)
+    (folder / "fold_0.txt").unlink()
+    with pytest.raises(ModelError, match="fold_0"):
+        PixelModel.load(folder)
+    with pytest.raises(ModelError, match="cannot be read"):
+        PixelModel.load(tmp_path / "nowhere")
+
+
+def test_contributions_sum_to_the_raw_logit_out_of_fold(fitted: Path, model: PixelModel) -> None:
+    told = np.load(model.folder / "contributions.npz")
+    n = len(told["y"])
+    assert told["values"].shape == told["contributions"].shape == (n, len(model.features))
+    assert told["names"].tolist() == list(model.features)
+    assert 0 < told["y"].sum() < n
+    for k in range(model.folds):
+        own = told["fold"] == k
+        trained = json.loads((model.folder / f"fold_{k}.json").read_text())["trained"]
+        assert own.any() and not set(told["patch"][own].tolist()) & set(trained)
+        raw = model.booster(k).predict(told["values"][own], raw_score=True)
+        total = told["contributions"][own].sum(axis=1) + told["expected"][own]
+        np.testing.assert_allclose(total, raw, atol=1e-4)
+
+
+def test_every_fold_scores_the_tiles_of_another_split(
+    fitted: Path, model: PixelModel, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    tiles = made_up(2, 5, seed=9, first_id=501)
+    save(tiles, run, "data/valid")
+    params = {"data": "data/valid", "holdout": False}
+    needs = ("data/valid", "pixel")
+    told = run_stage(run, "predict/valid/pixel", INFER, config_of(), needs, params)
+    assert told["patches"] == 10 and told["patches_per_s"] > 0
+    out = run / "predict/valid/pixel/logit.zarr"
+    logit = xr.open_zarr(out, chunks=None, consolidated=False)["logit"]
+    assert logit.dims == ("fold_model", "patch", "y", "x")
+    assert logit.sizes["fold_model"] == 3
+    np.testing.assert_array_equal(logit["patch"], tiles["patch"])
+    source = FeatureSource(run / "data/valid/patches.zarr", model.folder / "features.json")
+    tile = source.tiles([7])[0]
+    for k in range(3):
+        wanted = score_tile(model, k, tile)
+        np.testing.assert_array_equal(logit.sel(patch=508).values[k], wanted)
+    # They generalise to tiles drawn by the same law.
+    called = logit.mean("fold_model").values > 0
+    truth = tiles["mask"].values.astype(bool)
+    assert (called & truth).sum() > 0.8 * (called | truth).sum()
+
+
+def test_the_holdout_comes_from_the_training_store(fitted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    params = {"data": "data/train", "holdout": True}
+    needs = ("data/train", "pixel", "scenes")
+    told = run_stage(run, "predict/holdout/pixel", INFER, config_of(), needs, params)
+    assert told["patches"] == 1
+    out = run / "predict/holdout/pixel/logit.zarr"
+    assert xr.open_zarr(out, chunks=None, consolidated=False)["patch"].values.tolist() == [6]
+
+
+def test_predicting_another_sensor_says_what_differs(fitted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    other = SENSOR.model_copy(update={"pixel_m": 30.0, "name": "coarse"})
+    tiles = made_up(1, 2, first_id=501).assign_attrs(sensor=other.model_dump_json())
+    save(tiles, run, "data/valid")
+    params = {"data": "data/valid", "holdout": False}
+    with pytest.raises(ModelError, match="pixel_m differs"):
+        run_stage(run, "predict/valid/pixel", INFER, config_of(), ("data/valid", "pixel"), params)
+
+
+def test_a_score_file_knows_what_is_missing_and_starts_anew_for_other_tiles(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "oof.zarr"
+    first = ScoreFile(path, np.arange(10), (4, 5), fold=np.zeros(10))
+    assert len(first.missing()) == len(first.blocks()) == 3
+    first.write(first.blocks()[1], np.ones((4, 4, 5)))
+    again = ScoreFile(path, np.arange(10), (4, 5), fold=np.zeros(10))
+    assert [b.start for b in again.missing()] == [0, 8]
+    assert (again.read(slice(4, 8)) == 1).all()
+    other = ScoreFile(path, np.arange(1, 11), (4, 5), fold=np.zeros(10))
+    assert len(other.missing()) == 3

@@ -1,0 +1,177 @@
+"""The pixel stage: what it leaves, that it learns, and that nothing leaks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+import xarray as xr
+from pixel_world import SENSOR, config_of, made_up, prepare, run_pixel, save
+
+from l4s_ensemble.config import PixelConfig
+from l4s_ensemble.errors import DataError, LeakError
+from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
+from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.pixel.blocks import FeatureSource
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.sampling import plan_pixels
+from l4s_ensemble.pixel.train import fit_fold
+
+
+def summary_of(run: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((run / "pixel" / "summary.json").read_text())
+    return value
+
+
+def test_it_learns_a_plain_problem_and_says_so(fitted: Path) -> None:
+    told = summary_of(fitted)
+    assert told["oof"]["f1"] > 0.9
+    assert told["oof"]["calibration_error"] < 0.02
+    assert {f["fold"] for f in told["folds"]} == {0, 1, 2}
+    assert all(f["f1"] > 0.8 for f in told["folds"])
+    assert sum(g["share"] for g in told["gain"]) == pytest.approx(1)
+    assert [g["name"] for g in told["gain"]] != told["features"]  # sorted by share
+    assert sorted(g["name"] for g in told["contribution"]) == sorted(told["features"])
+    assert told["rows"]["positives"] < told["rows"]["pixels"]
+    keys = {"rows", "positives", "held_tiles", "buffer_tiles", "seconds_fit", "seconds_score"}
+    assert keys | {"fold", "f1", "precision", "recall"} == set(told["folds"][0])
+
+
+def test_out_of_fold_scores_are_whole_and_of_fit_tiles_only(fitted: Path) -> None:
+    from l4s_ensemble.scenes.folds import load_folds
+
+    folds = load_folds(fitted / "scenes")
+    fit = np.sort(folds.patch[folds.role == "fit"])
+    oof = xr.open_zarr(fitted / "pixel" / "oof.zarr", chunks=None, consolidated=False)
+    assert oof["logit"].dims == ("patch", "y", "x")
+    assert oof["logit"].dtype == np.float32
+    assert oof.attrs["seed"] == 3
+    np.testing.assert_array_equal(oof["patch"], fit)
+    np.testing.assert_array_equal(oof["fold"], folds.of(fit, "fold"))
+    assert np.isfinite(oof["logit"].values).all()
+    rows = np.load(fitted / "pixel" / "rows.npz")
+    assert set(rows["patch"].tolist()) <= set(fit.tolist())
+    assert 6 not in fit  # the tile set aside
+    # tiles.npz counts every pixel of these tiles, at the probability of its logit.
+    tiles = TileHistograms.load(fitted / "pixel" / "tiles.npz")
+    np.testing.assert_array_equal(tiles.patch, fit)
+    truth = made_up()["mask"].sel(patch=fit).values.astype(bool)
+    hit = (sigmoid(oof["logit"].values) >= 0.5) & truth
+    np.testing.assert_array_equal(tiles.counts(0.5).tp, hit.sum(axis=(1, 2)))
+
+
+def test_no_tile_is_scored_by_a_model_that_saw_it(fitted: Path) -> None:
+    folder = fitted / "pixel"
+    oof = xr.open_zarr(folder / "oof.zarr", chunks=None, consolidated=False)
+    source = FeatureSource(fitted / "data/train/patches.zarr", folder / "features.json")
+    ids = made_up()["patch"].values
+    for k in range(3):
+        trained = set(json.loads((folder / f"fold_{k}.json").read_text())["trained"])
+        held = oof["patch"].values[oof["fold"].values == k]
+        assert trained and len(held)
+        assert not trained & set(held.tolist())
+        # The stored logits are those of this very booster, by LightGBM's plain call.
+        booster = lgb.Booster(model_file=str(folder / f"fold_{k}.txt"))
+        cube = source.tiles(np.flatnonzero(ids == held[0]))[0]
+        raw = booster.predict(cube.reshape(len(cube), -1).T.astype(np.float64), raw_score=True)
+        np.testing.assert_allclose(
+            oof["logit"].sel(patch=held[0]).values.ravel(), raw, rtol=1e-5, atol=1e-5
+        )
+
+
+def test_the_same_on_every_run_and_for_any_number_of_jobs(
+    prepared: Path, fitted: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(prepared, tmp_path / "run")
+    run_pixel(tmp_path / "run", config_of(), jobs=2)
+    for name in ("fold_0.txt", "fold_2.txt"):
+        one, two = ((r / "pixel" / name).read_text() for r in (fitted, tmp_path / "run"))
+        # The text ends with the parameters, the number of threads among them.
+        assert one.split("parameters:")[0] == two.split("parameters:")[0]
+    a, b = (
+        xr.open_zarr(r / "pixel" / "oof.zarr", chunks=None, consolidated=False)
+        for r in (fitted, tmp_path / "run")
+    )
+    np.testing.assert_array_equal(a["logit"], b["logit"])
+
+
+def test_an_interrupted_run_goes_on(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zarr
+
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    folder = run / "pixel"
+    before = zarr.open_array(folder / "oof.zarr/logit", mode="r")[...]
+    for name in ("fold_1.txt", "summary.json", "manifest.json", "model.json", "tiles.npz"):
+        (folder / name).unlink()
+    zarr.open_array(folder / "oof.zarr/logit", mode="r+")[8:] = np.nan
+    rounds = []
+    train = lgb.train
+    monkeypatch.setattr(lgb, "train", lambda *a, **k: rounds.append(1) or train(*a, **k))
+    monkeypatch.setattr(
+        "l4s_ensemble.pixel.train.write_sampled_rows", lambda *a: pytest.fail("rows were kept")
+    )
+    told = run_pixel(run, config_of())
+    assert len(rounds) == 1  # only the fold whose text was missing
+    np.testing.assert_array_equal(zarr.open_array(folder / "oof.zarr/logit", mode="r")[...], before)
+    assert told["oof"] == summary_of(fitted)["oof"]
+
+
+def test_a_copy_of_a_held_tile_stops_the_fit(tmp_path: Path) -> None:
+    from l4s_ensemble.scenes.folds import load_folds
+
+    run = prepare(tmp_path / "run", config_of(), made_up())
+    folds = load_folds(run / "scenes")
+    trained, held = folds.train_ids(0)[0], folds.held_ids(0)[0]
+    dataset = made_up()
+    hashes = dataset["content_hash"].values.copy()
+    ids = dataset["patch"].values
+    hashes[ids == trained] = hashes[ids == held]
+    dataset["content_hash"] = ("patch", hashes)
+    save(dataset, run)
+    with pytest.raises(LeakError):
+        run_pixel(run, config_of())
+    assert not list((run / "pixel").glob("fold_*"))
+
+
+def test_tiles_without_masks_are_refused(prepared: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(prepared, run)
+    save(made_up().drop_vars("mask"), run)
+    with pytest.raises(DataError, match="mask"):
+        run_pixel(run, config_of())
+
+
+def test_probabilities_mean_what_they_say(tmp_path: Path) -> None:
+    """Labels drawn with a known chance: sampled three to one, scored at the true frequency."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 48, 48)).astype(np.float32)
+    chance = 1 / (1 + np.exp(-(1.6 * x - 4.2)))
+    masks = (rng.random(x.shape) < chance).astype(np.uint8)
+    ids = np.arange(40)
+    config = PixelConfig(
+        positives_max=1500, negatives_per_positive=3, rim_share=0.6, trees=40, leaves=4,
+        learning_rate=0.15, feature_fraction=1.0,
+    )  # fmt: skip
+    plan = plan_pixels(ids, masks, config, seed=0)
+    assert plan.landslide.mean() > 0.2 > 3 * masks.mean()
+    np.save(tmp_path / "rows.npy", x.reshape(40, -1)[plan.patch, plan.pixel][:, None])
+    model = PixelModel(tmp_path, ("x",), ("none",), SENSOR, 1, 0, 0)
+    info = fit_fold(0, ids[:30], plan, tmp_path / "rows.npy", model, config, 1)
+    assert info["prevalence"] == pytest.approx(masks[:30].mean(), rel=1e-9)
+    p = sigmoid(model.booster(0).predict(x[30:].reshape(-1, 1), raw_score=True))
+    assert p.mean() == pytest.approx(masks[30:].mean(), rel=0.1)
+    pooled = ScoreHistogram.empty()
+    pooled.add(p, masks[30:])
+    assert pooled.expected_calibration_error() < 0.01
+    told = pooled.reliability(10)
+    for predicted, observed, pixels in zip(*told.values(), strict=True):
+        if pixels and pixels > 500:
+            assert predicted == pytest.approx(observed, abs=0.06)

@@ -1,0 +1,103 @@
+"""The fast form of the trees gives LightGBM's own scores, bit by bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from l4s_ensemble.pixel.trees import bit_trees
+
+
+def fitted_to(x: NDArray[np.float32], y: NDArray[Any], path: Path, **params: Any) -> lgb.Booster:
+    settings = {
+        "objective": "binary", "num_leaves": 63, "min_data_in_leaf": 3, "verbosity": -1,
+        "num_threads": 1, "seed": 1, "deterministic": True, "force_row_wise": True, **params,
+    }  # fmt: skip
+    booster = lgb.train(settings, lgb.Dataset(x, y), num_boost_round=25)
+    path.write_text(booster.model_to_string())
+    return booster
+
+
+def by_lightgbm(booster: lgb.Booster, image: NDArray[np.float32]) -> NDArray[np.float64]:
+    rows = np.moveaxis(image, 0, -1).reshape(-1, len(image))
+    told = booster.predict(rows, raw_score=True, num_threads=1)
+    return np.asarray(told).reshape(image.shape[1:])
+
+
+@pytest.mark.parametrize("leaves", [2, 7, 64])
+@pytest.mark.parametrize("shape", [(16, 24), (13, 5), (1, 1)])
+def test_scores_are_those_of_lightgbm(
+    leaves: int, shape: tuple[int, int], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    # Whole numbers fall on thresholds, constants have none, one column is smooth in space.
+    x = rng.normal(size=(4000, 5)).astype(np.float32)
+    x[:, 1] = np.round(3 * x[:, 1])
+    x[:, 2] = 0.5
+    y = (x[:, 0] + 0.3 * x[:, 1] ** 2 + 0.5 * rng.normal(size=4000)) > 0.5
+    booster = fitted_to(x, y, tmp_path / "b.txt", num_leaves=leaves)
+    image = rng.normal(size=(5, *shape)).astype(np.float32)
+    image[1] = np.round(3 * image[1])
+    image[3] = np.linspace(-2, 2, image[3].size).reshape(shape)
+    image[4] *= 100  # far outside of what was seen
+    trees = bit_trees(tmp_path / "b.txt", 0)
+    assert trees is not None
+    np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
+
+
+def test_pixels_on_a_threshold_go_where_lightgbm_sends_them(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.random((3000, 2)).astype(np.float32)
+    booster = fitted_to(x, x[:, 0] > x[:, 1], tmp_path / "b.txt")
+    trees = bit_trees(tmp_path / "b.txt", 0)
+    assert trees is not None
+    on = np.concatenate([trees.cuts, np.nextafter(trees.cuts, 2), np.nextafter(trees.cuts, -2)])
+    image = np.stack([on, on[::-1]])[:, None, :].astype(np.float32)
+    np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
+
+
+def test_trees_without_a_split_are_constants(tmp_path: Path, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(100, 2)).astype(np.float32)
+    y = np.arange(100) % 4 == 0
+    booster = fitted_to(x, y, tmp_path / "b.txt", min_data_in_leaf=80)
+    trees = bit_trees(tmp_path / "b.txt", 0)
+    image = rng.normal(size=(2, 8, 8)).astype(np.float32)
+    assert trees is not None
+    np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
+
+
+def test_what_it_cannot_hold_it_leaves_to_lightgbm(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.normal(size=(4000, 3)).astype(np.float32)
+    y = np.sin(5 * x[:, 0]) + rng.normal(size=4000) > 0
+    fitted_to(x, y, tmp_path / "wide.txt", num_leaves=80)
+    assert bit_trees(tmp_path / "wide.txt", 0) is None
+    x[::5, 0] = np.nan
+    fitted_to(x, y, tmp_path / "nan.txt")
+    assert bit_trees(tmp_path / "nan.txt", 0) is None
+
+
+def test_a_model_without_a_fast_form_scores_all_the_same(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    from pixel_world import SENSOR
+
+    from l4s_ensemble.pixel.infer import score_tile
+    from l4s_ensemble.pixel.model import PixelModel
+
+    x = rng.normal(size=(6000, 2)).astype(np.float32)
+    y = np.sin(5 * x[:, 0]) + rng.normal(size=6000) > 0
+    booster = fitted_to(x, y, tmp_path / "fold_0.txt", num_leaves=90)
+    model = PixelModel(
+        tmp_path, ("Column_0", "Column_1"), ("a", "a"), SENSOR, 1, 0, 0, logit_shift=0.25
+    )
+    assert model.trees(0) is None
+    tile = rng.normal(size=(2, 6, 7)).astype(np.float32)
+    wanted = (by_lightgbm(booster, tile) + 0.25).astype(np.float32)
+    np.testing.assert_array_equal(score_tile(model, 0, tile), wanted)
