@@ -46,6 +46,9 @@ class DataConfig(Section):
     holdout_guard: bool = Field(
         True, description="the eight neighbours of holdout tiles fit nothing"
     )
+    align_masks: bool = Field(
+        False, description="move training masks by the shift estimated for their scene"
+    )
 
 
 class ScenesConfig(Section):
@@ -91,10 +94,10 @@ class UNetConfig(Section):
     """The U-Net and how it is trained."""
 
     network: str = Field("unet", description="name of the network")
-    width: int = Field(24, ge=4, le=256, description="channels of the full-resolution stage")
+    width: int = Field(16, ge=4, le=256, description="channels of the full-resolution stage")
     depth: int = Field(4, ge=2, le=6, description="resolution levels, the first one included")
     norm: Literal["batch", "group"] = Field("batch", description="normalisation in the network")
-    epochs: int = Field(14, ge=1)
+    epochs: int = Field(16, ge=1)
     batch: int = Field(16, ge=1)
     lr: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     weight_decay: float = Field(1e-2, ge=0)

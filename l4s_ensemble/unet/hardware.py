@@ -1,0 +1,124 @@
+"""Precision and memory layout, chosen from the hardware.
+
+Measured: on CPUs with AMX or AVX-512 bf16 instructions, bf16 autocast with channels_last trains a
+U-Net two to five times faster than plain float32. Without them bf16 is emulated and slower than
+float32, so it is not chosen by itself.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from l4s_ensemble.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how the network computes.
+
+    Attributes
+    ----------
+    device : torch.device
+    precision : {'float32', 'bfloat16'}
+        Type of the convolutions. Weights, losses and statistics are always float32.
+    channels_last : bool
+        Whether activations are stored pixel by pixel (NHWC).
+    reason : str
+        Why, for the log and the report.
+    """
+
+    device: torch.device
+    precision: str
+    channels_last: bool
+    reason: str
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context in which the network computes in the chosen precision."""
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of weights and activations."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def place(self, network: torch.nn.Module) -> torch.nn.Module:
+        """Move a network to the device and into the layout."""
+        # nn.Module.to knows memory_format, its stub does not with both arguments.
+        return network.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+
+
+def choose(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Hardware:
+    """Choose device, precision and layout, and set what is global in torch.
+
+    Parameters
+    ----------
+    device : {'auto', 'cpu', 'cuda'}
+        ``cuda`` may carry an index, such as ``cuda:1``.
+    precision : {'auto', 'float32', 'bfloat16'}
+    threads : int, optional
+        Threads that torch may use on the CPU.
+
+    Raises
+    ------
+    ConfigError
+        If the device is not known, or CUDA is asked for and cannot be had.
+    """
+    if threads is not None:
+        torch.set_num_threads(max(1, threads))
+    has_cuda = torch.cuda.is_available()
+    kind = device.partition(":")[0]
+    if kind not in {"auto", "cpu", "cuda"}:
+        raise ConfigError(
+            "no such device", where="--device", found=device, allowed="auto, cpu, cuda"
+        )
+    if kind == "cuda" and not has_cuda:
+        raise ConfigError(
+            "CUDA was asked for, but torch finds none",
+            where="--device", found=f"torch {torch.__version__}", allowed="auto, cpu",
+            fix="use --device auto, or install a CUDA build of torch and a driver "
+            "(https://pytorch.org/get-started)",
+        )  # fmt: skip
+    if has_cuda and kind != "cpu":
+        return _cuda(torch.device("cuda" if kind == "auto" else device), precision)
+    native = _bf16_instructions()
+    if precision == "auto":
+        chosen = "bfloat16" if native else "float32"
+        reason = f"CPU with {native}" if native else "CPU without bf16 instructions"
+    else:
+        chosen, reason = precision, "set in unet.precision"
+    return Hardware(torch.device("cpu"), chosen, channels_last=True, reason=reason)
+
+
+def _cuda(device: torch.device, precision: str) -> Hardware:
+    # TF32 for what stays float32; the tile size never changes, so cuDNN may search once.
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    name = torch.cuda.get_device_name(device)
+    if precision == "auto":
+        good = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Hardware(device, "bfloat16" if good else "float32", channels_last=True, reason=name)
+    return Hardware(device, precision, channels_last=True, reason=f"{name}, set in unet.precision")
+
+
+def _bf16_instructions() -> str | None:
+    """Name of the CPU's bf16 matrix instructions, or None."""
+    for name, label in (("_is_amx_tile_supported", "AMX"), ("_is_avx512_bf16_supported", "AVX512")):
+        # Not public in torch, so ask the kernel too.
+        known = getattr(torch.cpu, name, None)
+        if known is not None and known():
+            return f"{label} bf16"
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore").split())
+    except OSError:
+        return None
+    for flag, label in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512")):
+        if flag in flags:
+            return f"{label} bf16"
+    return None

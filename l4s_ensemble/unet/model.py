@@ -1,0 +1,197 @@
+"""Fold models on disk: safetensors weights that say what they are, and one ``model.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.errors import ModelError, RunError
+from l4s_ensemble.run.files import atomic_path, read_json, write_json
+from l4s_ensemble.unet.inputs import Normalisation
+from l4s_ensemble.unet.network import build
+
+MODEL_FILE = "model.json"
+KIND = "l4s_ensemble U-Net"
+VERSION = 1
+"""Of the saved form: raised when an older reader would misread a newer model."""
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """A network with the normalisation it was trained with, on the CPU, float32.
+
+    Attributes
+    ----------
+    network : Module
+        In evaluation mode.
+    arguments : mapping
+        ``name``, ``bands`` and settings: what `l4s_ensemble.unet.network.build` wants.
+    normalisation : Normalisation
+    fold : int
+    """
+
+    network: nn.Module
+    arguments: Mapping[str, Any]
+    normalisation: Normalisation
+    fold: int
+
+    def save(self, path: Path) -> None:
+        """Write weights, arguments and normalisation into one safetensors file, atomically."""
+        state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        about = {
+            "kind": KIND,
+            "version": str(VERSION),
+            "network": json.dumps(dict(self.arguments)),
+            "normalisation": json.dumps(self.normalisation.as_dict()),
+            "fold": str(self.fold),
+        }
+        with atomic_path(path) as partial:
+            save_file(state, partial, metadata=about)
+
+    @classmethod
+    def load(cls, path: Path) -> FoldModel:
+        """Read a saved fold model.
+
+        Raises
+        ------
+        ModelError
+            If it is missing, damaged, of another kind or version, or does not fit its network.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                "a fold of the U-Net cannot be read", where=path, found=error,
+                fix="run fit-all again",
+            ) from None  # fmt: skip
+        _require_kind(about.get("kind"), int(about.get("version", -1)), path)
+        arguments = json.loads(about["network"])
+        network = build(**arguments)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ModelError(
+                "the weights do not fit the network", where=path, found=error
+            ) from None
+        return cls(
+            network.eval(),
+            arguments,
+            Normalisation.from_dict(json.loads(about["normalisation"])),
+            int(about["fold"]),
+        )
+
+
+@dataclass(frozen=True)
+class UNetModel:
+    """All folds of a trained U-Net.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``model.json`` and ``fold_<k>.safetensors``.
+    sensor : Sensor
+        What the training files held.
+    folds : tuple of FoldModel
+    seed : int
+    """
+
+    folder: Path
+    sensor: Sensor
+    folds: tuple[FoldModel, ...]
+    seed: int
+
+    def save(self) -> None:
+        """Write ``model.json`` (the folds' weights are there already), atomically."""
+        write_json(
+            self.folder / MODEL_FILE,
+            {
+                "kind": KIND,
+                "version": VERSION,
+                "network": dict(self.folds[0].arguments),
+                "bands": self.sensor.band_names,
+                "sensor": self.sensor,
+                "seed": self.seed,
+                "folds": [
+                    {"file": fold_file(m.fold), "normalisation": m.normalisation.as_dict()}
+                    for m in self.folds
+                ],
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> UNetModel:
+        """Read a saved model.
+
+        Raises
+        ------
+        ModelError
+            If it is not a U-Net, or of another version, or a part is missing.
+        """
+        path = folder / MODEL_FILE
+        try:
+            value: dict[str, Any] = read_json(path)
+        except RunError as error:
+            raise ModelError(
+                "the U-Net cannot be read", where=path, found=error.what, fix="run fit-all again"
+            ) from None
+        _require_kind(value.get("kind"), int(value.get("version", -1)), path)
+        folds = tuple(FoldModel.load(folder / f["file"]) for f in value["folds"])
+        return cls(folder, Sensor.model_validate(value["sensor"]), folds, int(value["seed"]))
+
+    def require(self, sensor: Sensor) -> None:
+        """Refuse files other than those the model was trained on.
+
+        Raises
+        ------
+        ModelError
+            If the bands, their scaling, the kind of level or the pixel size differ.
+        """
+        for fold in self.folds:
+            fold.normalisation.require(sensor)
+        for field in ("bands", "level", "pixel_m"):
+            found, wanted = getattr(sensor, field), getattr(self.sensor, field)
+            if found != wanted:
+                raise ModelError(
+                    f"the sensor is not the one the U-Net was trained on: {field} differs",
+                    where=self.folder,
+                    found=f"{sensor.name}: {_shown(found)}",
+                    allowed=f"{self.sensor.name}: {_shown(wanted)}",
+                    fix="predict files of the same sensor, or fit a model for this one",
+                )
+
+
+def fold_file(fold: int) -> str:
+    """Name of the file of a fold's weights."""
+    return f"fold_{fold}.safetensors"
+
+
+def to_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Copy of a module's state on the CPU."""
+    return {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+
+
+def _require_kind(kind: object, version: int, path: Path) -> None:
+    if kind != KIND:
+        raise ModelError("not a U-Net of this package", where=path, found=kind, allowed=KIND)
+    if version != VERSION:
+        raise ModelError(
+            "the U-Net has another version", where=path, found=version, allowed=VERSION,
+            fix="fit it again with this version of the package",
+        )  # fmt: skip
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, tuple):
+        return ", ".join(f"{b.name} x {b.count_to_unit:g} {b.unit}" for b in value)
+    return value
