@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
 
-
 FEWEST_BLOCKS = 3
 
 
