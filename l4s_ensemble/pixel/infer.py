@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.pixel.blocks import FeatureSource, in_processes
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
-from l4s_ensemble.pixel.scores import ScoreFile
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 
 

@@ -22,9 +22,9 @@ from l4s_ensemble.pixel.explain import explain_rows, gain_shares
 from l4s_ensemble.pixel.infer import score_own_fold
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel, booster_file
 from l4s_ensemble.pixel.sampling import STRATA, PixelPlan, plan_pixels
-from l4s_ensemble.pixel.scores import ScoreFile
 from l4s_ensemble.run.files import atomic_path, read_json, write_json, write_text
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from l4s_ensemble import errors
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import L4SError, RunError
 from l4s_ensemble.run import fingerprint
-from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.files import make_folder, read_json, write_json
 from l4s_ensemble.run.stage import Stage
 
 log = logging.getLogger("l4s_ensemble")
@@ -69,7 +69,7 @@ class Executor:
         L4SError
             What a stage raised; folders of finished stages stay as they are.
         """
-        self.run.mkdir(parents=True, exist_ok=True)
+        make_folder(self.run)
         with _locked(self.run):
             return {stage.name: self._bring_up_to_date(stage) for stage in stages}
 

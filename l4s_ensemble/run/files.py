@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -24,6 +25,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises
+    ------
+    RunError
+        If a file stands in its place, or it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise RunError(
+            "this is not a folder, or lies below a file", where=path, fix="name another folder"
+        ) from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, UTF-8."""
     with atomic_path(path) as partial:
@@ -40,6 +57,18 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=1, default=_plain, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def digest_of(*paths: Path) -> str:
+    """Hash of the content of files, 16 hex digits.
+
+    A stage that returns it as ``digest`` in its summary tells the executor that stages after it
+    read these files only: when they come out the same, nothing after it is done again.
+    """
+    total = hashlib.blake2b(digest_size=8)
+    for path in paths:
+        total.update(hashlib.blake2b(path.read_bytes()).digest())
+    return total.hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -121,7 +121,9 @@ def open_scores(path: Path) -> xr.Dataset:
 
     try:
         found: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
-    except (OSError, ValueError, KeyError) as error:
+        if "patch" not in found or not {"logit", "probability"} & set(found.data_vars):
+            raise ValueError(f"it holds {', '.join(map(str, found)) or 'nothing'}")
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise RunError(
             "scores of the run cannot be read", where=path, found=error,
             fix="delete the folder they stand in and run the command again",

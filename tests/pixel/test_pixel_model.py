@@ -16,7 +16,7 @@ from l4s_ensemble.errors import ModelError
 from l4s_ensemble.pixel.blocks import FeatureSource
 from l4s_ensemble.pixel.infer import score_tile
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.pixel.scores import ScoreFile
+from l4s_ensemble.run.scores import ScoreFile
 
 INFER = "l4s_ensemble.pixel.infer:stage"
 
