@@ -259,6 +259,10 @@ def data_check(
     data: DataOption = None,
     sensor: Annotated[str, typer.Option(help="l4s, l4s-rgb or a YAML file.")] = "l4s",
     jobs: JobsOption = None,
+    neighbours: Annotated[
+        bool,
+        typer.Option("--neighbours", help="Look for adjoining tiles across splits too."),
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -271,13 +275,72 @@ def data_check(
     _start(quiet)
     if data is None:
         raise ConfigError("no data folder was named", fix="give --data DIR or set L4S_DATA")
-    found = check(data, load_sensor(sensor), jobs=jobs or default_jobs())
+    described = load_sensor(sensor)
+    found = check(data, described, jobs=jobs or default_jobs())
+    if neighbours:
+        from l4s_ensemble.scenes.between import adjoining_splits
+
+        found.faults += adjoining_splits(data, described)
     if as_json:
         console.say(json.dumps(found.as_dict()))
     else:
         console.check(found.as_dict())
     if not found.ok:
         raise typer.Exit(1)
+
+
+@data_app.command("scenes")
+def data_scenes(
+    data: DataOption = None,
+    split: SplitOption = "train",
+    sensor: Annotated[str, typer.Option(help="l4s, l4s-rgb or a YAML file.")] = "l4s",
+    out: Annotated[Path | None, typer.Option("--out", help="PNG of the mosaics.")] = None,
+    ids: Annotated[
+        bool, typer.Option("--ids/--no-ids", help="Let the order of the ids help.")
+    ] = True,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Find which patches adjoin, from their pixels, and draw the scenes."""
+    from l4s_ensemble.data.sensor import load_sensor
+    from l4s_ensemble.errors import ConfigError
+    from l4s_ensemble.scenes.survey import survey
+
+    _start(quiet)
+    if data is None:
+        raise ConfigError("no data folder was named", fix="give --data DIR or set L4S_DATA")
+    found = survey(data, split, load_sensor(sensor), hint=ids, picture=out)
+    console.scenes(found)
+    if out is not None:
+        console.say(f"picture {out}")
+    if as_json:
+        console.say(json.dumps({k: v for k, v in found.items() if k != "places"}))
+
+
+@data_app.command("fetch")
+def data_fetch(
+    out: Annotated[Path, typer.Argument(help="Folder that gets the release.")],
+    source: Annotated[str, typer.Option(help="zenodo or hugging-face.")] = "zenodo",
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="train, valid, test; may be repeated.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Address of the record, for a mirror.")] = None,
+    keep_archives: Annotated[bool, typer.Option("--keep-archives")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Download the public release (CC BY 4.0), resuming, checked, safely unpacked."""
+    from l4s_ensemble.sources.fetch import fetch
+
+    _start(quiet)
+    told = fetch(
+        out,
+        source=source,
+        splits=split or ("train", "valid", "test"),
+        url=url,
+        keep_archives=keep_archives,
+    )
+    console.say(json.dumps(told))
+    console.say(f"next: l4s-ensemble data check --data {out}")
 
 
 def main() -> None:
@@ -290,6 +353,13 @@ def main() -> None:
         _stop("interrupted; the same command resumes", 130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        from l4s_ensemble.run.files import explain
+
+        told = explain(error)
+        if told is None:
+            raise
+        _stop(f"error: {told}", told.exit_code)
 
 
 def _stop(message: str, code: int) -> None:

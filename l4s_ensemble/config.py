@@ -54,10 +54,15 @@ class DataConfig(Section):
 class ScenesConfig(Section):
     """Scenes and spatial folds."""
 
-    grid: Literal["auto", "official", "manifest", "none"] = Field(
+    grid: Literal["auto", "official", "manifest", "pixels", "none"] = Field(
         "auto", description="where row and column of a tile come from"
     )
-    folds: int = Field(5, ge=2, le=50, description="number of spatial folds")
+    by: Literal["blocks", "scenes"] = Field(
+        "blocks", description="what a fold holds: blocks of tiles, or whole scenes (leave one out)"
+    )
+    folds: int = Field(
+        5, ge=2, le=50, description="number of spatial folds; by scenes, the most there may be"
+    )
     block_tiles: int = Field(6, ge=1, le=64, description="edge of a fold's block, in tiles")
     bootstrap_tiles: int = Field(3, ge=1, description="edge of a bootstrap block, in tiles")
 
@@ -184,8 +189,21 @@ def load(source: str | Path = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
 def build(
     values: dict[str, Any], overrides: Iterable[str] = (), *, where: str = "settings"
 ) -> Config:
-    """Make a `Config` of plain nested values, as read from YAML or JSON."""
-    tree = _deep_copy(values)
+    """Make a `Config` of plain nested values, as read from YAML or JSON.
+
+    Raises
+    ------
+    ConfigError
+        If they are no mapping, or a key or value is not allowed.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "a config is a mapping of sections", where=where, found=type(values).__name__
+        )
+    try:
+        tree = _deep_copy(values)
+    except RecursionError:
+        raise ConfigError("a section holds itself", where=where) from None
     for text in overrides:
         _override(tree, text)
     try:
@@ -211,13 +229,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError("the config is not YAML", where=path, found=error) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(
-            "a config is a mapping of sections", where=path, found=type(values).__name__
-        )
-    return values
+    return {} if values is None else values
 
 
 def _override(tree: dict[str, Any], text: str) -> None:
@@ -241,7 +253,7 @@ def _override(tree: dict[str, Any], text: str) -> None:
 
 
 def _deep_copy(tree: dict[str, Any]) -> dict[str, Any]:
-    return {k: _deep_copy(v) if isinstance(v, dict) else v for k, v in tree.items()}
+    return {str(k): _deep_copy(v) if isinstance(v, dict) else v for k, v in tree.items()}
 
 
 def _explain(error: ValidationError, where: str) -> ConfigError:

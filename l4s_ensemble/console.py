@@ -71,15 +71,30 @@ def features(summary: dict[str, Any]) -> None:
 def check(found: dict[str, Any]) -> None:
     """Print the counts of each split and every fault."""
     for split, count in found["splits"].items():
-        say(f"{split}: " + ", ".join(f"{n} {what}" for what, n in count.items()))
+        known = {what.replace("_", " "): n for what, n in count.items() if n is not None}
+        rounded = {w: f"{n:.6g}" if isinstance(n, float) else n for w, n in known.items()}
+        say(f"{split}: " + ", ".join(f"{n} {what}" for what, n in rounded.items()))
     faults = found["faults"]
     if faults:
         table(
             f"{len(faults)} faults", ["level", "fault", "where", "what"],
-            [[f["level"], f["code"], f["where"], f["message"]] for f in faults],
+            [
+                [f["level"], f["code"], _below(f["where"], found["root"]), f["message"]]
+                for f in faults
+            ],
         )  # fmt: skip
     else:
         say("no fault found")
+
+
+def scenes(found: dict[str, Any]) -> None:
+    """Print the scenes that were found."""
+    rows = [
+        [str(s["scene"]), str(s["tiles"]), str(s["rows"]), str(s["cols"]), str(s["width"] or "–")]
+        for s in found["scenes"]
+    ]
+    head = ["scene", "tiles", "rows", "columns", "ids in a row"]
+    table(f"{found['placed']} of {found['tiles']} tiles placed", head, rows)
 
 
 def table(title: str, head: list[str], rows: list[list[str]]) -> None:
@@ -96,6 +111,11 @@ def table(title: str, head: list[str], rows: list[list[str]]) -> None:
         made.add_row(*row)
     # A pipe or a log has no width of its own: give it enough for a row to stay a row.
     Console(width=None if sys.stdout.isatty() else 120).print(made)
+
+
+def _below(where: str, root: str) -> str:
+    """Say a path from the folder on that was checked."""
+    return str(Path(where).relative_to(root)) if Path(where).is_relative_to(root) else where
 
 
 def _num(value: float | None) -> str:

@@ -17,7 +17,7 @@ from l4s_ensemble import config as configuration
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.run.execute import Executor
-from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.files import make_folder, read_json, write_json
 from l4s_ensemble.run.stage import Stage
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Run:
 
     def _remember(self) -> None:
         """Save the settings, so that later commands need only the run folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
 
 
@@ -225,11 +225,11 @@ def fit_stages(config: Config, root: Path) -> list[Stage]:
         ),
         Stage(
             "pixel", "l4s_ensemble.pixel.train:stage", needs=("data/train", "scenes", "features"),
-            sections=("pixel", "stack.bins", "stack.resamples"),
+            sections=("pixel", "data.align_masks", "stack.bins", "stack.resamples"),
         ),
         Stage(
             "unet", "l4s_ensemble.unet.train:stage", needs=("data/train", "scenes"),
-            sections=("unet", "stack.bins", "stack.resamples"),
+            sections=("unet", "data.align_masks", "stack.bins", "stack.resamples"),
         ),
         Stage(
             "stack", "l4s_ensemble.stack.meta:stage",

@@ -1,9 +1,9 @@
 """Build the lossless store of a split from its files, once, in parallel.
 
-Counts are kept as uint16 in zarr, a quarter of the bytes of the float64 files.
-A split in which some file is not exact integers is kept as float32 counts, and a warning names the
-file. Patches stand in numeric order of their ids. A batch of patches is one chunk, so parallel
-workers never write to the same file.
+Counts are kept as uint16 in zarr, a quarter of the bytes of the float64 files, in one plain file
+(`l4s_ensemble.data.mapped`). A split in which some file is not exact integers is kept as float32
+counts, and a warning names the file. Patches stand in numeric order of their ids. Parallel workers
+write a batch of patches each, and never to the same bytes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from l4s_ensemble.data.counts import (
     restore_counts,
     to_units,
 )
+from l4s_ensemble.data.mapped import create_array, write_patches
 from l4s_ensemble.data.patches import PatchFiles, read_image, read_mask
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.statistics import (
@@ -41,7 +42,7 @@ from l4s_ensemble.run.stage import Summary
 log = logging.getLogger("l4s_ensemble")
 
 FORMAT = "l4s-ensemble patches 1"
-CHUNK_BYTES = 8 << 20
+BATCH_BYTES = 8 << 20
 _SERIAL_PATCHES = 64  # starting worker processes costs as much as reading this many patches
 _LISTED = 20
 
@@ -147,21 +148,21 @@ def _pass(
     split: str,
 ) -> list[_Patch]:
     """Read all files and write their counts; results in the order of the files."""
-    chunk = _create(out, len(files), sensor, dtype, masks)
-    starts = range(0, len(files), chunk)
+    batch = _create(out, len(files), sensor, dtype, masks)
+    starts = range(0, len(files), batch)
     keep = pixels_per_patch(len(files), sensor.patch_pixels**2)
-    batches = ((s, list(files[s : s + chunk]), sensor, out, dtype, masks, keep) for s in starts)
+    batches = ((s, list(files[s : s + batch]), sensor, out, dtype, masks, keep) for s in starts)
     results: Iterator[list[_Patch]]
     workers = min(jobs, len(starts))
     if workers <= 1 or len(files) <= _SERIAL_PATCHES:
-        results = (_store_batch(*batch) for batch in batches)
+        results = (_store_batch(*b) for b in batches)
     else:
         from joblib import Parallel, delayed
 
         results = Parallel(n_jobs=workers, return_as="generator_unordered")(
-            delayed(_store_batch)(*batch) for batch in batches
+            delayed(_store_batch)(*b) for b in batches
         )
-    flat = (patch for batch in results for patch in batch)
+    flat = (patch for told in results for patch in told)
     done = sorted(track(flat, f"data {split}: patches", len(files)), key=lambda p: p.position)
     faults = [p.fault for p in done if p.fault]
     if faults:
@@ -174,30 +175,22 @@ def _pass(
 
 
 def _create(out: Path, patches: int, sensor: Sensor, dtype: np.dtype[Any], masks: bool) -> int:
-    """Make the empty arrays; return the number of patches in a chunk."""
+    """Make the empty arrays; return the number of patches in a batch."""
     import zarr
-    from zarr.codecs import BloscCodec
 
     if out.exists():
         shutil.rmtree(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     edge, bands = sensor.patch_pixels, len(sensor.bands)
-    fitting = CHUNK_BYTES // (bands * edge * edge * 2)
-    chunk = min(patches, 64, 1 << max(fitting.bit_length() - 1, 0))
-
     group = zarr.open_group(out, mode="w", zarr_format=3)
-    # Images stay plain: lz4 would halve them, and reading would take twice as long.
-    group.create_array(
-        "image", shape=(patches, bands, edge, edge), chunks=(chunk, bands, edge, edge),
-        dtype=dtype, compressors=None,
-        dimension_names=["patch", "band", "y", "x"],
-    )  # fmt: skip
+    # Plain: lz4 would halve the images, and reading would take many times as long.
+    create_array(
+        group, out, "image", ("patch", "band", "y", "x"), (patches, bands, edge, edge), dtype
+    )
     if masks:
-        group.create_array(
-            "mask", shape=(patches, edge, edge), chunks=(chunk, edge, edge), dtype=np.uint8,
-            compressors=[BloscCodec(typesize=1, cname="lz4")], dimension_names=["patch", "y", "x"],
-        )  # fmt: skip
-    return chunk
+        create_array(group, out, "mask", ("patch", "y", "x"), (patches, edge, edge), np.uint8)
+    fitting = BATCH_BYTES // (bands * edge * edge * 2)
+    return max(1, min(patches, 64, fitting))
 
 
 def _store_batch(
@@ -209,9 +202,7 @@ def _store_batch(
     masks: bool,
     keep: int,
 ) -> list[_Patch]:
-    """Read one chunk's files and write its region; runs in a worker process."""
-    import zarr
-
+    """Read one batch of files and write its region; runs in a worker process."""
     edge, bands = sensor.patch_pixels, len(sensor.bands)
     images = np.zeros((len(files), bands, edge, edge), dtype)
     truth = np.zeros((len(files), edge, edge), np.uint8)
@@ -221,11 +212,9 @@ def _store_batch(
             told.append(_store_one(start + n, file, sensor, images[n], truth[n], keep))
         except DataError as error:
             told.append(_Patch(start + n, fault=str(error)))
-    group = zarr.open_group(out, mode="r+")
-    region = slice(start, start + len(files))
-    group["image"][region] = images  # type: ignore[index]
+    write_patches(out, "image", start, images)
     if masks:
-        group["mask"][region] = truth  # type: ignore[index]
+        write_patches(out, "mask", start, truth)
     return told
 
 

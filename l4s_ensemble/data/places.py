@@ -11,6 +11,10 @@ MANIFEST = "scenes.csv"
 """File in a data root: columns split, patch, scene, row, col; one line a patch."""
 
 
+LARGEST = (1 << 20) - 2
+"""Of scene, row and column: three of them are packed into one integer."""
+
+
 def read_manifest(root: str | Path, split: str) -> dict[int, tuple[int, int, int]]:
     """Scene, row and column of the patches of one split, from ``scenes.csv`` in the root.
 
@@ -19,11 +23,21 @@ def read_manifest(root: str | Path, split: str) -> dict[int, tuple[int, int, int
     Raises
     ------
     DataError
-        If the file lacks a column, a value is no integer, or two patches have the same place.
+        If the file is no table, lacks a column, a value is no integer or too large, or two patches
+        have the same place.
     """
     path = Path(root) / MANIFEST
     if not path.is_file():
         return {}
+    try:
+        return _read(path, split)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            "not a readable table", where=path, found=error, allowed="comma-separated text, UTF-8"
+        ) from None
+
+
+def _read(path: Path, split: str) -> dict[int, tuple[int, int, int]]:
     columns = ("split", "patch", "scene", "row", "col")
     places: dict[int, tuple[int, int, int]] = {}
     taken: dict[tuple[int, int, int], int] = {}
@@ -45,6 +59,11 @@ def read_manifest(root: str | Path, split: str) -> dict[int, tuple[int, int, int
                     "a value is not an integer", where=f"{path}, line {line}",
                     found=", ".join(str(row[c]) for c in columns),
                 ) from None  # fmt: skip
+            if max(place) > LARGEST:
+                raise DataError(
+                    "a value is too large", where=f"{path}, line {line}", found=max(place),
+                    allowed=f"up to {LARGEST}",
+                )  # fmt: skip
             where = (place[0], place[1], place[2])
             if where in taken or patch in places:
                 raise DataError(

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.data.build import FORMAT, build_store
 from l4s_ensemble.data.counts import to_units
+from l4s_ensemble.data.mapped import open_array
 from l4s_ensemble.data.patches import find_patches
 from l4s_ensemble.data.places import read_manifest
 from l4s_ensemble.data.sensor import Sensor, load_sensor
@@ -27,6 +28,9 @@ __all__ = [
 
 STORE = "patches.zarr"
 """Name of the store in its stage's folder."""
+
+COORDINATES = ("patch", "band", "content_hash", "degenerate", "scene", "row", "col")
+"""What every store says of its patches, beside ``landslide_pixels`` where there are masks."""
 
 
 def open_store(path: str | Path) -> xr.Dataset:
@@ -63,13 +67,20 @@ def open_store(path: str | Path) -> xr.Dataset:
                 "a store of another version", where=path,
                 found=dataset.attrs.get("format", "unfinished"), allowed=FORMAT, fix=fix,
             )  # fmt: skip
+        lost = {"image", *COORDINATES} - set(dataset.variables)
+        if lost:
+            raise ValueError(f"it lacks {', '.join(sorted(lost))}")
+        mapped = {n: open_array(path, n) for n in ("image", "mask") if n in dataset}
         # zarr gives variable-length strings; everything else here expects numpy's.
-        text = {
-            "band": np.array(dataset["band"].values.tolist(), str),
-            "content_hash": ("patch", np.array(dataset["content_hash"].values.tolist(), str)),
-        }
-        return dataset.assign_coords(text)
-    except (ValueError, KeyError, OSError) as error:
+        bands, hashes = (
+            np.array(dataset[name].values.tolist(), str) for name in ("band", "content_hash")
+        )
+        # What zarr does not find it takes for zeros and empty words.
+        if len(np.unique(dataset["patch"].values)) < len(hashes) or not hashes.all():
+            raise ValueError("ids or content hashes are lost")
+        found = {name: array for name, array in mapped.items() if array is not None}
+        return dataset.assign(found).assign_coords(band=bands, content_hash=("patch", hashes))
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         raise RunError("the store is damaged", where=path, found=error, fix=fix) from None
 
 

@@ -23,7 +23,7 @@ from l4s_ensemble.features.registry import (
     select,
 )  # fmt: skip
 from l4s_ensemble.features.statistics import univariate
-from l4s_ensemble.run.files import atomic_path, read_json, write_json
+from l4s_ensemble.run.files import atomic_path, digest_of, read_json, write_json
 from l4s_ensemble.run.stage import StageContext, Summary
 
 if TYPE_CHECKING:
@@ -249,6 +249,7 @@ def stage(ctx: StageContext) -> Summary:
     ]
     patches = int(np.count_nonzero(quota.landslide + quota.other))
     return {
+        "digest": digest_of(ctx.out / FEATURES_FILE),
         "version": plan.version,
         "sensor": plan.sensor,
         "support_px": plan.support_px,

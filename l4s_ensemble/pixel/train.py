@@ -53,6 +53,7 @@ def stage(ctx: StageContext) -> Summary:
     from l4s_ensemble.data.store import hashes_of, open_store, sensor_of
     from l4s_ensemble.features.build import plan_from_file
     from l4s_ensemble.scenes.folds import load_folds
+    from l4s_ensemble.scenes.registration import load_shifts, training_masks
 
     started = time.monotonic()
     config, seed = ctx.config.pixel, ctx.config.seed
@@ -74,7 +75,8 @@ def stage(ctx: StageContext) -> Summary:
     hashes = hashes_of(dataset)
     for k in range(folds.n_folds):
         folds.check(k, folds.train_ids(k), hashes)
-    plan = plan_pixels(ids, masks, config, seed)
+    shifts = load_shifts(ctx.input("scenes")) if ctx.config.data.align_masks else None
+    plan = plan_pixels(ids, training_masks(dataset, folds, ids, shifts), config, seed)
     rows = _rows(ctx, source, plan)
     fits = fit_folds(folds, plan, rows, model, config, jobs=ctx.jobs)
     model.save()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.run.files import atomic_path, make_folder
 
 
 def write_submission(folder: Path, archive: Path) -> dict[str, Any]:
@@ -88,6 +88,8 @@ def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
     ------
     DataError
         If a mask with other content is already there and `force` is false; nothing is written.
+    RunError
+        If `target` is a file.
     """
     files = sorted((result / "masks").glob("mask_*.h5"), key=patch_id)
     other = [
@@ -101,6 +103,7 @@ def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
             found=f"{len(other)} of {len(files)} differ, first {other[0]}",
             fix="name another folder with --out, or add --force to replace them",
         )  # fmt: skip
+    make_folder(target)
     for file in files:
         write_mask(target / file.name, _read(file))
     with atomic_path(target / "submission.zip") as partial:

@@ -12,7 +12,7 @@ from typing import Any
 
 from l4s_ensemble.config import build
 from l4s_ensemble.errors import L4SError
-from l4s_ensemble.run.files import write_json
+from l4s_ensemble.run.files import explain, write_json
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.run.stage import Stage, StageContext
 
@@ -41,7 +41,11 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except Exception:
+    except Exception as error:
+        known = explain(error) if isinstance(error, OSError) else None
+        if known is not None:
+            write_json(report, {"error": _told(known)})
+            return 1
         # Not a user's mistake but ours: the traceback is what helps to mend it.
         logging.getLogger("l4s_ensemble").error("%s\n%s", stage.name, traceback.format_exc())
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -39,6 +40,21 @@ def make_folder(path: Path) -> None:
         raise RunError(
             "this is not a folder, or lies below a file", where=path, fix="name another folder"
         ) from None
+
+
+def explain(error: OSError) -> RunError | None:
+    """Say what the system would not do; None where the fault may be ours."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return RunError(
+            "the disk is full", where=error.filename, found=error.strerror,
+            fix="make room; what was whole before is still whole, and the same command goes on",
+        )  # fmt: skip
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return RunError(
+            "the system does not allow this", where=error.filename, found=error.strerror,
+            fix="name a folder that you may read and write",
+        )  # fmt: skip
+    return None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,9 @@ def make_folds(
     pixels first, to the fold that has least so far. Tiles of equal content go to one fold. Blocks
     that are too few for the folds are made smaller, and the log says so.
 
+    With ``config.by`` "scenes" every scene is a fold, so that each is scored by models that saw
+    none of it. Of more scenes than ``config.folds`` the lightest are put together.
+
     Parameters
     ----------
     grid : Grid
@@ -52,7 +57,8 @@ def make_folds(
     ConfigError
         If the holdout names tiles that are not there.
     DataError
-        If even single tiles cannot give every fold landslide pixels to hold and to train on.
+        If even single tiles cannot give every fold landslide pixels to hold and to train on, or
+        whole scenes cannot.
     """
     role = _roles(grid, content_hash, degenerate, holdout, holdout_guard)
     fit = role == "fit"
@@ -66,14 +72,22 @@ def make_folds(
         )
     landslide_tiles = int((landslide_pixels[fit] > 0).sum())
     bootstrap = _windows(grid, config.bootstrap_tiles)
+
+    def folds_of(fold: NDArray[np.int32], edge: int) -> Folds:
+        return Folds(
+            grid.patch, grid.scene, grid.row, grid.col, role,
+            _join_copies(fold, content_hash, fit), bootstrap, landslide_pixels, content_hash,
+            int(fold.max()) + 1 if config.by == "scenes" else config.folds, grid.name, edge,
+            config.by,
+        )  # fmt: skip
+
+    if config.by == "scenes":
+        folds = folds_of(_whole_scenes(grid, landslide_pixels, fit, config.folds), 0)
+        _require_landslides_in_scenes(folds)
+        return folds
     for edge in range(config.block_tiles, 0, -1):
         block = _blocks(grid, fit, edge)
-        fold = _balance(block, landslide_pixels, fit, config.folds, seed)
-        fold = _join_copies(fold, content_hash, fit)
-        folds = Folds(
-            grid.patch, grid.scene, grid.row, grid.col, role, fold, bootstrap, landslide_pixels,
-            content_hash, config.folds, grid.name, edge,
-        )  # fmt: skip
+        folds = folds_of(_balance(block, landslide_pixels, fit, config.folds, seed), edge)
         short = _folds_without_landslides(folds)
         if not short:
             if edge < config.block_tiles:
@@ -154,13 +168,14 @@ def _holdout_tiles(grid: Grid, holdout: Holdout | None) -> NDArray[np.bool_]:
 
 def _extents(grid: Grid) -> str:
     parts = []
-    for scene in np.unique(grid.scene):
+    for scene in np.unique(grid.scene[grid.scene >= 0]):
         inside = grid.scene == scene
         row, col = grid.row[inside], grid.col[inside]
         parts.append(
             f"scene {scene}: columns {col.min()}-{col.max()}, rows {row.min()}-{row.max()}"
         )
-    return "; ".join(parts)
+    more = f"; and {len(parts) - 20} scenes more" if len(parts) > 20 else ""
+    return "; ".join(parts[:20]) + more
 
 
 def _blocks(grid: Grid, fit: NDArray[np.bool_], edge: int) -> NDArray[np.int64]:
@@ -204,9 +219,7 @@ def _balance(
 ) -> NDArray[np.int32]:
     """Fold of each tile: the heaviest block first, to the fold that holds least so far."""
     blocks = int(block.max()) + 1
-    pixels = np.bincount(block[fit], weights=landslide_pixels[fit], minlength=blocks)
-    tiles = np.bincount(block[fit], minlength=blocks)
-    weight = pixels / max(pixels.sum(), 1) + _TILES_WEIGHT * tiles / tiles.sum()
+    weight, _ = _weights(block[fit], landslide_pixels[fit])
     shuffled = np.random.default_rng([seed, 101]).permutation(blocks)
     order = shuffled[np.argsort(-weight[shuffled], kind="stable")]
     load = np.zeros(folds)
@@ -218,6 +231,77 @@ def _balance(
     fold = np.full(len(block), -1, np.int32)
     fold[fit] = chosen[block[fit]]
     return fold
+
+
+def _weights(
+    group: NDArray[np.integer[Any]], landslide_pixels: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weight of each group of tiles in the balance, and its landslide pixels; shape (group,)."""
+    pixels = np.bincount(group, weights=landslide_pixels).astype(np.float64)
+    tiles = np.bincount(group)
+    return pixels / max(pixels.sum(), 1) + _TILES_WEIGHT * tiles / tiles.sum(), pixels
+
+
+def _whole_scenes(
+    grid: Grid, landslide_pixels: NDArray[np.int64], fit: NDArray[np.bool_], most: int
+) -> NDArray[np.int32]:
+    """Fold of each tile: one a scene, in the order of scenes; the lightest share one.
+
+    Scenes without landslides are the first to be put together with others.
+    """
+    scenes, position = np.unique(grid.scene[fit], return_inverse=True)
+    if len(scenes) < 2:
+        places = "the places of the tiles are not known" if grid.name == "none" else "one scene"
+        raise DataError(
+            "one scene cannot be left out of one", where="scenes.by=scenes",
+            found=f"{places}, {int(fit.sum())} tiles to fit",
+            allowed="two scenes or more, with landslides in each fold",
+            fix="set scenes.by=blocks",
+        )  # fmt: skip
+    if grid.name == "pixels":
+        log.warning(
+            "scenes: parts that no seam joins count as scenes of their own, though they may lie "
+            "in one place; scores of scenes left out may be too good"
+        )
+    weight, pixels = _weights(position, landslide_pixels[fit])
+    # The first member's number settles ties.
+    heap = [(bool(pixels[i] > 0), float(weight[i]), i, [i]) for i in range(len(scenes))]
+    heapq.heapify(heap)
+    while len(heap) > most:
+        a, b = heapq.heappop(heap), heapq.heappop(heap)
+        members = sorted(a[3] + b[3])
+        heapq.heappush(heap, (a[0] or b[0], a[1] + b[1], members[0], members))
+    if len(heap) < len(scenes):
+        log.warning(
+            "scenes: %d scenes are put together to %d folds; a fold of several scenes is held out "
+            "as one", len(scenes), len(heap),
+        )  # fmt: skip
+    fold_of_scene = np.empty(len(scenes), np.int32)
+    # In the order of scenes; folds of tiles that stand alone (below 0) follow.
+    rank = np.where(scenes >= 0, scenes, np.iinfo(np.int32).max)
+    for k, members in enumerate(sorted((m for *_, m in heap), key=lambda m: (rank[m].min(), m))):
+        fold_of_scene[members] = k
+    fold = np.full(len(fit), -1, np.int32)
+    fold[fit] = fold_of_scene[position]
+    return fold
+
+
+def _require_landslides_in_scenes(folds: Folds) -> None:
+    short = _folds_without_landslides(folds)
+    if not short:
+        return
+    k, part = min(short, key=lambda s: s[1] != "to hold")
+    scenes = np.unique(folds.scene[folds.fold == k])
+    named = ", ".join(map(str, scenes[:10])) + (" …" if len(scenes) > 10 else "")
+    fit = folds.role == "fit"
+    enough = len(np.unique(folds.scene[fit & (folds.landslide_pixels > 0)]))
+    fewer = f"set scenes.folds={enough}, then it shares a fold with another scene; or "
+    raise DataError(
+        "a scene without landslides cannot be a fold", where=f"scenes.by=scenes, scene {named}",
+        found=f"no landslide pixel {part} in fold {k} of {folds.n_folds}",
+        allowed="landslide pixels in every fold, and in its training part",
+        fix=(fewer if 2 <= enough < folds.n_folds else "") + "set scenes.by=blocks",
+    )  # fmt: skip
 
 
 def _join_copies(

@@ -1,8 +1,9 @@
 """Spatial folds: made once, saved, read by every stage that fits.
 
-A fold is a set of square blocks of tiles. For each fold the tiles that touch a held tile, and
-tiles with the same content as one of those, are its buffer: they leave its training, and are
-scored in their own fold. Holdout tiles, their neighbours and tiles without terrain fit nothing.
+A fold is a set of square blocks of tiles, or of whole scenes. For each fold the tiles that touch a
+held tile, and tiles with the same content as one of those, are its buffer: they leave its training,
+and are scored in their own fold. Holdout tiles, their neighbours and tiles without terrain fit
+nothing.
 `Folds.check` is the assertion that every fit makes.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -23,12 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import landslide_pixels, open_store, positions_of, sensor_of
 from l4s_ensemble.errors import DataError, LeakError, RunError
-from l4s_ensemble.run.files import read_json, write_json, write_text
+from l4s_ensemble.run.files import digest_of, read_json, write_json, write_text
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.grid import Grid, GridName, grid_of
+from l4s_ensemble.scenes.grid import UNKNOWN, Grid, GridName, grid_of
 
 TABLE = "patches.csv"
 HEAD = "folds.json"
+FoldsBy = Literal["blocks", "scenes"]
 ROLES: tuple[str, ...] = ("fit", "holdout", "guard", "degenerate")
 
 _COLUMNS = (
@@ -45,7 +47,7 @@ class Folds:
     patch : int64 array, shape (tile,)
         Ids, in the order of the store.
     scene, row, col : int32 array, shape (tile,)
-        Place, -1 where it is not known.
+        Place, -1 where it is not known; a scene below -1 is that of one tile that stands alone.
     role : str array, shape (tile,)
         ``fit``, ``holdout`` (set aside), ``guard`` (beside the holdout, or a copy of such a tile)
         or ``degenerate`` (no terrain).
@@ -56,9 +58,11 @@ class Folds:
     landslide_pixels : int64 array, shape (tile,)
     content_hash : str array, shape (tile,)
     n_folds : int
-    grid : {'official', 'manifest', 'none'}
+    grid : {'official', 'manifest', 'pixels', 'none'}
     block_tiles : int
-        Edge of a fold's block, tiles, after shrinking.
+        Edge of a fold's block, tiles, after shrinking; 0 where folds are whole scenes.
+    by : {'blocks', 'scenes'}
+        What a fold is made of.
     """
 
     patch: NDArray[np.int64]
@@ -73,10 +77,11 @@ class Folds:
     n_folds: int
     grid: GridName
     block_tiles: int
+    by: FoldsBy = "blocks"
 
     def train_ids(self, fold: int) -> NDArray[np.int64]:
         """Ids that model `fold` may train on."""
-        return self.patch[self._is_fit & ~self._held(fold) & ~self._buffer(fold)]
+        return self.patch[self._may_train(fold)]
 
     def held_ids(self, fold: int) -> NDArray[np.int64]:
         """Ids that model `fold` scores and never sees."""
@@ -130,7 +135,7 @@ class Folds:
             a guard or a degenerate tile, or an id is unknown.
         """
         trained = {int(i) for i in ids_trained}
-        allowed = {int(i) for i in self.train_ids(fold)}
+        allowed = {int(i) for i in self.patch[self._may_train(fold)]}
         wrong = sorted(trained - allowed)
         if wrong:
             raise LeakError(
@@ -160,8 +165,8 @@ class Folds:
         writer.writerow(_COLUMNS)
         writer.writerows(zip(*(getattr(self, name).tolist() for name in _COLUMNS), strict=True))
         write_text(folder / TABLE, text.getvalue())
-        head = {"n_folds": self.n_folds, "grid": self.grid, "block_tiles": self.block_tiles}
-        write_json(folder / HEAD, head)
+        head = ("n_folds", "grid", "block_tiles", "by")
+        write_json(folder / HEAD, {name: getattr(self, name) for name in head})
 
     @cached_property
     def _position(self) -> dict[int, int]:
@@ -177,6 +182,9 @@ class Folds:
             raise ValueError(f"fold {fold} is not in 0 … {self.n_folds - 1}")
         held: NDArray[np.bool_] = self._is_fit & (self.fold == fold)
         return held
+
+    def _may_train(self, fold: int) -> NDArray[np.bool_]:
+        return self._is_fit & ~self._held(fold) & ~self._buffer(fold)
 
     def _buffer(self, fold: int) -> NDArray[np.bool_]:
         held = self._held(fold)
@@ -223,6 +231,7 @@ def load_folds(folder: str | Path) -> Folds:
             n_folds=int(head["n_folds"]),
             grid=head["grid"],
             block_tiles=int(head["block_tiles"]),
+            by=head.get("by", "blocks"),
         )
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(
@@ -255,8 +264,10 @@ def patches_to_predict(ctx: StageContext) -> xr.Dataset:
 
 
 def stage(ctx: StageContext) -> Summary:
-    """Make the folds of the training split and write them."""
+    """Make the folds of the training split, and estimate how far its masks are shifted."""
     from l4s_ensemble.scenes.assign import make_folds
+    from l4s_ensemble.scenes.registration import FILE as SHIFTS
+    from l4s_ensemble.scenes.registration import estimate, save_shifts
 
     dataset = open_store(ctx.input("data/train"))
     sensor = sensor_of(dataset)
@@ -272,7 +283,14 @@ def stage(ctx: StageContext) -> Summary:
         seed=ctx.config.seed,
     )
     folds.save(ctx.out)
-    return summarise(folds, sensor, asked_block_tiles=ctx.config.scenes.block_tiles)
+    shifts = estimate(dataset, folds, seed=ctx.config.seed)
+    save_shifts(ctx.out, shifts)
+    summary = summarise(folds, sensor, asked_block_tiles=ctx.config.scenes.block_tiles)
+    return {
+        **summary,
+        "registration": [shift.as_dict() for shift in shifts],
+        "digest": digest_of(ctx.out / TABLE, ctx.out / HEAD, ctx.out / SHIFTS),
+    }
 
 
 def summarise(folds: Folds, sensor: Sensor, *, asked_block_tiles: int) -> Summary:
@@ -293,8 +311,9 @@ def summarise(folds: Folds, sensor: Sensor, *, asked_block_tiles: int) -> Summar
             }
         )
     scenes = []
-    for scene in np.unique(folds.scene):
-        inside = folds.scene == scene
+    scene_of_tile = np.maximum(folds.scene, UNKNOWN)  # tiles that stand alone count as one
+    for scene in np.unique(scene_of_tile):
+        inside = scene_of_tile == scene
         pixels = int(folds.landslide_pixels[inside].sum())
         known = scene >= 0
         scenes.append(
@@ -309,6 +328,7 @@ def summarise(folds: Folds, sensor: Sensor, *, asked_block_tiles: int) -> Summar
     _, copies = np.unique(folds.content_hash, return_counts=True)
     return {
         "grid": folds.grid,
+        "by": folds.by,
         "folds": folds.n_folds,
         "block_tiles": folds.block_tiles,
         "block_tiles_asked": asked_block_tiles,

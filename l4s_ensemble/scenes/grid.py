@@ -2,7 +2,8 @@
 
 The official training patches are edge-adjacent tiles in raster order: four scenes, whose first ids
 and widths stand below (correlation of true neighbours across their edges is 0.88-0.95 in the
-true-colour tiles of scene 1, of other pairs 0.03).
+true-colour tiles of scene 1, of other pairs 0.03). Of other tiles the pixels tell where they lie
+(`l4s_ensemble.scenes.seams`), unless a manifest does.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from l4s_ensemble.errors import DataError
 
 log = logging.getLogger("l4s_ensemble")
 
-GridName = Literal["official", "manifest", "none"]
+GridName = Literal["official", "manifest", "pixels", "none"]
 UNKNOWN = -1
+ALONE = -2
+"""First scene id of the tiles that no seam joins: -2, -3 and so on, each a scene of its own."""
 
 _ROW_BITS = 20  # rows and columns of one scene fit into 20 bits each
 _AROUND = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
@@ -51,10 +54,12 @@ class Grid:
 
     Attributes
     ----------
-    name : {'official', 'manifest', 'none'}
+    name : {'official', 'manifest', 'pixels', 'none'}
         Where the places come from.
     patch : int64 array, shape (patch,)
     scene, row, col : int32 array, shape (patch,)
+        Found in the pixels, a tile that no seam joins is a scene of its own: its scene is -2 or
+        less and no other tile's, its row and column are -1.
     """
 
     name: GridName
@@ -107,7 +112,7 @@ def official_places(patch: ArrayLike) -> tuple[NDArray[np.int32], ...]:
 def grid_of(
     dataset: xr.Dataset,
     sensor: Sensor,
-    choice: Literal["auto", "official", "manifest", "none"] = "auto",
+    choice: Literal["auto", "official", "manifest", "pixels", "none"] = "auto",
 ) -> Grid:
     """Find the places of a split's patches.
 
@@ -115,9 +120,10 @@ def grid_of(
     ----------
     dataset : xarray.Dataset
         From `l4s_ensemble.data.store.open_store`.
-    choice : {'auto', 'official', 'manifest', 'none'}
+    choice : {'auto', 'official', 'manifest', 'pixels', 'none'}
         ``auto``: the manifest's places if the data root has a ``scenes.csv``, else the official
-        ones for the training split of an official sensor, else none.
+        ones for the training split of an official sensor, else what the pixels tell; none where
+        they place less than half of the tiles.
 
     Raises
     ------
@@ -130,13 +136,21 @@ def grid_of(
     if choice == "auto":
         if (manifest[0] != UNKNOWN).any():
             choice = "manifest"
-        elif sensor.grid == "official" and dataset.attrs.get("split") == "train":
-            choice = "official"
-            if (official[0] == UNKNOWN).any():
-                log.warning("scenes: some ids are no official training ids, so no place is taken")
-                choice = "none"
+        elif sensor.grid != "official" or dataset.attrs.get("split") != "train":
+            choice = "pixels"
+        elif (official[0] == UNKNOWN).any():
+            log.warning("scenes: some ids are no official training ids, so the pixels decide")
+            choice = "pixels"
         else:
+            choice = "official"
+        if choice == "pixels":
+            found = grid_of_pixels(dataset)
+            if 2 * (found.scene >= 0).sum() >= len(patch):
+                return found
+            # Ids in a row are a safer guess than tiles that nearly all stand alone.
             choice = "none"
+    elif choice == "pixels":
+        return grid_of_pixels(dataset)
     if choice == "none":
         log.warning(
             "scenes: the places of the tiles are not known. Runs of ids stand for blocks and only "
@@ -153,9 +167,46 @@ def grid_of(
             f"{len(unknown)} of {len(patch)} tiles have no place in the {choice} grid",
             where=dataset.attrs.get("root"),
             found="patches " + ", ".join(map(str, unknown)),
-            fix="complete scenes.csv" if choice == "manifest" else "set scenes.grid=none",
+            fix=("complete scenes.csv, or " if choice == "manifest" else "")
+            + "set scenes.grid=pixels or scenes.grid=none",
         )  # fmt: skip
     return Grid(choice, patch, scene, row, col)
+
+
+def grid_of_pixels(dataset: xr.Dataset) -> Grid:
+    """Places that the seams between the tiles tell; tiles that no seam joins are scenes alone.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        ``image (patch, band, y, x)`` in counts, coordinate ``patch``, attribute ``sensor``.
+    """
+    from l4s_ensemble.scenes.seams import solve_dataset
+
+    patches = dataset.sizes["patch"]
+    once = np.arange(patches)
+    if "content_hash" in dataset.coords:
+        # Equal tiles fit equally well, so the solver would place none of them and nobody would know
+        # their neighbours. One is placed; the folds keep the others with it.
+        once = np.sort(np.unique(dataset["content_hash"].values, return_index=True)[1])
+    placement = solve_dataset(dataset if len(once) == patches else dataset.isel(patch=once))
+    scene, row, col = (np.full(patches, UNKNOWN, np.int32) for _ in range(3))
+    scene[once], row[once], col[once] = placement.scene, placement.row, placement.col
+    alone = scene < 0
+    scene[alone] = ALONE - np.arange(alone.sum())
+    scenes = len(np.unique(scene[~alone]))
+    log.info(
+        "scenes: %d of %d tiles placed by their pixels, in %d scenes", (~alone).sum(), len(alone),
+        scenes,
+    )  # fmt: skip
+    if alone.any():
+        log.warning(
+            "scenes: no seam tells where %d of %d tiles lie. Each stands alone; those that touch "
+            "another tile after all may leak between folds, so scores may be too good. A "
+            "scenes.csv in the data folder (split, patch, scene, row, col) settles it",
+            alone.sum(), len(alone),
+        )  # fmt: skip
+    return Grid("pixels", dataset["patch"].values.astype(np.int64), scene, row, col)
 
 
 def _manifest_places(dataset: xr.Dataset) -> tuple[NDArray[np.int32], ...]:

@@ -66,6 +66,8 @@ class LogisticStack:
             If the file is of another form, or its inputs are not those of this version.
         """
         value = read_json(path)
+        if not isinstance(value, dict):
+            value = {}
         if value.pop("format", None) != FORMAT or value.pop("kind", None) != "logistic":
             raise ModelError(
                 "the meta-learner was saved by another version", where=path,
@@ -74,7 +76,13 @@ class LogisticStack:
         plain: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
         }
-        model = cls(**plain)
+        try:
+            model = cls(**plain)
+        except TypeError as error:
+            raise ModelError(
+                "the meta-learner's file is not whole", where=path, found=error,
+                fix="run `l4s-ensemble fit stack` again",
+            ) from None  # fmt: skip
         if model.names != inputs.names(model.windows_px):
             raise ModelError(
                 "the meta-learner's inputs are not those of this version", where=path,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -174,11 +173,6 @@ class UNetModel:
 def fold_file(fold: int) -> str:
     """Name of the file of a fold's weights."""
     return f"fold_{fold}.safetensors"
-
-
-def to_state(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Copy of a module's state on the CPU."""
-    return {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
 
 
 def _require_kind(kind: object, version: int, path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError
@@ -44,6 +45,7 @@ def stage(ctx: StageContext) -> Summary:
     """
     from l4s_ensemble.data.store import hashes_of, open_store, positions_of, sensor_of
     from l4s_ensemble.scenes.folds import load_folds
+    from l4s_ensemble.scenes.registration import load_shifts, training_masks
 
     started = time.monotonic()
     hardware = choose(ctx.device, ctx.config.unet.precision, ctx.jobs)
@@ -55,13 +57,17 @@ def stage(ctx: StageContext) -> Summary:
         folds.check(k, folds.train_ids(k), hashes)
     ids = np.sort(folds.patch[folds.role == "fit"]).astype(np.int64)
     tiles = load(dataset, positions_of(dataset, ids)).to(hardware.device)
+    learnt = tiles
+    if ctx.config.data.align_masks:  # scores are still taken against the masks as they are
+        moved = training_masks(dataset, folds, ids, load_shifts(ctx.input("scenes")))
+        learnt = replace(tiles, mask=torch.from_numpy(moved).to(hardware.device))
     fold = folds.of(ids, "fold").astype(np.int64)
     logit = np.empty((len(tiles), *tiles.counts.shape[-2:]), np.float32)
     done = []
     for k in range(folds.n_folds):
         held = np.flatnonzero(fold == k)
         train = np.searchsorted(ids, np.sort(folds.train_ids(k)))
-        job = FoldJob(ctx, hardware, tiles, k, train, held)
+        job = FoldJob(ctx, hardware, learnt, k, train, held)
         model, progress, logit[held] = job.run(buffer_tiles=len(folds.buffer_ids(k)))
         done.append((model, progress))
     model_all = UNetModel(ctx.out, sensor_of(dataset), tuple(m for m, _ in done), ctx.config.seed)
