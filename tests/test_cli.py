@@ -18,7 +18,7 @@ import l4s_ensemble as l4s
 
 SMALL = [
     "--set", "pixel.trees=20", "--set", "pixel.leaves=15", "--set", "unet.epochs=2",
-    "--set", "unet.width=8", "--set", "scenes.folds=2", "--set", "scenes.block_tiles=2",
+    "--set", "unet.width=8", "--set", "scenes.folds=2", "--set", "scenes.block_tiles=3",
     "--set", "unet.tta=false", "--set", "stack.resamples=100",
 ]  # fmt: skip
 
@@ -36,7 +36,7 @@ def command(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProces
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with made-up patches and a fitted run."""
     folder = tmp_path_factory.mktemp("user")
-    made = command("data", "synth", "patches", "--train", 16, "--valid", 4, cwd=folder)
+    made = command("data", "synth", "patches", "--train", 48, "--valid", 4, cwd=folder)
     assert made.returncode == 0, made.stderr
     done = command("fit-all", "--config", "demo", "--data", "patches", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,8 @@ from l4s_ensemble.errors import DataError
 MANIFEST = "scenes.csv"
 """File in a data root: columns split, patch, scene, row, col; one line a patch."""
 
+MADE_UP = "made-up.json"
+"""File in a data root that says its patches are no satellite's."""
 
 LARGEST = (1 << 20) - 2
 """Of scene, row and column: three of them are packed into one integer."""

@@ -16,7 +16,7 @@ from l4s_ensemble.data.build import FORMAT, build_store
 from l4s_ensemble.data.counts import to_units
 from l4s_ensemble.data.mapped import open_array
 from l4s_ensemble.data.patches import find_patches
-from l4s_ensemble.data.places import read_manifest
+from l4s_ensemble.data.places import MADE_UP, read_manifest
 from l4s_ensemble.data.sensor import Sensor, load_sensor
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.run.stage import StageContext, Summary
@@ -180,9 +180,10 @@ def stage(ctx: StageContext) -> Summary:
     )
     files = find_patches(root, split, sensor)
     places = read_manifest(root, split)
-    return build_store(
+    summary = build_store(
         files, sensor, ctx.out / STORE, ctx.jobs, split=split, root=root, places=places
     )
+    return {**summary, "made_up": (root / MADE_UP).is_file()}
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -15,10 +15,16 @@ from l4s_ensemble.report.check import Check
 from l4s_ensemble.report.source import RunSource
 
 CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
+    checks_data.scanned,
     checks_data.units,
+    checks_data.copied,
     checks_data.folds_leak,
     checks_data.trained_tiles,
     checks_data.degenerate,
+    checks_data.splits_alike,
+    checks_data.scenes_alike,
+    checks_data.prevalence_alike,
+    checks_data.registered,
     checks_models.beats_one_feature,
     checks_models.loss_fell,
     checks_models.fold_spread,

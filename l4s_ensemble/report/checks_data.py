@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 from l4s_ensemble.errors import LeakError
 from l4s_ensemble.report import words
-from l4s_ensemble.report.check import Check
+from l4s_ensemble.report.check import Check, Level
+from l4s_ensemble.report.data_faults import check_result, copies
+from l4s_ensemble.report.data_scenes import prevalence_rows, shift_words
+from l4s_ensemble.report.data_shift import LARGE, LEAST_TILES, Group, groups, largest
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json
 
 if TYPE_CHECKING:
     from l4s_ensemble.scenes.folds import Folds
+
+PREVALENCE_RATIO = 2.0
+"""Largest over smallest share of landslide pixels that is worth a tip."""
 
 
 def units(source: RunSource) -> Iterator[Check]:
@@ -52,6 +58,139 @@ def degenerate(source: RunSource) -> Iterator[Check]:
             f"{words.share(share)} of the tiles have constant elevation or no slope; they fit "
             f"nothing."
             if n else "Every tile has an elevation and a slope that vary (or the sensor has none).",
+        )  # fmt: skip
+
+
+def scanned(source: RunSource) -> Iterator[Check]:
+    """What ``data check`` found, if its result was kept with the run."""
+    found = check_result(source)
+    if found is None:
+        return
+    errors = [f for f in found["faults"] if f["level"] == "error"]
+    warnings = len(found["faults"]) - len(errors)
+    level: Level = "issue" if errors else "tip" if warnings else "passed"
+    kinds = ", ".join(sorted({str(f["code"]) for f in found["faults"]}))
+    yield Check(
+        "data", "scan", level,
+        f"The scan of the files found {words.plural(len(errors), 'error')} and "
+        f"{words.plural(warnings, 'warning')}" if found["faults"] else "The files have no fault",
+        f"Kinds: {kinds}. All are in the table below; errors would stop a fit or make a score "
+        "worthless." if found["faults"] else "The command data check read every one.",
+    )  # fmt: skip
+
+
+def copied(source: RunSource) -> Iterator[Check]:
+    """Tiles of the same content: across splits a score leaks, within one they share a fold."""
+    found = copies(source)
+    across = [c for c in found if c[0] != c[2]]
+    some = "; ".join(f"tile {p} of {s} is tile {q} of {t}" for s, p, t, q in (across or found)[:3])
+    if across:
+        yield Check(
+            "data", "copies", "issue", f"{words.plural(len(across), 'tile')} in two splits",
+            f"{some}. A score on a split that holds training tiles is too good: take them out.",
+        )  # fmt: skip
+    elif found:
+        yield Check(
+            "data", "copies", "tip", f"{words.plural(len(found), 'tile')} stored twice",
+            f"{some}. Copies go to one fold and leave the training of that fold together, so no "
+            "score leaks; but they count twice.",
+        )  # fmt: skip
+    else:
+        yield Check(
+            "data", "copies", "passed", "No tile is there twice",
+            "The contents of all tiles differ, within each split and between splits.",
+        )  # fmt: skip
+
+
+def splits_alike(source: RunSource) -> Iterator[Check]:
+    """Train and target should be alike, band by band."""
+    yield from _alike(
+        [g for g in groups(source) if g["kind"] in {"split", "holdout"}],
+        "shift-splits", "Train and target are {}",
+        "Scores from training tiles may not hold there: see the map of shifts.",
+    )  # fmt: skip
+
+
+def scenes_alike(source: RunSource) -> Iterator[Check]:
+    """The scenes of training should be alike, or folds should leave whole scenes out."""
+    yield from _alike(
+        [g for g in groups(source) if g["kind"] == "scene"],
+        "shift-scenes", "The scenes of training are {}",
+        "A score on other tiles of the same scene says little about a new scene.",
+    )  # fmt: skip
+
+
+def _alike(found: list[Group], key: str, title: str, meaning: str) -> Iterator[Check]:
+    moved = [(g, largest(g)) for g in found if g["versus"]]
+    if not moved:
+        return
+    far = [(g, m) for g, m in moved if m is not None and abs(m[1]) > LARGE]
+    some = "; ".join(f"{g['name']}: {band} {words.signed(by)}" for g, (band, by) in far)
+    if far:
+        yield Check(
+            "data", key, "tip", title.format("unlike"),
+            f"Medians have moved by more than {words.number(LARGE)} interquartile range against "
+            f"{far[0][0]['versus']}, most of all {some}. {meaning}",
+        )  # fmt: skip
+        return
+    name, (band, by) = max(
+        ((g["name"], m) for g, m in moved if m is not None), key=lambda r: abs(r[1][1])
+    )
+    yield Check(
+        "data", key, "passed", title.format("alike"),
+        f"No band's median has moved by more than {words.number(LARGE)} interquartile range; the "
+        f"largest is {band} in {name}, {words.signed(by)}.",
+    )  # fmt: skip
+
+
+def prevalence_alike(source: RunSource) -> Iterator[Check]:
+    """A threshold chosen where slides are common fits badly where they are rare."""
+    rows = [
+        r for r in prevalence_rows(source)
+        if r["group"] != "fold" and r["tiles"] >= LEAST_TILES and r["value"] > 0
+    ]  # fmt: skip
+    if len(rows) < 2:
+        return
+    low, high = min(rows, key=lambda r: r["value"]), max(rows, key=lambda r: r["value"])
+    ratio = high["value"] / low["value"]
+    told = (
+        f"{words.share(low['value'])} of the pixels are landslide in {low['name']}, "
+        f"{words.share(high['value'])} in {high['name']}"
+    )
+    far = ratio > PREVALENCE_RATIO
+    yield Check(
+        "data", "prevalence", "tip" if far else "passed",
+        f"Landslides are {'not equally' if far else 'about equally'} common everywhere",
+        f"{told}, {ratio:.1f} times as many."
+        + (" A threshold chosen on one may be wrong for the other, and precision will differ."
+           if far else ""),
+    )  # fmt: skip
+
+
+def registered(source: RunSource) -> Iterator[Check]:
+    """Masks should lie on their image."""
+    found = source.summary("scenes").get("registration") or []
+    if not found:
+        return
+    moved = [r for r in found if r.get("sure") and (r["dy"] or r["dx"])]
+    sure = [r for r in found if r.get("sure")]
+    told = "; ".join(f"scene {r['scene']}: {shift_words(r)}" for r in moved)
+    if moved and not source.config.data.align_masks:
+        yield Check(
+            "data", "registration", "tip", "Masks lie beside their image",
+            f"To lie on the image they would have to move ({told}). Every score against these "
+            "masks pays for it; data.align_masks moves the training masks.",
+        )  # fmt: skip
+    elif moved:
+        yield Check(
+            "data", "registration", "passed", "Masks lay beside their image and were moved",
+            f"Training masks are moved ({told}); masks that score are left as they are.",
+        )  # fmt: skip
+    else:
+        yield Check(
+            "data", "registration", "passed", "No shift of the masks was found",
+            f"The shift is sure in {words.plural(len(sure), 'scene')} of {len(found)}, and zero "
+            "there." if sure else "In no scene is the best shift sure enough to be believed.",
         )  # fmt: skip
 
 

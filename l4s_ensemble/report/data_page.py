@@ -1,20 +1,19 @@
-"""The data page: what the tiles hold, in which units, and how they are folded."""
+"""The data page: what the tiles hold, what is wrong with them, where they lie, how they differ."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from l4s_ensemble.report import words
-from l4s_ensemble.report.figures_data import ROLES
+from l4s_ensemble.report import data_faults, data_scenes, data_shift, words
 from l4s_ensemble.report.pieces import Page, figure, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import facts, table
 
-if TYPE_CHECKING:
-    from l4s_ensemble.scenes.folds import Folds
+_SCENES = (
+    "Tiles where they lie on the ground. Neighbours share a border, so tiles are held out in "
+    "blocks, never one by one."
+)
 
 
 def data(source: RunSource) -> Page:
@@ -39,15 +38,36 @@ def data(source: RunSource) -> Page:
         "splits": _splits_table(splits),
         "bands": _bands_table(first, str(first.get("split", "train"))),
     }
+    figures |= data_scenes.prevalence(source) | data_shift.figures(source)
+    faults_text, faults_table = data_faults.faults(source)
+    whole = faults_text if faults_table is None else ""
+    registration_text, more_figures, registration_table = data_scenes.registration(source)
+    figures |= more_figures
+    shifts = data_shift.shift_table(source)
+    optional = {"faults": faults_table, "registration_scenes": registration_table, "shifts": shifts}
+    tables |= {k: t for k, t in optional.items() if t is not None}
     sections = [
-        section("counts", "What there is", "", "splits", "facts", "sizes"),
+        section("counts", "What there is", whole, "splits", "facts", "sizes", "prevalence"),
+        section("faults", "Faults", faults_text, "faults"),
         section("units", "Units", units_sentence(first), "bands"),
-    ]
+        section(
+            "shifts", "Shift between splits and scenes",
+            "A model is only at home where values are like those it was trained on.",
+            "shift", "ranges", "shifts",
+        ),
+        section("scenes", "Scenes", _SCENES, "mosaics"),
+    ]  # fmt: skip
     if "scenes" in source:
-        folds_section, more_figures, more_tables = _folds(source)
+        folds_section, more_figures, more_tables = data_scenes.folds(source)
         figures |= more_figures
         tables |= more_tables
         sections.append(folds_section)
+    sections.append(
+        section(
+            "registration", "Registration of the masks", registration_text,
+            "registration", "registration_scenes",
+        )
+    )  # fmt: skip
     return {
         "lead": _lead(splits),
         "facts": facts(
@@ -142,81 +162,3 @@ def _bands_table(summary: Mapping[str, Any], split: str) -> dict[str, Any]:
 def _total_mb(splits: Mapping[str, Mapping[str, Any]]) -> float | None:
     found = [d["bytes"] for d in splits.values() if d.get("bytes") is not None]
     return sum(found) / 2**20 if found else None
-
-
-def _folds(source: RunSource) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Section, figures and table of the folds."""
-    from l4s_ensemble.scenes.folds import load_folds
-
-    folds = load_folds(source["scenes"].folder)
-    figures = {}
-    for scene in np.unique(folds.scene):
-        here = folds.scene == scene
-        known = bool(scene >= 0 and (folds.row[here] >= 0).all())
-        if not known:
-            continue
-        figures[f"folds_{scene}"] = figure(
-            "foldmap",
-            f"Scene {scene}: which tile is held out in which fold",
-            "Every square is a tile where it lies on the ground. Tiles of one colour are scored "
-            "together by models that saw neither them nor the tiles that touch them.",
-            _fold_map(folds, here),
-        )
-    rows = []
-    for k in range(folds.n_folds):
-        held = folds.held_ids(k)
-        rows.append(
-            {
-                "fold": k,
-                "held": len(held),
-                "train": len(folds.train_ids(k)),
-                "buffer": len(folds.buffer_ids(k)),
-                "scenes": sorted({int(s) for s in folds.scene[folds.fold == k] if s >= 0}),
-            }
-        )
-    tables = {
-        "folds": table(
-            "Folds",
-            [
-                ("fold", "fold", "count"), ("train", "tiles fitted", "count"),
-                ("held", "tiles held out", "count"), ("buffer", "tiles in the buffer", "count"),
-                ("scenes", "held in scenes", "text"),
-            ],
-            rows,
-            note="The eight neighbours of held tiles are the buffer: they train nothing in that "
-            "fold and are scored in their own.",
-        )
-    }  # fmt: skip
-    counts = {r: int((folds.role == r).sum()) for r in ROLES}
-    told = ", ".join(f"{words.plural(n, 'tile')} {r}" for r, n in counts.items() if n)
-    text = (
-        f"{folds.n_folds} spatial folds over "
-        f"{words.plural(int((folds.role == 'fit').sum()), 'tile')}; "
-        f"places are known from the {folds.grid} grid."
-        if folds.grid != "none"
-        else f"{folds.n_folds} folds; nobody knows where the tiles lie, so neighbours may be on "
-        f"both "
-        "sides of a fold."
-    ) + (f" Besides: {told}." if told else "")
-    return section("folds", "Folds", text, *figures, "folds"), figures, tables
-
-
-def _fold_map(folds: Folds, here: Any) -> dict[str, Any]:
-    """Codes of one scene's cells: -1 no tile, k fold k, then holdout, guard, degenerate."""
-    row, col = folds.row[here], folds.col[here]
-    first = (int(row.min()), int(col.min()))
-    code = np.full((int(np.ptp(row)) + 1, int(np.ptp(col)) + 1), -1)
-    patch = np.full(code.shape, -1)
-    special = {r: folds.n_folds + i for i, r in enumerate(ROLES)}
-    at = (row - first[0], col - first[1])
-    code[at] = [
-        special.get(str(r), int(f)) for r, f in zip(folds.role[here], folds.fold[here], strict=True)
-    ]
-    patch[at] = folds.patch[here]
-    return {
-        "n_folds": folds.n_folds,
-        "first_row": first[0],
-        "first_col": first[1],
-        "code": code.tolist(),
-        "patch": patch.tolist(),
-    }

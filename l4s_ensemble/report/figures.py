@@ -26,6 +26,9 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "correlation": figures_features.correlation,
     "foldmap": figures_data.foldmap,
     "sizes": figures_data.sizes,
+    "ranges": figures_data.ranges,
+    "shift": figures_data.shift,
+    "registration": figures_data.registration,
 }
 """Kinds of figures."""
 

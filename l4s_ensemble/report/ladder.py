@@ -33,7 +33,7 @@ def why_not_comparable(split: str, kind: str, data: Mapping[str, Any], grid: str
     if data.get("made_up"):
         reasons.append("the data are made up")
     elif grid == "manifest":
-        reasons.append("these tiles bring their own scene list (made-up or own data)")
+        reasons.append("these tiles bring their own scene list, so they are not the release")
     if kind == "out-of-fold":
         reasons.append("it is out-of-fold on training tiles")
     elif kind == "holdout":

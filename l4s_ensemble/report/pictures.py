@@ -103,14 +103,14 @@ def outline(called: NDArray[np.bool_], colour: Picture) -> Picture:
     return out
 
 
-def save(picture: Picture, path: Path) -> None:
+def save(picture: Picture, path: Path, quality: int = 86) -> None:
     """Write a picture: ``.webp`` for photographs, ``.png`` for flat colours."""
     from PIL import Image
 
     image = Image.fromarray(picture)
     with atomic_path(path) as partial:
         if path.suffix == ".webp":
-            image.save(partial, format="WEBP", quality=86, method=4)
+            image.save(partial, format="WEBP", quality=quality, method=4)
         else:
             image.quantize(64).save(partial, format="PNG", optimize=True)
 

@@ -14,7 +14,7 @@ import yaml
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.report import figures, gallery, pictures, words
+from l4s_ensemble.report import figures, gallery, mosaics, pictures, words
 from l4s_ensemble.report.pieces import Page
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import CONFIG_FILE, summarise
@@ -85,6 +85,8 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
     by_page = {}
     for page in pages[1:]:
         shown = None
+        if page["page"] == "data":
+            page["mosaics"] = mosaics.build(source, assets, drawn)
         if page["page"] in ("pixel", "unet", "stack"):
             shown = gallery.of_fit(source, page["page"])
         elif "split" in page:
@@ -193,6 +195,9 @@ def _remove_stale(out: Path, files: Mapping[str, str], drawn: set[str]) -> None:
     kept = {Path(name).name for name in drawn}
     for picture in (out / "assets" / "tiles").glob("*-*-*.*"):
         if picture.suffix in {".png", ".webp"} and picture.name not in kept:
+            picture.unlink()
+    for picture in (out / "assets").glob("mosaic-*-*-*.webp"):
+        if picture.name not in kept:
             picture.unlink()
 
 

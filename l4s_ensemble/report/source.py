@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +78,7 @@ class RunSource:
                 fix="run `l4s-ensemble fit-all` with this run folder first",
             )  # fmt: skip
         self._config = config
+        self._kept: dict[str, Any] = {}
         self.asked_last = self.run
         """Summary that was asked for last: an error about its content can name the file."""
 
@@ -108,6 +109,12 @@ class RunSource:
             return {}
         self.asked_last = self.stages[stage].folder / "summary.json"
         return self.stages[stage].summary
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """Value of `make`, made once and kept: pages and checks both ask for it."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     @property
     def splits(self) -> list[str]:

@@ -102,6 +102,7 @@ def _completed(
         "tables": {},
         "figures": {},
         "gallery": None,
+        "mosaics": None,
         "missing": [],
         **made,
         "foot": _foot(source, page, behind),

@@ -22,6 +22,11 @@ def gain(value: Any) -> str:
     return NONE if value is None else _minus(f"{float(value):+.3f}")
 
 
+def signed(value: Any) -> str:
+    """A difference in any unit, always signed, two digits, ``+1.25``."""
+    return NONE if value is None else _minus(f"{float(value):+.2f}")
+
+
 def count(value: Any) -> str:
     """Whole numbers with commas, ``12,345``."""
     return NONE if value is None else _minus(f"{round(float(value)):,}")
@@ -128,7 +133,7 @@ def _minus(written: str) -> str:
 
 KINDS = {
     "score": score, "gain": gain, "count": count, "share": share, "interval": interval,
-    "number": number,
+    "number": number, "signed": signed,
     "seconds": seconds, "text": text, "megabytes": megabytes,
 }  # fmt: skip
 """Kinds of table columns and how each is written."""

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from l4s_ensemble.data.bands import PATCH_PIXELS
+from l4s_ensemble.data.places import MADE_UP, MANIFEST
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import ConfigError, DataError
-from l4s_ensemble.run.files import write_text
+from l4s_ensemble.run.files import write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.sources.scene import make_scene
 
 FOLDERS: Mapping[str, str] = {"train": "TrainData", "valid": "ValidData", "test": "TestData"}
-MANIFEST = "scenes.csv"
 MANIFEST_COLUMNS = ("split", "patch", "scene", "row", "col")
 
 _SCENE_TILES_MAX = 192
@@ -115,6 +115,8 @@ def make_dataset(
         for part in track(done, "made-up scenes", len(plans)):
             pixels.update(part)
         write_text(partial / MANIFEST, _manifest(plans))
+        # So that no score on these patches is ever taken for one on the release.
+        write_json(partial / MADE_UP, {"made_up": True, "seed": seed, "patches": counts})
         if out.is_dir():
             out.rmdir()
         partial.rename(out)

@@ -21,6 +21,7 @@ from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds
+from l4s_ensemble.scenes.registration import estimate
 from l4s_ensemble.stack import inputs, ledger
 from l4s_ensemble.stack.model import LogisticStack
 
@@ -81,6 +82,9 @@ def stage(ctx: StageContext) -> Summary:
     tiles["stack"].save(ctx.out / "tiles.npz")
     pooled = tiles["stack"].pooled()
     gained = ledger.gain(tiles, table, block, **options)
+    shifts = estimate(
+        store, folds, scores=open_scores(oof.path), threshold=model.threshold, seed=seed
+    )
     log.info(
         "stack: F1 %.3f out-of-fold, %+.3f over %s",
         by_name["stack"]["f1"], gained["value"], gained["over"],
@@ -100,6 +104,7 @@ def stage(ctx: StageContext) -> Summary:
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
         "agreement": agreed,
+        "registration": [shift.as_dict() for shift in shifts],
     }
 
 

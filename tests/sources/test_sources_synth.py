@@ -49,7 +49,7 @@ def test_layout_is_the_official_one(dataset: tuple[Path, dict]) -> None:
     wanted |= {f"TrainData/mask/mask_{i}.h5" for i in range(1, 7)}
     for split in ("ValidData", "TestData"):
         wanted |= {f"{split}/img/image_{i}.h5" for i in (1, 2)}
-    wanted |= {f"ValidData/mask/mask_{i}.h5" for i in (1, 2)} | {"scenes.csv"}
+    wanted |= {f"ValidData/mask/mask_{i}.h5" for i in (1, 2)} | {"scenes.csv", "made-up.json"}
     assert names == wanted
     with h5py.File(root / "TrainData/img/image_3.h5") as file:
         assert list(file) == ["img"]

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from PIL import Image
+
+from l4s_ensemble.config import build
+from l4s_ensemble.errors import RunError
+from l4s_ensemble.report import data_faults, data_page, data_shift, mosaics
+from l4s_ensemble.report.checks import run_checks
+from l4s_ensemble.report.figures import plot
+from l4s_ensemble.report.render import render_report
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.run.files import read_json, write_json
+
+
+@pytest.fixture
+def data_run(whole_run: Path, tmp_path: Path) -> Path:
+    """The stages that the data page shows, to be changed at will."""
+    run = tmp_path / "run"
+    for name in ("data", "scenes"):
+        shutil.copytree(whole_run / name, run / name)
+    return run
+
+
+def change(run: Path, stage: str, how: Callable[[dict[str, Any]], Any]) -> RunSource:
+    path = run / stage / "summary.json"
+    summary = read_json(path)
+    how(summary)
+    write_json(path, summary)
+    return RunSource(run)
+
+
+def levels(source: RunSource) -> dict[str, str]:
+    return {c["key"]: c["level"] for c in run_checks(source)}
+
+
+def shift_of(scene: int, dy: int, dx: int, confidence: float) -> dict[str, Any]:
+    curve = np.fromfunction(lambda y, x: -((y - 3 - dy) ** 2) - (x - 3 - dx) ** 2, (7, 7))
+    return {
+        "scene": scene, "dy": dy, "dx": dx, "dy_px": float(dy), "dx_px": float(dx),
+        "confidence": confidence, "tiles": 40, "source": "pixels", "curve": curve.tolist(),
+        "sure": confidence >= 0.95,
+    }  # fmt: skip
+
+
+def test_a_standardised_shift_is_in_interquartile_ranges() -> None:
+    here = {"p25": 10.0, "p50": 12.0, "p75": 14.0}
+    there = {"p25": 4.0, "p50": 6.0, "p75": 8.0}
+    assert data_shift.standardised(here, there) == pytest.approx(1.5)
+    assert data_shift.standardised(there, here) == pytest.approx(-1.5)
+    assert data_shift.standardised(here, here) == 0
+    flat = {"p25": 1.0, "p50": 1.0, "p75": 1.0}
+    assert data_shift.standardised(flat, flat) == 0
+    assert data_shift.standardised(dict.fromkeys(flat, 2.0), flat) is None
+
+
+def test_a_split_that_moved_is_flagged_and_named(data_run: Path) -> None:
+    assert levels(RunSource(data_run))["shift-splits"] == "passed"
+
+    def brighter(summary: dict[str, Any]) -> None:
+        for key in ("p25", "p50", "p75"):
+            summary["bands"][3][key] += 5000
+
+    source = change(data_run, "data/valid", brighter)
+    found = next(c for c in run_checks(source) if c["key"] == "shift-splits")
+    assert found["level"] == "tip"
+    assert "valid: B4" in found["explanation"]
+    first = data_page.data(source)["tables"]["shifts"]["rows"][0]
+    assert (first["group"], first["band"], first["flag"]) == ("valid", "B4", "large")
+
+
+def test_scenes_are_compared_by_their_pixels(data_run: Path) -> None:
+    table = data_run / "scenes/patches.csv"
+    lines = table.read_text().splitlines()
+    rows = [line.split(",") for line in lines[1:]]
+    bright = []
+    for row in rows:
+        if int(row[3]) >= 8:  # the right half becomes a scene of its own, brighter in B8
+            row[1] = "2"
+            bright.append(int(row[0]))
+    table.write_text("\n".join([lines[0], *(",".join(r) for r in rows)]) + "\n")
+    assert levels(RunSource(data_run))["shift-scenes"] == "passed"
+    store = zarr.open_group(data_run / "data/train/patches.zarr", mode="r+")
+    ids, band = store["patch"][:].tolist(), store["band"][:].tolist().index("B8")
+    image = store["image"][:]
+    for patch in bright:
+        image[ids.index(patch), band] += 3000
+    store["image"][:] = image
+    source = RunSource(data_run)
+    assert levels(source)["shift-scenes"] == "tip"
+    by_name = {g["name"]: g for g in data_shift.groups(source)}
+    assert data_shift.largest(by_name["scene 2"])[0] == "B8"  # type: ignore[index]
+    again = data_shift.groups(RunSource(data_run))
+    assert again == data_shift.groups(source)  # the draw is seeded
+
+
+def test_copies_across_splits_are_an_issue_within_one_a_tip(data_run: Path) -> None:
+    assert levels(RunSource(data_run))["copies"] == "passed"
+    hashes = {
+        s: zarr.open_group(data_run / f"data/{s}/patches.zarr", mode="r+")["content_hash"]
+        for s in ("train", "valid")
+    }
+    own = hashes["train"][:]
+    own[1] = own[0]
+    hashes["train"][:] = own
+    source = RunSource(data_run)
+    assert levels(source)["copies"] == "tip"
+    assert data_faults.faults(source)[1]["rows"][0]["where"] == "1 tile: 2 = 1"  # type: ignore[index]
+    other = hashes["valid"][:]
+    other[0] = own[2]
+    hashes["valid"][:] = other
+    source = RunSource(data_run)
+    assert levels(source)["copies"] == "issue"
+    first = data_faults.faults(source)[1]["rows"][0]  # type: ignore[index]
+    assert (first["level"], first["split"]) == ("error", "valid")
+    assert "of train" in first["where"]
+
+
+def test_the_scan_is_shown_where_it_was_kept(data_run: Path) -> None:
+    assert "Building the store found no fault" in data_faults.faults(RunSource(data_run))[0]
+    found = [
+        {"level": "warning", "code": "stray", "where": "a", "message": "m", "split": "train"},
+        {"level": "error", "code": "nan", "where": "b", "message": "m", "split": "valid"},
+    ]
+    write_json(data_run / "data/train/check.json", {"faults": found})
+    source = RunSource(data_run)
+    text, table = data_faults.faults(source)
+    assert "1 error and 1 warning" in text
+    assert table is not None and [r["code"] for r in table["rows"]] == ["nan", "stray"]
+    assert levels(source)["scan"] == "issue"
+    write_json(data_run / "data/train/check.json", ["no", "report"])
+    with pytest.raises(RunError, match=r"check\.json"):
+        data_faults.faults(RunSource(data_run))
+
+
+def test_shifted_masks_are_found_and_drawn(data_run: Path) -> None:
+    def sure(summary: dict[str, Any]) -> None:
+        summary["registration"] = [shift_of(1, 1, 0, 0.99), shift_of(2, 0, -2, 0.4)]
+
+    source = change(data_run, "scenes", sure)
+    page = data_page.data(source)
+    assert levels(source)["registration"] == "tip"
+    section = next(s for s in page["sections"] if s["id"] == "registration")
+    assert "scene 1: 1 px down" in section["text"]
+    assert "scene 2" not in section["text"]  # not sure
+    drawn = plot(page["figures"]["registration"])["plots"]
+    assert [p["data"][2]["y"] for p in drawn] == [[1], [0]]
+    assert all("px" in p["layout"][a]["title"]["text"] for p in drawn for a in ("xaxis", "yaxis"))
+    aligned = RunSource(data_run, build({"data": {"align_masks": True}}))
+    assert levels(aligned)["registration"] == "passed"
+    source = change(data_run, "scenes", lambda s: s.update(registration=[shift_of(1, 0, 0, 1.0)]))
+    assert levels(source)["registration"] == "passed"
+
+
+def test_unlike_prevalence_is_told(data_run: Path) -> None:
+    source = change(data_run, "data/train", lambda s: s.update(prevalence=0.002))
+    assert levels(source)["prevalence"] == "tip"
+    rows = data_page.data(source)["figures"]["prevalence"]["data"]["rows"]
+    assert rows[0] == {"name": "train", "group": "split", "tiles": 15, "value": 0.2}
+    assert {r["group"] for r in rows} == {"split", "scene", "fold"}
+
+
+def test_mosaics_lie_in_the_report(whole_report: Path) -> None:
+    shown = read_json(whole_report / "data.json")["mosaics"]
+    told = {(s["split"], s["scene"]): s for s in shown["scenes"]}
+    assert set(told) == {("train", 1), ("valid", 2)}
+    plain, folds = told["train", 1]["pictures"]
+    for picture in (plain, folds):
+        file = whole_report / picture["file"]
+        assert file.stat().st_size <= mosaics.MOST_BYTES
+        with Image.open(file) as image:
+            assert image.size == (picture["width"], picture["height"])
+        assert picture["file"] in (whole_report / "data.html").read_text()
+    assert len(told["valid", 2]["pictures"]) == 1  # no folds there
+    assert [entry["label"] for entry in shown["legend"]] == ["fold 0", "fold 1", "fold 2"]
+
+
+def test_what_fits_nothing_is_patterned(whole_run: Path) -> None:
+    from l4s_ensemble.scenes.folds import load_folds
+    from l4s_ensemble.scenes.placement import Placement
+
+    folds = load_folds(whole_run / "scenes")
+    place = Placement.known(folds.patch, folds.scene, folds.row, folds.col)
+    grey = np.full((8, 15 * 8, 3), 128, np.uint8)
+    role = np.array(["fit"] * 12 + ["holdout", "guard", "degenerate"])
+    drawn = mosaics._marked(grey, place, np.zeros(15, int), role, 8)
+    tiles = [drawn[:, 8 * n : 8 * n + 8] for n in range(15)]
+    assert (tiles[0] == 128).all()  # one fold: no line, no pattern
+    own = [np.unique(t.reshape(-1, 3), axis=0).tolist() for t in tiles[12:]]
+    assert all(list(mosaics.INK) in own[n] for n in (0, 2)) and list(mosaics.CHALK) in own[1]
+    assert len({t.tobytes() for t in tiles[12:]}) == 3
+
+
+@pytest.mark.parametrize("cells", [1, 150, 3034, 100_000])
+def test_pictures_stay_small(cells: int) -> None:
+    edge = mosaics.tile_edge_px(128, cells)
+    assert 128 % edge == 0
+    assert edge == 4 or edge**2 * cells <= mosaics.MOST_PIXELS
+
+
+def test_pictures_of_scenes_that_are_gone_are_removed(data_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    render_report(data_run, out)
+    assert (out / "assets/mosaic-valid-2-plain.webp").is_file()
+    shutil.rmtree(data_run / "data/valid")
+    render_report(data_run, out)
+    assert sorted(p.name for p in (out / "assets").glob("mosaic*")) == [
+        "mosaic-train-1-folds.webp", "mosaic-train-1-plain.webp",
+    ]  # fmt: skip
