@@ -17,6 +17,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def compare(root: Path, split: str, sensor: Sensor, wanted: int, repeats: int) -
     A folder of fewer patches than wanted is read several times over, on both sides.
     """
     found = find_patches(root, split, sensor)
-    files = [found[n % len(found)] for n in range(wanted)]
+    files = [replace(found[n % len(found)], id=n) for n in range(wanted)]
     n, key = len(files), sensor.image_key
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "patches.zarr"

@@ -69,7 +69,9 @@ def test_only_an_official_split_in_full_compares() -> None:
     assert "out-of-fold" in ladder.why_not_comparable("train", "out-of-fold", official, "official")
     assert "set aside" in ladder.why_not_comparable("holdout", "holdout", official, "official")
     assert "800" in ladder.why_not_comparable("test", "split", {"patches": 14}, "official")
-    assert "made-up" in ladder.why_not_comparable("test", "split", official, "manifest")
+    assert "not the release" in ladder.why_not_comparable("test", "split", official, "manifest")
+    made_up = {**official, "made_up": True}
+    assert "made up" in ladder.why_not_comparable("test", "split", made_up, "manifest")
     rgb = {"patches": 800, "sensor": "l4s-rgb"}
     assert "l4s-rgb" in ladder.why_not_comparable("test", "split", rgb, "official")
 
