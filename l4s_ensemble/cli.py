@@ -263,6 +263,9 @@ def data_check(
         bool,
         typer.Option("--neighbours", help="Look for adjoining tiles across splits too."),
     ] = False,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Keep the result for the report of this run.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -281,6 +284,10 @@ def data_check(
         from l4s_ensemble.scenes.between import adjoining_splits
 
         found.faults += adjoining_splits(data, described)
+    if run is not None:
+        from l4s_ensemble.run.files import write_json
+
+        write_json(run / "data" / "check.json", found.as_dict())
     if as_json:
         console.say(json.dumps(found.as_dict()))
     else:

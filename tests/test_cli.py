@@ -143,6 +143,33 @@ def test_check_finds_nothing_wrong_with_made_up_patches(place):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_check_is_kept_for_the_report_and_names_every_fault(place):
+    (place / "patches/ValidData/mask/mask_2.h5").rename(place / "aside.h5")
+    try:
+        done = command("data", "check", "--data", "patches", "--run", "runs/default", cwd=place)
+    finally:
+        (place / "aside.h5").rename(place / "patches/ValidData/mask/mask_2.h5")
+    assert done.returncode == 1 and "pair" in done.stdout
+    kept = json.loads((place / "runs/default/data/check.json").read_text())
+    assert [f["code"] for f in kept["faults"]] == ["pair"]
+
+
+def test_scenes_are_found_from_the_pixels_and_drawn(place):
+    done = command(
+        "data", "scenes", "--data", "patches", "--no-ids", "--json", "--out", "m.png", cwd=place
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["tiles"] == 48 and told["placed"] >= 46
+    assert (place / "m.png").stat().st_size > 10_000
+
+
+def test_fetch_says_when_the_source_cannot_be_reached(tmp_path):
+    done = command("data", "fetch", "l4s", "--url", "http://127.0.0.1:9/none", cwd=tmp_path)
+    assert done.returncode == 1 and "cannot be reached" in done.stderr
+    assert list((tmp_path / "l4s").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
