@@ -72,8 +72,10 @@ def check(found: dict[str, Any]) -> None:
     """Print the counts of each split and every fault."""
     for split, count in found["splits"].items():
         known = {what.replace("_", " "): n for what, n in count.items() if n is not None}
-        rounded = {w: f"{n:.6g}" if isinstance(n, float) else n for w, n in known.items()}
-        say(f"{split}: " + ", ".join(f"{n} {what}" for what, n in rounded.items()))
+        share = known.pop("exact share", None)
+        counts = [f"{n} {what}" for what, n in known.items()]
+        exact = [] if share is None else [f"{share:.6g} of the values exact integers"]
+        say(f"{split}: " + ", ".join([*counts, *exact]))
     faults = found["faults"]
     if faults:
         table(

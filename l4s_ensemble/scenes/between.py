@@ -51,6 +51,9 @@ class TileFiles:
         edge = self.sensor.patch_pixels
         return len(self.tiles), len(self.sensor.bands), edge, edge
 
+    def __len__(self) -> int:
+        return len(self.tiles)
+
     def __getitem__(self, which: slice) -> NDArray[np.float32]:
         chosen = self.tiles[which]
         counts = np.zeros((len(chosen), *self.shape[1:]), np.float32)
