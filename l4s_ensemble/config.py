@@ -72,6 +72,12 @@ class FeaturesConfig(Section):
 
     groups: tuple[str, ...] = ("reflectance", "indices", "terrain", "context")
     exclude: tuple[str, ...] = Field((), description="names of single features to leave out")
+    neighbours: bool = Field(
+        True, description="read across the edge of a tile where its neighbour is known"
+    )
+    drop_neighbours: float = Field(
+        0.3, ge=0, le=1, description="share of the training tiles fitted as if they stood alone"
+    )
     sample_pixels: int = Field(
         150_000, ge=1000, description="pixels drawn for the statistics of the features"
     )

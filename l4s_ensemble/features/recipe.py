@@ -25,7 +25,7 @@ class Feature:
     name : str
         Unique. Carries content, scale in pixels and, where there is one, the unit.
     group : str
-        ``reflectance``, ``indices``, ``terrain`` or ``context``; a config switches groups.
+        One of `l4s_ensemble.features.registry.GROUPS`; a config switches groups.
     unit : str
         ``1`` (no unit), ``degree``, ``m``, ``1/km``.
     needs : tuple of str
@@ -38,9 +38,10 @@ class Feature:
         It reads pixels at most this far away, in rows and in columns.
     level : {'any', 'absolute', 'relative'}
         Which sensors it makes sense for: ``absolute`` needs true reflectance.
-    scope : {'window', 'tile'}
-        ``tile``: besides its window it reads statistics of the whole tile, so that it is not
-        the same when tiles are joined.
+    scope : {'window', 'scene', 'tile'}
+        What it reads besides its window. ``scene``: facts of the scene as a whole, or of the tile
+        where the scene is unknown. ``tile``: the tile as it was cut, so that it is not the same
+        when tiles are joined.
     superseded_by : tuple of str
         Left out where the sensor has all of these bands, since better features exist there.
     """
@@ -53,7 +54,7 @@ class Feature:
     source: str
     support_px: int
     level: Literal["any", "absolute", "relative"] = "any"
-    scope: Literal["window", "tile"] = "window"
+    scope: Literal["window", "scene", "tile"] = "window"
     superseded_by: tuple[str, ...] = ()
 
 

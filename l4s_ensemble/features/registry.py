@@ -11,13 +11,34 @@ from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.bands import BY_NAME
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ConfigError, ModelError
-from l4s_ensemble.features import context, indices, terrain
+from l4s_ensemble.features import (
+    context,
+    indices,
+    light,
+    morphology,
+    objects,
+    relative,
+    terrain,
+    texture,
+    water,
+)
 from l4s_ensemble.features.recipe import Feature, Field, Recipe
 
-VERSION = 1
+VERSION = 2
 """Raised when a feature of the same name changes its values. A model refuses another version."""
 
-GROUPS = ("reflectance", "indices", "terrain", "context")
+GROUPS = (
+    "reflectance",
+    "indices",
+    "terrain",
+    "water",
+    "light",
+    "context",
+    "texture",
+    "morphology",
+    "relative",
+    "object",
+)
 
 SUPPORT_LIMIT_PX = 127
 """A patch can be continued by reflection over less than its own size."""
@@ -30,13 +51,17 @@ def all_fields() -> dict[str, Field]:
         Field(b.name, (b.name,), 0, lambda canvas, n=b.name: canvas.field(n), b.unit)  # type: ignore[misc]
         for b in BY_NAME.values()
     ]
-    return {f.name: f for f in [*made, *indices.fields(), *terrain.fields()]}
+    rooms = (indices, terrain, water, light, texture)
+    return {f.name: f for f in [*made, *(f for room in rooms for f in room.fields())]}
 
 
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, Recipe]:
     """Every feature by name, in the order of the groups."""
-    made = [*indices.recipes(), *terrain.recipes(), *context.recipes(all_fields())]
+    fields = all_fields()
+    made = [*indices.recipes(), *terrain.recipes(), *water.recipes(), *light.recipes()]
+    made += [r for room in (context, texture, morphology) for r in room.recipes(fields)]
+    made += [*relative.recipes(fields), *objects.recipes(fields)]
     made.sort(key=lambda r: GROUPS.index(r.feature.group))
     return {r.feature.name: r for r in made}
 

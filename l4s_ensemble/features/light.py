@@ -1,0 +1,15 @@
+"""How the sun falls on the terrain, and brightness without it."""
+
+from __future__ import annotations
+
+from l4s_ensemble.features.recipe import Field, Recipe
+
+
+def fields() -> list[Field]:
+    """Pictures that the features of this group share."""
+    return []
+
+
+def recipes() -> list[Recipe]:
+    """The group ``light``."""
+    return []
