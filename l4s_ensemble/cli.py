@@ -91,6 +91,10 @@ def features(
     data: DataOption = None,
     run: RunOption = RUN,
     set_: SetOption = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Write the whole arrays too, for a notebook: full.zarr."),
+    ] = False,
     jobs: JobsOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -98,6 +102,10 @@ def features(
     opened = _open(run, config, set_, data, jobs, "auto", quiet)
     opened.fit(until=("features",))
     console.features(opened.summary("features"))
+    if full:
+        from l4s_ensemble.features.full import write_full
+
+        console.say(str(write_full(opened.folder, opened.jobs)))
     console.say(str(opened.folder / "features"))
 
 

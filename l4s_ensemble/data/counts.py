@@ -119,10 +119,20 @@ def to_units(counts: NDArray[Any], sensor: Sensor) -> NDArray[np.float32]:
         which = [sensor.band_names.index(name) for name in sensor.spectral]
         # One tile at a time: a copy of all of them would double the memory.
         for tile in values:
-            level = float(np.median(tile[which].mean(axis=0)))
-            if level > 0:
-                tile[which] *= np.float32(RELATIVE_LEVEL / level)
+            tile[which] *= np.float32(level_factor(tile[which]))
     return values
+
+
+def level_factor(light: NDArray[np.float32]) -> float:
+    """Factor that brings a tile of a relative sensor to the common level; 1 for a black tile.
+
+    Parameters
+    ----------
+    light : float32 array, shape (band, y, x)
+        Spectral bands, ``counts x count_to_unit``.
+    """
+    level = float(np.median(light.mean(axis=0)))
+    return RELATIVE_LEVEL / level if level > 0 else 1.0
 
 
 def content_hash(counts: NDArray[Any]) -> str:

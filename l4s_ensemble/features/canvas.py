@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,25 @@ from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.features import kernels
 from l4s_ensemble.features.recipe import Field, FloatImage
+from l4s_ensemble.features.window import (
+    Alone,
+    Window,
+    continued,
+    numbers_of,
+    pad_mirror,
+    pad_odd,
+    within,
+)
+
+if TYPE_CHECKING:
+    from l4s_ensemble.features.facts import Facts
+
+__all__ = [
+    "Alone", "Canvas", "Window", "continued", "gaussian_radius", "gaussian_weights", "pad_mirror",
+    "pad_odd",
+]  # fmt: skip
+
+Kept = TypeVar("Kept")
 
 REFLECTANCE_PER_DN = np.float32(1e-4)
 LEVEL_PER_UNIT = np.float32(1e-3)
@@ -24,61 +44,7 @@ HIGHEST_M = 2e4
 """Elevation is clipped here, up and down."""
 
 
-def _clipped(picture: FloatImage, low: float, high: float) -> FloatImage:
-    bounded: FloatImage = np.clip(picture, np.float32(low), np.float32(high))
-    return bounded
-
-
-def pad_odd(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Continue a picture beyond its edge by odd reflection: ``2 edge − mirrored``.
-
-    The same as ``numpy.pad(..., mode="reflect", reflect_type="odd")`` on the last two axes, and
-    exact on a plane, so that slope keeps its value up to the edge of the patch.
-
-    Parameters
-    ----------
-    image : float32 array, shape (..., y, x)
-    width : int
-        Pixels added on each side. Where it is more than the picture has, it reflects again.
-
-    Returns
-    -------
-    float32 array, shape (..., y + 2 width, x + 2 width)
-    """
-    pads = [(0, 0)] * (image.ndim - 2) + [(width, width)] * 2
-    padded: NDArray[np.float32] = np.pad(image, pads, mode="reflect", reflect_type="odd")
-    return padded
-
-
-def pad_mirror(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Continue a picture beyond its edge by mirroring it, the edge included.
-
-    The same as ``numpy.pad(..., mode="symmetric")`` on the last two axes: no value appears that
-    the picture does not have. See `pad_odd` for the parameters.
-    """
-    rows, columns = (np.pad(np.arange(n), width, mode="symmetric") for n in image.shape[-2:])
-    return image[..., rows, :][..., columns]
-
-
-def continued(image: NDArray[np.float32], sensor: Sensor, width: int) -> NDArray[np.float32]:
-    """Continue a patch where it has no neighbours: elevation by odd reflection, the rest mirrored.
-
-    On adjoining real tiles, in the 16 pixels along a seam and against the truth beyond it, odd
-    reflection makes a third of the error of mirroring in terrain, and twice its error in light:
-    bright spots become holes of negative reflectance.
-
-    Parameters
-    ----------
-    image : float32 array, shape (band, y, x)
-    sensor : Sensor
-    width : int
-        Pixels added on each side.
-    """
-    wide = pad_mirror(image, width)
-    for i, band in enumerate(sensor.bands):
-        if band.unit == "metre":
-            wide[i] = pad_odd(image[i], width)
-    return wide
+_Tables = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @lru_cache(maxsize=32)
@@ -113,13 +79,18 @@ class Canvas:
 
     Parameters
     ----------
-    image : float32 array, shape (band, y + 2 margin, x + 2 margin)
-        In the sensor's units (see `l4s_ensemble.data.store.units`).
+    image : float32 array, shape (band, y + 2 margin, x + 2 margin), or Window
+        In the sensor's units (see `l4s_ensemble.data.store.units`). A `Window` is asked for the
+        bands that are needed, once each.
     sensor : Sensor
     margin : int
         Pixels of surroundings on each side.
     fields : mapping of str to Field
         What `field` can make.
+    facts : Facts, optional
+        What is known of the whole scene; see `facts`.
+    wider : Canvas, optional
+        The same patch within a wider margin. What that has made already is not made again here.
 
     Raises
     ------
@@ -129,24 +100,28 @@ class Canvas:
 
     def __init__(
         self,
-        image: NDArray[np.float32],
+        image: NDArray[np.float32] | Window,
         sensor: Sensor,
         margin: int,
         fields: Mapping[str, Field],
+        facts: Facts | None = None,
+        wider: Canvas | None = None,
     ) -> None:
         _keep_freed_memory()
         self.sensor = sensor
         self.margin = margin
-        self.height = image.shape[1] - 2 * margin
-        self.width = image.shape[2] - 2 * margin
+        self._window = Alone(image, sensor, margin) if isinstance(image, np.ndarray) else image
+        self.height, self.width = self._window.size
         self.core = (
             slice(margin, margin + self.height),
             slice(margin, margin + self.width),
         )
-        self._image = image
         self._fields = fields
+        self._facts = facts
+        self._wider = wider
         self._memo: dict[object, FloatImage] = {}
-        self._tables: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._tables: dict[str, _Tables] = {}
+        self._kept: dict[object, Any] = {}
         self._index = {name: i for i, name in enumerate(sensor.band_names)}
 
     @property
@@ -154,63 +129,120 @@ class Canvas:
         """Edge of a pixel, metres."""
         return self.sensor.pixel_m
 
+    @property
+    def facts(self) -> Facts:
+        """Facts of the scene; measured on the core where the scene is not known."""
+        if self._facts is None:
+            if self._wider is not None:
+                self._facts = self._wider.facts
+            else:
+                from l4s_ensemble.features.facts import TileFacts
+
+                self._facts = TileFacts(self)
+        return self._facts
+
     def field(self, name: str) -> FloatImage:
         """Give a band or a field over the whole canvas, shape (y + 2 margin, x + 2 margin)."""
-        return self._once(name, lambda: self._make(name))
+        found = self._memo.get(name)
+        if found is None:
+            found = self._memo[name] = self._cut_out(name)
+        return found
 
     def value(self, name: str) -> FloatImage:
         """Give a band or a field over the core, shape (y, x)."""
         return self.field(name)[self.core]
 
+    def remember(self, key: object, make: Callable[[], Kept]) -> Kept:
+        """Make something that several features of this canvas share, once.
+
+        Parameters
+        ----------
+        key : hashable
+            Begins with a word that belongs to one feature module.
+        make : callable
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: Kept = self._kept[key]
+        return found
+
+    def forget(self) -> None:
+        """Give the memory back; facts that the canvas measured would hold it for longer."""
+        self._memo.clear()
+        self._tables.clear()
+        self._kept.clear()
+        self._facts = self._wider = None
+
+    def _cut_out(self, name: str) -> FloatImage:
+        """Take a field from a wider canvas that has it, or make it."""
+        wider = self._wider
+        while wider is not None:
+            found = wider._memo.get(name)
+            if found is not None:
+                return np.ascontiguousarray(within(found, wider.margin - self.margin))
+            wider = wider._wider
+        return np.ascontiguousarray(self._make(name), dtype=np.float32)
+
     def _make(self, name: str) -> FloatImage:
         if name not in self._index:
             return self._fields[name].image(self)
         i = self._index[name]
-        band = self._image[i]
-        if not np.isfinite(band).all():
+        # Light is not negative. The bounds keep every ratio and square finite.
+        unit = self.sensor.bands[i].unit
+        if unit == "metre":
+            scale, low, high = np.float32(1), -HIGHEST_M, HIGHEST_M
+        elif unit == "degree":
+            scale, low, high = np.float32(1), 0.0, 90.0
+        else:
+            absolute = self.sensor.level == "absolute"
+            scale = REFLECTANCE_PER_DN if absolute else LEVEL_PER_UNIT
+            low, high = 0.0, HIGHEST_LIGHT
+        band, is_finite = kernels.scaled_within(
+            self._window.band(i, self.margin), scale, np.float32(low), np.float32(high)
+        )
+        if not is_finite:
             raise DataError(
                 "a band holds values that are not finite", where=f"band {name}",
                 fix="run l4s-ensemble data check",
             )  # fmt: skip
-        # Light is not negative. The bounds keep every ratio and square finite.
-        unit = self.sensor.bands[i].unit
-        if unit == "metre":
-            return _clipped(band, -HIGHEST_M, HIGHEST_M)
-        if unit == "degree":
-            return _clipped(band, 0, 90)
-        scale = REFLECTANCE_PER_DN if self.sensor.level == "absolute" else LEVEL_PER_UNIT
-        return _clipped(band * scale, 0, HIGHEST_LIGHT)
+        return band
 
     def _once(self, key: object, make: Callable[[], FloatImage]) -> FloatImage:
-        found = self._memo.get(key)
-        if found is None:
-            found = self._memo[key] = np.ascontiguousarray(make(), dtype=np.float32)
-        return found
+        """A picture of the core, made here or on a wider canvas, once."""
+        canvas: Canvas | None = self
+        while canvas is not None:
+            found = canvas._memo.get(key)
+            if found is not None:
+                return found
+            canvas = canvas._wider
+        made = self._memo[key] = np.ascontiguousarray(make(), dtype=np.float32)
+        return made
 
-    def _sums(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if name not in self._tables:
-            self._tables[name] = kernels.summed_area(self.field(name))
-        return self._tables[name]
+    def _sums(self, name: str) -> tuple[_Tables, int]:
+        """Summed-area tables of a field, and the margin of the canvas that they stand on."""
+        canvas: Canvas | None = self
+        while canvas is not None:
+            if name in canvas._tables:
+                return canvas._tables[name], canvas.margin
+            canvas = canvas._wider
+        self._tables[name] = kernels.summed_area(self.field(name))
+        return self._tables[name], self.margin
 
     def mean(self, name: str, edge: int) -> FloatImage:
         """Mean of a field over the square window of `edge` pixels, shape (y, x)."""
-        m = self.margin
-        return self._once(
-            ("mean", name, edge),
-            lambda: kernels.window_mean(
-                self._sums(name)[0], m, m, self.height, self.width, edge // 2
-            ),
-        )
+        return self._once(("mean", name, edge), lambda: self._mean(name, edge // 2))
+
+    def _mean(self, name: str, radius: int) -> FloatImage:
+        (sums, _), m = self._sums(name)
+        return kernels.window_mean(sums, m, m, self.height, self.width, radius)
 
     def deviation(self, name: str, edge: int) -> FloatImage:
         """Standard deviation of a field over the square window of `edge` pixels."""
-        m = self.margin
-        return self._once(
-            ("deviation", name, edge),
-            lambda: kernels.window_deviation(
-                *self._sums(name), m, m, self.height, self.width, edge // 2
-            ),
-        )
+        return self._once(("deviation", name, edge), lambda: self._deviation(name, edge // 2))
+
+    def _deviation(self, name: str, radius: int) -> FloatImage:
+        tables, m = self._sums(name)
+        return kernels.window_deviation(*tables, m, m, self.height, self.width, radius)
 
     def lowest(self, name: str, edge: int) -> FloatImage:
         """Minimum of a field over the square window of `edge` pixels."""
@@ -243,7 +275,9 @@ class Canvas:
 
     def gaussian_field(self, name: str, sigma: float) -> FloatImage:
         """Gaussian smoothing of a field over the whole canvas, for fields made of fields."""
-        wide = np.pad(self.field(name), gaussian_radius(sigma), mode="edge")
+        picture = self.field(name)
+        rows, columns = (numbers_of(n, gaussian_radius(sigma), "edge") for n in picture.shape)
+        wide = kernels.gathered(picture, rows, columns)
         return kernels.smooth(wide, gaussian_weights(sigma))
 
     def _around(self, name: str, reach: int) -> FloatImage:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 _BOX = "square window"
 _DOG = "Marr & Hildreth 1980, difference of Gaussians"
-_TILE = "robust statistics of the whole tile"
-
-Z_BOUND = np.float32(20.0)
 
 
 def gradient(canvas: Canvas, name: str, sigma: float) -> FloatImage:
@@ -31,28 +28,6 @@ def gradient(canvas: Canvas, name: str, sigma: float) -> FloatImage:
     return 0.5 * np.sqrt(down * down + right * right)
 
 
-def robust_z(canvas: Canvas, name: str) -> FloatImage:
-    """(value − median) / (1.4826 × median absolute deviation) in the tile, within ±20."""
-    value = canvas.value(name)
-    middle = np.median(value)
-    spread = np.float32(1.4826) * np.median(np.abs(value - middle))
-    z: FloatImage = (value - middle) / np.maximum(spread, np.float32(1e-6))
-    return np.minimum(np.maximum(z, -Z_BOUND), Z_BOUND)
-
-
-def rank(canvas: Canvas, name: str) -> FloatImage:
-    """Share of the tile's pixels whose value is lower, within [0, 1)."""
-    value = canvas.value(name).ravel()
-    order = np.argsort(value)
-    ordered = value[order]
-    # Equal values share the place of the first of them.
-    place = np.arange(value.size)
-    place[1:][ordered[1:] == ordered[:-1]] = 0
-    below = np.empty(value.size, np.float32)
-    below[order] = np.maximum.accumulate(place)
-    return below.reshape(canvas.height, canvas.width) / np.float32(value.size)
-
-
 _NAMES: dict[str, Callable[[str, float], str]] = {
     "mean": lambda field, scale: f"{field}_mean_{scale:g}",
     "deviation": lambda field, scale: f"{field}_std_{scale:g}",
@@ -61,8 +36,6 @@ _NAMES: dict[str, Callable[[str, float], str]] = {
     "gradient": lambda field, scale: f"{field}_gradient_{scale:g}",
     "lowest": lambda field, scale: f"{field}_min_{scale:g}",
     "highest": lambda field, scale: f"{field}_max_{scale:g}",
-    "z": lambda field, scale: f"{field}_tile_z",
-    "rank": lambda field, scale: f"{field}_tile_rank",
 }
 
 
@@ -76,8 +49,6 @@ def _image(operator: str, field: str, scale: float) -> Callable[[Canvas], FloatI
         "gradient": lambda c: gradient(c, field, scale),
         "lowest": lambda c: c.lowest(field, edge),
         "highest": lambda c: c.highest(field, edge),
-        "z": lambda c: robust_z(c, field),
-        "rank": lambda c: rank(c, field),
     }
     return made[operator]
 
@@ -99,15 +70,13 @@ def _words(operator: str, field: str, scale: float) -> tuple[str, str]:
         "gradient": (f"|gradient| of {field} smoothed by {scale:g} px, per pixel", "Canny 1986"),
         "lowest": (f"minimum of {field} in {scale:g} px", _BOX),
         "highest": (f"maximum of {field} in {scale:g} px", _BOX),
-        "z": (f"({field} − median) / (1.4826 MAD) in the tile, within ±20", _TILE),
-        "rank": (f"share of the tile's pixels with lower {field}", _TILE),
     }[operator]
 
 
 def recipe(
     operator: str,
     field: Field,
-    scale: float = 1,
+    scale: float,
     superseded_by: tuple[str, ...] = (),
 ) -> Recipe:
     """Make the recipe of one operator at one scale on one field.
@@ -116,20 +85,18 @@ def recipe(
     ----------
     operator : str
         ``mean``, ``deviation``, ``contrast``, ``lowest``, ``highest`` (scale = edge of the
-        window, odd), ``dog``, ``gradient`` (scale = sigma), ``z``, ``rank`` (no scale).
+        window, odd), ``dog``, ``gradient`` (scale = sigma).
     field : Field
     scale : float
         Pixels.
     superseded_by : tuple of str
         See `Feature`.
     """
-    whole = operator in {"z", "rank"}
     formula, source = _words(operator, field.name, scale)
     feature = Feature(
         _NAMES[operator](field.name, scale), "context",
-        "1" if whole else field.unit, field.needs, formula, source,
-        field.support_px + (0 if whole else _reach(operator, scale)),
-        scope="tile" if whole else "window", superseded_by=superseded_by,
+        field.unit, field.needs, formula, source, field.support_px + _reach(operator, scale),
+        superseded_by=superseded_by,
     )  # fmt: skip
     return Recipe(feature, _image(operator, field.name, scale))
 
@@ -144,7 +111,6 @@ RICH: tuple[Row, ...] = (
     ("ndvi", "gradient", (1, 2)),
     ("ndvi", "lowest", (9,)),
     ("ndvi", "highest", (9, 33)),
-    ("ndvi", "rank", (1,)),
     ("bsi", "mean", (5, 17, 33)),
     ("bsi", "deviation", (5, 9, 33)),
     ("bsi", "contrast", (9, 33)),
@@ -152,7 +118,6 @@ RICH: tuple[Row, ...] = (
     ("bright", "mean", (5, 17, 33)),
     ("bright", "deviation", (5, 9, 17, 33)),
     ("bright", "contrast", (9, 33)),
-    ("bright", "z", (1,)),
     ("slope", "mean", (9, 33)),
     ("slope", "deviation", (9,)),
     ("slope", "highest", (17,)),

@@ -44,6 +44,10 @@ class Feature:
         when tiles are joined.
     superseded_by : tuple of str
         Left out where the sensor has all of these bands, since better features exist there.
+    expected : {-1, 0, 1}
+        Where a landslide moves it, as far as physics tells; see `l4s_ensemble.features.physics`.
+    relational : bool
+        Whether the level of the scene cancels in it: a difference, a spread, a shape, terrain.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Feature:
     level: Literal["any", "absolute", "relative"] = "any"
     scope: Literal["window", "scene", "tile"] = "window"
     superseded_by: tuple[str, ...] = ()
+    expected: int = 0
+    relational: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from l4s_ensemble.features import (
     texture,
     water,
 )
+from l4s_ensemble.features.physics import expected_sign, is_relational
 from l4s_ensemble.features.recipe import Feature, Field, Recipe
 
 VERSION = 2
@@ -63,7 +64,17 @@ def catalogue() -> dict[str, Recipe]:
     made += [r for room in (context, texture, morphology) for r in room.recipes(fields)]
     made += [*relative.recipes(fields), *objects.recipes(fields)]
     made.sort(key=lambda r: GROUPS.index(r.feature.group))
-    return {r.feature.name: r for r in made}
+    return {r.feature.name: _with_physics(r) for r in made}
+
+
+def _with_physics(made: Recipe) -> Recipe:
+    name, group = made.feature.name, made.feature.group
+    known = replace(
+        made.feature,
+        expected=expected_sign(name),
+        relational=is_relational(name, group),
+    )
+    return Recipe(known, made.image)
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.features.registry import FeaturePlan
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.run.progress import track
-
-if TYPE_CHECKING:
-    import xarray as xr
+from l4s_ensemble.run.tasks import in_processes
 
 BLOCK_PATCHES = 8
 """Patches of one task. Their features are computed one patch at a time."""
@@ -81,25 +75,6 @@ def share_out(
 
 
 @dataclass(frozen=True)
-class Task:
-    """Some patches of a store, and how many pixels to draw from each.
-
-    Attributes
-    ----------
-    store : Path
-    positions : int64 array, shape (n,)
-    landslide, other : int64 array, shape (n,)
-    seed : int
-    """
-
-    store: Path
-    positions: NDArray[np.int64]
-    landslide: NDArray[np.int64]
-    other: NDArray[np.int64]
-    seed: int
-
-
-@dataclass(frozen=True)
 class Rows:
     """Sampled pixels.
 
@@ -118,31 +93,32 @@ class Rows:
     pixel: NDArray[np.int32]
 
 
-@lru_cache(maxsize=2)
-def _opened(store: Path) -> xr.Dataset:
-    from l4s_ensemble.data.store import open_store
-
-    return open_store(store)
-
-
-def rows_of(task: Task, plan: FeaturePlan) -> Rows:
-    """Draw the pixels of a task and compute their features.
+def rows_of(
+    source: FeatureSource,
+    positions: NDArray[np.int64],
+    landslide: NDArray[np.int64],
+    other: NDArray[np.int64],
+    seed: int,
+) -> Rows:
+    """Draw pixels of some patches and compute their features.
 
     The draw depends on the seed and the patch's id only, not on how patches are grouped.
-    """
-    from l4s_ensemble.data.store import sensor_of, units
-    from l4s_ensemble.features.build import compute
 
-    dataset = _opened(task.store)
-    sensor = sensor_of(dataset)
+    Parameters
+    ----------
+    source : FeatureSource
+    positions : int64 array, shape (n,)
+        Positions in the store.
+    landslide, other : int64 array, shape (n,)
+        How many pixels to draw from each.
+    seed : int
+    """
+    dataset = source.dataset()
     values, truth, patches, pixels = [], [], [], []
-    for position, positives, negatives in zip(
-        task.positions, task.landslide, task.other, strict=True
-    ):
-        at = int(position)
+    for at, positives, negatives in zip(positions.tolist(), landslide, other, strict=True):
         patch = int(dataset["patch"].values[at])
         mask = dataset["mask"].isel(patch=at).values.ravel() > 0
-        rng = np.random.default_rng([task.seed, _KEY, patch])
+        rng = np.random.default_rng([seed, _KEY, patch])
         chosen = np.concatenate(
             [
                 rng.choice(np.flatnonzero(mask), int(positives), replace=False),
@@ -150,7 +126,7 @@ def rows_of(task: Task, plan: FeaturePlan) -> Rows:
             ]
         )
         chosen.sort()
-        picture = compute(units(dataset, slice(at, at + 1))[0], sensor, plan)
+        picture = source.tiles([at])[0]
         values.append(picture.reshape(len(picture), -1)[:, chosen].T)
         truth.append(mask[chosen].astype(np.uint8))
         patches.append(np.full(len(chosen), patch, np.int64))
@@ -164,31 +140,24 @@ def rows_of(task: Task, plan: FeaturePlan) -> Rows:
 
 
 def sample(
-    store: Path,
-    positions: NDArray[np.int64],
-    quota: Quota,
-    plan: FeaturePlan,
-    seed: int,
-    jobs: int,
+    source: FeatureSource, positions: NDArray[np.int64], quota: Quota, seed: int, jobs: int
 ) -> Rows:
     """Draw pixels of many patches in parallel; the result does not depend on `jobs`.
 
     Parameters
     ----------
-    store : Path
-        A store of patches.
+    source : FeatureSource
     positions : int64 array, shape (patch,)
         Positions along ``patch``, aligned with the quota.
     quota : Quota
-    plan : FeaturePlan
     seed, jobs : int
     """
     drawn = np.flatnonzero(quota.landslide + quota.other)
     tasks = [
-        Task(store, positions[some], quota.landslide[some], quota.other[some], seed)
+        (source, positions[some], quota.landslide[some], quota.other[some], seed)
         for some in (drawn[i : i + BLOCK_PATCHES] for i in range(0, len(drawn), BLOCK_PATCHES))
     ]
-    made = _run(tasks, plan, jobs)
+    made = in_processes(rows_of, tasks, jobs)
     parts = list(track(made, f"features: blocks of {BLOCK_PATCHES} patches", len(tasks)))
     return Rows(
         np.concatenate([p.values for p in parts]),
@@ -196,14 +165,3 @@ def sample(
         np.concatenate([p.patch for p in parts]),
         np.concatenate([p.pixel for p in parts]),
     )
-
-
-def _run(tasks: Sequence[Task], plan: FeaturePlan, jobs: int) -> Iterator[Rows]:
-    if jobs <= 1 or len(tasks) <= 1:
-        for task in tasks:
-            yield rows_of(task, plan)
-        return
-    from joblib import Parallel, delayed
-
-    run = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="3*n_jobs", batch_size=1)
-    yield from run(delayed(rows_of)(task, plan) for task in tasks)

@@ -6,102 +6,21 @@ scores are made from blocks of a few tiles, by the same function for training an
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.tasks import in_processes
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from l4s_ensemble.features.registry import FeaturePlan
-    from l4s_ensemble.pixel.sampling import PixelPlan
+__all__ = ["BLOCK_TILES", "FeatureSource", "in_processes", "write_sampled_rows"]
 
 BLOCK_TILES = 4
-"""Tiles computed at once: 60 features of 4 tiles are 16 MB."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class FeatureSource:
-    """Where the features of tiles come from: a store of tiles and a plan of features.
-
-    Small enough to be sent to another process, which opens both there, once.
-
-    Attributes
-    ----------
-    store : Path
-        A ``patches.zarr``.
-    plan : Path
-        A ``features.json``.
-    """
-
-    store: Path
-    plan: Path
-
-    def features(self) -> int:
-        """Return the number of features."""
-        return len(_plan(self.plan).names)
-
-    def positions(self, ids: ArrayLike) -> NDArray[np.int64]:
-        """Positions of tiles in the store, in the order of their `ids`."""
-        from l4s_ensemble.data.store import positions_of
-
-        return positions_of(_opened(self.store), ids)
-
-    def tiles(self, positions: ArrayLike) -> NDArray[np.float32]:
-        """Features of the tiles at `positions` of the store, float32 (tile, feature, y, x)."""
-        from l4s_ensemble.data.store import sensor_of, units
-        from l4s_ensemble.features.build import compute_many
-
-        dataset, plan = _opened(self.store), _plan(self.plan)
-        images = units(dataset, np.asarray(positions))
-        return compute_many(images, sensor_of(dataset), plan)
-
-
-@lru_cache(maxsize=4)
-def _opened(store: Path) -> xr.Dataset:
-    from l4s_ensemble.data.store import open_store
-
-    return open_store(store)
-
-
-@lru_cache(maxsize=4)
-def _plan(path: Path) -> FeaturePlan:
-    from l4s_ensemble.features.build import plan_from_file
-
-    return plan_from_file(path)
-
-
-def in_processes(
-    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], jobs: int
-) -> Iterator[T]:
-    """Call `function(*task)` for each task and yield the results in order.
-
-    With one job everything happens here; with more, a few blocks at a time are under way, so
-    that memory stays flat however many tasks there are.
-    """
-    if jobs <= 1 or len(tasks) <= 1:
-        for task in tasks:
-            yield function(*task)
-        return
-    from joblib import Parallel, delayed
-
-    # joblib replaces workers that have grown; that is its own affair, and costs a second.
-    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-    run = Parallel(
-        n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="3*n_jobs", max_nbytes=None
-    )
-    yield from run(delayed(function)(*task) for task in tasks)
+"""Tiles of one task; one after the other is computed."""
 
 
 def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs: int) -> None:
@@ -112,6 +31,7 @@ def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs:
     path : Path
         Gets float32, shape (row, feature), in the order of the plan; made to be memory-mapped.
     source : FeatureSource
+        `FeatureSource.to_train` for rows that a model is trained on.
     plan : PixelPlan
     jobs : int
     """
@@ -136,6 +56,5 @@ def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs:
 def _rows_of_block(
     source: FeatureSource, positions: NDArray[np.int64], pixels: list[NDArray[np.int32]]
 ) -> NDArray[np.float32]:
-    cube = source.tiles(positions)
-    flat = cube.reshape(*cube.shape[:2], -1)
-    return np.concatenate([flat[i][:, p].T for i, p in enumerate(pixels)])
+    tiles = zip(source.each(positions), pixels, strict=True)
+    return np.concatenate([tile.reshape(len(tile), -1)[:, chosen].T for tile, chosen in tiles])

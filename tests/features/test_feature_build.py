@@ -8,16 +8,14 @@ import pytest
 import xarray as xr
 
 from l4s_ensemble.config import build as build_config
-from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.data.store import units
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.features.build import (
-    compute,
     features_of,
     plan_from_file,
     stage,
 )  # fmt: skip
 from l4s_ensemble.features.sample import share_out
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.features.statistics import univariate
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
@@ -81,14 +79,14 @@ def test_sample_has_the_features_of_its_pixels(run, done):
     from l4s_ensemble.data.store import open_store
 
     out, _ = done
-    plan = plan_from_file(out / "features.json")
     dataset = open_store(run / "data" / "train")
     with np.load(out / "sample.npz", allow_pickle=False) as z:
         patch = z["patch"][0]
         rows = z["patch"] == patch
-        made = compute(units(dataset.sel(patch=[patch]))[0], L4S, plan)
+        source = FeatureSource.beside(out, run / "data" / "train" / "patches.zarr")
+        made = source.tiles(source.positions([patch]))[0]
         expected = made.reshape(len(made), -1)[:, z["pixel"][rows]].T
-        np.testing.assert_allclose(z["X"][rows], expected, rtol=1e-6)
+        np.testing.assert_array_equal(z["X"][rows], expected)
         truth = dataset["mask"].sel(patch=patch).values.ravel()[z["pixel"][rows]]
         np.testing.assert_array_equal(z["y"][rows], truth)
 

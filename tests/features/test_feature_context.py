@@ -27,7 +27,7 @@ def canvas() -> Canvas:
     return Canvas(scene(120, 112), L4S, MARGIN, all_fields())
 
 
-def make(canvas: Canvas, operator: str, field: str, scale: float = 1) -> np.ndarray:
+def make(canvas: Canvas, operator: str, field: str, scale: float) -> np.ndarray:
     return context.recipe(operator, all_fields()[field], scale).image(canvas)
 
 
@@ -65,26 +65,6 @@ def test_gaussians_are_those_of_scipy(canvas, sigma):
     )
 
 
-def test_tile_rank_and_z_are_robust_statistics_of_the_core(canvas):
-    value = canvas.value("ndvi")
-    rank = make(canvas, "rank", "ndvi")
-    expected = (value.ravel()[:, None] > value.ravel()[None, :]).mean(1).reshape(value.shape)
-    np.testing.assert_allclose(rank, expected, atol=1e-6)
-    z = make(canvas, "z", "ndvi")
-    mad = np.median(np.abs(value - np.median(value)))
-    np.testing.assert_allclose(
-        z, np.clip((value - np.median(value)) / (1.4826 * mad), -20, 20), rtol=1e-3, atol=1e-5
-    )
-
-
-def test_ties_share_a_rank():
-    image = np.full((3, 6, 6), 500, np.float32)
-    image[:, :, 3:] = 900
-    flat = Canvas(image, RGB, 0, all_fields())
-    rank = make(flat, "rank", "bright")
-    assert (rank[:, :3] == 0).all() and (rank[:, 3:] == 0.5).all()
-
-
 def test_a_field_and_an_operator_are_made_once(canvas):
     assert canvas.field("ndvi") is canvas.field("ndvi")
     assert canvas.mean("ndvi", 9) is canvas.mean("ndvi", 9)
@@ -95,8 +75,6 @@ def test_reach_is_declared():
     assert context.recipe("mean", fields["ndvi"], 65).feature.support_px == 32
     assert context.recipe("dog", fields["ndvi"], 2).feature.support_px == gaussian_radius(4)
     assert context.recipe("gradient", fields["ndvi"], 2).feature.support_px == 9
-    tile = context.recipe("rank", fields["ndvi"]).feature
-    assert (tile.scope, tile.support_px) == ("tile", 0)
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (2, 31), (1, 4), (1, 1)])
