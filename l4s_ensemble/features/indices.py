@@ -2,8 +2,14 @@
 
 An index on the stored values of the files is a different quantity; these are made of restored
 units only. Denominators are floored and unbounded ratios clipped, so that zero, constant and odd
-input stay finite. In formulas a band's name stands for its reflectance, and V for the visible
-bands.
+input stay finite. In formulas a band's name stands for its reflectance.
+
+Trees see only the order of the pixels. An index that orders them as another one does is left out:
+NDWI of McFeeters is −GNDVI; the snow index NDSI and NDPonI are ±MNDWI; NDBI, MSI and NDII are NDMI;
+the tillage and clay ratios B11 / B12, NDTI of van Deventer and NSDSI are NBR2; B12 / B8 alone is
+−NBR; the iron oxide ratio B4 / B2 is IKAW; NGRDI, NDGlaI and the turbidity index are ±RI;
+G / (R + G + B) is GLI; SAVI orders real pixels as EVI2 and MSAVI do (rank correlation above .999).
+BAIS2 and NBR+ need B8A, which the files do not have.
 """
 
 from __future__ import annotations
@@ -99,13 +105,29 @@ def _s2rep(light: Light) -> FloatImage:
     return 705 + ratio(35 * (middle - light("B5")), light("B6") - light("B5"), -15, 55)
 
 
+def _mcari(light: Light) -> FloatImage:
+    edge = light("B5")
+    depth = (edge - light("B4")) - 0.2 * (edge - light("B3"))
+    return depth * ratio(edge, light("B4"), 0, 20)
+
+
+def _s3(light: Light) -> FloatImage:
+    nir, red, swir = light("B8"), light("B4"), light("B11")
+    # Two quotients: the product of two small denominators would fall below the floor.
+    return share(nir, nir + red) * share(red - swir, nir + swir)
+
+
+def _ferrous(light: Light) -> FloatImage:
+    return ratio(light("B12"), light("B8"), 0, 5) + ratio(light("B3"), light("B4"), 0, 5)
+
+
 def _bright(light: Light) -> FloatImage:
     squares = np.square(light("B4")) + np.square(light("B3")) + np.square(light("B2"))
     return np.sqrt(squares / np.float32(3))
 
 
 _VISIBLE = ("B4", "B3", "B2")
-_TASSELLED = "Shi & Xu 2019, IEEE JSTARS 12(10), six bands of Sentinel-2"
+_TASSELLED = "Shi & Xu 2019, doi:10.1109/JSTARS.2019.2938388, six bands of Sentinel-2"
 _MATHIEU = "Mathieu et al. 1998, doi:10.1016/S0034-4257(98)00030-3"
 INDICES: tuple[Index, ...] = (
     # Vegetation
@@ -140,10 +162,43 @@ INDICES: tuple[Index, ...] = (
         "Merzlyak et al. 1999, doi:10.1034/j.1399-3054.1999.106119.x",
         lambda b: ratio(b("B4") - b("B2"), b("B6"), -1, 1),
     ),
+    Index(
+        "osavi", ("B8", "B4"), "(B8 − B4) / (B8 + B4 + 0.16)",
+        "Rondeaux et al. 1996, doi:10.1016/0034-4257(95)00186-7",
+        lambda b: (b("B8") - b("B4")) / (b("B8") + b("B4") + 0.16), level="absolute",
+    ),
+    Index(
+        "mtci", ("B6", "B5", "B4"), "(B6 − B5) / (B5 − B4), clipped to −20 … 20",
+        "Dash & Curran 2004, doi:10.1080/0143116042000274015",
+        lambda b: ratio(b("B6") - b("B5"), b("B5") - b("B4"), -20, 20),
+    ),
+    Index(
+        "mcari", ("B5", "B4", "B3"),
+        "((B5 − B4) − 0.2 (B5 − B3)) B5 / B4, the quotient clipped to 0 … 20",
+        "Daughtry et al. 2000, doi:10.1016/S0034-4257(00)00113-9", _mcari, level="absolute",
+    ),
     # Moisture, burn, water, snow
     _normalised("ndmi", "B8", "B11", "Jin & Sader 2005, doi:10.1016/S0034-4257(01)00318-2"),
+    Index(
+        "nmdi", ("B8", "B11", "B12"),
+        "(B8 − (B11 − B12)) / (B8 + (B11 − B12)), clipped to −2 … 2",
+        "Wang & Qu 2007, doi:10.1029/2007GL031021",
+        lambda b: ratio(
+            b("B8") - (b("B11") - b("B12")), b("B8") + (b("B11") - b("B12")), -2, 2
+        ),
+    ),
     _normalised("nbr", "B8", "B12", "Key & Benson 2006, doi:10.3133/ofr0211"),
     _normalised("nbr2", "B11", "B12", "USGS Landsat Normalized Burn Ratio 2"),
+    Index(
+        "nbrswir", ("B12", "B11"), "(B12 − B11 − 0.02) / (B12 + B11 + 0.1)",
+        "Liu et al. 2020, doi:10.1080/22797254.2020.1738900",
+        lambda b: (b("B12") - b("B11") - 0.02) / (b("B12") + b("B11") + 0.1), level="absolute",
+    ),
+    Index(
+        "mirbi", ("B12", "B11"), "10 B12 − 9.8 B11 + 2",
+        "Trigg & Flasse 2001, doi:10.1080/01431160110053185",
+        lambda b: 10 * b("B12") - 9.8 * b("B11") + 2, level="absolute",
+    ),
     _normalised("mndwi", "B3", "B11", "Xu 2006, doi:10.1080/01431160600589179"),
     Index(
         "aweish", ("B2", "B3", "B8", "B11", "B12"),
@@ -152,7 +207,18 @@ INDICES: tuple[Index, ...] = (
         lambda b: b("B2") + 2.5 * b("B3") - 1.5 * (b("B8") + b("B11")) - 0.25 * b("B12"),
         level="absolute",
     ),
-    # Bare ground
+    Index(
+        "andwi", ("B2", "B3", "B4", "B8", "B11", "B12"),
+        "(B2 + B3 + B4 − B8 − B11 − B12) / (B2 + B3 + B4 + B8 + B11 + B12)",
+        "Rad et al. 2021, doi:10.1016/j.envsoft.2021.105030",
+        lambda b: contrast(b("B2") + b("B3") + b("B4"), b("B8") + b("B11") + b("B12")),
+    ),
+    _normalised("ndsii", "B4", "B11", "snow and ice: Xiao et al. 2001, doi:10.1080/01431160119766"),
+    Index(
+        "s3", ("B8", "B4", "B11"), "B8 (B4 − B11) / ((B8 + B4) (B8 + B11))",
+        "snow: Saito & Yamazaki 1999, doi:10.3178/jjshwr.12.28", _s3,
+    ),
+    # Bare ground and iron
     Index(
         "bsi", ("B11", "B4", "B8", "B2"),
         "((B11 + B4) − (B8 + B2)) / ((B11 + B4) + (B8 + B2))",
@@ -182,9 +248,8 @@ INDICES: tuple[Index, ...] = (
         level="absolute",
     ),
     Index(
-        "ferrous", ("B12", "B8"), "B12 / B8, clipped to 0 … 5",
-        "first term of ferrous iron, van der Meer et al. 2014, doi:10.1016/j.rse.2014.03.022",
-        lambda b: ratio(b("B12"), b("B8"), 0, 5),
+        "ferrous_iron", ("B12", "B8", "B3", "B4"), "B12 / B8 + B3 / B4, each clipped to 0 … 5",
+        "van der Meer et al. 2014, doi:10.1016/j.rse.2014.03.022", _ferrous,
     ),
     _weighted(
         "tc_brightness",
