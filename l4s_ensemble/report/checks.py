@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from l4s_ensemble.report import checks_data, checks_models, checks_predictions
+from l4s_ensemble.report import (
+    checks_data,
+    checks_features,
+    checks_models,
+    checks_predictions,
+)  # fmt: skip
 from l4s_ensemble.report.check import Check
 from l4s_ensemble.report.source import RunSource
 
@@ -25,6 +30,12 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_data.scenes_alike,
     checks_data.prevalence_alike,
     checks_data.registered,
+    checks_features.finite,
+    checks_features.varied,
+    checks_features.distinct,
+    checks_features.steady,
+    checks_features.carried,
+    checks_features.slopes,
     checks_models.beats_one_feature,
     checks_models.loss_fell,
     checks_models.fold_spread,

@@ -1,98 +1,112 @@
-"""The features page."""
+"""The features page: what they are, what they tell here and elsewhere, what is wrong with them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from l4s_ensemble.report import curves, words
-from l4s_ensemble.report.pieces import (
-    Page,
-    figure,
-    section,
+from l4s_ensemble.report import (
+    features_ablation,
+    features_alerts,
+    features_alike,
+    features_shift,
+    features_slope,
+    features_tell,
+    words,
 )
+from l4s_ensemble.report.pieces import Page, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import facts, table
 
+_ALONE = (
+    "Each feature by itself. A model combines them, so a weak one may still help; but one that "
+    "turns round elsewhere will mislead."
+)
+
 
 def features(source: RunSource) -> Page:
-    """The features page: what they are, what each tells alone, how they go together."""
+    """Make the features page; parts that a run does not know are left out."""
     summary = source.summary("features")
-    rows = list(summary["features"])
-    sample = source.arrays("features", "sample.npz")
-    figures: dict[str, Any] = {}
-    if sample is not None and sample["X"].shape[1] == len(rows):
-        corr = curves.correlation(sample["X"])
-        truth = sample["y"].astype(bool)
-        chosen = curves.telling(rows, corr)
-        figures["telling"] = figure(
-            "classes",
-            "The features that tell most, by class",
-            "The less the two areas overlap, the more the feature tells by itself. Each area "
-            "sums to one, so the rare landslides are as tall as the rest. AUC near 0 tells as "
-            "much as near 1, the other way round.",
-            [
-                {
-                    "name": rows[i]["name"],
-                    "unit": rows[i]["unit"],
-                    "auc": words.sigfig(rows[i].get("auc")),
-                    **curves.class_histogram(sample["X"][:, i], truth),
-                }
-                for i in chosen
-            ],
-        )
-        figures["correlation"] = figure(
-            "correlation",
-            "Features that say the same",
-            "Rank correlation of every pair on the sampled pixels. Strong colours far from the "
-            "diagonal mark features that repeat each other; the pixel classifier does not mind.",
-            {"names": [r["name"] for r in rows], "value": curves.plain(corr, 2)},
-        )
+    sample = features_alike.sample(source)
+    corr = features_alike.correlation(source)
+    figures = features_tell.figures(
+        source, sample.values if sample else None, sample.truth if sample else None, corr
+    )
+    tables: dict[str, Any] = {"features": features_tell.feature_table(source)}
+    alike, families = features_alike.parts(source)
+    figures |= alike | features_shift.figures(source) | features_slope.figures(source)
+    ablation_text, ablation_figures, ablation_tables = features_ablation.parts(source)
+    figures |= ablation_figures
+    tables |= families | ablation_tables
+    alerts = features_alerts.alerts_table(source)
+    if alerts is not None:
+        tables["alerts"] = alerts
     left_out = summary.get("left_out", [])
-    drawn = summary.get("sample", {})
-    by_strength = sorted(rows, key=lambda r: -abs((r.get("auc") or 0.5) - 0.5))
-    best = by_strength[0] if by_strength else None
-    groups: dict[str, int] = {}
-    for r in rows:
-        groups[r["group"]] = groups.get(r["group"], 0) + 1
-    lead = f"{words.plural(len(rows), 'feature')} of each pixel in {len(groups)} groups"
-    if best is not None and best.get("auc") is not None:
-        either_way = max(best["auc"], 1 - best["auc"])
-        lead += f"; {best['name']} tells most by itself, AUC {words.score(either_way)}"
-    columns = [
-        ("name", "feature", "text"), ("group", "group", "text"), ("unit", "unit", "text"),
-        ("formula", "formula", "text"), ("auc", "AUC", "score"), ("best_f1", "best F1", "score"),
-        ("mean_landslide", "mean, landslide", "number"), ("mean_other", "mean, other", "number"),
-        ("p01", "p1", "number"), ("p50", "median", "number"), ("p99", "p99", "number"),
-        ("support_px", "support (px)", "count"), ("source", "source", "text"),
-    ]  # fmt: skip
+    if left_out:
+        tables["left_out"] = table(
+            "Features left out",
+            [("name", "feature", "text"), ("reason", "reason", "text")], left_out, sortable=True,
+        )  # fmt: skip
     return {
-        "lead": lead + ".",
-        "facts": facts(
-            [("features", len(rows), "count")]
-            + [(f"of them {g}", n, "count") for g, n in groups.items()]
-            + [
-                ("left out", len(left_out), "count"),
-                ("pixels sampled", drawn.get("pixels"), "count"),
-                ("landslide pixels sampled", drawn.get("positives"), "count"),
-                ("tiles per second", summary.get("patches_per_s"), "number"),
-            ]
-        ),
+        "lead": _lead(source),
+        "facts": _facts(source),
         "figures": figures,
-        "tables": {
-            "features": table(
-                "Every feature and what it tells by itself", columns, by_strength, sortable=True,
-                note="AUC 0.5 tells nothing, 0 and 1 tell all. Best F1 is that of one cut on "
-                "this feature alone, over the sampled pixels. Press a heading to sort.",
-            ),
-            "left_out": table(
-                "Features left out",
-                [("name", "feature", "text"), ("reason", "reason", "text")], left_out,
-            ),
-        },
+        "tables": tables,
         "sections": [
             section("overview", "At a glance", "", "facts"),
-            section("telling", "Alone", "", "telling", "features"),
-            section("together", "Together", "", "correlation"),
-            *([section("left-out", "Left out", "", "left_out")] if left_out else []),
+            section("alerts", "Alerts", "" if alerts else _no_alerts(source), "alerts"),
+            section("alone", "Alone, here and elsewhere", _ALONE, "carries", "cuts", "features",
+                    "telling"),
+            section("contact", "One tile, as the features see it", "", "contact"),
+            section("shifts", "Shift between places and splits", "", "feature_shift"),
+            section("together", "Together", "", "correlation", "families"),
+            section("slope", "Slope, twice", "", "slopes"),
+            section("ablation", "What each group is worth", ablation_text, "ablation",
+                    "ablation_rows"),
+            section("left-out", "Left out", "", "left_out"),
         ],
     }  # fmt: skip
+
+
+def _lead(source: RunSource) -> str:
+    rows, groups = features_tell.rows(source), features_tell.groups(source)
+    lead = f"{words.plural(len(rows), 'feature')} of each pixel in "
+    lead += words.plural(len(groups), "group")
+    best = rows[0] if rows else None
+    if best is None or best["auc_seen"] is None:
+        return lead + "."
+    lead += f"; {best['name']} tells most by itself, AUC {words.score(best['auc_seen'])}"
+    kind = features_tell.kind_of_place(source)
+    if kind is None or best["auc_unseen"] is None:
+        return lead + "."
+    lead += f", {words.score(best['auc_unseen'])} in the {kind} where it is worst"
+    if best["holds"] == "order only":
+        lead += (
+            f"; but one cut on it falls from F1 {words.score(best['best_f1'])} to "
+            f"{words.score(best['f1_unseen'])} in a {kind} that did not choose the cut"
+        )
+    return lead + "."
+
+
+def _facts(source: RunSource) -> list[dict[str, Any]]:
+    summary = source.summary("features")
+    drawn, places = summary.get("sample", {}), summary.get("places") or {}
+    known = [p["name"] for p in places.get("rows", [])]
+    return facts(
+        [("features", len(summary.get("features", [])), "count")]
+        + [(f"of them {g['name']}", g["count"], "count") for g in features_tell.groups(source)]
+        + [
+            ("left out", len(summary.get("left_out", [])), "count"),
+            ("pixels sampled", drawn.get("pixels"), "count"),
+            ("landslide pixels sampled", drawn.get("positives"), "count"),
+            ("places compared", ", ".join(known) if len(known) > 1 else None, "text"),
+            ("widest support (px)", summary.get("support_px"), "count"),
+            ("tiles per second", summary.get("patches_per_s"), "number"),
+        ]
+    )
+
+
+def _no_alerts(source: RunSource) -> str:
+    """Nothing to warn of; nothing at all where there is no sample to look at."""
+    if features_alike.sample(source) is None:
+        return ""
+    return "None: every feature is finite, varies, repeats no other and keeps its values."

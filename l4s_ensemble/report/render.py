@@ -14,7 +14,7 @@ import yaml
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.report import figures, gallery, mosaics, pictures, words
+from l4s_ensemble.report import features_contact, figures, gallery, mosaics, pictures, words
 from l4s_ensemble.report.pieces import Page
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import CONFIG_FILE, summarise
@@ -87,6 +87,8 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
         shown = None
         if page["page"] == "data":
             page["mosaics"] = mosaics.build(source, assets, drawn)
+        if page["page"] == "features":
+            page["contact"] = features_contact.build(source, assets, drawn)
         if page["page"] in ("pixel", "unet", "stack"):
             shown = gallery.of_fit(source, page["page"])
         elif "split" in page:

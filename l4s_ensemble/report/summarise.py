@@ -103,6 +103,7 @@ def _completed(
         "figures": {},
         "gallery": None,
         "mosaics": None,
+        "contact": None,
         "missing": [],
         **made,
         "foot": _foot(source, page, behind),
