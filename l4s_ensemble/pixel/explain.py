@@ -1,7 +1,14 @@
-"""Why the classifier says so: gain by feature, and exact contributions on out-of-fold rows."""
+"""Why the classifier says so, in all the ways that the report shows.
+
+Everything is computed on out-of-fold rows and tiles: each is explained by the model that was not
+trained on its tile. The topics have modules of their own, whose docstrings say what they leave in
+the summary: `importance`, `dependence`, `failures`, `reliability` (key ``calibration``) and
+`contribution_maps` (key ``slides``). Here are gain and the contributions of sampled rows.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan
+from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.pixel.unseen import in_threads
 from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.run.scores import ScoreFile
 
 ROWS = 2000
 """Rows explained: enough for a beeswarm, seconds to compute."""
@@ -37,10 +49,9 @@ def gain_shares(model: PixelModel) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Contributions:
-    """What each feature adds to the logit of a row, exactly (TreeSHAP).
+    """What each feature adds to the logit of a row, exactly; see `shapley`.
 
-    ``contributions.sum(axis=1) + expected`` is the raw logit of the row's out-of-fold model.
-    Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9.
+    ``contributions.sum(axis=1) + expected`` is the logit of the row's out-of-fold model.
 
     Attributes
     ----------
@@ -74,6 +85,11 @@ class Contributions:
                 fold=self.fold,
                 names=np.array(list(names)),
             )
+
+    def typical(self) -> NDArray[np.float32]:
+        """Median of each feature on ground without landslide, shape (feature,)."""
+        other = self.values[self.y == 0]
+        return np.median(other if len(other) else self.values, axis=0)
 
     def mean_abs(self, model: PixelModel) -> list[dict[str, Any]]:
         """Mean size of each feature's contribution, largest first: ``name, group, mean_abs``."""
@@ -110,22 +126,135 @@ def explain_rows(
         keys = np.log(rng.random(len(pool))) / np.maximum(plan.weight[pool], 1e-12)
         chosen.append(pool[np.argsort(-keys, kind="stable")[: most // 2]])
     pick = np.sort(np.concatenate(chosen))
-    values = rows[pick]
-    parts = np.empty((len(pick), values.shape[1] + 1))
+    values = np.asarray(rows[pick])
+    added = np.empty(values.shape, np.float32)
+    expected = np.empty(len(pick), np.float32)
     fold = fold_of_row[pick]
-    for k in np.unique(fold):
-        own = fold == k
-        parts[own] = model.booster(int(k)).predict(
-            values[own], pred_contrib=True, num_threads=jobs, validate_features=False
-        )
+    folds = np.unique(fold)
+    told = in_threads(
+        contributions, [(model, int(k), values[fold == k], jobs) for k in folds], jobs
+    )
+    for k, (part, mean) in zip(folds, told, strict=True):
+        added[fold == k], expected[fold == k] = part, mean
     return Contributions(
         values=values,
-        contributions=parts[:, :-1].astype(np.float32),
-        expected=(parts[:, -1] + model.logit_shift).astype(np.float32),
+        contributions=added,
+        expected=expected,
         y=plan.landslide[pick],
         patch=plan.patch[pick],
         fold=fold,
     )
+
+
+def explain(
+    out: Path,
+    model: PixelModel,
+    source: FeatureSource,
+    plan: PixelPlan,
+    rows: NDArray[np.float32],
+    fold_of_row: NDArray[np.int64],
+    tiles: TileHistograms,
+    fold: NDArray[np.int64],
+    masks: NDArray[np.uint8],
+    threshold: float,
+    *,
+    jobs: int = 1,
+) -> dict[str, Any]:
+    """Explain a fitted model whose tiles have been scored out of fold.
+
+    Writes ``contributions.npz``, ``contribution_maps.npz`` and ``dependence.npz`` into `out`,
+    where ``oof.zarr`` stands already.
+
+    Parameters
+    ----------
+    out : Path
+    model : PixelModel
+    source : FeatureSource
+        Of the tiles that were fitted.
+    plan : PixelPlan
+    rows : float32 array, shape (row, feature)
+        In the order of `plan`; may be memory-mapped.
+    fold_of_row : int64 array, shape (row,)
+    tiles : TileHistograms
+        Of the out-of-fold scores.
+    fold : int64 array, shape (tile,)
+        Fold of each of `tiles`.
+    masks : uint8 array, shape (tile, y, x)
+        Truth of each of `tiles`.
+    threshold : float
+        Of probability, chosen on the out-of-fold scores.
+
+    Returns
+    -------
+    dict
+        ``gain, contribution, importance, dependence, failures, calibration, slides`` and
+        ``seconds_explain`` by topic.
+    """
+    from l4s_ensemble.pixel import contribution_maps, dependence, importance, unseen
+    from l4s_ensemble.pixel.failures import failures
+    from l4s_ensemble.pixel.reliability import calibration
+
+    clock = _Clock()
+    scores = ScoreFile(out / "oof.zarr", tiles.patch, (masks.shape[1], masks.shape[2]))
+    told = explain_rows(model, plan, rows, fold_of_row, seed=model.seed, jobs=jobs)
+    told.save(out / "contributions.npz", model.features)
+    gain = gain_shares(model)
+    clock.lap("rows")
+    rng = np.random.default_rng([model.seed, _STREAM, 1])
+    given = unseen.probability_of_rows(scores, plan)
+    lost = importance.permutation_importance(
+        model,
+        unseen.draw_unseen(plan, rows, fold_of_row, given, importance.ROWS, rng),
+        threshold,
+        [row["name"] for row in gain[: importance.FEATURES]],
+        seed=model.seed,
+        jobs=jobs,
+    )
+    clock.lap("importance")
+    walked, arrays = dependence.dependence(
+        model,
+        unseen.draw_unseen(plan, rows, fold_of_row, given, dependence.ROWS, rng),
+        dependence.telling_features(model.features, told.contributions, told.values),
+        jobs=jobs,
+    )
+    dependence.save_arrays(out / "dependence.npz", arrays)
+    clock.lap("dependence")
+    chosen = contribution_maps.choose_tiles(tiles, fold, threshold)
+    explained = contribution_maps.explain_tiles(model, source, chosen, jobs)
+    contribution_maps.save_maps(out / "contribution_maps.npz", model, explained)
+    at = [tile.at for tile in chosen]
+    logit = np.array([scores.read(slice(i, i + 1))[0] for i in at])
+    slides = contribution_maps.slides_of(
+        model, explained, logit, masks[at], threshold, told.typical()
+    )
+    clock.lap("slides")
+    failed = failures(source.store, out / "oof.zarr", threshold, jobs=jobs)
+    clock.lap("failures")
+    reliable = calibration(tiles, fold)
+    clock.lap("calibration")
+    return {
+        "gain": gain,
+        "contribution": told.mean_abs(model),
+        "importance": lost,
+        "dependence": walked,
+        "failures": failed,
+        "calibration": reliable,
+        "slides": slides,
+        "seconds_explain": clock.seconds,
+    }
+
+
+class _Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name] = now - self._last
+        self._last = now
 
 
 def _ranked(model: PixelModel, value: NDArray[np.floating[Any]], key: str) -> list[dict[str, Any]]:

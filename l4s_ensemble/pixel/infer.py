@@ -8,37 +8,43 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.pixel.blocks import FeatureSource, in_processes
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.run.tasks import in_processes
 
 
 def stage(ctx: StageContext) -> Summary:
     """Score the tiles to predict with the model of every fold.
 
     Writes ``logit.zarr``: ``logit (fold_model, patch, y, x)`` float32. Features are computed once
-    a tile and all models applied to them.
+    a tile and all models applied to them. Also ``features_sample.npz``, a few pixels by which the
+    report holds this split against the training tiles.
 
     Raises
     ------
     ModelError
         If the tiles are not of the sensor that the model was trained on.
     """
-    from l4s_ensemble.data.store import sensor_of
+    from l4s_ensemble.data.store import STORE, open_store, positions_of, sensor_of
     from l4s_ensemble.features.build import plan_from_file
+    from l4s_ensemble.features.source import source_to_predict
+    from l4s_ensemble.features.summary import SPLIT_SAMPLE_FILE, write_split_sample
     from l4s_ensemble.scenes.folds import patches_to_predict
 
     started = time.monotonic()
     dataset = patches_to_predict(ctx)
     model = PixelModel.load(ctx.input("pixel"))
-    source = FeatureSource(
-        ctx.input(ctx.params["data"]) / "patches.zarr", model.folder / FEATURES_FILE
-    )
-    plan = plan_from_file(source.plan)
+    store = ctx.input(ctx.params["data"]) / STORE
+    plan = plan_from_file(model.folder / FEATURES_FILE)
     model.require(plan.names, sensor_of(dataset))
     ids = dataset["patch"].values
+    source = source_to_predict(
+        store, model.folder, ctx.out, positions_of(open_store(store), ids),
+        is_training_store=ctx.params["data"] == "data/train", jobs=ctx.jobs,
+    )  # fmt: skip
     size = (dataset.sizes["y"], dataset.sizes["x"])
     scores = ScoreFile(ctx.out / "logit.zarr", ids, size, models=model.folds)
     positions = source.positions(ids)
@@ -51,6 +57,8 @@ def stage(ctx: StageContext) -> Summary:
         scores.write(block, logit)
         scored += logit.shape[1]
     seconds = time.monotonic() - started
+    sample = ctx.out / SPLIT_SAMPLE_FILE
+    write_split_sample(sample, source.tiles, positions, plan.names, ctx.config.seed)
     return {
         "patches": len(ids),
         "fold_models": model.folds,
@@ -74,8 +82,8 @@ def score_block(
         Time spent here.
     """
     started = time.monotonic()
-    cube = source.tiles(positions)
-    logit = np.stack([[score_tile(model, k, tile) for tile in cube] for k in folds])
+    tiles = source.each(positions)
+    logit = np.stack([[score_tile(model, k, tile) for k in folds] for tile in tiles], axis=1)
     return logit, time.monotonic() - started
 
 
@@ -101,8 +109,8 @@ def score_own_fold(
         Time spent here.
     """
     started = time.monotonic()
-    cube = source.tiles(positions)
-    logit = np.stack([score_tile(model, int(k), t) for k, t in zip(fold, cube, strict=True)])
+    tiles = zip(fold, source.each(positions), strict=True)
+    logit = np.stack([score_tile(model, int(k), tile) for k, tile in tiles])
     return logit, time.monotonic() - started
 
 

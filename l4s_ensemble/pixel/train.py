@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.config import PixelConfig
+from l4s_ensemble.data.store import STORE
+from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
+from l4s_ensemble.features.surroundings import SURROUNDINGS_FILE
 from l4s_ensemble.metrics.counts import scores_pooled
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, summarise
-from l4s_ensemble.pixel.blocks import FeatureSource, in_processes, write_sampled_rows
-from l4s_ensemble.pixel.explain import explain_rows, gain_shares
+from l4s_ensemble.pixel.blocks import write_sampled_rows
+from l4s_ensemble.pixel.explain import explain
 from l4s_ensemble.pixel.infer import score_own_fold
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel, booster_file
 from l4s_ensemble.pixel.sampling import STRATA, PixelPlan, plan_pixels
@@ -26,6 +29,7 @@ from l4s_ensemble.run.files import atomic_path, read_json, write_json, write_tex
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.run.tasks import in_processes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,8 +44,8 @@ def stage(ctx: StageContext) -> Summary:
 
     Writes ``rows.npy`` (features of the sampled rows) and ``rows.npz`` (what the rows are),
     ``fold_<k>.txt`` and ``fold_<k>.json`` (booster, and what it was trained on), ``model.json``,
-    ``features.json``, ``oof.zarr``, ``tiles.npz``, ``contributions.npz``. What an interrupted
-    process had finished is kept.
+    ``features.json`` and what stands beside it, ``oof.zarr``, ``tiles.npz``, and what `explain`
+    writes. What an interrupted process had finished is kept.
 
     Raises
     ------
@@ -57,10 +61,12 @@ def stage(ctx: StageContext) -> Summary:
 
     started = time.monotonic()
     config, seed = ctx.config.pixel, ctx.config.seed
-    dataset = open_store(ctx.input("data/train") / "patches.zarr")
+    dataset = open_store(ctx.input("data/train") / STORE)
     folds = load_folds(ctx.input("scenes"))
-    shutil.copyfile(ctx.input("features") / FEATURES_FILE, ctx.out / FEATURES_FILE)
-    source = FeatureSource(ctx.input("data/train") / "patches.zarr", ctx.out / FEATURES_FILE)
+    for name in (FEATURES_FILE, SURROUNDINGS_FILE, FACTS_FILE):
+        if (ctx.input("features") / name).is_file():
+            shutil.copyfile(ctx.input("features") / name, ctx.out / name)
+    source = FeatureSource.beside(ctx.out, ctx.input("data/train") / STORE)
     features = plan_from_file(source.plan)
     model = PixelModel(
         folder=ctx.out,
@@ -77,7 +83,7 @@ def stage(ctx: StageContext) -> Summary:
         folds.check(k, folds.train_ids(k), hashes)
     shifts = load_shifts(ctx.input("scenes")) if ctx.config.data.align_masks else None
     plan = plan_pixels(ids, training_masks(dataset, folds, ids, shifts), config, seed)
-    rows = _rows(ctx, source, plan)
+    rows = _rows(ctx, source.to_train(), plan)
     fits = fit_folds(folds, plan, rows, model, config, jobs=ctx.jobs)
     model.save()
     fold = folds.of(ids, "fold").astype(np.int64)
@@ -88,13 +94,13 @@ def stage(ctx: StageContext) -> Summary:
     tiles = histograms(scores, masks, ctx.config.stack.bins)
     tiles.save(ctx.out / "tiles.npz")
     fold_of_row = folds.of(plan.patch, "fold").astype(np.int64)
-    told = explain_rows(
-        model, plan, np.load(rows, mmap_mode="r"), fold_of_row, seed=seed, jobs=ctx.jobs
-    )
-    told.save(ctx.out / "contributions.npz", model.features)
     whole = summarise(
         tiles, folds.of(ids, "block"), resamples=ctx.config.stack.resamples, seed=seed
     )
+    told = explain(
+        ctx.out, model, source, plan, np.load(rows, mmap_mode="r"), fold_of_row, tiles, fold,
+        masks, whole["threshold"], jobs=ctx.jobs,
+    )  # fmt: skip
     pooled = tiles.pooled()
     return {
         "features": list(model.features),
@@ -110,11 +116,15 @@ def stage(ctx: StageContext) -> Summary:
         "oof": whole,
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
-        "gain": gain_shares(model),
-        "contribution": told.mean_abs(model),
+        **told,
         "seconds": time.monotonic() - started,
         "patches_per_s": scored / scoring_s if scored else None,
     }
+
+
+def feature_source(run: Path) -> FeatureSource:
+    """Features of a run's training tiles, as its features stage left them to be computed."""
+    return FeatureSource.beside(run / "features", run / "data" / "train" / STORE)
 
 
 def tiles_to_fit(dataset: xr.Dataset, folds: Folds) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

@@ -1,46 +1,33 @@
-"""Scoring an image with boosted trees, exactly as LightGBM does and several times faster.
+"""Scoring an image with boosted trees, exactly as LightGBM does and many times faster.
 
-LightGBM walks one pixel down one tree after the other. Here a block of 8 x 8 pixels goes through
-a tree at once, after QuickScorer (Lucchese et al. 2015, doi:10.1145/2766462.2767733): every leaf
-is a bit, in order from left to right; a split that sends a pixel to the right clears the bits of
-its left side; the lowest bit that remains is the leaf. Neighbouring pixels are alike, so most
-splits send a whole block the same way, which one comparison with the block's extremes tells.
+LightGBM walks one pixel down one tree after the other. Here a block of 8 x 8 pixels goes down a
+tree together, as 64 bits that say which pixels are at a node. A pixel's value is first replaced by
+the number of the feature's thresholds below it, a byte, once for all trees; a split then compares
+64 bytes with one and has the bits of those that go right. Neighbouring pixels are alike: a tree of
+63 leaves shows most blocks two or three of them, and the rest of the tree is never looked at.
+
+That nodes are comparisons of bytes and that bits tell where they lead is the thought of QuickScorer
+(Lucchese et al. 2015, doi:10.1145/2766462.2767733). There the bits are the leaves that one pixel
+can still reach; here they are the pixels at one node, so that trees may have any number of leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-LEAVES_MOST = 64
-"""Bits of a word."""
+from l4s_ensemble.pixel.tree_kernels import AT_FEATURE, AT_TARGET, LEAF, score
 
 CUTS_MOST = 255
 """Thresholds of one feature: the place of a value among them is a byte."""
 
-EDGE = 8
-_PIXELS = EDGE * EDGE
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_ONE = np.uint64(1)
-_SHIFT = np.uint64(58)
-# Every 6 bits of this number in a row are different, so a single bit times it tells its place.
-_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-
 _LEFT_BY_DEFAULT = 2
 _PLAIN_SPLITS = {0, _LEFT_BY_DEFAULT}
-
-
-def _compiled(function: F) -> F:
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 @dataclass(frozen=True)
@@ -53,38 +40,39 @@ class BitTrees:
         Features in the order of the columns.
     cuts : float32 array, shape (cut,)
         All thresholds, ascending within a feature.
-    cut_start : int64 array, shape (feature + 1,)
+    cut_start : uint64 array, shape (feature + 1,)
         Where each feature's thresholds begin.
-    tree_start : int64 array, shape (tree + 1,)
-        Where each tree's splits begin.
-    split_feature : int64 array, shape (split,)
-    split_cut : uint8 array, shape (split,)
-        The split's threshold, counted within its feature.
-    split_left, split_right : uint64 array, shape (split,)
-        Leaves on either side, a bit each. Splits stand in the order node, left side, right side.
-    split_end : int64 array, shape (split,)
-        The split after all that stand below this one.
-    leaf : float64 array, shape (tree, 64)
-        Values of the leaves, at the place that the multiplication by the magic number gives.
+    root : uint64 array, shape (tree,)
+        Where each tree's nodes begin.
+    node : uint64 array, shape (node,)
+        Splits and leaves as words, in the order node, left side, right side.
+    leaf : float64 array, shape (leaf,)
+        Values of the leaves.
+    depth : int
+        Most splits from a root to a leaf.
     """
 
     names: tuple[str, ...]
     cuts: NDArray[np.float32]
-    cut_start: NDArray[np.int64]
-    tree_start: NDArray[np.int64]
-    split_feature: NDArray[np.int64]
-    split_cut: NDArray[np.uint8]
-    split_left: NDArray[np.uint64]
-    split_right: NDArray[np.uint64]
-    split_end: NDArray[np.int64]
+    cut_start: NDArray[np.uint64]
+    root: NDArray[np.uint64]
+    node: NDArray[np.uint64]
     leaf: NDArray[np.float64]
+    depth: int
 
     def score(self, image: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Raw score of every pixel: float32 (feature, y, x), finite, to float64 (y, x)."""
-        scores: NDArray[np.float64] = _score(
-            np.ascontiguousarray(image), self.cuts, self.cut_start, self.tree_start,
-            self.split_feature, self.split_cut, self.split_left, self.split_right, self.split_end,
-            self.leaf,
+        """Raw score of every pixel: float32 (feature, y, x), finite, to float64 (y, x).
+
+        Raises
+        ------
+        ValueError
+            If the image has another number of features.
+        """
+        if image.ndim != 3 or len(image) != len(self.names):
+            raise ValueError(f"({len(self.names)}, y, x) is wanted, {image.shape} was given")
+        scores: NDArray[np.float64] = score(
+            np.ascontiguousarray(image, dtype=np.float32), self.cuts, self.cut_start, self.root,
+            self.node, self.leaf, self.depth,
         )  # fmt: skip
         return scores
 
@@ -93,8 +81,8 @@ class BitTrees:
 def bit_trees(path: Path, _mtime_ns: int) -> BitTrees | None:
     """Read LightGBM's text; None if its trees are of a kind that `BitTrees` cannot hold.
 
-    Those are trees of more than `LEAVES_MOST` leaves, features of more than `CUTS_MOST`
-    thresholds, splits by category, splits that treat zero or NaN apart, linear leaves.
+    Those are features of more than `CUTS_MOST` thresholds, splits by category, splits that treat
+    zero or NaN apart, linear leaves.
     """
     head, *texts = path.read_text(encoding="utf-8").split("\n\nTree=")
     names = tuple(_fields(head)["feature_names"].split(" "))
@@ -102,34 +90,32 @@ def bit_trees(path: Path, _mtime_ns: int) -> BitTrees | None:
     if not trees or not all(_holds(t) for t in trees):
         return None
     parts = [_tree(t) for t in trees]
-    orders = [p.order for p in parts]
-    split_feature = np.concatenate(
-        [_numbers(t, "split_feature", int)[o] for t, o in zip(trees, orders, strict=True)]
-    )
-    limit = _float32_below(
-        np.concatenate(
-            [_numbers(t, "threshold", float)[o] for t, o in zip(trees, orders, strict=True)]
-        )
-    )
-    by_feature = [np.unique(limit[split_feature == f]) for f in range(len(names))]
+    root = np.cumsum([0, *(len(p.feature) for p in parts)])
+    feature = np.concatenate([p.feature for p in parts])
+    limit = _float32_below(np.concatenate([p.threshold for p in parts]))
+    by_feature = [np.unique(limit[feature == f]) for f in range(len(names))]
     if max(len(c) for c in by_feature) > CUTS_MOST:
         return None
-    split_cut = np.empty(len(limit), np.uint8)
+    cut = np.zeros(len(feature), np.uint64)
     for f, c in enumerate(by_feature):
-        own = split_feature == f
-        split_cut[own] = np.searchsorted(c, limit[own])
-    tree_start = np.cumsum([0, *(len(o) for o in orders)])
+        own = feature == f
+        cut[own] = np.searchsorted(c, limit[own])
+    right = np.concatenate([p.right + start for p, start in zip(parts, root, strict=False)])
+    is_leaf = feature < 0
+    number = np.cumsum(is_leaf) - 1
+    node = np.where(
+        is_leaf,
+        LEAF | number.astype(np.uint64) << AT_TARGET,
+        right.astype(np.uint64) << AT_TARGET | feature.astype(np.uint64) << AT_FEATURE | cut,
+    )
     return BitTrees(
         names=names,
         cuts=np.concatenate(by_feature).astype(np.float32),
-        cut_start=np.cumsum([0, *(len(c) for c in by_feature)]),
-        tree_start=tree_start,
-        split_feature=split_feature,
-        split_cut=split_cut,
-        split_left=np.concatenate([p.left for p in parts]),
-        split_right=np.concatenate([p.right for p in parts]),
-        split_end=np.concatenate([p.end + s for p, s in zip(parts, tree_start, strict=False)]),
-        leaf=np.stack([p.leaf for p in parts]),
+        cut_start=np.cumsum([0, *(len(c) for c in by_feature)]).astype(np.uint64),
+        root=root[:-1].astype(np.uint64),
+        node=node,
+        leaf=np.concatenate([p.value for p in parts])[is_leaf],
+        depth=max(p.depth for p in parts),
     )
 
 
@@ -139,8 +125,7 @@ def _fields(text: str) -> dict[str, str]:
 
 def _holds(tree: dict[str, str]) -> bool:
     return (
-        int(tree["num_leaves"]) <= LEAVES_MOST
-        and int(tree["num_cat"]) == 0
+        int(tree["num_cat"]) == 0
         and int(tree.get("is_linear", "0")) == 0
         and set(_numbers(tree, "decision_type", int).tolist()) <= _PLAIN_SPLITS
     )
@@ -159,154 +144,48 @@ def _float32_below(value: NDArray[np.float64]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _Tree:
-    """One tree, its splits in the order node, left side, right side."""
+    """One tree, its nodes in the order node, left side, right side; a leaf's feature is -1."""
 
-    order: NDArray[np.int64]
-    left: NDArray[np.uint64]
-    right: NDArray[np.uint64]
-    end: NDArray[np.int64]
-    leaf: NDArray[np.float64]
+    feature: NDArray[np.int64]
+    threshold: NDArray[np.float64]
+    right: NDArray[np.int64]
+    value: NDArray[np.float64]
+    depth: int
 
 
 def _tree(fields: dict[str, str]) -> _Tree:
+    """Put the nodes of a tree in order.
+
+    Raises
+    ------
+    ValueError
+        If its splits do not form a tree.
+    """
+    split_feature = _numbers(fields, "split_feature", int)
+    split_threshold = _numbers(fields, "threshold", float)
     left_child, right_child = (_numbers(fields, k, int) for k in ("left_child", "right_child"))
-    value = _numbers(fields, "leaf_value", float)
-    order: list[int] = []
-    left, right, end = ([0] * len(left_child) for _ in range(3))
-    leaves: list[float] = []
-
-    def span(first: int) -> int:
-        return (1 << len(leaves)) - (1 << first)
-
-    # A tree has at most 64 leaves, so this is at most 63 calls deep.
-    def walk(node: int) -> None:
-        if node < 0:
-            leaves.append(float(value[~node]))
-            return
-        place = len(order)
-        order.append(node)
-        first = len(leaves)
-        walk(int(left_child[node]))
-        left[place] = span(first)
-        first = len(leaves)
-        walk(int(right_child[node]))
-        right[place] = span(first)
-        end[place] = len(order)
-
-    walk(0 if len(left_child) else ~0)
-    table = np.zeros(_PIXELS)
-    bits = np.left_shift(_ONE, np.arange(len(leaves), dtype=np.uint64))
-    with np.errstate(over="ignore"):
-        table[((bits * _DE_BRUIJN) >> _SHIFT).astype(np.int64)] = leaves
-    return _Tree(
-        np.array(order, np.int64),
-        np.array(left, np.uint64),
-        np.array(right, np.uint64),
-        np.array(end, np.int64),
-        table,
-    )
-
-
-@_compiled
-def _count_below(cuts: NDArray[np.float32], start: int, end: int, value: np.float32) -> int:
-    """Index of the first of ``cuts[start:end]`` that is not below the value."""
-    n = end - start
-    while n > 1:
-        half = n >> 1
-        # Written so that the compiler needs no jump: which way it goes cannot be foretold.
-        start += half if cuts[start + half - 1] < value else 0
-        n -= half
-    if n == 1 and cuts[start] < value:
-        start += 1
-    return start
-
-
-@_compiled
-def _score(
-    image: NDArray[np.float32],
-    cuts: NDArray[np.float32],
-    cut_start: NDArray[np.int64],
-    tree_start: NDArray[np.int64],
-    split_feature: NDArray[np.int64],
-    split_cut: NDArray[np.uint8],
-    split_left: NDArray[np.uint64],
-    split_right: NDArray[np.uint64],
-    split_end: NDArray[np.int64],
-    leaf: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    features, height, width = image.shape
-    out = np.empty((height, width))
-    value = np.empty(_PIXELS, np.float32)
-    count = np.empty(_PIXELS, np.int32)
-    place = np.zeros((features, _PIXELS), np.uint8)
-    low = np.zeros(features, np.uint8)
-    high = np.zeros(features, np.uint8)
-    reach = np.empty(_PIXELS, np.uint64)
-    total = np.empty(_PIXELS)
-    for y0 in range(0, height, EDGE):
-        for x0 in range(0, width, EDGE):
-            for f in range(features):
-                start, end = cut_start[f], cut_start[f + 1]
-                if start == end:
-                    continue
-                least = most = image[f, y0, x0]
-                for r in range(_PIXELS):
-                    # Beyond the image the last row and column are repeated, and thrown away.
-                    y = min(y0 + r // EDGE, height - 1)
-                    x = min(x0 + r % EDGE, width - 1)
-                    v = image[f, y, x]
-                    value[r] = v
-                    least = min(least, v)
-                    most = max(most, v)
-                first = _count_below(cuts, start, end, least)
-                last = _count_below(cuts, first, end, most)
-                low[f], high[f] = first - start, last - start
-                if first == last:
-                    place[f] = low[f]
-                else:
-                    # Comparing all pixels with every threshold between takes no jumps: faster
-                    # than a search for each.
-                    count[:] = low[f]
-                    for c in range(first, last):
-                        cut_value = cuts[c]
-                        for r in range(_PIXELS):
-                            count[r] += cut_value < value[r]
-                    for r in range(_PIXELS):
-                        place[f, r] = count[r]
-            total[:] = 0.0
-            for t in range(len(tree_start) - 1):
-                common = _ALL
-                mixed = False
-                j = tree_start[t]
-                while j < tree_start[t + 1]:
-                    left, right = split_left[j], split_right[j]
-                    if (left | right) & common == 0:
-                        j = split_end[j]  # no pixel of the block comes here
-                        continue
-                    f = split_feature[j]
-                    cut = split_cut[j]
-                    j += 1
-                    if high[f] <= cut:
-                        common &= ~right
-                    elif low[f] > cut:
-                        common &= ~left
-                    else:
-                        if not mixed:
-                            reach[:] = _ALL
-                            mixed = True
-                        row = place[f]
-                        for r in range(_PIXELS):
-                            reach[r] &= ~left if row[r] > cut else _ALL
-                if mixed:
-                    for r in range(_PIXELS):
-                        left = reach[r] & common
-                        total[r] += leaf[t, ((left & (~left + _ONE)) * _DE_BRUIJN) >> _SHIFT]
-                else:
-                    add = leaf[t, ((common & (~common + _ONE)) * _DE_BRUIJN) >> _SHIFT]
-                    for r in range(_PIXELS):
-                        total[r] += add
-            for r in range(_PIXELS):
-                y, x = y0 + r // EDGE, x0 + r % EDGE
-                if y < height and x < width:
-                    out[y, x] = total[r]
-    return out
+    leaf_value = _numbers(fields, "leaf_value", float)
+    nodes = len(left_child) + len(leaf_value)
+    feature = np.full(nodes, -1)
+    threshold, value = np.zeros(nodes), np.zeros(nodes)
+    right = np.zeros(nodes, np.int64)
+    deepest = done = 0
+    # What is left to visit: a split, or ~ of a leaf; whose right side it is; splits above it.
+    todo = [(0 if len(left_child) else ~0, -1, 0)]
+    while todo:
+        here, parent, depth = todo.pop()
+        if done == nodes:
+            raise ValueError("the splits of a tree go round in a circle")
+        if parent >= 0:
+            right[parent] = done
+        if here < 0:
+            value[done] = leaf_value[~here]
+        else:
+            feature[done], threshold[done] = split_feature[here], split_threshold[here]
+            todo.append((int(right_child[here]), done, depth + 1))
+            todo.append((int(left_child[here]), -1, depth + 1))
+        deepest = max(deepest, depth)
+        done += 1
+    if done < nodes:
+        raise ValueError("some splits of a tree are not reached")
+    return _Tree(feature, threshold, right, value, deepest)

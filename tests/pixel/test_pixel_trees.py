@@ -29,8 +29,8 @@ def by_lightgbm(booster: lgb.Booster, image: NDArray[np.float32]) -> NDArray[np.
     return np.asarray(told).reshape(image.shape[1:])
 
 
-@pytest.mark.parametrize("leaves", [2, 7, 64])
-@pytest.mark.parametrize("shape", [(16, 24), (13, 5), (1, 1)])
+@pytest.mark.parametrize("leaves", [2, 64, 300])
+@pytest.mark.parametrize("shape", [(16, 24), (37, 141), (13, 5), (1, 1)])
 def test_scores_are_those_of_lightgbm(
     leaves: int, shape: tuple[int, int], tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -71,13 +71,55 @@ def test_trees_without_a_split_are_constants(tmp_path: Path, rng: np.random.Gene
     np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
 
 
+def test_a_tree_of_many_depths_is_walked_to_its_end(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    # Every split cuts a little off one side: as deep as it has leaves, and noise goes everywhere.
+    x = np.repeat(np.arange(100, dtype=np.float32), 20)[:, None]
+    y = 1.5 ** x[:, 0]
+    booster = fitted_to(
+        x, y, tmp_path / "b.txt", objective="regression", min_data_in_leaf=1, num_leaves=90
+    )
+    trees = bit_trees(tmp_path / "b.txt", 0)
+    assert trees is not None and trees.depth > 20
+    image = rng.permutation(x[:, 0]).reshape(1, 40, 50)
+    np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
+
+
+def test_an_image_of_other_features_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(500, 3)).astype(np.float32)
+    fitted_to(x, x[:, 0] > 0, tmp_path / "b.txt")
+    trees = bit_trees(tmp_path / "b.txt", 0)
+    assert trees is not None
+    with pytest.raises(ValueError, match=r"\(3, y, x\) is wanted"):
+        trees.score(np.zeros((2, 8, 8), np.float32))
+    # A view, and doubles: brought into the form that the compiled code reads.
+    image = rng.normal(size=(9, 8, 3)).transpose(2, 0, 1)
+    wanted = trees.score(np.ascontiguousarray(image, dtype=np.float32))
+    np.testing.assert_array_equal(trees.score(image), wanted)
+
+
+def test_damaged_trees_are_told_of(tmp_path: Path, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(500, 2)).astype(np.float32)
+    fitted_to(x, x[:, 0] > 0, tmp_path / "b.txt", num_leaves=4)
+    text = (tmp_path / "b.txt").read_text()
+    for name, children in {"circle": "0 0 0", "cut": "-1 -2 -3"}.items():
+        lines = [
+            f"left_child={children}" if line.startswith("left_child=") else line
+            for line in text.splitlines()
+        ]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+        with pytest.raises(ValueError, match="tree"):
+            bit_trees(tmp_path / f"{name}.txt", 0)
+
+
 def test_what_it_cannot_hold_it_leaves_to_lightgbm(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     x = rng.normal(size=(4000, 3)).astype(np.float32)
     y = np.sin(5 * x[:, 0]) + rng.normal(size=4000) > 0
-    fitted_to(x, y, tmp_path / "wide.txt", num_leaves=80)
-    assert bit_trees(tmp_path / "wide.txt", 0) is None
+    fitted_to(x, y, tmp_path / "fine.txt", max_bin=1000)
+    assert bit_trees(tmp_path / "fine.txt", 0) is None
     x[::5, 0] = np.nan
     fitted_to(x, y, tmp_path / "nan.txt")
     assert bit_trees(tmp_path / "nan.txt", 0) is None
@@ -93,7 +135,8 @@ def test_a_model_without_a_fast_form_scores_all_the_same(
 
     x = rng.normal(size=(6000, 2)).astype(np.float32)
     y = np.sin(5 * x[:, 0]) + rng.normal(size=6000) > 0
-    booster = fitted_to(x, y, tmp_path / "fold_0.txt", num_leaves=90)
+    x[::7, 1] = np.nan
+    booster = fitted_to(x, y, tmp_path / "fold_0.txt")
     model = PixelModel(
         tmp_path, ("Column_0", "Column_1"), ("a", "a"), SENSOR, 1, 0, 0, logit_shift=0.25
     )

@@ -1,0 +1,215 @@
+"""Exact contributions of the features to a logit, many times faster than LightGBM's own.
+
+A tree's game has for each leaf the value ``v * prod(o_j inside, z_j outside)`` over the features
+on its path: ``o_j`` is 1 if the row obeys all splits on j, ``z_j`` is the share of training rows
+that do (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9). Its Shapley value is an integral
+(Owen 1972, doi:10.1287/mnsc.18.5.64),
+
+    phi_i = integral over t in [0, 1] of v (o_i - z_i) prod_{j != i} (t o_j + (1 - t) z_j),
+
+of a polynomial in t. Gauss and Legendre's rule with m points is exact up to degree 2 m - 1, so
+that half as many points as the longest path has features give the value without an error, and
+nothing depends on the order of features. The sums over leaves are gathered on the way up the
+tree, as in Linear TreeSHAP (Yu et al. 2022, arXiv:2209.08192).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.tree_tables import TreeTables, compiled, tree_tables
+
+LANES = 8
+"""Rows that go through a tree together."""
+
+
+def contributions(
+    model: PixelModel, fold: int, rows: NDArray[np.float32], threads: int = 1
+) -> tuple[NDArray[np.float64], float]:
+    """What each feature adds to the logit of each row, by one fold's booster.
+
+    Parameters
+    ----------
+    rows : float32 array, shape (row, feature)
+        All finite.
+    threads : int
+        Only used where LightGBM itself must answer.
+
+    Returns
+    -------
+    added : float64 array, shape (row, feature)
+    expected : float
+        Mean logit over the rows that the booster was trained on, the model's shift included.
+        ``added.sum(axis=1) + expected`` is the logit.
+    """
+    tables = tree_tables(model, fold)
+    if tables is None or _has_empty_nodes(tables):
+        asked = rows if len(rows) else np.zeros((1, len(model.features)), np.float32)
+        told = np.asarray(
+            model.booster(fold).predict(
+                asked, pred_contrib=True, num_threads=threads, validate_features=False
+            )
+        ).reshape(len(asked), -1)
+        # The last column is the same for all rows.
+        return told[: len(rows), :-1], float(told[0, -1]) + model.logit_shift
+    steps = _steps_of(tables)
+    lanes = _in_lanes(rows)
+    added = np.zeros_like(lanes, dtype=np.float64)
+    _add_contributions(
+        lanes, tables.start, tables.feature, tables.threshold, tables.parent, tables.right,
+        tables.before, tables.share, tables.value, steps.points, steps.kept, steps.lost,
+        steps.for_kept, steps.for_lost, added,
+    )  # fmt: skip
+    out = added.swapaxes(1, 2).reshape(len(added) * LANES, rows.shape[1])[: len(rows)]
+    return out, steps.expected + model.logit_shift
+
+
+def _in_lanes(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows side by side, `LANES` at a time, float32 (block, feature, lane); zeros at the end."""
+    blocks, features = -(-len(rows) // LANES), rows.shape[1]
+    padded = np.zeros((blocks * LANES, features), np.float32)
+    padded[: len(rows)] = rows
+    return np.ascontiguousarray(padded.reshape(blocks, LANES, features).swapaxes(1, 2))
+
+
+def _has_empty_nodes(tables: TreeTables) -> bool:
+    return bool((tables.share <= 0).any())
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What going to a node does at each point of the quadrature, shape (node, point).
+
+    Attributes
+    ----------
+    points : int64 array, shape (tree,)
+        Points of each tree's rule.
+    kept, lost : float64 array
+        Factor of the product if the row still obeys all splits on the feature, and if it ceases
+        to here.
+    for_kept, for_lost : float64 array
+        Weight of the sum over the leaves below in the feature's contribution, less the weight
+        that the last split on the same feature above had put on them.
+    expected : float
+        Mean of the trees' sum over their training rows.
+    """
+
+    points: NDArray[np.int64]
+    kept: NDArray[np.float64]
+    lost: NDArray[np.float64]
+    for_kept: NDArray[np.float64]
+    for_lost: NDArray[np.float64]
+    expected: float
+
+
+@lru_cache(maxsize=8)
+def _steps_of(tables: TreeTables) -> _Steps:
+    nodes = np.diff(tables.start)
+    root = np.repeat(tables.start[:-1], nodes)
+    n = len(root)
+    obeyed = np.ones(n)  # share of training rows that obey the path's splits on this feature
+    reached = np.ones(n)
+    features_above = np.zeros(n, np.int64)
+    for i in np.flatnonzero(tables.parent >= 0):
+        up = root[i] + tables.parent[i]
+        seen_above = tables.before[i] >= 0
+        obeyed[i] = tables.share[i] * (obeyed[root[i] + tables.before[i]] if seen_above else 1.0)
+        reached[i] = reached[up] * tables.share[i]
+        features_above[i] = features_above[up] + (not seen_above)
+    points = np.maximum(1, -(-np.maximum.reduceat(features_above, tables.start[:-1]) // 2))
+    # Points that a tree has no use for stand at one half with no weight.
+    t, w = np.full((n, points.max()), 0.5), np.zeros((n, points.max()))
+    of_node = np.repeat(points, nodes)
+    for m in np.unique(points):
+        x, weight = np.polynomial.legendre.leggauss(int(m))
+        t[of_node == m, :m], w[of_node == m, :m] = (x + 1) / 2, weight / 2
+    z = obeyed[:, None]
+    inside, outside = t + (1 - t) * z, (1 - t) * z
+    weight = w * (1 - z) / inside
+    seen = (tables.before >= 0)[:, None]
+    above = root + np.maximum(tables.before, 0)
+    inside_above = np.where(seen, inside[above], 1.0)
+    weight_above = np.where(seen, weight[above], 0.0)
+    return _Steps(
+        points=points,
+        kept=inside / inside_above,
+        lost=outside / inside_above,
+        for_kept=weight - weight_above,
+        # (0 - z) / ((1 - t) z) of the formula, whatever z is.
+        for_lost=-w / (1 - t) - weight_above,
+        expected=float((reached * tables.value).sum()),
+    )
+
+
+@compiled
+def _add_contributions(
+    rows: NDArray[np.float32],
+    start: NDArray[np.int64],
+    feature: NDArray[np.int32],
+    threshold: NDArray[np.float64],
+    parent: NDArray[np.int32],
+    right: NDArray[np.int32],
+    before: NDArray[np.int32],
+    share: NDArray[np.float64],
+    value: NDArray[np.float64],
+    points: NDArray[np.int64],
+    kept: NDArray[np.float64],
+    lost: NDArray[np.float64],
+    for_kept: NDArray[np.float64],
+    for_lost: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    most = 0
+    for t in range(len(points)):
+        most = max(most, start[t + 1] - start[t])
+    # The product on the way down; then, in the same place, the sum over the leaves below.
+    at = np.empty((most, kept.shape[1], LANES))
+    obeys = np.empty((most, LANES))
+    moved = np.empty((most, LANES))  # whether the feature's state can have changed here
+    add = np.empty(LANES)
+    for t in range(len(points)):
+        first = start[t]
+        nodes = start[t + 1] - first
+        m = points[t]
+        for i in range(len(rows)):
+            at[0] = 1.0
+            for j in range(1, nodes):
+                e = first + j
+                p = parent[e]
+                f = feature[first + p]
+                cut = threshold[first + p]
+                is_left = j == p + 1
+                b = before[e]
+                for r in range(LANES):
+                    moved[j, r] = 1.0 if b < 0 else obeys[b, r]
+                    obeys[j, r] = moved[j, r] if (rows[i, f, r] <= cut) == is_left else 0.0
+                for q in range(m):
+                    k, o, s = kept[e, q], lost[e, q], share[e]
+                    for r in range(LANES):
+                        x = s + moved[j, r] * (o - s) + obeys[j, r] * (k - o)
+                        at[j, q, r] = at[p, q, r] * x
+            for j in range(nodes - 1, 0, -1):
+                e = first + j
+                f = feature[e]
+                if f < 0:
+                    for q in range(m):
+                        for r in range(LANES):
+                            at[j, q, r] *= value[e]
+                else:
+                    other = right[e]
+                    for q in range(m):
+                        for r in range(LANES):
+                            at[j, q, r] = at[j + 1, q, r] + at[other, q, r]
+                f = feature[first + parent[e]]
+                add[:] = 0.0
+                for q in range(m):
+                    k, o = for_kept[e, q], for_lost[e, q]
+                    for r in range(LANES):
+                        add[r] += at[j, q, r] * (moved[j, r] * o + obeys[j, r] * (k - o))
+                for r in range(LANES):
+                    out[i, f, r] += add[r]

@@ -1,0 +1,207 @@
+"""What the stage leaves to explain itself, and that contributions are exact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+from pixel_world import SENSOR, made_up
+
+from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.pixel.contribution_maps import (
+    STRIDE_PX,
+    ChosenTile,
+    choose_tiles,
+    explain_tiles,
+    slides_of,
+)
+from l4s_ensemble.pixel.model import PixelModel, booster_file
+from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.pixel.tree_tables import tree_tables
+from l4s_ensemble.run.scores import open_scores
+
+
+def boosted(folder: Path, leaves: int = 31, **more: Any) -> tuple[PixelModel, np.ndarray]:
+    """A booster on five features that depend on each other, and rows."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(3000, 5)).astype(np.float32)
+    x[:, 1] += x[:, 0]
+    x[:, 4] = np.round(x[:, 4])
+    y = (x[:, 0] + x[:, 2] * x[:, 1] + 0.3 * x[:, 4] > 0.7).astype(int)
+    names = [f"f{i}" for i in range(5)]
+    settings = {"objective": "binary", "num_leaves": leaves, "verbosity": -1, "num_threads": 1}
+    settings |= {"bagging_fraction": 0.7, "bagging_freq": 1, "seed": 1, "min_data_in_leaf": 5}
+    weight = rng.uniform(0.5, 2, len(y))
+    data = lgb.Dataset(x, y, weight=weight, feature_name=names, params=more)
+    booster = lgb.train({**settings, **more}, data, 15)
+    booster.save_model(folder / booster_file(0))
+    groups = ("a", "a", "b", "b", "c")
+    return PixelModel(folder, tuple(names), groups, SENSOR, 1, 0, 0, logit_shift=0.25), x
+
+
+@pytest.mark.parametrize("leaves", [2, 31, 100])
+def test_contributions_are_those_of_lightgbm_and_sum_to_the_logit(
+    leaves: int, tmp_path: Path
+) -> None:
+    model, x = boosted(tmp_path, leaves)
+    rows = x[:333]
+    added, expected = contributions(model, 0, rows)
+    told = model.booster(0).predict(rows, pred_contrib=True)
+    np.testing.assert_allclose(added, told[:, :-1], rtol=1e-9, atol=1e-11)
+    assert expected == pytest.approx(told[0, -1] + 0.25, abs=1e-11)
+    logit = model.booster(0).predict(rows, raw_score=True) + 0.25
+    np.testing.assert_allclose(added.sum(axis=1) + expected, logit, rtol=1e-9, atol=1e-9)
+    nothing, same = contributions(model, 0, rows[:0])
+    assert nothing.shape == (0, 5)
+    assert same == expected
+
+
+def test_contributions_of_two_features_by_hand(tmp_path: Path) -> None:
+    """One tree, two features: the Shapley value is the mean over both orders."""
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 50, np.float32)
+    y = x[:, 0] * x[:, 1] + 0.1 * x[:, 0]
+    settings = {"objective": "regression", "num_leaves": 4, "verbosity": -1, "learning_rate": 1.0}
+    settings |= {"min_data_in_leaf": 1, "num_threads": 1}
+    booster = lgb.train(settings, lgb.Dataset(x, y, feature_name=["u", "v"]), 1)
+    booster.save_model(tmp_path / booster_file(0))
+    model = PixelModel(tmp_path, ("u", "v"), ("a", "a"), SENSOR, 1, 0, 0)
+    f = booster.predict(np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(2, 2)
+    added, expected = contributions(model, 0, np.array([[1, 1]], np.float32))
+    u_first, u_last = f[1].mean() - f.mean(), f[1, 1] - f[:, 1].mean()
+    # The tree splits u first and v only below u = 1, where paths lead either way.
+    assert expected == pytest.approx(f.mean())
+    assert added[0].sum() == pytest.approx(f[1, 1] - f.mean())
+    assert added[0, 0] == pytest.approx((u_first + u_last) / 2, abs=1e-6)
+
+
+def test_trees_that_the_tables_cannot_hold_go_to_lightgbm(tmp_path: Path) -> None:
+    model, x = boosted(tmp_path, zero_as_missing=True)
+    assert tree_tables(model, 0) is None
+    added, expected = contributions(model, 0, x[:20])
+    told = model.booster(0).predict(x[:20], pred_contrib=True)
+    np.testing.assert_array_equal(added, told[:, :-1])
+    assert expected == told[0, -1] + 0.25
+    assert contributions(model, 0, x[:0])[1] == expected
+
+
+def test_tables_are_read_again_when_the_booster_changes(tmp_path: Path) -> None:
+    model, _ = boosted(tmp_path, 8)
+    first = tree_tables(model, 0)
+    assert tree_tables(model, 0) is first
+    model, _ = boosted(tmp_path, 16)
+    assert len(tree_tables(model, 0).feature) > len(first.feature)
+
+
+def test_the_stage_explains_itself(fitted: Path) -> None:
+    folder = fitted / "pixel"
+    told = json.loads((folder / "summary.json").read_text())
+    json.dumps(told, allow_nan=False)
+    assert {"importance", "dependence", "failures", "calibration", "slides"} <= set(told)
+    names, threshold = told["features"], told["oof"]["threshold"]
+
+    importance = told["importance"]
+    assert importance["f1"] == pytest.approx(told["oof"]["f1"], abs=0.03)
+    assert {g["group"] for g in importance["groups"]} == {"reflectance", "indices"}
+    assert sum(g["features"] for g in importance["groups"]) == len(names)
+    assert importance["groups"][0]["f1_loss"] > 0.01
+    assert len(importance["features"]) == min(10, len(names))
+
+    walked = told["dependence"]["features"]
+    arrays = np.load(folder / "dependence.npz")
+    assert [f["name"] for f in walked] == arrays["names"].tolist()
+    assert arrays["ale"].shape == (len(walked), 3, arrays["grid"].shape[1])
+    for f in walked:
+        assert len(f["grid"]) == len(f["pd"]) == len(f["ale"]) == len(f["landslide"]) + 1
+        assert sum(f["landslide"]) == pytest.approx(1)
+        assert all(a <= b + 1e-9 for a, b in zip(f["ale_low"], f["ale_high"], strict=True))
+
+    for table in told["failures"]["by"]:
+        for key in ("tp", "fp", "fn"):
+            total = sum(row[key] for row in table["rows"])
+            assert total == pytest.approx(told["oof"][key], abs=1)
+    assert told["calibration"]["maps"][0]["f1_best"] == pytest.approx(told["oof"]["f1_best"])
+    assert told["slides"]["rows"]
+    assert all(row["probability"] >= threshold for row in told["slides"]["rows"])
+
+
+def test_sampled_contributions_sum_to_the_out_of_fold_logit(fitted: Path) -> None:
+    told = np.load(fitted / "pixel" / "contributions.npz")
+    model = PixelModel.load(fitted / "pixel")
+    for k in np.unique(told["fold"]):
+        own = told["fold"] == k
+        logit = model.booster(int(k)).predict(told["values"][own], raw_score=True)
+        found = told["contributions"][own].sum(axis=1) + told["expected"][own]
+        np.testing.assert_allclose(found, logit, atol=1e-5)
+
+
+def test_maps_are_of_the_model_that_did_not_see_the_tile(fitted: Path) -> None:
+    maps = np.load(fitted / "pixel" / "contribution_maps.npz")
+    oof = open_scores(fitted / "pixel" / "oof.zarr")
+    assert len(maps["patch"]) == 4
+    assert sorted(maps["kind"].tolist()) == ["median", "median", "worst", "worst"]
+    assert maps["by_group"].dtype == maps["by_feature"].dtype == np.float16
+    assert maps["features"].shape == (4, 5)
+    for i, patch in enumerate(maps["patch"]):
+        tile = oof.sel(patch=patch)
+        assert int(tile["fold"]) == maps["fold"][i]
+        logit = tile["logit"].values[::STRIDE_PX, ::STRIDE_PX]
+        np.testing.assert_allclose(maps["logit"][i], logit, rtol=2e-3, atol=2e-3)
+        found = maps["by_group"][i].astype(np.float64).sum(axis=0) + maps["expected"][i]
+        np.testing.assert_allclose(found, logit, rtol=5e-3, atol=2e-2)
+        size = np.abs(maps["by_feature"][i].astype(np.float64)).mean(axis=(1, 2))
+        assert (np.diff(size) <= 1e-3).all()
+
+
+def test_tiles_are_chosen_by_f1_among_middling_landslides() -> None:
+    tiles = TileHistograms.empty(np.arange(10, 18), bins=10)
+    truth = np.ones(100)
+    for i in range(7):
+        p = np.full(100, 0.1)
+        p[: 10 * (i + 1)] = 0.9
+        tiles.add(i, p, truth)
+    tiles.add(7, np.full(3, 0.1), np.ones(3))  # found nothing of a landslide of three pixels
+    chosen = choose_tiles(tiles, np.arange(8) % 2, 0.5, each=2)
+    assert [(c.patch, c.kind) for c in chosen] == [
+        (13, "median"), (14, "median"), (10, "worst"), (11, "worst"),
+    ]  # fmt: skip
+    assert chosen[0].fold == 1
+    assert (chosen[2].tp, chosen[2].fn) == (10, 90)
+    assert choose_tiles(TileHistograms.empty(np.arange(3)), np.zeros(3), 0.5) == []
+
+
+def test_slides_are_the_largest_called_and_told_as_means(fitted: Path) -> None:
+    from skimage.measure import label
+
+    folder = fitted / "pixel"
+    model = PixelModel.load(folder)
+    source = FeatureSource.beside(folder, fitted / "data/train/patches.zarr")
+    oof = open_scores(folder / "oof.zarr")
+    some = oof["patch"].values[:3]
+    tiles = [
+        ChosenTile(i, int(p), int(oof["fold"].values[i]), "worst", 0.5, 1, 1, 1)
+        for i, p in enumerate(some)
+    ]
+    explained = explain_tiles(model, source, tiles)
+    logit = oof["logit"].values[:3]
+    masks = made_up()["mask"].sel(patch=some).values
+    told = slides_of(model, explained, logit, masks, 0.5, np.zeros(len(model.features)))
+    areas = []
+    for i in range(3):
+        labels = label(sigmoid(logit[i]) >= 0.5, connectivity=2)
+        areas += [
+            int((labels == n).sum())
+            for n in range(1, labels.max() + 1)
+            if (labels == n)[::STRIDE_PX, ::STRIDE_PX].any()
+        ]
+    assert [r["pixels"] for r in told["rows"]] == sorted(areas, reverse=True)[:12]
+    for row in told["rows"]:
+        every = sum(w["log_odds"] for w in row["words"]) + row["expected"]
+        if len(row["words"]) < 8:
+            assert every == pytest.approx(row["logit"], abs=1e-4)
+        assert row["area_m2"] == row["pixels"] * 100
