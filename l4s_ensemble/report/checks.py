@@ -14,6 +14,7 @@ from l4s_ensemble.report import (
     checks_data,
     checks_features,
     checks_models,
+    checks_pixel,
     checks_predictions,
 )  # fmt: skip
 from l4s_ensemble.report.check import Check
@@ -42,6 +43,12 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_models.plateau,
     checks_models.calibration,
     checks_models.interval,
+    checks_pixel.beats_chance,
+    checks_pixel.corrected,
+    checks_pixel.half,
+    checks_pixel.more_tiles,
+    checks_pixel.more_trees,
+    checks_pixel.one_group,
     checks_models.gain,
     checks_predictions.threshold_carries,
     checks_predictions.prevalence,

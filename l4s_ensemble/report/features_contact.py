@@ -35,7 +35,7 @@ _EVEN = np.array(
 )  # fmt: skip
 
 # PuOr of ColorBrewer (Brewer, Apache 2.0), turned: purple below zero, orange above it.
-_TWO_SIDED = np.array(
+TWO_SIDED = np.array(
     [
         (84, 39, 136), (128, 115, 172), (178, 171, 210), (216, 218, 235), (247, 247, 247),
         (254, 224, 182), (253, 184, 99), (224, 130, 20), (179, 88, 6),
@@ -92,7 +92,7 @@ def build(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] | 
         "groups": [
             {"name": g, "colour": colour[g], "pictures": p} for g, p in groups.items()
         ],
-        "even": css(_EVEN), "two_sided": css(_TWO_SIDED),
+        "even": css(_EVEN), "two_sided": css(TWO_SIDED),
         "note": f"Tile {patch}: of the fitting tiles with landslides the one with the median "
         f"share of them, {words.share(float(mask.mean()))}. {words.plural(shown, 'feature')}: the "
         "strongest of every group, then the strongest of all. Lines are the rim of the true "
@@ -111,7 +111,7 @@ def limits(low: float, high: float) -> tuple[tuple[float, float], bool]:
 
 def coloured(values: NDArray[np.float64], ends: tuple[float, float], signed: bool) -> Picture:
     """Paint values between two ends, shape (y, x) to (y, x, 3)."""
-    scale = _TWO_SIDED if signed else _EVEN
+    scale = TWO_SIDED if signed else _EVEN
     low, high = ends
     part = (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
     place = np.clip(np.nan_to_num(part), 0, 1) * (len(scale) - 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from l4s_ensemble.report import figures_data, figures_features, figures_scores
+from l4s_ensemble.report import figures_data, figures_features, figures_pixel, figures_scores
 from l4s_ensemble.report.figure_base import Plot
 
 MAKERS: dict[str, Callable[[Any], Plot]] = {
@@ -28,6 +28,16 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "feature_shift": figures_features.feature_shift,
     "slopes": figures_features.slopes,
     "ablation": figures_features.ablation,
+    "threshold_half": figures_pixel.threshold_half,
+    "corrections": figures_pixel.corrections,
+    "correction": figures_pixel.correction,
+    "importance": figures_pixel.importance,
+    "dependence": figures_pixel.dependence,
+    "failures": figures_pixel.failures,
+    "failure_sizes": figures_pixel.failure_sizes,
+    "failure_rims": figures_pixel.failure_rims,
+    "learning_trees": figures_pixel.learning_trees,
+    "learning_patches": figures_pixel.learning_patches,
     "foldmap": figures_data.foldmap,
     "sizes": figures_data.sizes,
     "ranges": figures_data.ranges,
@@ -44,7 +54,8 @@ def plot(spec: Mapping[str, Any]) -> Plot:
     -------
     dict
         ``plots`` (each with ``label``, ``data``, ``layout``; several stand side by side),
-        ``legend`` (label and colour of what plotly's own legend does not say) and ``wide``.
+        ``legend`` (label and colour of what plotly's own legend does not say), ``wide`` and
+        ``few`` (at most three side by side).
     """
     made = MAKERS[spec["kind"]](spec["data"])
-    return {"wide": False, "legend": [], **made}
+    return {"wide": False, "few": False, "legend": [], **made}

@@ -13,7 +13,8 @@ def bars(d: Mapping[str, Any]) -> Plot:
     """Draw named values as bars, coloured by group or by sign."""
     rows = list(reversed(d["rows"]))
     groups = list(dict.fromkeys(r["group"] for r in d["rows"] if r.get("group")))
-    colour = {g: f"@fold{i % FOLD_COLOURS}" for i, g in enumerate(groups)}
+    given = d.get("colours", {})
+    colour = {g: f"@{given.get(g, f'fold{i % FOLD_COLOURS}')}" for i, g in enumerate(groups)}
     signed = [("@pixel" if r["value"] >= 0 else "@unet") for r in rows]
     data = [
         {
@@ -53,7 +54,7 @@ def beeswarm(rows: Sequence[Mapping[str, Any]]) -> Plot:
         )  # fmt: skip
     names = [r["name"] for r in reversed(rows)]
     made = one(
-        data, axis("contribution to the log-odds of landslide", zeroline=True,
+        data, axis("added to the log-odds of landslide", zeroline=True,
         zerolinecolor="@axis"),
         axis("", tickvals=list(range(len(names))), ticktext=names,
               range=[-0.7, len(names) - 0.3]), 110 + 36 * len(rows),

@@ -1,82 +1,17 @@
-"""The pages of the two base models: pixel classifier and U-Net."""
+"""The page of the U-Net."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
-from l4s_ensemble.report import curves, words
+from l4s_ensemble.report import words
 from l4s_ensemble.report.pieces import (
     Page,
     figure,
     fold_table,
-    ranked,
     scored,
     section,
 )
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import facts
-
-
-def pixel(source: RunSource) -> Page:
-    """The pixel classifier's page."""
-    summary = source.summary("pixel")
-    groups = {g["name"]: g["group"] for g in summary.get("gain", [])}
-    figures = scored(summary["oof"], {"pixel": summary["histogram"]}, "pixel")
-    if summary.get("gain"):
-        figures["gain"] = ranked(
-            "Where the trees cut",
-            "Share of the loss that all splits on a feature remove. Of two features that say the "
-            "same, one may take it all.",
-            "share of gain", summary["gain"], "share",
-        )  # fmt: skip
-    if summary.get("contribution"):
-        figures["contribution"] = ranked(
-            "What moves the answer",
-            "Mean size of what a feature adds to the log-odds of a pixel (exact TreeSHAP, each "
-            "pixel by the model that never saw its tile).",
-            "mean |contribution| to the logit", summary["contribution"], "mean_abs",
-        )  # fmt: skip
-    found = source.arrays("pixel", "contributions.npz")
-    if found is not None and {"values", "contributions", "names"} <= set(found):
-        figures["beeswarm"] = figure(
-            "beeswarm",
-            "In which direction a feature pushes",
-            "Each dot is a pixel: to the right the feature pushes towards landslide. Colour is "
-            "the feature's own value, from low to high among the sampled pixels.",
-            _beeswarm(found, groups),
-        )
-    rows = summary.get("rows", {})
-    return {
-        "lead": f"LightGBM judges each pixel alone by "
-        f"{words.plural(len(summary['features']), 'feature')}, "
-        f"with one model for each of {len(summary['folds'])} spatial folds.",
-        "facts": facts(
-            [
-                ("features", len(summary["features"]), "count"),
-                ("pixels sampled for training", rows.get("pixels"), "count"),
-                ("of them landslide", rows.get("positives"), "count"),
-                ("folds", len(summary["folds"]), "count"),
-                ("tiles scored per second", summary.get("patches_per_s"), "number"),
-            ]
-        ),
-        "figures": figures,
-        "tables": {
-            "folds": fold_table(
-                summary["folds"],
-                ("rows", "rows fitted", "count"), ("positives", "of them landslide", "count"),
-                ("seconds_fit", "fit", "seconds"), ("seconds_score", "score", "seconds"),
-            )
-        },
-        "sections": [
-            section("overview", "At a glance", "", "facts"),
-            section("scores", "How well it does", "", "pr", "threshold", "reliability", "folds"),
-            section("why", "Why it says so", "", "gain", "contribution", "beeswarm"),
-            section("tiles", "Tiles", "", "gallery"),
-        ],
-    }  # fmt: skip
 
 
 def unet(source: RunSource) -> Page:
@@ -132,24 +67,3 @@ def unet(source: RunSource) -> Page:
             section("tiles", "Tiles", "", "gallery"),
         ],
     }  # fmt: skip
-
-
-def _beeswarm(found: Mapping[str, Any], groups: Mapping[str, str], n: int = 12) -> Any:
-    """Contributions of the features that move most, with each value's rank among the rows."""
-    size = np.abs(found["contributions"]).mean(axis=0)
-    step = max(1, len(found["contributions"]) // 500)
-    rows = []
-    for i in np.argsort(-size)[:n]:
-        value, push = found["values"][::step, i], found["contributions"][::step, i]
-        rank = np.argsort(np.argsort(value, kind="stable")) / max(1, len(value) - 1)
-        name = str(found["names"][i])
-        rows.append(
-            {
-                "name": name,
-                "group": groups.get(name, ""),
-                "contribution": curves.plain(push, 3),
-                "rank": curves.plain(rank, 2),
-                "value": curves.plain(value, 3),
-            }
-        )
-    return rows

@@ -14,7 +14,15 @@ import yaml
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.report import features_contact, figures, gallery, mosaics, pictures, words
+from l4s_ensemble.report import (
+    features_contact,
+    figures,
+    gallery,
+    mosaics,
+    pictures,
+    pixel_maps,
+    words,
+)
 from l4s_ensemble.report.pieces import Page
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import CONFIG_FILE, summarise
@@ -89,6 +97,9 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
             page["mosaics"] = mosaics.build(source, assets, drawn)
         if page["page"] == "features":
             page["contact"] = features_contact.build(source, assets, drawn)
+        if page["page"] == "pixel":
+            page["slides"] = pixel_maps.slides(source, assets, drawn)
+            page["maps"] = pixel_maps.build(source, assets, drawn)
         if page["page"] in ("pixel", "unet", "stack"):
             shown = gallery.of_fit(source, page["page"])
         elif "split" in page:

@@ -16,6 +16,7 @@ from l4s_ensemble.report import (
     headline,
     ladder,
     models_page,
+    pixel_page,
     prediction_page,
     stack_page,
     words,
@@ -70,7 +71,7 @@ def _makers(source: RunSource) -> list[tuple[str, list[str], Callable[[], Page]]
         out.append(("data", behind, partial(data_page.data, source)))
     for name, make in (
         ("features", features_page.features),
-        ("pixel", models_page.pixel),
+        ("pixel", pixel_page.pixel),
         ("unet", models_page.unet),
         ("stack", stack_page.stack),
     ):
@@ -104,6 +105,8 @@ def _completed(
         "gallery": None,
         "mosaics": None,
         "contact": None,
+        "slides": None,
+        "maps": None,
         "missing": [],
         **made,
         "foot": _foot(source, page, behind),

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fabricated_run import FEATURES
+from PIL import Image
+
+from l4s_ensemble.config import build
+from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.pixel.failures import failures
+from l4s_ensemble.pixel.reliability import calibration
+from l4s_ensemble.report import checks_pixel, figures, pixel_maps
+from l4s_ensemble.report.checks import run_checks
+from l4s_ensemble.report.pixel_failures import _area, _between, _up_to
+from l4s_ensemble.report.pixel_importance import colours
+from l4s_ensemble.report.pixel_page import pixel
+from l4s_ensemble.report.render import render_report
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.scenes.folds import load_folds
+
+FEW = build({"report": {"gallery_tiles": 1}})
+NAMES = [f[0] for f in FEATURES]
+GROUP_OF = {f[0]: f[1] for f in FEATURES}
+GROUPS = list(dict.fromkeys(GROUP_OF.values()))
+NEW = ("calibration", "failures", "importance", "dependence", "learning_curve", "slides")
+FIGURES = {
+    "pr", "threshold", "reliability", "correction", "learning_trees", "learning_patches",
+    "importance_groups", "importance_features", "gain", "contribution", "beeswarm", "dependence",
+    "failures", "sizes", "rims",
+}  # fmt: skip
+
+
+def lost(scale: float) -> dict[str, float]:
+    return {
+        "f1_loss": scale, "f1_loss_sd": 0.01, "average_precision_loss": scale,
+        "average_precision_loss_sd": 0.01,
+    }  # fmt: skip
+
+
+def walk(name: str, rng: np.random.Generator) -> dict[str, Any]:
+    grid = np.sort(rng.normal(size=9))
+    ale = np.linspace(-1, 1, 9)
+    shares = rng.dirichlet(np.ones(8), 2)
+    return {
+        "name": name, "group": GROUP_OF[name], "grid": grid.tolist(), "pd": (ale - 3).tolist(),
+        "pd_low": (ale - 3.1).tolist(), "pd_high": (ale - 2.9).tolist(), "pd_mean": -3.0,
+        "ale": ale.tolist(), "ale_low": (ale - 0.1).tolist(), "ale_high": (ale + 0.1).tolist(),
+        "landslide": shares[0].tolist(), "other": shares[1].tolist(),
+    }  # fmt: skip
+
+
+def curve(scores: list[float]) -> dict[str, Any]:
+    trees = [
+        {"trees": 10 * 2**i, "f1": s, "average_precision": s, "log_loss": 0.1, "f1_low": s - 0.1,
+         "f1_high": s + 0.1, "f1_seen": s + 0.2, "average_precision_seen": s + 0.2,
+         "log_loss_seen": 0.05}
+        for i, s in enumerate(scores)
+    ]  # fmt: skip
+    points = [
+        {"share": 2.0 ** (i - 3), "tiles": 2**i, "blocks": i + 1, "rows": 100 * 2**i,
+         "positives": 20 * 2**i, "repeats": 1 if i == 3 else 2, "f1": s, "f1_low": s - 0.003,
+         "f1_high": s + 0.003, "average_precision": s}
+        for i, s in enumerate(scores)
+    ]  # fmt: skip
+    patches = {"fold": 0, "trees": 60, "rows_share": 0.5, "held_rows": 900, "points": points}
+    return {"rows": 4000, "trees": trees, "patches": patches, "seconds": 3.0}
+
+
+def enrich(run: Path) -> None:
+    """Give a run what the pixel stage writes for the page."""
+    rng = np.random.default_rng(7)
+    out = run / "pixel"
+    tiles = TileHistograms.load(out / "tiles.npz")
+    folds = load_folds(run / "scenes")
+    summary = read_json(out / "summary.json")
+    threshold = summary["oof"]["threshold"]
+    summary["calibration"] = calibration(tiles, folds.of(tiles.patch, "fold"))
+    summary["failures"] = failures(run / "data/train/patches.zarr", out / "oof.zarr", threshold)
+    summary["importance"] = {
+        "rows": 500, "repeats": 5, "threshold": threshold, "f1": 0.6, "average_precision": 0.6,
+        "groups": [{"group": g, "features": 3, **lost(0.2 / (i + 1))} for i, g in
+                   enumerate(GROUPS)],
+        "features": [{"name": n, "group": GROUP_OF[n], **lost(0.1)} for n in NAMES[:5]],
+    }  # fmt: skip
+    summary["dependence"] = {"rows": 400, "features": [walk(n, rng) for n in NAMES[:3]]}
+    summary["learning_curve"] = curve([0.5, 0.55, 0.58, 0.62])
+    summary["seconds_explain"] = {"rows": 1.0, "slides": 2.0}
+    patch = [int(p) for p in tiles.patch[:2]]
+    summary["slides"] = {
+        "unit": "log-odds", "stride_px": 2,
+        "tiles": [
+            {"patch": p, "kind": k, "fold": 0, "f1": 0.5, "tp": 10, "fp": 5, "fn": 5}
+            for p, k in zip(patch, ("median", "worst"), strict=True)
+        ],
+        "rows": [
+            {"patch": p, "kind": "median", "pixels": 30, "area_m2": 3000.0, "y": 60.0, "x": x,
+             "true_share": 0.5, "probability": 0.7, "logit": 0.8, "expected": -3.0,
+             "sentence": "bare soil +1.9, slope +0.8, but water −0.7",
+             "words": [{"word": "bare soil", "log_odds": 1.9, "features": ["ndvi"]}],
+             "features": []}
+            for p in patch for x in (3.0, 120.0)
+        ],
+    }  # fmt: skip
+    write_json(out / "summary.json", summary)
+    shape = (2, len(GROUPS), 64, 64)
+    np.savez(
+        out / "contribution_maps.npz", patch=np.array(patch), fold=np.zeros(2, np.int64),
+        kind=np.array(["median", "worst"]), stride_px=np.array(2), groups=np.array(GROUPS),
+        by_group=rng.normal(size=shape).astype(np.float16), features=np.array([NAMES[:5]] * 2),
+        by_feature=rng.normal(size=(2, 5, 64, 64)).astype(np.float16),
+        values=np.zeros((2, 5, 64, 64), np.float16), logit=np.zeros((2, 64, 64), np.float16),
+        expected=np.full(2, -3.0, np.float32),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rich_run(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("rich") / "run"
+    for part in ("data", "scenes", "features", "pixel"):
+        shutil.copytree(whole_run / part, run / part)
+    enrich(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def rich_report(rich_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render_report(rich_run, tmp_path_factory.mktemp("report") / "out", FEW).parent
+
+
+def changed(run: Path, folder: Path, **keys: Any) -> RunSource:
+    """The same run, with other values in the pixel summary; None takes a key away."""
+    new = folder / "run"
+    shutil.copytree(run / "pixel", new / "pixel", ignore=shutil.ignore_patterns("*.zarr"))
+    summary = {**read_json(new / "pixel/summary.json"), **keys}
+    write_json(new / "pixel/summary.json", {k: v for k, v in summary.items() if v is not None})
+    return RunSource(new)
+
+
+def flat(report: Path) -> str:
+    return re.sub(r"\s+", " ", (report / "pixel.html").read_text(encoding="utf-8"))
+
+
+def test_page_has_every_part(rich_report: Path) -> None:
+    twin, text = read_json(rich_report / "pixel.json"), flat(rich_report)
+    assert set(twin["figures"]) == FIGURES
+    assert set(twin["tables"]) == {"folds", "calibration"}
+    for one in twin["figures"].values():
+        assert one["title"] in text.replace("&#39;", "'") and len(one["read"]) > 60
+    for section in twin["sections"]:
+        assert f'id="{section["id"]}"' in text
+    assert twin["gallery"]["tiles"] and twin["slides"]["rows"] and twin["maps"]["tiles"]
+    assert "bare soil +1.9, slope +0.8, but water −0.7" in text
+
+
+def test_every_axis_of_every_figure_is_named(rich_report: Path) -> None:
+    twin = read_json(rich_report / "pixel.json")
+    for key, spec in twin["figures"].items():
+        for plot in figures.plot(spec)["plots"]:
+            named = [plot["layout"][a]["title"]["text"] for a in ("xaxis", "yaxis")]
+            assert any(named), key
+            assert named[0] or "category" in str(plot["layout"]["xaxis"]), key
+        json.dumps(figures.plot(spec), allow_nan=False)
+
+
+def test_threshold_figure_marks_half_the_best(rich_report: Path) -> None:
+    twin = read_json(rich_report / "pixel.json")
+    data = twin["figures"]["threshold"]["data"]
+    row = twin["tables"]["calibration"]["rows"][0]
+    assert data["half"] == pytest.approx(row["half_f1"], rel=1e-3)
+    marker = figures.plot(twin["figures"]["threshold"])["plots"][0]["data"][-1]
+    assert marker["x"] == [data["half"]] and marker["marker"]["symbol"] == "diamond"
+    names = [m["name"] for m in twin["figures"]["reliability"]["data"]]
+    assert names == ["as scored", "after beta calibration", "after isotonic"]
+
+
+def test_maps_of_a_tile_share_one_scale_and_are_files(rich_report: Path) -> None:
+    maps = read_json(rich_report / "pixel.json")["maps"]
+    assert len(maps["tiles"]) == 2
+    for tile in maps["tiles"]:
+        assert [p["name"] for p in tile["first"]] == [
+            "true colour", "truth", "probability", "errors",
+        ]  # fmt: skip
+        assert {p["name"] for p in tile["groups"]} == set(GROUPS)
+        assert [p["name"] for p in tile["features"]] == NAMES[:5]
+        assert tile["ticks"][0] == -tile["ticks"][-1] and tile["ticks"][2] == 0
+        for p in [*tile["first"], *tile["groups"], *tile["features"]]:
+            assert p["alt"] and (rich_report / p["file"]).is_file()
+        with Image.open(rich_report / tile["groups"][0]["file"]) as picture:
+            assert picture.size == (256, 256)
+
+
+def test_slides_have_pictures_and_links(rich_report: Path) -> None:
+    twin, text = read_json(rich_report / "pixel.json"), flat(rich_report)
+    assert len(twin["slides"]["rows"]) == 4
+    for row in twin["slides"]["rows"]:
+        with Image.open(rich_report / row["picture"]["file"]) as picture:
+            assert picture.size[0] == picture.size[1] == row["picture"]["size"] >= 160
+        assert f'href="#explained-{row["patch"]}"' in text
+        assert f'id="explained-{row["patch"]}"' in text
+    for name in re.findall(r'src="(assets/tiles/[^"]+)"', text):
+        assert (rich_report / name).is_file()
+
+    class Alts(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag != "img" or dict(attrs)["alt"]
+
+    Alts().feed(text)
+
+
+def test_the_cut_lies_around_the_landslide() -> None:
+    called = np.zeros((128, 128), bool)
+    called[2:6, 100:126] = True
+    called[60:64, 60:64] = True
+    rows, columns = pixel_maps.cut_out(called, 3.5, 112.5, 104)
+    assert rows.start == 0 and columns.stop == 128
+    assert rows.stop - rows.start == columns.stop - columns.start == 40
+    rows, columns = pixel_maps.cut_out(called, 61.5, 61.5, 16)
+    assert (rows, columns) == (slice(42, 82), slice(42, 82))
+    called[:] = True
+    assert pixel_maps.cut_out(called, 64, 64, 128 * 128) == (slice(0, 128), slice(0, 128))
+    assert pixel_maps.cut_out(~called, 64, 64, 3)[0] == slice(44, 84)
+
+
+def test_groups_have_the_colours_of_the_features_page(rich_run: Path, tmp_path: Path) -> None:
+    source = RunSource(rich_run)
+    from l4s_ensemble.report.features_tell import groups
+
+    known = {g["name"]: g["colour"] for g in groups(source)}
+    told = colours(source, [*GROUPS, "new"])
+    assert {g: told[g] for g in GROUPS} == known and told["new"] not in known.values()
+    twin = pixel(source)["figures"]
+    assert twin["gain"]["data"]["colours"] == known
+    alone = pixel(changed(rich_run, tmp_path))["figures"]["gain"]["data"]["colours"]
+    assert set(alone) == set(GROUPS) and len(set(alone.values())) == len(GROUPS)
+
+
+def test_bins_are_told_in_words() -> None:
+    assert _between(None, 5.0) == "< 5" and _between(40.0, None) == "≥ 40"
+    assert _between(5.0, 10.0) == "5–10" and _between(None, None) == "all"
+    assert _between(1.0, 2.0, whole=True) == "1" and _between(4.0, 8.0, whole=True) == "4–7"
+    assert _between(-5.0, 10.0) == "−5 to 10"
+    assert _up_to(0.0, 1.0) == "≤ 1" and _up_to(3.0, 5.0) == "3–5" and _up_to(10, None) == "> 10"
+    assert _area(1, 9, 10.0) == "0.01–0.1" and _area(1000, None, 10.0) == "≥ 10"
+
+
+def found(source: RunSource) -> dict[str, tuple[str, str]]:
+    told = run_checks(source)
+    assert all(c["explanation"].endswith(".") for c in told)
+    keys = ("chance", "corrected", "half", "tiles", "trees", "group")
+    return {
+        c["key"].removesuffix("-pixel"): (c["level"], c["explanation"])
+        for c in told
+        if c["key"] in {f"{k}-pixel" for k in keys}
+    }
+
+
+def test_checks_of_a_rising_curve(rich_run: Path) -> None:
+    told = found(RunSource(rich_run))
+    assert told["chance"][0] == "passed"
+    assert told["tiles"] == ("tip", told["tiles"][1]) and "+0.040" in told["tiles"][1]
+    assert told["trees"][0] == "tip" and "raise pixel.trees" in told["trees"][1]
+    assert told["group"][0] == "passed"
+    assert told["half"][0] in {"passed", "tip"} and told["corrected"][0] in {"passed", "tip"}
+
+
+def test_checks_of_other_runs(rich_run: Path, tmp_path: Path) -> None:
+    summary = read_json(rich_run / "pixel/summary.json")
+    first, *others = summary["importance"]["groups"]
+    maps = summary["calibration"]["maps"]
+    maps[0] |= {"log_loss": 0.1, "off_half": 0.01}
+    maps[1] |= {"log_loss": 0.0995}
+    maps[2] |= {"log_loss": 0.0999}
+    told = found(
+        changed(
+            rich_run, tmp_path / "flat", learning_curve=curve([0.5, 0.6, 0.601, 0.602]),
+            importance={"groups": [{**first, "f1_loss": 0.5}, *({**o, "f1_loss": 0.01}
+                        for o in others)]},
+            calibration={"maps": maps}, oof={**summary["oof"], "f1_low": 0.0},
+        )
+    )  # fmt: skip
+    assert {k: v[0] for k, v in told.items()} == {
+        "chance": "issue", "corrected": "passed", "half": "passed", "tiles": "passed",
+        "trees": "passed", "group": "tip",
+    }  # fmt: skip
+    maps[0] |= {"off_half": -0.2}
+    maps[1] |= {"log_loss": 0.08}
+    told = found(
+        changed(
+            rich_run, tmp_path / "worse", learning_curve=curve([0.5, 0.62, 0.61, 0.6]),
+            calibration={"maps": maps},
+        )
+    )  # fmt: skip
+    assert told["corrected"][0] == told["half"][0] == "tip"
+    assert told["trees"][0] == "tip" and "lower pixel.trees" in told["trees"][1]
+    assert told["tiles"][0] == "passed"
+
+
+def test_older_runs_have_what_they_know(whole_run: Path, tmp_path: Path) -> None:
+    source = RunSource(whole_run)
+    page = pixel(source)
+    assert set(page["figures"]) == {
+        "pr", "threshold", "reliability", "gain", "contribution", "beeswarm",
+    }  # fmt: skip
+    assert page["figures"]["threshold"]["kind"] == "threshold_half"
+    assert set(page["tables"]) == {"folds"}
+    assert set(found(source)) == {"chance", "half"}
+    assert pixel_maps.build(source, tmp_path, set()) is None
+    assert pixel_maps.slides(source, tmp_path, set()) is None
+
+
+@pytest.mark.parametrize("key", NEW)
+def test_any_part_may_be_missing(rich_run: Path, tmp_path: Path, key: str) -> None:
+    source = changed(rich_run, tmp_path, **{key: None})
+    page = pixel(source)
+    for spec in page["figures"].values():
+        figures.plot(spec)
+    found(source)
+
+
+def test_a_curve_may_lack_its_second_half(rich_run: Path, tmp_path: Path) -> None:
+    half = {**curve([0.5, 0.6, 0.6, 0.6]), "patches": None}
+    for point in half["trees"]:
+        point |= {"f1_seen": None, "f1_low": None, "f1_high": None}
+    source = changed(rich_run, tmp_path, learning_curve=half)
+    page = pixel(source)
+    assert "learning_patches" not in page["figures"]
+    assert figures.plot(page["figures"]["learning_trees"])["plots"]
+    assert not list(checks_pixel.more_tiles(source))
