@@ -30,7 +30,9 @@ app = typer.Typer(
 data_app = typer.Typer(help="Make or check patches.", no_args_is_help=True)
 fit_app = typer.Typer(help="Fit one part, and all that it needs.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+tune_app = typer.Typer(help="Search for better settings of one part.", no_args_is_help=True)
 app.add_typer(fit_app, name="fit")
+app.add_typer(tune_app, name="tune")
 
 ConfigOption = Annotated[
     str | None, typer.Option("--config", help="A preset's name, or a YAML file.")
@@ -162,6 +164,47 @@ def fit_stack(
 ) -> None:
     """Fit the meta-learner and choose the threshold."""
     _fit(run, config, set_, data, jobs, device, quiet, "stack")
+
+
+@tune_app.command("pixel")
+def tune_pixel(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    run: RunOption = RUN,
+    set_: SetOption = None,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Finished trials in all; a search goes on.")
+    ] = 40,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Begin no trial after S seconds.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option("--share", min=0.01, max=1, help="Share of the tiles that is used.")
+    ] = 0.25,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Give up trials that fall behind.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Preset to write; default: tune/pixel.yaml.")
+    ] = None,
+    jobs: JobsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Search for settings of the pixel classifier. The same command goes on where it was."""
+    from l4s_ensemble.pixel.search import require_optuna
+
+    require_optuna()
+    opened = _open(run, config, set_, data, jobs, "auto", quiet)
+    opened.fit(until=("features",))
+    from l4s_ensemble.pixel.tune import table, tune
+
+    told = tune(
+        opened.folder, opened.config, trials=trials, timeout_s=timeout, share=share, prune=prune,
+        out=out, jobs=opened.jobs,
+    )  # fmt: skip
+    console.table(*table(told))
+    console.say(told["note"])
+    console.say(f"preset {told['preset']}")
 
 
 @app.command()

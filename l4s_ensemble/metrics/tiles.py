@@ -130,3 +130,24 @@ def summarise(
         "threshold_best": best.value,
         "tiles": len(tiles.patch),
     }
+
+
+def fold_scores(
+    tiles: TileHistograms, fold: ArrayLike, k: int, threshold: float
+) -> dict[str, float]:
+    """Score the tiles that fold `k` holds out, pooled, at a threshold of all folds.
+
+    Parameters
+    ----------
+    tiles : TileHistograms
+        Of out-of-fold scores.
+    fold : array_like of int, shape (tile,)
+        Fold of each tile.
+
+    Returns
+    -------
+    dict
+        ``f1, precision, recall``.
+    """
+    scores = scores_pooled(tiles.subset(np.asarray(fold) == k).counts(threshold))
+    return {key: float(scores[key]) for key in ("f1", "precision", "recall")}

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.data.store import STORE
 from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
 from l4s_ensemble.features.surroundings import SURROUNDINGS_FILE
-from l4s_ensemble.metrics.counts import scores_pooled
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.metrics.tiles import TileHistograms, summarise
+from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import write_sampled_rows
+from l4s_ensemble.pixel.curves import learning_curves
 from l4s_ensemble.pixel.explain import explain
+from l4s_ensemble.pixel.fit import FitJob, fit_folds
 from l4s_ensemble.pixel.infer import score_own_fold
-from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel, booster_file
-from l4s_ensemble.pixel.sampling import STRATA, PixelPlan, plan_pixels
-from l4s_ensemble.run.files import atomic_path, read_json, write_json, write_text
+from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
+from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
+from l4s_ensemble.pixel.settings import parameters
+from l4s_ensemble.pixel.strata import STRATA
+from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from l4s_ensemble.scenes.folds import Folds
 
-log = logging.getLogger("l4s_ensemble")
+__all__ = ["feature_source", "parameters", "stage", "tiles_to_fit"]
 
 
 def stage(ctx: StageContext) -> Summary:
@@ -82,9 +82,11 @@ def stage(ctx: StageContext) -> Summary:
     for k in range(folds.n_folds):
         folds.check(k, folds.train_ids(k), hashes)
     shifts = load_shifts(ctx.input("scenes")) if ctx.config.data.align_masks else None
-    plan = plan_pixels(ids, training_masks(dataset, folds, ids, shifts), config, seed)
+    learnt = training_masks(dataset, folds, ids, shifts)
+    plan = plan_pixels(ids, learnt, config, seed, folds.of(ids, "scene"))
     rows = _rows(ctx, source.to_train(), plan)
-    fits = fit_folds(folds, plan, rows, model, config, jobs=ctx.jobs)
+    expected = tuple(f.expected for f in features.features)
+    fits = fit_folds(FitJob(folds, plan, rows, model, config, expected), ctx.jobs)
     model.save()
     fold = folds.of(ids, "fold").astype(np.int64)
     scoring = time.monotonic()
@@ -101,6 +103,8 @@ def stage(ctx: StageContext) -> Summary:
         ctx.out, model, source, plan, np.load(rows, mmap_mode="r"), fold_of_row, tiles, fold,
         masks, whole["threshold"], jobs=ctx.jobs,
     )  # fmt: skip
+    if config.learning_curve:
+        told["learning_curve"] = learning_curves(model, folds, plan, rows, scores, config, ctx.jobs)
     pooled = tiles.pooled()
     return {
         "features": list(model.features),
@@ -141,115 +145,6 @@ def tiles_to_fit(dataset: xr.Dataset, folds: Folds) -> tuple[NDArray[np.int64], 
     ids = np.sort(folds.patch[folds.role == "fit"]).astype(np.int64)
     positions = positions_of(dataset, ids)
     return ids, np.asarray(dataset["mask"].isel(patch=positions).values, dtype=np.uint8)
-
-
-def parameters(config: PixelConfig, seed: int, threads: int) -> dict[str, Any]:
-    """Return LightGBM's parameters: the same model on every run and for any number of threads."""
-    return {
-        "objective": "binary",
-        "learning_rate": config.learning_rate,
-        "num_leaves": config.leaves,
-        "min_data_in_leaf": config.min_child_samples,
-        "feature_fraction": config.feature_fraction,
-        "bagging_fraction": config.bagging_fraction,
-        "bagging_freq": 1 if config.bagging_fraction < 1 else 0,
-        "lambda_l2": config.l2,
-        "max_bin": config.max_bin,
-        "seed": seed,
-        "deterministic": True,
-        # Else LightGBM times both ways and picks one: not the same on every run.
-        "force_row_wise": True,
-        "num_threads": threads,
-        "verbosity": -1,
-    }
-
-
-def fit_folds(
-    folds: Folds,
-    plan: PixelPlan,
-    rows: Path,
-    model: PixelModel,
-    config: PixelConfig,
-    *,
-    jobs: int,
-) -> list[Mapping[str, Any]]:
-    """Fit all folds, side by side.
-
-    A process a fold with few threads is much faster than one fold after the other with many:
-    threads of one booster wait for each other several times a leaf.
-    """
-    todo = [k for k in range(folds.n_folds) if not _is_fitted(model, k)]
-    if len(todo) < folds.n_folds:
-        log.info("pixel: %d of %d folds fitted already", folds.n_folds - len(todo), folds.n_folds)
-    at_once = max(1, min(jobs, len(todo)))
-    tasks = [
-        (k, folds.train_ids(k), plan, rows, model, config, max(1, jobs // at_once)) for k in todo
-    ]
-    for _ in track(in_processes(fit_fold, tasks, at_once), "pixel: fitting folds", len(todo)):
-        pass
-    return [read_json(_note(model, k)) for k in range(folds.n_folds)]
-
-
-def fit_fold(
-    k: int,
-    ids: NDArray[np.int64],
-    plan: PixelPlan,
-    rows: Path,
-    model: PixelModel,
-    config: PixelConfig,
-    threads: int,
-) -> Mapping[str, Any]:
-    """Fit the booster of fold `k` and write ``fold_<k>.txt``.
-
-    The number of trees is fixed: held-out tiles choose nothing about the model that scores them.
-
-    Parameters
-    ----------
-    ids : int64 array, shape (tile,)
-        Tiles to train on.
-    rows : Path
-        The features of the planned pixels, as `write_sampled_rows` left them.
-
-    Returns
-    -------
-    mapping
-        ``fold, trained`` (ids), ``rows, positives, prevalence`` (of the weighted rows),
-        ``seconds_fit``; also written to ``fold_<k>.json``.
-    """
-    started = time.monotonic()
-    chosen = plan.rows_of(ids)
-    weight = plan.weights_of(ids)
-    y = plan.landslide[chosen]
-    settings = parameters(config, model.seed + k, threads)
-    data = lgb.Dataset(
-        np.load(rows, mmap_mode="r")[chosen],
-        label=y,
-        # Mean 1: then the regularisation means the same whatever share of pixels was drawn.
-        weight=weight / weight.mean(),
-        feature_name=list(model.features),
-        params=settings,
-    )
-    booster = lgb.train(settings, data, num_boost_round=config.trees)
-    info = {
-        "fold": k,
-        "trained": ids,
-        "rows": len(chosen),
-        "positives": int(y.sum()),
-        "prevalence": float(np.average(y, weights=weight)),
-        "seconds_fit": time.monotonic() - started,
-    }
-    write_json(_note(model, k), info)
-    write_text(model.folder / booster_file(k), booster.model_to_string())
-    return info
-
-
-def _note(model: PixelModel, k: int) -> Path:
-    return (model.folder / booster_file(k)).with_suffix(".json")
-
-
-def _is_fitted(model: PixelModel, k: int) -> bool:
-    # The text is written last.
-    return _note(model, k).is_file() and (model.folder / booster_file(k)).is_file()
 
 
 def score_tiles(
@@ -333,16 +228,16 @@ def _fold_summary(
     seconds: NDArray[np.float64],
 ) -> dict[str, Any]:
     own = fold == k
-    scores = scores_pooled(tiles.subset(own).counts(threshold))
     return {
         "fold": k,
         "rows": fit["rows"],
         "positives": fit["positives"],
+        "trees": fit["trees"],
+        "early_stop": fit["early_stop"],
+        "mined": fit["mined"],
         "held_tiles": int(own.sum()),
         "buffer_tiles": len(folds.buffer_ids(k)),
         "seconds_fit": fit["seconds_fit"],
         "seconds_score": float(seconds[own].sum()),
-        "f1": scores["f1"],
-        "precision": scores["precision"],
-        "recall": scores["recall"],
+        **fold_scores(tiles, fold, k, threshold),
     }

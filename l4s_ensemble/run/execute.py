@@ -70,7 +70,7 @@ class Executor:
             What a stage raised; folders of finished stages stay as they are.
         """
         make_folder(self.run)
-        with _locked(self.run):
+        with locked(self.run):
             return {stage.name: self._bring_up_to_date(stage) for stage in stages}
 
     def _bring_up_to_date(self, stage: Stage) -> bool:
@@ -237,7 +237,7 @@ def _rebuild(told: dict[str, Any]) -> L4SError:
 
 
 @contextmanager
-def _locked(run: Path) -> Iterator[None]:
+def locked(run: Path) -> Iterator[None]:
     """Hold the run folder against a second process."""
     with (run / ".lock").open("w") as handle:
         try:

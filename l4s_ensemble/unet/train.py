@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.metrics.counts import scores_pooled
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.metrics.tiles import TileHistograms, summarise
+from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.unet.engine import FoldTrainer
@@ -91,7 +90,7 @@ def stage(ctx: StageContext) -> Summary:
         "hardware": hardware.reason,
         "bands": list(tiles.sensor.band_names),
         "folds": [
-            {**progress, **_scores_of(scores.subset(fold == progress["fold"]), whole["threshold"])}
+            {**progress, **fold_scores(scores, fold, progress["fold"], whole["threshold"])}
             for _, progress in done
         ],
         "oof": whole,
@@ -229,8 +228,3 @@ def scratch_files(fold: int) -> tuple[str, str]:
 def _remove_scratch(ctx: StageContext, fold: int) -> None:
     for name in scratch_files(fold):
         (ctx.out / name).unlink(missing_ok=True)
-
-
-def _scores_of(tiles: TileHistograms, threshold: float) -> dict[str, float]:
-    scores = scores_pooled(tiles.counts(threshold))
-    return {key: float(scores[key]) for key in ("f1", "precision", "recall")}

@@ -17,10 +17,13 @@ from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import DataError, LeakError
 from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.pixel import fit
 from l4s_ensemble.pixel.blocks import FeatureSource
+from l4s_ensemble.pixel.boost import boost
+from l4s_ensemble.pixel.fit import FitJob, fit_fold
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import plan_pixels
-from l4s_ensemble.pixel.train import fit_fold
+from l4s_ensemble.scenes.folds import Folds
 
 
 def summary_of(run: Path) -> dict[str, Any]:
@@ -39,7 +42,8 @@ def test_it_learns_a_plain_problem_and_says_so(fitted: Path) -> None:
     assert sorted(g["name"] for g in told["contribution"]) == sorted(told["features"])
     assert told["rows"]["positives"] < told["rows"]["pixels"]
     keys = {"rows", "positives", "held_tiles", "buffer_tiles", "seconds_fit", "seconds_score"}
-    assert keys | {"fold", "f1", "precision", "recall"} == set(told["folds"][0])
+    keys |= {"fold", "trees", "early_stop", "mined", "f1", "precision", "recall"}
+    assert keys == set(told["folds"][0])
 
 
 def test_out_of_fold_scores_are_whole_and_of_fit_tiles_only(fitted: Path) -> None:
@@ -113,8 +117,7 @@ def test_an_interrupted_run_goes_on(
         (folder / name).unlink()
     zarr.open_array(folder / "oof.zarr/logit", mode="r+")[8:] = np.nan
     rounds = []
-    train = lgb.train
-    monkeypatch.setattr(lgb, "train", lambda *a, **k: rounds.append(1) or train(*a, **k))
+    monkeypatch.setattr(fit, "boost", lambda *a, **k: rounds.append(1) or boost(*a, **k))
     monkeypatch.setattr(
         "l4s_ensemble.pixel.train.write_sampled_rows", lambda *a: pytest.fail("rows were kept")
     )
@@ -149,7 +152,7 @@ def test_tiles_without_masks_are_refused(prepared: Path, tmp_path: Path) -> None
         run_pixel(run, config_of())
 
 
-def test_probabilities_mean_what_they_say(tmp_path: Path) -> None:
+def test_probabilities_mean_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels drawn with a known chance: sampled three to one, scored at the true frequency."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 48, 48)).astype(np.float32)
@@ -164,7 +167,16 @@ def test_probabilities_mean_what_they_say(tmp_path: Path) -> None:
     assert plan.landslide.mean() > 0.2 > 3 * masks.mean()
     np.save(tmp_path / "rows.npy", x.reshape(40, -1)[plan.patch, plan.pixel][:, None])
     model = PixelModel(tmp_path, ("x",), ("none",), SENSOR, 1, 0, 0)
-    info = fit_fold(0, ids[:30], plan, tmp_path / "rows.npy", model, config, 1)
+    held = ids >= 30
+    folds = Folds(
+        patch=ids, scene=np.full(40, -1), row=np.full(40, -1), col=np.full(40, -1),
+        role=np.full(40, "fit"), fold=np.where(held, 0, 1), block=ids,
+        landslide_pixels=masks.sum(axis=(1, 2)), content_hash=ids.astype(str), n_folds=2,
+        grid="manifest", block_tiles=1,
+    )  # fmt: skip
+    job = FitJob(folds, plan, tmp_path / "rows.npy", model, config)
+    monkeypatch.setattr(Folds, "train_ids", lambda self, k: ids[:30])
+    info = fit_fold(job, 0)
     assert info["prevalence"] == pytest.approx(masks[:30].mean(), rel=1e-9)
     p = sigmoid(model.booster(0).predict(x[30:].reshape(-1, 1), raw_score=True))
     assert p.mean() == pytest.approx(masks[30:].mean(), rel=0.1)
