@@ -70,7 +70,9 @@ class ScenesConfig(Section):
 class FeaturesConfig(Section):
     """Which per-pixel features are computed."""
 
-    groups: tuple[str, ...] = ("reflectance", "indices", "terrain", "context")
+    groups: tuple[str, ...] = (
+        "indices", "terrain", "water", "context", "texture", "morphology", "relative", "object",
+    )  # fmt: skip
     exclude: tuple[str, ...] = Field((), description="names of single features to leave out")
     neighbours: bool = Field(
         True, description="read across the edge of a tile where its neighbour is known"
@@ -116,6 +118,11 @@ class PixelConfig(Section):
     seeds: int = Field(1, ge=1, le=50, description="boosters of a fold; their mean logit counts")
     constraints: Literal["none", "physics"] = Field(
         "none", description="whether a logit may only move as physics expects of a feature"
+    )
+    views: Literal["auto", "one", "two"] = Field(
+        "auto",
+        description="two: mean of a booster ruled by physics and one that reads only what "
+        "holds at any level of the scene; auto: two where the sensor's levels are relative",
     )
     leaves: int = Field(63, ge=2)
     learning_rate: float = Field(0.06, gt=0, le=1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 EXPECTED: dict[str, int] = {
     # less vegetation
     "ndvi": -1, "evi2": -1, "msavi": -1, "gndvi": -1, "ndre": -1, "nd705": -1, "cire": -1,
-    "osavi": -1, "mtci": -1, "mcari": -1, "gli": -1, "vari": -1, "rgbvi": -1, "tc_greenness": -1,
+    "osavi": -1, "mcari": -1, "gli": -1, "vari": -1, "rgbvi": -1, "tc_greenness": -1,
     # less water in leaves and soil
     "ndmi": -1, "nbr": -1, "tc_wetness": -1,
     # more bare soil, brighter and redder ground
@@ -23,8 +23,8 @@ EXPECTED: dict[str, int] = {
 }  # fmt: skip
 """+1: a landslide has the higher value than what it replaced; -1: the lower one; else not known."""
 
-_SAME = ("mean", "min", "max", "minus", "dog", "tophat", "scene", "segment_mean",
-         "segment_minus", "without_sun")  # fmt: skip
+_SAME = ("mean", "min", "max", "minus", "dog", "scene", "segment_mean", "segment_minus",
+         "without_sun")  # fmt: skip
 """Operators that keep the direction of what they are applied to."""
 
 _NO_LEVEL = ("std", "gradient", "minus", "dog", "coherence", "energy", "roughness", "fineness",
@@ -41,12 +41,15 @@ def expected_sign(name: str) -> int:
     """
     field, operator = _parts(name)
     sign = EXPECTED.get(field, 0)
-    if not operator or (operator.startswith(_SAME) and "log2" not in operator):
-        # A narrow or slope-wise part of a top-hat tells shape, not amount.
-        return 0 if "narrow" in operator or "downhill" in operator else sign
-    if operator.startswith("bothat") and "log2" not in operator and "narrow" not in operator:
-        return 0 if "downhill" in operator else -sign
-    return 0
+    # The narrow or slope-wise part of a hat, and its scale, tell shape, not amount.
+    if any(word in operator for word in ("log2", "narrow", "downhill")):
+        return 0
+    # The other hat of a field tells its grain, which grows with its level.
+    if operator.startswith("tophat"):
+        return max(sign, 0)
+    if operator.startswith("bothat"):
+        return max(-sign, 0)
+    return sign if not operator or operator.startswith(_SAME) else 0
 
 
 def is_relational(name: str, group: str) -> bool:

@@ -67,23 +67,28 @@ def dataset(
     )
 
 
-def boost(data: lgb.Dataset, settings: dict[str, Any], trees: int, seeds: int = 1) -> str:
+def boost(
+    data: lgb.Dataset, settings: dict[str, Any] | list[dict[str, Any]], trees: int, seeds: int = 1
+) -> str:
     """Fit, and give LightGBM's text.
 
     Parameters
     ----------
     data : lightgbm.Dataset
-    settings : dict
+    settings : dict or list of dict
+        Of several views, one each; see `l4s_ensemble.pixel.settings.views`.
     trees : int
         Of one booster.
     seeds : int
-        Boosters; see `merge`.
+        Boosters of a view; see `merge`.
     """
+    views = settings if isinstance(settings, list) else [settings]
     texts = [
-        lgb.train(other_seed(settings, n), data, num_boost_round=trees).model_to_string()
+        lgb.train(other_seed(view, n), data, num_boost_round=trees).model_to_string()
         for n in range(seeds)
+        for view in views
     ]
-    return texts[0] if seeds == 1 else merge(texts)
+    return texts[0] if len(texts) == 1 else merge(texts)
 
 
 def merge(texts: Sequence[str]) -> str:

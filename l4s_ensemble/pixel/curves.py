@@ -36,12 +36,10 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.pixel.boost import dataset
+from l4s_ensemble.pixel.boost import boost, dataset
+from l4s_ensemble.pixel.fit import FitJob
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.pixel.sampling import PixelPlan
-from l4s_ensemble.pixel.settings import parameters
 from l4s_ensemble.pixel.unseen import UnseenRows, draw_unseen, probability_of_rows
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.tasks import in_processes
@@ -72,27 +70,18 @@ Scores = dict[str, float]
 
 
 def learning_curves(
-    model: PixelModel,
-    folds: Folds,
-    plan: PixelPlan,
-    rows_file: Path,
+    job: FitJob,
     scores: ScoreFile,
-    config: PixelConfig,
     jobs: int = 1,
 ) -> dict[str, Any]:
     """Measure both curves.
 
     Parameters
     ----------
-    model : PixelModel
-        Fitted.
-    folds : Folds
-    plan : PixelPlan
-    rows_file : Path
-        Features of the planned pixels, as `write_sampled_rows` left them.
+    job : FitJob
+        Done: its model is fitted.
     scores : ScoreFile
         Out-of-fold scores of all tiles.
-    config : PixelConfig
     jobs : int
         Threads, and fits side by side.
 
@@ -102,13 +91,15 @@ def learning_curves(
         See the module.
     """
     started = time.monotonic()
-    rows = np.load(rows_file, mmap_mode="r")
+    model, folds, plan = job.model, job.folds, job.plan
+    rows = np.load(job.rows, mmap_mode="r")
     given = probability_of_rows(scores, plan)
     rng = np.random.default_rng([model.seed, _STREAM])
     fold_of_row = folds.of(plan.patch, "fold").astype(np.int64)
     sample = draw_unseen(plan, rows, fold_of_row, given, ROWS, rng)
-    trees = curve_in_trees(model, folds, sample, config.seeds, jobs)
-    patches = curve_in_patches(model, folds, plan, rows_file, sample, config, jobs)
+    boosters = job.config.seeds * len(job.views(model.seed, 1))
+    trees = curve_in_trees(model, folds, sample, boosters, jobs)
+    patches = curve_in_patches(job, sample, jobs)
     return {
         "rows": len(sample),
         "trees": trees,
@@ -126,7 +117,7 @@ def tree_points(most: int, first: int = FIRST_TREES) -> list[int]:
 
 
 def curve_in_trees(
-    model: PixelModel, folds: Folds, sample: UnseenRows, seeds: int = 1, jobs: int = 1
+    model: PixelModel, folds: Folds, sample: UnseenRows, boosters: int = 1, jobs: int = 1
 ) -> list[dict[str, Any]]:
     """Score the sample with the model's boosters cut short.
 
@@ -136,8 +127,8 @@ def curve_in_trees(
 
     Parameters
     ----------
-    seeds : int
-        Boosters in the bag of a fold; their trees stand in turn (see `boost.merge`).
+    boosters : int
+        In the bag of a fold; their trees stand in turn (see `boost.merge`).
 
     Returns
     -------
@@ -145,9 +136,9 @@ def curve_in_trees(
         See the module, ``trees``.
     """
     k_all = [int(k) for k in np.unique(sample.fold)]
-    most = max(model.booster(k).num_trees() for k in k_all) // seeds
+    most = max(model.booster(k).num_trees() for k in k_all) // boosters
     points = tree_points(most)
-    stages = [p * seeds for p in points]
+    stages = [p * boosters for p in points]
     unseen = np.empty((len(points), len(sample)))
     seen = np.full((len(points), len(sample)), np.nan)
     for i, k in enumerate(k_all):
@@ -183,15 +174,7 @@ def curve_in_trees(
 
 
 def curve_in_patches(
-    model: PixelModel,
-    folds: Folds,
-    plan: PixelPlan,
-    rows: Path,
-    sample: UnseenRows,
-    config: PixelConfig,
-    jobs: int = 1,
-    *,
-    fold: int = 0,
+    job: FitJob, sample: UnseenRows, jobs: int = 1, *, fold: int = 0
 ) -> dict[str, Any] | None:
     """Fit one fold again on a part of its tiles, in whole spatial blocks.
 
@@ -200,6 +183,7 @@ def curve_in_patches(
     dict or None
         See the module, ``patches``.
     """
+    model, folds, plan = job.model, job.folds, job.plan
     ids = folds.train_ids(fold)
     own = sample.fold == fold
     if len(ids) < LEAST_TILES or not 0 < sample.y[own].sum() < own.sum():
@@ -211,8 +195,8 @@ def curve_in_patches(
     rows_share = min(1.0, FIT_ROWS / max(len(there), 1))
     kept = np.zeros(len(plan), bool)
     kept[there] = rng.random(len(there)) < rows_share
-    trees = min(FIT_TREES, config.trees)
-    settings = parameters(config, model.seed + fold, 1)
+    trees = min(FIT_TREES, job.config.trees)
+    views = job.views(model.seed + fold, 1)
     held = UnseenRows(
         sample.values[own], sample.y[own], sample.weight[own], sample.fold[own], sample.patch[own]
     )
@@ -226,8 +210,8 @@ def curve_in_patches(
                 continue
             weight = plan.weights_of(part)[use]
             counted = {"tiles": len(part), "blocks": len(np.unique(block[np.isin(ids, part)]))}
-            job = (rows, chosen[use], y, weight, model.features, settings, trees, held)
-            tasks.append((*job, counted))
+            fit = (job.rows, chosen[use], y, weight, model.features, views, trees, held)
+            tasks.append((*fit, counted))
             shares.append(share)
     # Side by side with a thread each: threads of one booster wait for each other. Large ones
     # first, so that none of them is left to run alone.
@@ -289,14 +273,14 @@ def _fitted(
     y: NDArray[np.uint8],
     weight: NDArray[np.float64],
     names: Sequence[str],
-    settings: dict[str, Any],
+    views: list[dict[str, Any]],
     trees: int,
     held: UnseenRows,
     counted: dict[str, float],
 ) -> dict[str, float]:
     """Fit on some rows and score the held ones."""
-    data = dataset(rows, at, y, weight, names, settings)
-    booster = lgb.train(settings, data, num_boost_round=trees)
+    data = dataset(rows, at, y, weight, names, views[0])
+    booster = lgb.Booster(model_str=boost(data, views, trees))
     logit = booster.predict(held.values, raw_score=True, num_threads=1)
     told = _scores(np.asarray(logit), held.y, held.weight)
     return {**told, **counted, "rows": len(y), "positives": int(y.sum())}

@@ -19,12 +19,13 @@ from l4s_ensemble.pixel.inner import watched
 from l4s_ensemble.pixel.mining import mine
 from l4s_ensemble.pixel.model import PixelModel, booster_file
 from l4s_ensemble.pixel.sampling import PixelPlan
-from l4s_ensemble.pixel.settings import parameters
+from l4s_ensemble.pixel.settings import views
 from l4s_ensemble.run.files import read_json, write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
 
 if TYPE_CHECKING:
+    from l4s_ensemble.features.registry import FeaturePlan
     from l4s_ensemble.scenes.folds import Folds
 
 log = logging.getLogger("l4s_ensemble")
@@ -56,6 +57,10 @@ class FitJob:
     config : PixelConfig
     expected : tuple of {-1, 0, 1}
         Direction in which a landslide moves each column; read where ``constraints`` asks for it.
+    relational : tuple of bool
+        Of each column, whether the level of the scene cancels; read where there are two views.
+    relative : bool
+        Whether the levels of the sensor are relative.
     """
 
     folds: Folds
@@ -64,6 +69,29 @@ class FitJob:
     model: PixelModel
     config: PixelConfig
     expected: tuple[int, ...] = ()
+    relational: tuple[bool, ...] = ()
+    relative: bool = False
+
+    def views(self, seed: int, threads: int) -> list[dict[str, Any]]:
+        """Parameters of each booster of a fold; see `l4s_ensemble.pixel.settings.views`."""
+        return views(self.config, seed, threads, self.expected, self.relational, self.relative)
+
+
+def fit_job(
+    folds: Folds,
+    plan: PixelPlan,
+    rows: Path,
+    model: PixelModel,
+    config: PixelConfig,
+    features: FeaturePlan,
+) -> FitJob:
+    """Make the job of a plan of features: what physics knows of each column comes with it."""
+    return FitJob(
+        folds, plan, rows, model, config,
+        expected=tuple(f.expected for f in features.features),
+        relational=tuple(f.relational for f in features.features),
+        relative=model.sensor.level == "relative",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,13 +172,14 @@ def booster_text(job: FitJob, k: int, threads: int = 1) -> tuple[str, Mapping[st
         LightGBM's.
     info : mapping
         ``fold, trained`` (ids), ``rows, positives, prevalence`` (of the weighted rows), ``trees``
-        (of one booster), ``seeds``, ``early_stop`` and ``mined`` (what was found, or None),
-        ``seconds_fit``.
+        (of one booster), ``seeds``, ``views``, ``early_stop`` and ``mined`` (what was found,
+        or None), ``seconds_fit``.
     """
     started = time.monotonic()
     config, seed = job.config, job.model.seed + k
     ids = np.intersect1d(job.folds.train_ids(k), job.plan.tile).astype(np.int64)
-    settings = parameters(config, seed, threads, job.expected)
+    each = job.views(seed, threads)
+    settings = each[0]
     sample, mined = _Sample(job.plan), None
     if config.hard_share > 0:
         found = mine(
@@ -160,7 +189,7 @@ def booster_text(job: FitJob, k: int, threads: int = 1) -> tuple[str, Mapping[st
         sample, mined = _Sample(found.plan, found.at), found.summary
     stop = _early_stop(job, k, sample, ids, settings) if config.early_stop_rounds else None
     trees = config.trees if stop is None else int(stop["trees"])
-    text = boost(sample.data(job, ids, settings), settings, trees, config.seeds)
+    text = boost(sample.data(job, ids, settings), each, trees, config.seeds)
     chosen = sample.plan.rows_of(ids)
     y = sample.plan.landslide[chosen]
     info = {
@@ -171,6 +200,7 @@ def booster_text(job: FitJob, k: int, threads: int = 1) -> tuple[str, Mapping[st
         "prevalence": float(np.average(y, weights=sample.plan.weights_of(ids))),
         "trees": trees,
         "seeds": config.seeds,
+        "views": len(each),
         "early_stop": stop,
         "mined": mined,
         "seconds_fit": time.monotonic() - started,

@@ -10,6 +10,8 @@ import numpy as np
 from l4s_ensemble.config import PixelConfig
 
 _STREAM = 1703
+_SECOND = 1 << 20
+"""Number of the second view's booster, beyond those of any bag."""
 
 
 def parameters(
@@ -48,6 +50,41 @@ def parameters(
         # Forbids no more splits than the order needs; the basic method does, and is no faster.
         out["monotone_constraints_method"] = "intermediate"
     return out
+
+
+def views(
+    config: PixelConfig,
+    seed: int,
+    threads: int,
+    expected: Sequence[int] = (),
+    relational: Sequence[bool] = (),
+    relative: bool = False,
+) -> list[dict[str, Any]]:
+    """Give the parameters of each booster whose mean logit is the classifier's.
+
+    One booster on all columns learns the colours of its own scene by heart. Of two, the first may
+    only follow the directions that physics expects, and the second only reads columns in which
+    the level of the scene cancels: what either learnt by heart, the other has not.
+
+    Parameters
+    ----------
+    config, seed, threads, expected
+        See `parameters`.
+    relational : sequence of bool
+        Of each column, whether the level of the scene cancels (`Feature.relational`).
+    relative : bool
+        Whether the levels of the sensor are relative: then ``views: auto`` means two.
+    """
+    two = config.views == "two" or (config.views == "auto" and relative)
+    kept = [i for i, cancels in enumerate(relational) if cancels]
+    if not two or not kept or len(kept) == len(relational):
+        return [parameters(config, seed, threads, expected)]
+    ruled = config.model_copy(update={"constraints": "physics"})
+    free = config.model_copy(update={"constraints": "none"})
+    return [
+        parameters(ruled, seed, threads, expected),
+        other_seed(parameters(free, seed, threads), _SECOND) | {"interaction_constraints": [kept]},
+    ]
 
 
 def other_seed(settings: dict[str, Any], number: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import write_sampled_rows
 from l4s_ensemble.pixel.curves import learning_curves
 from l4s_ensemble.pixel.explain import explain
-from l4s_ensemble.pixel.fit import FitJob, fit_folds
+from l4s_ensemble.pixel.fit import fit_folds, fit_job
 from l4s_ensemble.pixel.infer import score_own_fold
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
@@ -85,8 +85,8 @@ def stage(ctx: StageContext) -> Summary:
     learnt = training_masks(dataset, folds, ids, shifts)
     plan = plan_pixels(ids, learnt, config, seed, folds.of(ids, "scene"))
     rows = _rows(ctx, source.to_train(), plan)
-    expected = tuple(f.expected for f in features.features)
-    fits = fit_folds(FitJob(folds, plan, rows, model, config, expected), ctx.jobs)
+    job = fit_job(folds, plan, rows, model, config, features)
+    fits = fit_folds(job, ctx.jobs)
     model.save()
     fold = folds.of(ids, "fold").astype(np.int64)
     scoring = time.monotonic()
@@ -104,7 +104,7 @@ def stage(ctx: StageContext) -> Summary:
         masks, whole["threshold"], jobs=ctx.jobs,
     )  # fmt: skip
     if config.learning_curve:
-        told["learning_curve"] = learning_curves(model, folds, plan, rows, scores, config, ctx.jobs)
+        told["learning_curve"] = learning_curves(job, scores, ctx.jobs)
     pooled = tiles.pooled()
     return {
         "features": list(model.features),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from l4s_ensemble.config import Config, PixelConfig
 from l4s_ensemble.data.store import STORE
 from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index, sigmoid
-from l4s_ensemble.pixel.fit import FitJob, at_most, booster_text
+from l4s_ensemble.pixel.fit import FitJob, at_most, booster_text, fit_job
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
 from l4s_ensemble.pixel.search import Search
@@ -209,8 +210,7 @@ def _job(run: Path, folder: Path, config: Config, share: float, mark: str, jobs:
         support_px=features.support_px,
         seed=config.seed,
     )
-    expected = tuple(f.expected for f in features.features)
-    return FitJob(folds, plan, rows, model, config.pixel, expected)
+    return fit_job(folds, plan, rows, model, config.pixel, features)
 
 
 def kept_tiles(folds: Folds, share: float, seed: int) -> NDArray[np.int64]:
@@ -229,7 +229,7 @@ def kept_tiles(folds: Folds, share: float, seed: int) -> NDArray[np.int64]:
 def _folds_of(job: FitJob, settings: Mapping[str, Any], jobs: int) -> Any:
     """Fit and score fold after fold with these settings; yields each one's histogram."""
     config = PixelConfig.model_validate({**job.config.model_dump(), **settings})
-    tried = FitJob(job.folds, job.plan, job.rows, job.model, config, job.expected)
+    tried = replace(job, config=config)
     at_once = max(1, min(jobs, job.folds.n_folds, at_most(len(job.plan), len(job.model.features))))
     tasks = [(tried, k, max(1, jobs // at_once)) for k in range(job.folds.n_folds)]
     return in_processes(score_fold, tasks, at_once)

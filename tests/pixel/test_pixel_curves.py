@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score, log_loss
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.pixel import curves
 from l4s_ensemble.pixel.curves import block_parts, learning_curves, tree_points
+from l4s_ensemble.pixel.fit import FitJob, fit_job
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.run.files import read_json
@@ -20,8 +21,17 @@ from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.scenes.folds import Folds, load_folds
 
 
-def parts_of(run: Path) -> tuple[PixelModel, Folds, PixelPlan, Path, ScoreFile]:
+def job_of(run: Path) -> tuple[FitJob, ScoreFile]:
     """What the stage hands over, read back from its folder."""
+    from l4s_ensemble.features.build import plan_from_file
+
+    model, folds, plan, rows, scores = parts_of(run)
+    features = plan_from_file(run / "pixel/features.json")
+    return fit_job(folds, plan, rows, model, config_of().pixel, features), scores
+
+
+def parts_of(run: Path) -> tuple[PixelModel, Folds, PixelPlan, Path, ScoreFile]:
+    """The same in its parts."""
     from l4s_ensemble.data.store import open_store
     from l4s_ensemble.pixel.sampling import plan_pixels
     from l4s_ensemble.pixel.train import tiles_to_fit
@@ -35,7 +45,7 @@ def parts_of(run: Path) -> tuple[PixelModel, Folds, PixelPlan, Path, ScoreFile]:
 
 @pytest.fixture(scope="module")
 def told(fitted: Path) -> dict[str, Any]:
-    return learning_curves(*parts_of(fitted), config_of().pixel)
+    return learning_curves(*job_of(fitted))
 
 
 def test_the_stage_writes_the_same(fitted: Path, told: dict[str, Any]) -> None:
@@ -125,7 +135,7 @@ def test_points_double(most: int, points: list[int]) -> None:
 
 def test_a_fold_of_few_tiles_has_no_curve(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "LEAST_TILES", 1000)
-    assert learning_curves(*parts_of(fitted), config_of().pixel)["patches"] is None
+    assert learning_curves(*job_of(fitted))["patches"] is None
 
 
 def test_trees_of_a_bag_are_counted_for_one_booster(fitted: Path) -> None:
