@@ -347,6 +347,14 @@ def _row(
     return row
 
 
+def _for_the_page(row: dict[str, Any]) -> dict[str, Any]:
+    """Give a row as the features page reads it from a run's ``features/ablation.json``."""
+    if row["direction"] in {"out", "in"}:
+        return row
+    label = {"all": "everything", "alone": " and ".join(ALONE), "top": f"{row['group']} most used"}
+    return row | {"direction": "set", "group": label.get(row["direction"], row["group"])}
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -377,7 +385,8 @@ def main() -> None:
             f"| {r['f1']:.4f} | {inside} | {gain} | {width} | {carried} |"
         )
     if words.out is not None:
-        write_json(words.out, {"note": NOTE, "protocols": PROTOCOLS, "rows": rows})
+        told = [_for_the_page(r) for r in rows]
+        write_json(words.out, {"note": NOTE, "protocols": PROTOCOLS, "rows": told})
     best = {r["protocol"]: round(r["f1"], 4) for r in rows if r["direction"] == "all"}
     print(json.dumps({"f1_all": best, "rows": len(rows)}))
 

@@ -62,8 +62,9 @@ class FeatureSource:
     facts : Path, optional
         A ``facts.json``. Tiles of a scene that it does not know speak for themselves.
     training : bool
-        Compute the share of the tiles that `Surroundings.dropped` draws as if they stood alone:
-        a model that meets tiles without neighbours must have seen some.
+        Compute the share of the tiles that `Surroundings.dropped` draws as if they stood alone,
+        without neighbours and without facts of their scene: a model that meets such tiles must
+        have seen some.
     """
 
     store: Path
@@ -159,10 +160,17 @@ class FeatureSource:
         return made
 
     def facts_of(self, position: int) -> SceneFacts | None:
-        """Facts of the scene that a tile lies in; None where they are not known."""
+        """Facts of the scene that a tile lies in; None where they are not known.
+
+        A training tile that is drawn to stand alone knows nothing of its scene either: most tiles
+        to predict come without a place, and a rank in the tile is not a rank in the scene.
+        """
         if self.facts is None or self.surroundings is None:
             return None
-        return _facts(self.facts).get(int(_surroundings(self.surroundings).scene[position]))
+        known = _surroundings(self.surroundings)
+        if self.training and known.dropped(position):
+            return None
+        return _facts(self.facts).get(int(known.scene[position]))
 
 
 @lru_cache(maxsize=4)

@@ -344,3 +344,19 @@ def test_damaged_facts_are_named(tmp_path):
     write_json(tmp_path / "facts.json", {"scenes": [1, 2]})
     with pytest.raises(ModelError, match="facts"):
         load_facts(tmp_path / "facts.json")
+
+
+def test_a_training_tile_that_stands_alone_knows_nothing_of_its_scene(scenes, tmp_path):
+    source, facts = scenes
+    alone = tmp_path / "surroundings.npz"
+    measure_surroundings(source.dataset(), drop_share=0.5, seed=1).save(alone)
+    some = replace(source, surroundings=alone).to_train()
+    known = load_surroundings(alone)
+    dropped = [t for t in range(8) if known.dropped(t)]
+    assert 0 < len(dropped) < 8
+    for tile in range(8):
+        found = some.facts_of(tile)
+        assert (found is None) == (tile in dropped)
+    speaks_for_itself = replace(source, surroundings=None, facts=None).tiles(dropped)
+    np.testing.assert_array_equal(some.tiles(dropped), speaks_for_itself)
+    assert replace(source, surroundings=alone).facts_of(dropped[0]) is not None
