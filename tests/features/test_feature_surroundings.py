@@ -347,7 +347,7 @@ def test_damaged_facts_are_named(tmp_path):
 
 
 def test_a_training_tile_that_stands_alone_knows_nothing_of_its_scene(scenes, tmp_path):
-    source, facts = scenes
+    source, _ = scenes
     alone = tmp_path / "surroundings.npz"
     measure_surroundings(source.dataset(), drop_share=0.5, seed=1).save(alone)
     some = replace(source, surroundings=alone).to_train()
