@@ -90,7 +90,7 @@ def parts(source: RunSource) -> tuple[str, dict[str, Any], dict[str, Any]]:
             for r in found["rows"]]  # fmt: skip
     names = list(dict.fromkeys(r["protocol"] for r in rows))
     told = {n: found["protocols"].get(n) or _TOLD.get(n, n) for n in names}
-    gains = [r for r in rows if r["gain"] is not None]
+    gains = [r for r in rows if r["gain"] is not None and r["direction"] != "set"]
     figures = {}
     if gains:
         figures["ablation"] = figure(
@@ -143,7 +143,7 @@ def _sentence(gains: list[dict[str, Any]]) -> str:
     """Say which groups show a gain where, and which only in a seen place."""
     out = [r for r in gains if r["direction"] == "out"]
     unseen = [r for r in out if str(r["protocol"]).startswith("unseen")]
-    seen = [r for r in out if str(r["protocol"]) == "seen"]
+    seen = [r for r in out if str(r["protocol"]).startswith("seen")]
     if not out:
         return ""
     helps = {name: _helping(some) for name, some in (("seen", seen), ("unseen", unseen))}

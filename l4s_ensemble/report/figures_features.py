@@ -322,7 +322,7 @@ def ablation(protocols: Sequence[Mapping[str, Any]]) -> Plot:
             )  # fmt: skip
         made = one(
             data,
-            axis("F1 that the group adds", zeroline=True, zerolinecolor="@axis", zerolinewidth=2,
+            axis("F1 added", zeroline=True, zerolinecolor="@axis", zerolinewidth=2,
                  range=[low - room, high + room]),
             axis("", tickvals=list(range(len(names))), ticktext=names, zeroline=False,
                  range=[-0.6, len(names) - 0.4]),
