@@ -83,7 +83,7 @@ def test_the_benchmark_ends_with_one_line_of_json(benchmark, tiny_root, monkeypa
     assert told["patches_per_s_core"] > 0 and told["ratio_vs_plain"] > 0
     assert told["scaling_2_cores"] == 1.9 and told["peak_mib"] == [300, 310]
     assert told["plain_features"] == told["features"] and told["plain_disagree"] == []
-    assert sum(line.startswith(("reflectance", "all together")) for line in lines) == 2
+    assert sum(line.startswith(("indices", "all together")) for line in lines) == 2
 
 
 def test_one_process_samples_and_tells_its_peak(benchmark, tiny_dataset, tmp_path, capsys):

@@ -6,13 +6,14 @@ import numpy as np
 
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
-from l4s_ensemble.features.registry import FeaturePlan, select
+from l4s_ensemble.features.registry import GROUPS, FeaturePlan, select
 
 RGB = load_sensor("l4s-rgb")
 
 
 def plan_of(sensor: Sensor, *, scope: str | None = None) -> FeaturePlan:
-    plan = select(sensor, FeaturesConfig())
+    """Features of every group."""
+    plan = select(sensor, FeaturesConfig(groups=GROUPS))
     if scope is None:
         return plan
     return plan.only([f.name for f in plan.features if f.scope == scope])
