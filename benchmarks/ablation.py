@@ -201,7 +201,7 @@ class World:
         """Mean logit of both views of the pixel classifier; adds to `used`."""
         import lightgbm as lgb
 
-        from l4s_ensemble.pixel.train import parameters
+        from l4s_ensemble.pixel.settings import parameters
 
         chosen, weight = self.rows.rows_of(fit), self.rows.weights_of(fit)
         if self.relative:  # many tiles: half of the rows say the same

@@ -147,7 +147,7 @@ class _Ours:
     def fit(self, x: Floats, y: Floats, sample_weight: Floats) -> _Ours:
         import lightgbm as lgb
 
-        from l4s_ensemble.pixel.train import parameters
+        from l4s_ensemble.pixel.settings import parameters
 
         settings = parameters(self.config, self.seed, 1)
         data = lgb.Dataset(x, label=y, weight=sample_weight, params=settings)

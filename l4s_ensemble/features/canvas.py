@@ -50,9 +50,14 @@ _Tables = tuple[NDArray[np.float64], NDArray[np.float64]]
 @lru_cache(maxsize=32)
 def gaussian_weights(sigma: float) -> NDArray[np.float32]:
     """Right half of a Gaussian kernel cut at 4 sigma, as `scipy.ndimage.gaussian_filter` cuts."""
+    return exact_gaussian_weights(sigma).astype(np.float32)
+
+
+def exact_gaussian_weights(sigma: float) -> NDArray[np.float64]:
+    """Give the same in double precision."""
     x = np.arange(gaussian_radius(sigma) + 1)
     half = np.exp(-0.5 * (x / sigma) ** 2)
-    weights: NDArray[np.float32] = (half / (2 * half.sum() - half[0])).astype(np.float32)
+    weights: NDArray[np.float64] = half / (2 * half.sum() - half[0])
     return weights
 
 

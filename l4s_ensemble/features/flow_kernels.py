@@ -6,14 +6,10 @@ Nothing here depends on the order of the pixels, or on what lies farther away th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from l4s_ensemble.features.kernels import compiled
 
 ROW = (-1, -1, -1, 0, 0, 1, 1, 1)
 """Rows from a pixel to its neighbours."""
@@ -25,57 +21,7 @@ AWAY = (2**0.5, 1.0, 2**0.5, 1.0, 1.0, 2**0.5, 1.0, 2**0.5)
 """Distance to the neighbours, pixels."""
 
 
-def _compiled(function: F) -> F:
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-@_compiled
-def smooth_metres(image: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convolve elevation with a symmetric kernel, in double precision.
-
-    `kernels.smooth` rounds an elevation of 3000 m to 0.2 mm. On ground as flat as that, rounding
-    would tell the water where to go.
-
-    Parameters
-    ----------
-    image : float32 array, shape (y + 2 radius, x + 2 radius)
-        C-contiguous rows.
-    weights : float64 array, shape (radius + 1,)
-        The kernel's right half, centre first.
-
-    Returns
-    -------
-    float64 array, shape (y, x)
-    """
-    radius = weights.size - 1
-    height = image.shape[0] - 2 * radius
-    wide = image.shape[1]
-    width = wide - 2 * radius
-    out = np.empty((height, width), np.float64)
-    line = np.empty(wide, np.float64)
-    for i in range(height):
-        centre = image[i + radius]
-        for j in range(wide):
-            line[j] = weights[0] * centre[j]
-        for k in range(1, radius + 1):
-            weight = weights[k]
-            above, below = image[i + radius - k], image[i + radius + k]
-            for j in range(wide):
-                line[j] += weight * (np.float64(above[j]) + np.float64(below[j]))
-        target = out[i]
-        middle = line[radius : radius + width]
-        for j in range(width):
-            target[j] = weights[0] * middle[j]
-        for k in range(1, radius + 1):
-            weight = weights[k]
-            left = line[radius - k : radius - k + width]
-            right = line[radius + k : radius + k + width]
-            for j in range(width):
-                target[j] += weight * (left[j] + right[j])
-    return out
-
-
-@_compiled
+@compiled
 def flow_shares(metres: NDArray[np.float64], pixel_m: float, seep: float) -> NDArray[np.float32]:
     """Share of a pixel's water that goes to each of its neighbours.
 
@@ -121,7 +67,7 @@ def flow_shares(metres: NDArray[np.float64], pixel_m: float, seep: float) -> NDA
     return out
 
 
-@_compiled
+@compiled
 def gather_upslope(
     shares: NDArray[np.float32],
     metres: NDArray[np.float32],
@@ -186,7 +132,7 @@ def gather_upslope(
     return old
 
 
-@_compiled
+@compiled
 def follow_downslope(
     shares: NDArray[np.float32],
     metres: NDArray[np.float32],
@@ -247,7 +193,7 @@ def follow_downslope(
     return old
 
 
-@_compiled
+@compiled
 def sky_view(metres: NDArray[np.float32], pixel_m: float, reach: int) -> NDArray[np.float32]:
     """Share of the sky above the horizon, by eight directions.
 
@@ -288,7 +234,7 @@ def sky_view(metres: NDArray[np.float32], pixel_m: float, reach: int) -> NDArray
     return out
 
 
-@_compiled
+@compiled
 def horizon_towards(
     metres: NDArray[np.float32], pixel_m: float, east: float, north: float, reach: int
 ) -> NDArray[np.float32]:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.features.kernels import _compiled
+from l4s_ensemble.features.kernels import compiled
 
 MOMENTS = 6
 """1, e, n, e², e n, n²: what (1 + e e' + n n')² needs of the neighbours' e and n."""
 
 
-@_compiled
+@compiled
 def normal_moments(
     value: NDArray[np.float32],
     east: NDArray[np.float32],
@@ -70,7 +70,7 @@ def normal_moments(
     return out
 
 
-@_compiled
+@compiled
 def order_statistic(bits: NDArray[np.uint32], rank: int) -> np.uint32:
     """Find the key of a rank without sorting: three passes that count, each over 11 bits or fewer.
 

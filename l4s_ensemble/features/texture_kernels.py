@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.features.kernels import _compiled
+from l4s_ensemble.features.kernels import compiled
 
 
-@_compiled
+@compiled
 def gradient_products(
     image: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -44,7 +44,7 @@ def gradient_products(
     return total, difference, cross
 
 
-@_compiled
+@compiled
 def mean_step(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean absolute difference to the four neighbours; the picture's edge repeats.
 

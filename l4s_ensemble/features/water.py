@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from l4s_ensemble.features import flow_kernels
+from l4s_ensemble.features import flow_kernels, kernels
+from l4s_ensemble.features.canvas import exact_gaussian_weights
 from l4s_ensemble.features.recipe import Feature, Field, FloatImage, Recipe
 from l4s_ensemble.features.terrain import SIGMA_PX
 
@@ -100,7 +100,8 @@ def _flow(canvas: Canvas) -> Flow:
     # A wider canvas costs nothing: only what the core depends on is computed.
     cut = canvas.margin - SUPPORT_PX
     dem = _inner(canvas.field("dem"), cut)
-    exact = flow_kernels.smooth_metres(dem, _weights())
+    # Rounding would tell water where to go on flat ground, hence double precision.
+    exact = kernels.smooth(dem.astype(np.float64), exact_gaussian_weights(SIGMA_PX))
     shares = flow_kernels.flow_shares(exact, canvas.pixel_m, SEEP)
     metres = exact.astype(np.float32)
     east, north = (_inner(canvas.field(f"rise_{to}"), cut + _SMOOTH_PX) for to in ("east", "north"))
@@ -126,13 +127,6 @@ def _flow(canvas: Canvas) -> Flow:
         way_m=way,
         gradient=above / np.maximum(way, pixel_m),
     )
-
-
-def _weights() -> NDArray[np.float64]:
-    x = np.arange(_SMOOTH_PX + 1)
-    half = np.exp(-0.5 * (x / SIGMA_PX) ** 2)
-    weights: NDArray[np.float64] = half / (2 * half.sum() - half[0])
-    return weights
 
 
 def _degrees(slope: FloatImage) -> FloatImage:

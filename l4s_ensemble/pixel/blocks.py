@@ -17,8 +17,6 @@ from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
 
-__all__ = ["BLOCK_TILES", "FeatureSource", "in_processes", "write_sampled_rows"]
-
 BLOCK_TILES = 4
 """Tiles of one task; one after the other is computed."""
 

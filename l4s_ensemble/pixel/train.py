@@ -23,7 +23,6 @@ from l4s_ensemble.pixel.fit import fit_folds, fit_job
 from l4s_ensemble.pixel.infer import score_own_fold
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
-from l4s_ensemble.pixel.settings import parameters
 from l4s_ensemble.pixel.strata import STRATA
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from l4s_ensemble.scenes.folds import Folds
-
-__all__ = ["feature_source", "parameters", "stage", "tiles_to_fit"]
 
 
 def stage(ctx: StageContext) -> Summary:

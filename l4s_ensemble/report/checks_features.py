@@ -17,11 +17,6 @@ NAMED = 4
 """Features named in an explanation; the table of alerts has all."""
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
 def finite(source: RunSource) -> Iterator[Check]:
     """Every feature must be finite."""
     if features_alike.sample(source) is None:
@@ -30,7 +25,8 @@ def finite(source: RunSource) -> Iterator[Check]:
     yield Check(
         "features", "features-finite", "issue" if bad else "passed",
         f"{words.plural(len(bad), 'feature')} not finite" if bad else "Every feature is finite",
-        f"Sampled pixels without a value: {_some(bad)}. A model would take them for missing."
+        f"Sampled pixels without a value: {words.some(bad, NAMED)}. A model would take them for "
+        "missing."
         if bad else "No sampled pixel has a feature without a value.",
     )  # fmt: skip
 
@@ -43,7 +39,8 @@ def varied(source: RunSource) -> Iterator[Check]:
     yield Check(
         "features", "features-constant", "tip" if bad else "passed",
         f"{words.plural(len(bad), 'constant feature')}" if bad else "No feature is constant",
-        f"Nearly all pixels have one value: {_some(bad)}. features.exclude leaves them out."
+        f"Nearly all pixels have one value: {words.some(bad, NAMED)}. features.exclude leaves them "
+        "out."
         if bad else "Every feature takes several values on the sampled pixels.",
     )  # fmt: skip
 
@@ -57,8 +54,8 @@ def distinct(source: RunSource) -> Iterator[Check]:
         "features", "features-duplicates", "tip" if bad else "passed",
         f"{words.plural(len(bad), 'pair')} of features {'repeats' if len(bad) == 1 else 'repeat'} "
         "each other" if bad else "No feature repeats another",
-        f"Rank correlation beyond ±{features_alike.COPY}: {_some(bad)}. They cost time twice and "
-        "share out their importance." if bad
+        f"Rank correlation beyond ±{features_alike.COPY}: {words.some(bad, NAMED)}. They cost time "
+        "twice and share out their importance." if bad
         else f"No pair has a rank correlation beyond ±{features_alike.COPY}.",
     )  # fmt: skip
 
@@ -114,7 +111,7 @@ def carried(source: RunSource) -> Iterator[Check]:
         f"{words.plural(len(bad), 'telling feature')} "
         f"{'turns' if len(bad) == 1 else 'turn'} round in some {kind}" if bad
         else f"What tells in one {kind} tells in the others",
-        f"{text}{': ' + _some(bad) if bad else ''}.",
+        f"{text}{': ' + words.some(bad, NAMED) if bad else ''}.",
     )  # fmt: skip
 
 

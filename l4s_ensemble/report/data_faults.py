@@ -117,6 +117,5 @@ def _from_build(source: RunSource) -> Iterator[dict[str, Any]]:
 
 
 def _row(code: str, split: str, names: list[str], text: str, one: str) -> dict[str, Any]:
-    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    where = f"{words.plural(len(names), one)}: {', '.join(names[:MOST_NAMED])}{more}"
+    where = f"{words.plural(len(names), one)}: {words.some(names, MOST_NAMED)}"
     return {"level": "warning", "code": code, "split": split, "where": where, "message": text}

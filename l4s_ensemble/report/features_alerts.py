@@ -86,15 +86,16 @@ def alerts(source: RunSource) -> list[dict[str, Any]]:
         moved = [f"{n} ({words.number(psi)})" for n, psi, _ in features_shift.far(g)]
         found.append(("shifted", f"{g['name']} against {g['versus']}", moved))
     return [
-        {"alert": a, "where": w, "n": len(f), "features": _listed(f), "meaning": _MEANING[a]}
+        {
+            "alert": a,
+            "where": w,
+            "n": len(f),
+            "features": words.some(f, MOST_NAMED),
+            "meaning": _MEANING[a],
+        }
         for a, w, f in found
         if f
     ]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def alerts_table(source: RunSource) -> dict[str, Any] | None:

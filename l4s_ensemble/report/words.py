@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 NONE = "–"
@@ -107,6 +108,12 @@ def text(value: Any) -> str:
 def interval(value: Any) -> str:
     """Ends of an interval of scores, ``0.612–0.691``."""
     return NONE if value is None else f"{score(value[0])}–{score(value[1])}"
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """List at most so many names, and say how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:

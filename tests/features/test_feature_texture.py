@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_world import RGB, scene
+from feature_world import RGB, reads_no_further, same_within_a_scene, scene
 from scipy import ndimage
 
 from l4s_ensemble.config import FeaturesConfig
@@ -233,29 +233,13 @@ def test_tiny_and_extreme_input_stays_finite_and_bounded(sensor, shape, rng):
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_a_patch_within_a_scene_gets_what_the_scene_gets(sensor):
     plan = plan_of(sensor)
-    reach, tile = plan.support_px, 40
-    assert reach <= 45
-    whole = scene(3 * tile, 3 * tile, sensor)
-    near = slice(tile - reach, 2 * tile + reach)
-    patch = compute(whole[:, near, near], sensor, plan, pad=None, margin=reach)
-    expected = compute(whole, sensor, plan)[:, tile : 2 * tile, tile : 2 * tile]
-    for name, a, b in zip(plan.names, patch, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * np.abs(b).max(), err_msg=name)
+    assert plan.support_px <= 45
+    same_within_a_scene(plan, sensor, tile=40, rtol=1e-5)
 
 
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_each_feature_reads_no_further_than_it_says(sensor):
-    plan = plan_of(sensor)
-    size, middle = 2 * plan.support_px + 3, plan.support_px + 1
-    near, far = scene(size, size, sensor, seed=1), scene(size, size, sensor, seed=2)
-    base = compute(near, sensor, plan)[:, middle, middle]
-    for support in sorted({f.support_px for f in plan.features}):
-        mixed, kept = far.copy(), slice(middle - support, middle + support + 1)
-        mixed[:, kept, kept] = near[:, kept, kept]
-        again = compute(mixed, sensor, plan)[:, middle, middle]
-        for feature, a, b in zip(plan.features, again, base, strict=True):
-            if feature.support_px <= support:
-                assert a == pytest.approx(b, rel=1e-4, abs=1e-6), feature.name
+    reads_no_further(plan_of(sensor), sensor, rel=1e-4, tiny=1e-6)
 
 
 def test_no_contrast_is_said_twice():

@@ -6,8 +6,9 @@ from feature_world import scene
 
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.features import flow_kernels, water
+from l4s_ensemble.features import flow_kernels, kernels, water
 from l4s_ensemble.features.build import compute
+from l4s_ensemble.features.canvas import exact_gaussian_weights
 from l4s_ensemble.features.registry import select
 
 DEM = L4S.band_names.index("dem")
@@ -126,7 +127,7 @@ def test_exact_smoothing_is_scipys():
     from scipy import ndimage
 
     dem = scene(40, 40)[DEM]
-    made = flow_kernels.smooth_metres(dem, water._weights())
+    made = kernels.smooth(dem.astype(np.float64), exact_gaussian_weights(water.SIGMA_PX))
     expected = ndimage.gaussian_filter(dem.astype(float), water.SIGMA_PX, radius=6)
     np.testing.assert_allclose(made, expected[6:-6, 6:-6], atol=1e-9)
 

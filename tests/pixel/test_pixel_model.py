@@ -13,7 +13,7 @@ from pixel_world import SENSOR, config_of, made_up, run_stage, save
 
 from l4s_ensemble.data.sensor import SensorBand
 from l4s_ensemble.errors import ModelError
-from l4s_ensemble.pixel.blocks import FeatureSource
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.pixel.infer import score_tile
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.run.scores import ScoreFile

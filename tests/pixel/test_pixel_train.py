@@ -15,10 +15,10 @@ from pixel_world import SENSOR, config_of, made_up, prepare, run_pixel, save
 
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import DataError, LeakError
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pixel import fit
-from l4s_ensemble.pixel.blocks import FeatureSource
 from l4s_ensemble.pixel.boost import boost
 from l4s_ensemble.pixel.fit import FitJob, fit_fold
 from l4s_ensemble.pixel.model import PixelModel
