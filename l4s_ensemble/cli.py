@@ -7,7 +7,6 @@ data or the run is at fault, 2: the command or its settings are.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l4s_ensemble import console
+from l4s_ensemble.cli_data import data_app
+from l4s_ensemble.cli_options import (
+    ConfigOption,
+    DataOption,
+    DeviceOption,
+    JobsOption,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    SetOption,
+    SplitOption,
+    start,
+)
 from l4s_ensemble.errors import L4SError
 
 if TYPE_CHECKING:
@@ -27,33 +39,12 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Make or check patches.", no_args_is_help=True)
 fit_app = typer.Typer(help="Fit one part, and all that it needs.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 tune_app = typer.Typer(help="Search for better settings of one part.", no_args_is_help=True)
 app.add_typer(fit_app, name="fit")
 app.add_typer(tune_app, name="tune")
 
-ConfigOption = Annotated[
-    str | None, typer.Option("--config", help="A preset's name, or a YAML file.")
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data", envvar="L4S_DATA", help="Folder in the official or Hugging Face layout."
-    ),
-]
-RunOption = Annotated[Path, typer.Option("--run", envvar="L4S_RUN", help="The run folder.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")
-]
-JobsOption = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Processes or threads; default: all cores.")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.")]
-SplitOption = Annotated[str, typer.Option("--split", help="valid, test, train or holdout.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 RUN = Path("runs/default")
 
 
@@ -69,7 +60,7 @@ def demo(
     from l4s_ensemble.pipeline import default_jobs, open_run
     from l4s_ensemble.sources.synth import make_dataset
 
-    _start(quiet)
+    start(quiet)
     source = out / "made-up-patches"
     if not source.is_dir():
         make_dataset(source, seed=seed, jobs=jobs or default_jobs())
@@ -268,7 +259,7 @@ def report(
     """Write the HTML report of a run. It retrains nothing."""
     from l4s_ensemble.pipeline import load_run
 
-    _start(quiet)
+    start(quiet)
     _report(load_run(run), out)
 
 
@@ -282,123 +273,6 @@ def show_config(config: ConfigOption = None, set_: SetOption = None) -> None:
     chosen = configuration.load(config or configuration.DEFAULT_PRESET, set_ or ())
     console.say(yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False).rstrip())
     console.say(f"# presets: {', '.join(configuration.presets())}")
-
-
-@data_app.command("synth")
-def data_synth(
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    train: Annotated[int, typer.Option(min=1, help="Training patches.")] = 96,
-    valid: Annotated[int, typer.Option(min=0, help="Validation patches.")] = 24,
-    test: Annotated[int, typer.Option(min=0, help="Test patches.")] = 0,
-    seed: int = 0,
-    jobs: JobsOption = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Make up patches in the true layout: terrain, land cover, landslides."""
-    from l4s_ensemble.pipeline import default_jobs
-    from l4s_ensemble.sources.synth import make_dataset
-
-    _start(quiet)
-    made = make_dataset(
-        out, train=train, valid=valid, test=test, seed=seed, jobs=jobs or default_jobs()
-    )
-    console.say(json.dumps(made))
-
-
-@data_app.command("check")
-def data_check(
-    data: DataOption = None,
-    sensor: Annotated[str, typer.Option(help="l4s, l4s-rgb or a YAML file.")] = "l4s",
-    jobs: JobsOption = None,
-    neighbours: Annotated[
-        bool,
-        typer.Option("--neighbours", help="Look for adjoining tiles across splits too."),
-    ] = False,
-    run: Annotated[
-        Path | None, typer.Option("--run", help="Keep the result for the report of this run.")
-    ] = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """List every fault of a folder of patches at once; exit 1 if one would stop a fit."""
-    from l4s_ensemble.data.check import check
-    from l4s_ensemble.data.sensor import load_sensor
-    from l4s_ensemble.errors import ConfigError
-    from l4s_ensemble.pipeline import default_jobs
-
-    _start(quiet)
-    if data is None:
-        raise ConfigError("no data folder was named", fix="give --data DIR or set L4S_DATA")
-    described = load_sensor(sensor)
-    found = check(data, described, jobs=jobs or default_jobs())
-    if neighbours:
-        from l4s_ensemble.scenes.between import adjoining_splits
-
-        found.faults += adjoining_splits(data, described)
-    if run is not None:
-        from l4s_ensemble.run.files import write_json
-
-        write_json(run / "data" / "check.json", found.as_dict())
-    if as_json:
-        console.say(json.dumps(found.as_dict()))
-    else:
-        console.check(found.as_dict())
-    if not found.ok:
-        raise typer.Exit(1)
-
-
-@data_app.command("scenes")
-def data_scenes(
-    data: DataOption = None,
-    split: SplitOption = "train",
-    sensor: Annotated[str, typer.Option(help="l4s, l4s-rgb or a YAML file.")] = "l4s",
-    out: Annotated[Path | None, typer.Option("--out", help="PNG of the mosaics.")] = None,
-    ids: Annotated[
-        bool, typer.Option("--ids/--no-ids", help="Let the order of the ids help.")
-    ] = True,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Find which patches adjoin, from their pixels, and draw the scenes."""
-    from l4s_ensemble.data.sensor import load_sensor
-    from l4s_ensemble.errors import ConfigError
-    from l4s_ensemble.scenes.survey import survey
-
-    _start(quiet)
-    if data is None:
-        raise ConfigError("no data folder was named", fix="give --data DIR or set L4S_DATA")
-    found = survey(data, split, load_sensor(sensor), hint=ids, picture=out)
-    console.scenes(found)
-    if out is not None:
-        console.say(f"picture {out}")
-    if as_json:
-        console.say(json.dumps({k: v for k, v in found.items() if k != "places"}))
-
-
-@data_app.command("fetch")
-def data_fetch(
-    out: Annotated[Path, typer.Argument(help="Folder that gets the release.")],
-    source: Annotated[str, typer.Option(help="zenodo or hugging-face.")] = "zenodo",
-    split: Annotated[
-        list[str] | None, typer.Option("--split", help="train, valid, test; may be repeated.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="Address of the record, for a mirror.")] = None,
-    keep_archives: Annotated[bool, typer.Option("--keep-archives")] = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Download the public release (CC BY 4.0), resuming, checked, safely unpacked."""
-    from l4s_ensemble.sources.fetch import fetch
-
-    _start(quiet)
-    told = fetch(
-        out,
-        source=source,
-        splits=split or ("train", "valid", "test"),
-        url=url,
-        keep_archives=keep_archives,
-    )
-    console.say(json.dumps(told))
-    console.say(f"next: l4s-ensemble data check --data {out}")
 
 
 def main() -> None:
@@ -460,7 +334,7 @@ def _open(
 ) -> Run:
     from l4s_ensemble.pipeline import open_run
 
-    _start(quiet)
+    start(quiet)
     return open_run(
         run, source=config, overrides=overrides or (), data=data, jobs=jobs, device=_device(device)
     )
@@ -469,7 +343,7 @@ def _open(
 def _fitted(run: Path, jobs: int | None, device: str, quiet: bool) -> Run:
     from l4s_ensemble.pipeline import load_run
 
-    _start(quiet)
+    start(quiet)
     return load_run(run, jobs=jobs, device=_device(device))
 
 
@@ -479,12 +353,6 @@ def _device(name: str) -> str:
     if name not in {"auto", "cpu", "cuda"}:
         raise ConfigError("no such device", found=name, allowed="auto, cpu, cuda")
     return name
-
-
-def _start(quiet: bool) -> None:
-    from l4s_ensemble.run.log import start_logging
-
-    start_logging(logging.WARNING if quiet else logging.INFO)
 
 
 def _report(run: Run, out: Path | None) -> None:

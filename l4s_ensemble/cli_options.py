@@ -1,0 +1,53 @@
+"""Options that several commands have, and what every command does first."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from l4s_ensemble.errors import ConfigError
+
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", help="A preset's name, or a YAML file.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="L4S_DATA", help="Folder in the official or Hugging Face layout."
+    ),
+]
+RunOption = Annotated[Path, typer.Option("--run", envvar="L4S_RUN", help="The run folder.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes or threads; default: all cores.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.")]
+SplitOption = Annotated[str, typer.Option("--split", help="valid, test, train or holdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+SensorOption = Annotated[str, typer.Option("--sensor", help="l4s, l4s-rgb or a YAML file.")]
+
+
+def start(quiet: bool) -> None:
+    """Begin to log to standard error."""
+    from l4s_ensemble.run.log import start_logging
+
+    start_logging(logging.WARNING if quiet else logging.INFO)
+
+
+def named(data: Path | None) -> Path:
+    """Give the folder of the patches.
+
+    Raises
+    ------
+    ConfigError
+        If neither the option nor the environment names one.
+    """
+    if data is None:
+        raise ConfigError("no data folder was named", fix="give --data DIR or set L4S_DATA")
+    return data
