@@ -246,7 +246,7 @@ def stage(ctx: StageContext) -> Summary:
     """Choose the features, sample them on fitting tiles, and describe each one.
 
     Writes ``features.json`` (the plan), ``surroundings.npz`` (neighbours, see
-    `l4s_ensemble.features.surroundings.Surroundings`), ``facts.json`` (facts of the scenes, where
+    `l4s_ensemble.scenes.surroundings.Surroundings`), ``facts.json`` (facts of the scenes, where
     a feature reads them, from tiles to fit on) and ``sample.npz``: ``X`` float32 (row, feature),
     ``y`` uint8, ``patch`` int64, ``pixel`` int32, ``fold`` int64, ``weight`` float64 (pixels that a
     row stands for). For the report also ``contact.npz``, see `summary.write_contact`.
@@ -267,8 +267,8 @@ def stage(ctx: StageContext) -> Summary:
     )  # fmt: skip
     from l4s_ensemble.features.sample import sample, share_out
     from l4s_ensemble.features.source import FACTS_FILE, FeatureSource, measure_facts, save_facts
-    from l4s_ensemble.features.surroundings import SURROUNDINGS_FILE, measure_surroundings
     from l4s_ensemble.scenes.folds import load_folds
+    from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE, measure_surroundings
 
     settings = ctx.config.features
     store = ctx.input("data/train") / STORE

@@ -18,18 +18,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.features.build import FEATURES_FILE, compute_window, plan_from_file
 from l4s_ensemble.features.canvas import Canvas
+from l4s_ensemble.features.joined import Joined
 from l4s_ensemble.features.registry import all_fields
-from l4s_ensemble.features.surroundings import (
-    SURROUNDINGS_FILE,
-    Joined,
-    Surroundings,
-    load_surroundings,
-    measure_surroundings,
-)
 from l4s_ensemble.features.window import Alone, Window
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.scenes.surroundings import (
+    SURROUNDINGS_FILE,
+    Surroundings,
+    load_surroundings,
+    measure_surroundings,
+)
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.data.store import STORE
 from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
-from l4s_ensemble.features.surroundings import SURROUNDINGS_FILE
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import write_sampled_rows
@@ -29,6 +28,7 @@ from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -18,6 +18,7 @@ from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.errors import ModelError, RunError
 from l4s_ensemble.features.build import compute, plan_from_file
 from l4s_ensemble.features.canvas import continued
+from l4s_ensemble.features.joined import Joined
 from l4s_ensemble.features.registry import GROUPS, FeaturePlan, select
 from l4s_ensemble.features.source import (
     FeatureSource,
@@ -26,13 +27,12 @@ from l4s_ensemble.features.source import (
     save_facts,
     source_to_predict,
 )
-from l4s_ensemble.features.surroundings import (
-    Joined,
+from l4s_ensemble.run.files import write_json
+from l4s_ensemble.scenes.surroundings import (
     Surroundings,
     load_surroundings,
     measure_surroundings,
 )
-from l4s_ensemble.run.files import write_json
 
 TILE = 76
 ROWS, COLS = 3, 4
