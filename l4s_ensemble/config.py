@@ -134,25 +134,96 @@ class PixelConfig(Section):
     learning_curve: bool = Field(True, description="whether more trees or tiles would help")
 
 
+class AdaptConfig(Section):
+    """What a U-Net learns from a split to predict, without its masks."""
+
+    statistics: bool = Field(
+        False, description="whether the batch statistics are those of the tiles to predict"
+    )
+    rounds: int = Field(0, ge=0, le=10, description="rounds of training on its own sure pixels")
+    epochs: int = Field(3, ge=1, description="epochs of a round")
+    sure: float = Field(
+        0.9, gt=0.5, lt=1, description="probability at which a pixel is sure to be a landslide"
+    )
+    sure_not: float = Field(
+        0.02, gt=0, lt=0.5, description="probability below which a pixel is sure to be none"
+    )
+    share: float = Field(
+        0.5, gt=0, lt=1, description="share of the tiles of such an epoch that are to predict"
+    )
+
+
 class UNetConfig(Section):
     """The U-Net and how it is trained."""
 
-    network: str = Field("unet", description="name of the network")
+    network: str = Field(
+        "unet", description="unet (ours), baseline (the official one), or smp:<arch>/<encoder>"
+    )
+    weights: str | None = Field(
+        None, description="pretrained weights of an smp encoder: their name, or a file"
+    )
     width: int = Field(16, ge=4, le=256, description="channels of the full-resolution stage")
     depth: int = Field(4, ge=2, le=6, description="resolution levels, the first one included")
     norm: Literal["batch", "group"] = Field("batch", description="normalisation in the network")
+    deep_supervision: float = Field(
+        0.0, ge=0, le=1, description="weight of the loss at each coarser level"
+    )
+    bands: tuple[str, ...] | None = Field(None, description="bands shown; all by default")
+    indices: tuple[str, ...] = Field(
+        (), description="normalised differences shown beside the bands, such as B8/B4"
+    )
+    light: Literal["plain", "log"] = Field(
+        "plain", description="whether the logarithm of light is shown, in which levels are sums"
+    )
+    level: Literal["keep", "tile", "scene"] = Field(
+        "keep", description="whose median is taken from light and elevation, if anyone's"
+    )
+    standard: Literal["fit", "official"] = Field(
+        "fit", description="mean and deviation: of the training tiles, or the published ones"
+    )
+    neighbours: bool = Field(True, description="whether windows reach into neighbouring tiles")
+    drop_neighbours: float = Field(
+        0.3, ge=0, le=1, description="share of the windows cut as if their tile stood alone"
+    )
+    shift_px: int = Field(
+        0, ge=0, description="largest shift of a training window into the neighbours, pixels"
+    )
+    halo_px: int = Field(
+        0, ge=0, description="pixels of the neighbours scored with each tile and blended"
+    )
     epochs: int = Field(16, ge=1)
+    steps: int | None = Field(None, ge=1, description="optimiser steps of a fold, not epochs")
     batch: int = Field(16, ge=1)
-    lr: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    lr: float = Field(2e-3, gt=0, description="peak of the schedule")
     weight_decay: float = Field(1e-2, ge=0)
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, 0 = off")
-    dice_weight: float = Field(1.0, ge=0, description="weight of Dice beside cross-entropy")
+    loss: str = Field(
+        "bce+dice", description="sum of losses by name, such as bce+0.5*dice or focal+lovasz"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    landslide_share: float | None = Field(
+        None, gt=0, lt=1, description="share of an epoch's tiles with a landslide; none: as is"
+    )
+    checkpoint: Literal["last", "inner"] = Field(
+        "last", description="the network at the end, or the best one on an inner block"
+    )
     jitter_gain: float = Field(0.1, ge=0, description="sigma of the log-gain of a whole tile")
     jitter_band: float = Field(0.03, ge=0, description="sigma of the log-gain of each band")
+    jitter_scene: float = Field(
+        0.0, ge=0, description="sigma of the log-gain of each band of a whole scene"
+    )
+    band_dropout: float = Field(0.0, ge=0, lt=1, description="probability that a band is not shown")
+    cut_mix: float = Field(
+        0.0, ge=0, le=1, description="probability that a rectangle of another tile is pasted in"
+    )
+    seeds: int = Field(1, ge=1, le=20, description="networks of a fold; their mean logit counts")
+    compile: bool = Field(False, description="whether torch compiles the network")
     tta: bool = Field(True, description="average logits over the eight symmetries of the square")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     grad_clip: float = Field(1.0, gt=0)
+    adapt: AdaptConfig = AdaptConfig()
 
 
 class StackConfig(Section):

@@ -113,6 +113,51 @@ class Surroundings:
             return float(self.level[other])
         return float(self.level[tile] * np.exp(gain[other] - gain[tile]))
 
+    def table(self, tiles: ArrayLike) -> NDArray[np.int64]:
+        """Neighbours of some tiles among those tiles.
+
+        Parameters
+        ----------
+        tiles : array_like of int, shape (n,)
+            Positions in the store.
+
+        Returns
+        -------
+        int64 array, shape (n, 3, 3)
+            Numbers in `tiles`, by row and column; itself in the middle, -1 where there is none.
+        """
+        chosen = np.asarray(tiles, np.int64)
+        number = {int(t): i for i, t in enumerate(chosen)}
+        out = np.full((len(chosen), 3, 3), -1, np.int64)
+        for i, tile in enumerate(chosen):
+            out[i, 1, 1] = i
+            for (down, right), other in self.neighbours(int(tile)).items():
+                out[i, down + 1, right + 1] = number.get(other, -1)
+        return out
+
+    def own_level(self, tiles: ArrayLike) -> NDArray[np.float64]:
+        """Factor from the light of a scene at one level to the level of a tile by itself.
+
+        The level of the scene is the one at which the median over its connected tiles is 1; a tile
+        that no seam connects has its own. Ones for absolute sensors.
+
+        Parameters
+        ----------
+        tiles : array_like of int, shape (n,)
+            Positions in the store. Where one of them is set aside, all are levelled with the
+            tiles set aside.
+        """
+        chosen = np.asarray(tiles, np.int64)
+        row = ASIDE if self.aside[chosen].any() else OPEN
+        log_own = np.log(self.level) - self.log_gain[row]
+        seen = np.flatnonzero(~self.aside) if row == OPEN else np.arange(len(self.patch))
+        out = np.ones(len(chosen))
+        for part in np.unique(self.part[row][chosen]):
+            own = self.part[row][chosen] == part
+            members = seen[self.part[row][seen] == part]
+            out[own] = np.exp(log_own[chosen[own]] - np.median(log_own[members]))
+        return out
+
     def dropped(self, tile: int) -> bool:
         """Whether the tile is fitted on as if it stood alone; depends on seed and id only."""
         if self.drop_share <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from torch import nn
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import L4SError
 from l4s_ensemble.run.files import atomic_path
-from l4s_ensemble.unet import augment
 from l4s_ensemble.unet.average import Average, recalibrate
+from l4s_ensemble.unet.batches import Batches
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.inputs import Normalisation, TileSet
 from l4s_ensemble.unet.losses import bce_dice
@@ -78,6 +78,7 @@ class FoldTrainer:
         self.key = (seed, fold)
         self.hardware = hardware
         self.normalisation = Normalisation.fit(tiles, self.positions)
+        self.batches = Batches(tiles, self.positions, self.normalisation, config, self.key)
         self.arguments: dict[str, Any] = {
             "name": config.network,
             "bands": len(tiles.sensor.bands),
@@ -115,7 +116,7 @@ class FoldTrainer:
     def _epoch(self, epoch: int) -> Epoch:
         started = time.monotonic()
         self.network.train()
-        shuffled = self.positions[augment.order(self.key, epoch, len(self.positions))]
+        shuffled = self.batches.order(epoch)
         losses: list[torch.Tensor] = []
         every = 1 if self.hardware.device.type == "cpu" else CHECK_EVERY
         for i in range(self.steps_an_epoch):
@@ -140,42 +141,16 @@ class FoldTrainer:
 
     def _step(self, epoch: int, where: NDArray[np.int64]) -> torch.Tensor:
         config = self.config
-        x, target = self._batch(epoch, where)
+        batch = self.batches.make(epoch, where)
         self.optimiser.zero_grad(set_to_none=True)
         with self.hardware.autocast():
-            logit = self.network(x)
-        loss = bce_dice(
-            logit,
-            target,
-            dice_weight=config.dice_weight,
-            label_smoothing=config.label_smoothing,
-        )
+            logit = self.network(self._laid_out(batch.x))
+        loss = bce_dice(logit, batch.target, batch.weight, label_smoothing=config.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.grad_clip)
         self.optimiser.step()
         # A gradient that is not finite shows in the same number.
         return loss.detach() + 0 * norm.detach()
-
-    def _batch(self, epoch: int, where: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Augmented inputs (n, band, y, x) and targets (n, 1, y, x) of some tiles."""
-        if self.tiles.mask is None:
-            raise ValueError("training needs masks")
-        draw = augment.draw(
-            self.key,
-            epoch,
-            self.tiles.patch[where],
-            self.tiles.spectral,
-            jitter_gain=self.config.jitter_gain,
-            jitter_band=self.config.jitter_band,
-        )
-        device = self.tiles.counts.device
-        index = torch.from_numpy(where).to(device)
-        # The counts are turned, not the inputs: a quarter of the bytes.
-        counts = augment.apply_symmetries(self.tiles.counts[index], draw.symmetry)
-        target = augment.apply_symmetries(self.tiles.mask[index], draw.symmetry)
-        gain = torch.from_numpy(draw.gain).to(device)
-        x = self.normalisation.apply(self.tiles.units(index, counts), gain)
-        return x.contiguous(memory_format=self.hardware.memory_format), target[:, None]
 
     def _look(self, losses: list[torch.Tensor], epoch: int, last: int) -> None:
         finite = torch.isfinite(torch.stack(losses)).cpu().numpy()
@@ -192,17 +167,13 @@ class FoldTrainer:
     def _finish(self) -> FoldModel:
         network = self.average.network if self.config.ema > 0 else self.network
         with self.hardware.autocast():
-            recalibrate(network, self._calibration())
+            recalibrate(
+                network, map(self._laid_out, self.batches.plain(RECALIBRATION_TILES, self.batch))
+            )
         return FoldModel(network, self.arguments, self.normalisation, self.key[1])
 
-    def _calibration(self) -> Iterator[torch.Tensor]:
-        """Plain inputs of training tiles spread over the fold, in batches of equal size."""
-        count = min(RECALIBRATION_TILES, len(self.positions)) // self.batch * self.batch
-        spread = np.linspace(0, len(self.positions) - 1, count).round().astype(np.int64)
-        for where in np.split(self.positions[spread], count // self.batch):
-            index = torch.from_numpy(where).to(self.tiles.counts.device)
-            x = self.normalisation.apply(self.tiles.units(index))
-            yield x.contiguous(memory_format=self.hardware.memory_format)
+    def _laid_out(self, x: torch.Tensor) -> torch.Tensor:
+        return x.contiguous(memory_format=self.hardware.memory_format)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically: all that `resume` needs to go on bit for bit."""

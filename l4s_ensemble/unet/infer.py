@@ -64,9 +64,17 @@ class Predictor:
         """Tiles at once."""
         return BATCH.get(self.hardware.device.type, 16)
 
-    @torch.inference_mode()
     def _logits(self, tiles: TileSet, index: torch.Tensor) -> torch.Tensor:
-        x = self.normalisation.apply(tiles.units(index))
+        return self.logits(self.inputs(tiles, index))
+
+    @torch.inference_mode()
+    def inputs(self, tiles: TileSet, index: torch.Tensor) -> torch.Tensor:
+        """What the network sees of the tiles at `index`, float32 (n, channel, y, x)."""
+        return self.normalisation.apply(tiles.units(index))
+
+    @torch.inference_mode()
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean logits (n, y, x) of inputs over the symmetries, float32."""
         total: torch.Tensor | None = None
         for number in self.symmetries:
             turned = augment.apply_symmetry(x, number)

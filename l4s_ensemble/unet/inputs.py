@@ -7,7 +7,7 @@ statistics come from the training tiles of one fold and are saved with its model
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from l4s_ensemble.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from l4s_ensemble.scenes.surroundings import Surroundings
 
 LOG_BANDS = ("B10",)
 """Heavy-tailed bands: log(1 + units) tames them. Cirrus has p99 24 and maximum 50 as stored."""
@@ -54,6 +56,16 @@ class TileSet:
         Subtracted from units: the tile's median elevation, 0 for other bands.
     mask : uint8 Tensor, shape (tile, y, x), or None
     sensor : Sensor
+    known : uint8 Tensor, shape (tile, y, x), or None
+        Pixels whose mask may be learnt from; None means all.
+    around : int64 Tensor, shape (tile, 3, 3), or None
+        Positions in this set of each tile's neighbours by row and column, -1 where there is none;
+        the tile itself stands in the middle.
+    own : float32 Tensor, shape (tile,), or None
+        Where `scale` brings light to the level of the scene: the factor from there to the level
+        that the tile has by itself. None means that they are the same.
+    scene : int64 array, shape (tile,), or None
+        Number of the scene, -1 where it is not known.
     """
 
     patch: NDArray[np.int64]
@@ -62,6 +74,10 @@ class TileSet:
     centre: torch.Tensor
     mask: torch.Tensor | None
     sensor: Sensor
+    known: torch.Tensor | None = None
+    around: torch.Tensor | None = None
+    own: torch.Tensor | None = None
+    scene: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.patch)
@@ -75,15 +91,12 @@ class TileSet:
         """Move the arrays to a device."""
         if device.type == "cpu":
             return self
-        mask = None if self.mask is None else _pinned(self.mask, device)
-        return TileSet(
-            self.patch,
-            _pinned(self.counts, device),
-            _pinned(self.scale, device),
-            _pinned(self.centre, device),
-            mask,
-            self.sensor,
-        )
+        moved: dict[str, Any] = {
+            name: _pinned(value, device)
+            for name, value in vars(self).items()
+            if isinstance(value, torch.Tensor)
+        }
+        return replace(self, **moved)
 
     def units(self, index: torch.Tensor, symmetrised: torch.Tensor | None = None) -> torch.Tensor:
         """Units of some tiles, float32 (n, band, y, x), relief bands about their median.
@@ -96,12 +109,25 @@ class TileSet:
             Their counts, transformed already.
         """
         raw = self.counts[index] if symmetrised is None else symmetrised
-        # int16 -> 0 … 65535: the bits are those of uint16.
-        plain = raw if raw.dtype == torch.float32 else (raw.to(torch.int32) & 0xFFFF).float()
-        return plain * _plane(self.scale[index]) - _plane(self.centre[index])
+        scale = self.scale[index]
+        if self.own is not None:
+            light = torch.from_numpy(self.spectral).to(scale.device)
+            scale = torch.where(light, scale * self.own[index][:, None], scale)
+        return plain(raw) * _plane(scale) - _plane(self.centre[index])
 
 
-def load(ds: xr.Dataset, positions: ArrayLike | None = None, *, masks: bool = True) -> TileSet:
+def plain(counts: torch.Tensor) -> torch.Tensor:
+    """Counts as float32: int16 holds the bits of uint16, so -1 stands for 65535."""
+    return counts if counts.dtype == torch.float32 else (counts.to(torch.int32) & 0xFFFF).float()
+
+
+def load(
+    ds: xr.Dataset,
+    positions: ArrayLike | None = None,
+    *,
+    masks: bool = True,
+    surroundings: Surroundings | None = None,
+) -> TileSet:
     """Read tiles of a store into memory.
 
     Parameters
@@ -112,6 +138,9 @@ def load(ds: xr.Dataset, positions: ArrayLike | None = None, *, masks: bool = Tr
         Positions of the tiles; all of them by default.
     masks : bool
         Whether to read the masks too.
+    surroundings : Surroundings, optional
+        Of all tiles of the store: which adjoin, and what brings their light to one level. Tiles
+        that are not read are no neighbours; a tile that is set aside is one only to such tiles.
 
     Raises
     ------
@@ -141,6 +170,15 @@ def load(ds: xr.Dataset, positions: ArrayLike | None = None, *, masks: bool = Tr
         for band in relief:
             centre[part, band] = np.median(units[:, band], axis=(-2, -1))
     mask = ds["mask"].isel(patch=where).values.astype(np.uint8) if masks else None
+    around = own = scene = None
+    if surroundings is not None:
+        scene = surroundings.scene[where].astype(np.int64)
+        around = torch.from_numpy(surroundings.table(where))
+        if sensor.level == "relative":
+            factor = surroundings.own_level(where).astype(np.float32)
+            own = torch.from_numpy(factor)
+            light = np.isin(sensor.band_names, sensor.spectral)
+            scale[:, light] /= factor[:, None]
     return TileSet(
         patch=ds["patch"].values[where].astype(np.int64),
         counts=torch.from_numpy(counts.view(np.int16) if exact else counts),
@@ -148,6 +186,9 @@ def load(ds: xr.Dataset, positions: ArrayLike | None = None, *, masks: bool = Tr
         centre=torch.from_numpy(centre),
         mask=None if mask is None else torch.from_numpy(mask),
         sensor=sensor,
+        around=around,
+        own=own,
+        scene=scene,
     )
 
 
