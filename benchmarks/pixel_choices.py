@@ -31,6 +31,7 @@ from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pipeline import open_run
 from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.fingerprint import digest
 from l4s_ensemble.run.log import start_logging
 
 log = logging.getLogger("l4s_ensemble")
@@ -40,6 +41,12 @@ QUARTER = 60_000
 
 SCORED_PIXELS = 1024
 """Drawn at random from each tile."""
+
+SAMPLING = (
+    "positives_max", "negatives_per_positive", "rim_share", "hard_share", "patch_power", "edge",
+    "edge_px", "balance",
+)  # fmt: skip
+"""Settings that choose the rows; choices that share them share the file."""
 
 BASE = "as it is"
 CHOICES: dict[str, dict[str, Any]] = {
@@ -132,8 +139,10 @@ class World:
         seed = self.config.seed
         features = plan_from_file(self.source.plan)
         plan = plan_pixels(self.ids, self.masks, config, seed, self.folds.of(self.ids, "scene"))
-        rows = folder / "rows.npy"
-        write_sampled_rows(rows, self.source.to_train(), plan, self.jobs)
+        asked = {name: getattr(config, name) for name in SAMPLING}
+        rows = self.work / f"rows-{digest(asked)[:12]}.npy"
+        if not rows.is_file():
+            write_sampled_rows(rows, self.source.to_train(), plan, self.jobs)
         model = PixelModel(
             folder, features.names, tuple(f.group for f in features.features), self.sensor,
             self.folds.n_folds, features.support_px, seed,

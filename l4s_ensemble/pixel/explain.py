@@ -2,8 +2,9 @@
 
 Everything is computed on out-of-fold rows and tiles: each is explained by the model that was not
 trained on its tile. The topics have modules of their own, whose docstrings say what they leave in
-the summary: `importance`, `dependence`, `failures`, `reliability` (key ``calibration``) and
-`contribution_maps` (key ``slides``). Here are gain and the contributions of sampled rows.
+the summary: `importance`, `dependence`, `contribution_maps` (key ``slides``), and in the room
+`metrics` `failures` and `reliability` (key ``calibration``). Here are gain and the contributions
+of sampled rows.
 """
 
 from __future__ import annotations
@@ -190,9 +191,9 @@ def explain(
         ``gain, contribution, importance, dependence, failures, calibration, slides`` and
         ``seconds_explain`` by topic.
     """
+    from l4s_ensemble.metrics.failures import failures
+    from l4s_ensemble.metrics.reliability import calibration
     from l4s_ensemble.pixel import contribution_maps, dependence, importance, unseen
-    from l4s_ensemble.pixel.failures import failures
-    from l4s_ensemble.pixel.reliability import calibration
 
     clock = _Clock()
     scores = ScoreFile(out / "oof.zarr", tiles.patch, (masks.shape[1], masks.shape[2]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from l4s_ensemble.report import pixel_learning, words
 from l4s_ensemble.report.check import Check, Level
-from l4s_ensemble.report.pixel_reliability import halved
+from l4s_ensemble.report.reliability import halved
 from l4s_ensemble.report.source import RunSource
 
 HALF_APART = 0.05

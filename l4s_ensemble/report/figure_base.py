@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 Plot = dict[str, Any]
@@ -11,6 +12,10 @@ DASH = {"pixel": "dash", "unet": "dot", "mean": "dashdot", "stack": "solid"}
 
 FOLD_COLOURS = 8
 """Number of fold colours in the theme; further folds repeat them."""
+
+
+SMALL_MARGIN = {"l": 52, "r": 8, "t": 8, "b": 46}
+"""Of plots that stand side by side."""
 
 
 def axis(text: str, **more: Any) -> dict[str, Any]:
@@ -40,3 +45,15 @@ def one(
         **more,
     }
     return {"plots": [{"label": "", "data": data, "layout": layout}]}
+
+
+def marked(
+    x: Sequence[Any], y: Sequence[Any], colour: str, dash: str, hover: str
+) -> dict[str, Any]:
+    """Make a line with a marker at every value."""
+    return {
+        "type": "scatter", "mode": "lines+markers", "x": list(x), "y": list(y),
+        "line": {"color": colour, "width": 2, "dash": dash},
+        "marker": {"color": colour, "size": 7, "line": {"color": "@paper", "width": 1}},
+        "hovertemplate": hover,
+    }  # fmt: skip

@@ -9,15 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from l4s_ensemble.report import figures_data, figures_features, figures_pixel, figures_scores
+from l4s_ensemble.report import (
+    figures_data,
+    figures_failures,
+    figures_features,
+    figures_pixel,
+    figures_scores,
+    figures_unet,
+)
 from l4s_ensemble.report.figure_base import Plot
 
 MAKERS: dict[str, Callable[[Any], Plot]] = {
     "pr": figures_scores.pr,
     "threshold": figures_scores.threshold,
     "reliability": figures_scores.reliability,
-    "loss": figures_scores.folds_series("loss of the training tiles", "loss"),
-    "lr": figures_scores.folds_series("learning rate", "lr"),
+    "progress": figures_unet.progress,
+    "logits": figures_unet.logits,
+    "occlusion": figures_unet.occlusion,
+    "field": figures_unet.field,
+    "only_one": figures_unet.only_one,
     "agreement": figures_scores.agreement,
     "by_size": figures_scores.by_size,
     "bars": figures_features.bars,
@@ -33,9 +43,10 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "correction": figures_pixel.correction,
     "importance": figures_pixel.importance,
     "dependence": figures_pixel.dependence,
-    "failures": figures_pixel.failures,
-    "failure_sizes": figures_pixel.failure_sizes,
-    "failure_rims": figures_pixel.failure_rims,
+    "failures": figures_failures.failures,
+    "failure_sizes": figures_failures.failure_sizes,
+    "failure_rims": figures_failures.failure_rims,
+    "failure_f1": figures_failures.failure_f1,
     "learning_trees": figures_pixel.learning_trees,
     "learning_patches": figures_pixel.learning_patches,
     "foldmap": figures_data.foldmap,

@@ -1,4 +1,4 @@
-"""Figures of the pixel classifier: importance, dependence, failures, learning curves."""
+"""Figures of the pixel classifier: importance, dependence, corrections, learning curves."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 from l4s_ensemble.report import figures_scores
-from l4s_ensemble.report.figure_base import Plot, axis, one
+from l4s_ensemble.report.figure_base import SMALL_MARGIN, Plot, axis, marked, one
 
-_LINES = (("f1", "F1", "@stack", "solid"), ("precision", "precision", "@pixel", "dash"),
-          ("recall", "recall", "@unet", "dot"))  # fmt: skip
 _CORRECTIONS = (("@pixel", "solid", "circle"), ("@stack", "dash", "square"),
                 ("@unet", "dot", "diamond"))  # fmt: skip
-_MARGIN = {"l": 52, "r": 8, "t": 8, "b": 46}
 
 
 def threshold_half(d: Mapping[str, Any]) -> Plot:
@@ -105,7 +102,7 @@ def importance(d: Mapping[str, Any]) -> Plot:
             }
         ],
         axis("share of gain", rangemode="tozero", tickformat=".0%"), labels, height, bargap=0.3,
-        margin=_MARGIN,
+        margin=SMALL_MARGIN,
     )["plots"][0]  # fmt: skip
     right = one(
         [
@@ -123,7 +120,7 @@ def importance(d: Mapping[str, Any]) -> Plot:
             }
         ],
         axis("F1 lost when permuted", zeroline=True, zerolinecolor="@axis"), labels, height,
-        bargap=0.3, margin=_MARGIN,
+        bargap=0.3, margin=SMALL_MARGIN,
     )["plots"][0]  # fmt: skip
     left["label"], right["label"] = "what the trees used", "what the score would lose"
     own = {r["group"] for r in rows}
@@ -166,7 +163,7 @@ def dependence(rows: Sequence[Mapping[str, Any]]) -> Plot:
             data, axis(title, range=r["range"], zeroline=False, anchor="y2"),
             axis("log-odds", range=[low - room, high + room], domain=[0.3, 1], zeroline=True,
                  zerolinecolor="@axis"),
-            270, margin=_MARGIN, barmode="overlay",
+            270, margin=SMALL_MARGIN, barmode="overlay",
             yaxis2=axis("", domain=[0, 0.24], showticklabels=False, showgrid=False, ticks="",
                         range=[0, 1.05]),
         )["plots"][0]  # fmt: skip
@@ -179,109 +176,6 @@ def dependence(rows: Sequence[Mapping[str, Any]]) -> Plot:
         {"label": "other pixels", "colour": "other"},
     ]
     return {"plots": plots, "wide": True, "legend": legend}
-
-
-def failures(kinds: Sequence[Mapping[str, Any]]) -> Plot:
-    """Draw scores by kind of ground over the share of landslide pixels."""
-    plots = []
-    for k in kinds:
-        told = [f"{a:,} of {b:,}" for a, b in zip(k["landslide"], k["pixels"], strict=True)]
-        data: list[dict[str, Any]] = [
-            {
-                "type": "bar", "x": k["bin"], "y": k["share"], "customdata": told,
-                "marker": {"color": "@slide-soft"},
-                "hovertemplate": "%{x}: %{y:.1%} of all landslide pixels<br>%{customdata} pixels "
-                "are landslide<extra></extra>",
-            }
-        ]  # fmt: skip
-        data += [
-            _marked(k["bin"], k[key], colour, dash, f"{label} %{{y:.3f}}<extra>%{{x}}</extra>")
-            for key, label, colour, dash in _LINES
-        ]
-        made = one(
-            data, axis(k["axis"], type="category"), axis("score, share", range=[0, 1.02]), 280,
-            margin=_MARGIN, bargap=0.12,
-        )["plots"][0]  # fmt: skip
-        made["label"] = k["label"]
-        plots.append(made)
-    return {"plots": plots, "wide": True, "few": True, "legend": [
-        {"label": "F1", "colour": "stack"}, {"label": "precision (dashed)", "colour": "pixel"},
-        {"label": "recall (dotted)", "colour": "unet"},
-        {"label": "share of landslide pixels", "colour": "slide-soft"},
-    ]}  # fmt: skip
-
-
-def failure_sizes(d: Mapping[str, Any]) -> Plot:
-    """Draw what is found of true landslides by size, and what is true of those called."""
-    plots = []
-    for key, label, score in (
-        ("true", "true landslides: how much is found", "pixels found"),
-        ("called", "called landslides: how much is true", "pixels true"),
-    ):
-        rows = d[key]
-        if not rows["bin"]:
-            continue
-        data: list[dict[str, Any]] = [
-            {
-                "type": "bar", "x": rows["bin"], "y": rows["score"], "name": score,
-                "customdata": [
-                    f"{n:,} landslides, {p:,} pixels"
-                    for n, p in zip(rows["slides"], rows["pixels"], strict=True)
-                ],
-                "marker": {"color": "@pixel", "opacity": 0.45},
-                "hovertemplate": f"%{{x}} ha: %{{y:.1%}} of {score}<br>%{{customdata}}"
-                "<extra></extra>",
-            },
-            _marked(rows["bin"], rows["touched"], "@stack", "solid",
-                    "%{y:.1%} touched<extra>%{x} ha</extra>"),
-            _marked(rows["bin"], rows["half"], "@unet", "dot",
-                    "%{y:.1%} by half or more<extra>%{x} ha</extra>"),
-        ]  # fmt: skip
-        made = one(
-            data, axis("size of the landslide (hectares)", type="category"),
-            axis("share", range=[0, 1.02]), 300, margin=_MARGIN, bargap=0.25,
-        )["plots"][0]  # fmt: skip
-        made["label"] = label
-        plots.append(made)
-    return {"plots": plots, "wide": True, "legend": [
-        {"label": "of pixels", "colour": "pixel"},
-        {"label": "of landslides: touched", "colour": "stack"},
-        {"label": "of landslides: by half or more (dotted)", "colour": "unet"},
-    ]}  # fmt: skip
-
-
-def failure_rims(d: Mapping[str, Any]) -> Plot:
-    """Draw errors by the distance to the rim, on either side of it."""
-    plots = []
-    for side, label, what, colour in (
-        ("inside", "inside: missed", "misses", "@pixel"),
-        ("outside", "outside: false alarms", "false alarms", "@slide"),
-    ):
-        rows = d[side]
-        if not rows["bin"]:
-            continue
-        told = [f"{a:,} of {b:,}" for a, b in zip(rows["wrong"], rows["pixels"], strict=True)]
-        data: list[dict[str, Any]] = [
-            {
-                "type": "bar", "x": rows["bin"], "y": rows["share_of_errors"],
-                "customdata": told, "marker": {"color": colour, "opacity": 0.45},
-                "hovertemplate": f"%{{x}}: %{{y:.1%}} of all {what}<br>%{{customdata}} pixels are "
-                "wrong<extra></extra>",
-            },
-            _marked(rows["bin"], rows["error_rate"], "@ink", "solid",
-                    "%{y:.2%} are wrong<extra>%{x}</extra>"),
-        ]  # fmt: skip
-        made = one(
-            data, axis("distance to the rim (px)", type="category"),
-            axis("share", rangemode="tozero", tickformat=".0%"), 300, margin=_MARGIN, bargap=0.25,
-        )["plots"][0]  # fmt: skip
-        made["label"] = label
-        plots.append(made)
-    return {"plots": plots, "wide": True, "legend": [
-        {"label": "share of all misses", "colour": "pixel"},
-        {"label": "share of all false alarms", "colour": "slide"},
-        {"label": "how often wrong (line)", "colour": "ink"},
-    ]}  # fmt: skip
 
 
 def learning_trees(points: Sequence[Mapping[str, Any]]) -> Plot:
@@ -301,7 +195,7 @@ def learning_trees(points: Sequence[Mapping[str, Any]]) -> Plot:
     ):
         if any(p.get(key) is not None for p in points):
             data.append(
-                {**_marked(x, [p.get(key) for p in points], colour, dash, "%{y:.3f}"),
+                {**marked(x, [p.get(key) for p in points], colour, dash, "%{y:.3f}"),
                  "name": label}
             )  # fmt: skip
     return one(
@@ -314,7 +208,7 @@ def learning_patches(d: Mapping[str, Any]) -> Plot:
     """Draw scores over the number of training tiles."""
     points = d["points"]
     x = [p["tiles"] for p in points]
-    f1 = _marked(x, [p["f1"] for p in points], "@stack", "solid",
+    f1 = marked(x, [p["f1"] for p in points], "@stack", "solid",
                  "F1 %{y:.3f}<br>%{customdata}<extra></extra>")  # fmt: skip
     f1 |= {
         "name": "F1", "customdata": [
@@ -327,22 +221,13 @@ def learning_patches(d: Mapping[str, Any]) -> Plot:
             "arrayminus": [p["f1"] - p["f1_low"] for p in points],
         },
     }  # fmt: skip
-    ap = _marked(x, [p["average_precision"] for p in points], "@pixel", "dash",
+    ap = marked(x, [p["average_precision"] for p in points], "@pixel", "dash",
                  "average precision %{y:.3f}<extra></extra>")  # fmt: skip
     ticks = {"type": "log", "tickvals": x, "ticktext": [f"{v:,}" for v in x]}
     return one(
         [{**ap, "name": "average precision"}, f1], axis("training tiles", **ticks), axis("score"),
         400, showlegend=True,
     )  # fmt: skip
-
-
-def _marked(x: Sequence[Any], y: Sequence[Any], colour: str, dash: str, hover: str) -> Plot:
-    return {
-        "type": "scatter", "mode": "lines+markers", "x": list(x), "y": list(y),
-        "line": {"color": colour, "width": 2, "dash": dash},
-        "marker": {"color": colour, "size": 7, "line": {"color": "@paper", "width": 1}},
-        "hovertemplate": hover,
-    }  # fmt: skip
 
 
 def _inside(row: Mapping[str, Any], key: str) -> list[float]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from l4s_ensemble.report import (
+    failures,
     pixel_dependence,
-    pixel_failures,
     pixel_importance,
     pixel_learning,
-    pixel_reliability,
+    reliability,
     words,
 )
 from l4s_ensemble.report.pieces import Page, fold_table, section
@@ -25,9 +25,10 @@ _WHY = (
 def pixel(source: RunSource) -> Page:
     """Make the pixel classifier's page; parts that a run does not know are left out."""
     summary = source.summary("pixel")
-    figures, tables = pixel_reliability.parts(source)
-    for part in (pixel_importance, pixel_dependence, pixel_failures, pixel_learning):
+    figures, tables = reliability.parts(source, "pixel")
+    for part in (pixel_importance, pixel_dependence, pixel_learning):
         figures |= part.figures(source)
+    figures |= failures.figures(source, "pixel")
     tables["folds"] = fold_table(
         summary["folds"],
         ("rows", "rows fitted", "count"), ("positives", "of them landslide", "count"),

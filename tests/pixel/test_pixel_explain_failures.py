@@ -15,8 +15,8 @@ from l4s_ensemble.data.sensor import Sensor, SensorBand
 from l4s_ensemble.data.store import open_store, units
 from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.pixel.failures import INSIDE_PX, OUTSIDE_PX, SIZE_PX, failures
-from l4s_ensemble.pixel.reliability import calibration, fit_beta, fit_isotonic
+from l4s_ensemble.metrics.failures import INSIDE_PX, OUTSIDE_PX, SIZE_PX, failures
+from l4s_ensemble.metrics.reliability import calibration, fit_beta, fit_isotonic
 from l4s_ensemble.run.scores import ScoreFile
 
 TILES = 9

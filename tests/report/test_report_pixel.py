@@ -14,11 +14,11 @@ from PIL import Image
 
 from l4s_ensemble.config import build
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.pixel.failures import failures
-from l4s_ensemble.pixel.reliability import calibration
+from l4s_ensemble.metrics.failures import failures
+from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.report import checks_pixel, figures, pixel_maps
 from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.pixel_failures import _area, _between, _up_to
+from l4s_ensemble.report.failures import _area, _between, _up_to
 from l4s_ensemble.report.pixel_importance import colours
 from l4s_ensemble.report.pixel_page import pixel
 from l4s_ensemble.report.render import render_report
