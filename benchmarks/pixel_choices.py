@@ -1,12 +1,13 @@
 """What each setting of the pixel classifier is worth, out of fold on real tiles.
 
     python -m benchmarks.pixel_choices --rgb L4S_RGB_FOLDER [--work runs/pixel-choices]
-        [--only label,label] [--full]
+        [--folds 0,2] [--only "label;label"] [--full]
 
-Every choice changes one setting, is fitted on all spatial folds as the pixel stage does it, and
-scores the same random pixels of the tiles that each fold holds out: pooled F1 at the best
-threshold of its own scores. A gain is over the settings as they are, with a paired bootstrap over
-spatial blocks. By default a quarter of the rows is drawn; ``--full`` fits as large as the stage.
+Every choice changes one setting, is fitted on the training tiles of some spatial folds as the
+pixel stage does it, and scores the same random pixels of the tiles that these hold out: pooled F1
+at the best threshold of its own scores. A gain is over the settings as they are, with a paired
+bootstrap over spatial blocks. By default a quarter of the rows is drawn; ``--full`` fits as large
+as the stage.
 
 Tiles set aside are not read. What has been fitted is kept in the work folder, and a second run
 goes on where the first was stopped. The last line is JSON, the table is written to ``--out`` too.
@@ -33,6 +34,7 @@ from l4s_ensemble.pipeline import open_run
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.fingerprint import digest
 from l4s_ensemble.run.log import start_logging
+from l4s_ensemble.run.tasks import in_processes
 
 log = logging.getLogger("l4s_ensemble")
 
@@ -83,17 +85,19 @@ class World:
     work : Path
     data : Path
     preset : str
+    folds : list of int
+        Those that are fitted and scored.
     jobs : int
     """
 
-    def __init__(self, work: Path, data: Path, preset: str, jobs: int) -> None:
+    def __init__(self, work: Path, data: Path, preset: str, folds: list[int], jobs: int) -> None:
         from l4s_ensemble.data.store import open_store, sensor_of
         from l4s_ensemble.pixel.train import feature_source, tiles_to_fit
         from l4s_ensemble.scenes.folds import load_folds
 
         run = open_run(work / "run", source=preset, data=data, jobs=jobs)
         run.fit(until=("features",))
-        self.config, self.jobs, self.work = run.config, jobs, work
+        self.config, self.jobs, self.work, self.asked = run.config, jobs, work, folds
         self.folds = load_folds(run.folder / "scenes")
         self.source = feature_source(run.folder)
         dataset = open_store(run.folder / "data" / "train" / "patches.zarr")
@@ -132,7 +136,7 @@ class World:
         """Fit every fold with these settings and score the drawn pixels of its held tiles."""
         from l4s_ensemble.features.build import plan_from_file
         from l4s_ensemble.pixel.blocks import write_sampled_rows
-        from l4s_ensemble.pixel.fit import fit_folds, fit_job
+        from l4s_ensemble.pixel.fit import fit_fold, fit_job
         from l4s_ensemble.pixel.model import PixelModel
         from l4s_ensemble.pixel.sampling import plan_pixels
 
@@ -147,25 +151,30 @@ class World:
             folder, features.names, tuple(f.group for f in features.features), self.sensor,
             self.folds.n_folds, features.support_px, seed,
         )  # fmt: skip
-        fits = fit_folds(fit_job(self.folds, plan, rows, model, config, features), self.jobs)
-        tiles = TileHistograms.empty(self.ids, 1000)
+        job = fit_job(self.folds, plan, rows, model, config, features)
+        threads = max(1, self.jobs // len(self.asked))
+        fits = list(in_processes(fit_fold, [(job, k, threads) for k in self.asked], self.jobs))
         fold = self.folds.of(self.ids, "fold").astype(int)
-        for k in range(self.folds.n_folds):
+        held = np.flatnonzero(np.isin(fold, self.asked))
+        tiles = TileHistograms.empty(self.ids[held], 1000)
+        for k in self.asked:
             trees = model.trees(k)
-            for i in np.flatnonzero(fold == k):
+            for at, i in enumerate(held):
+                if fold[i] != k:
+                    continue
                 x = np.asarray(self.scored[i * SCORED_PIXELS : (i + 1) * SCORED_PIXELS])
                 if trees is None:
                     raw = np.asarray(model.booster(k).predict(x, raw_score=True))
                 else:
                     raw = trees.score(np.ascontiguousarray(x.T)[:, np.newaxis])[0]
-                tiles.add(int(i), sigmoid(raw), self.truth[i])
+                tiles.add(at, sigmoid(raw), self.truth[i])
         return tiles, fits
 
 
 def measure(world: World, only: list[str], full: bool) -> list[dict[str, Any]]:
     """Rows of the table; what is in the work folder already is not fitted again."""
-    block = world.folds.of(world.ids, "block")
-    table = Table(block, world.config.seed)
+    held = world.ids[np.isin(world.folds.of(world.ids, "fold"), world.asked)]
+    table = Table(world.folds.of(held, "block"), world.config.seed)
     for label, settings in CHOICES.items():
         if only and label not in {BASE, *only}:
             continue
@@ -195,6 +204,7 @@ def main() -> None:
     parser.add_argument("--rgb", type=Path, help="true-colour tiles, preset l4s-rgb")
     parser.add_argument("--bands14", type=Path, help="pairs with all bands, preset default")
     parser.add_argument("--work", type=Path, default=Path("runs/pixel-choices"))
+    parser.add_argument("--folds", default="0,2")
     parser.add_argument("--only", default="", help="labels, separated by ;")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
@@ -202,11 +212,12 @@ def main() -> None:
     words = parser.parse_args()
     start_logging(logging.INFO)
     preset, data = ("l4s-rgb", words.rgb) if words.rgb else ("default", words.bands14)
-    world = World(words.work, data, preset, words.jobs)
+    folds = [int(k) for k in words.folds.split(",")]
+    world = World(words.work, data, preset, folds, words.jobs)
     rows = measure(world, [w for w in words.only.split(";") if w], words.full)
     if words.out is not None:
         words.out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(words.out, {"rows": rows, "full": words.full, "tiles": len(world.ids)})
+        write_json(words.out, {"rows": rows, "full": words.full, "folds": folds})
     print_rows(rows)
     print(json.dumps({r["choice"]: [r["f1"], r["gain"]] for r in rows}))
 

@@ -1,40 +1,40 @@
 """From counts in memory to what the network sees.
 
 Tiles stay as the uint16 counts of the store, 2 bytes a value, on the device. A batch of them is
-normalised when it is used: counts -> units -> band-wise transform -> clip -> standardise. The
-statistics come from the training tiles of one fold and are saved with its model.
+normalised when it is used: counts -> units -> channels -> clip -> standardise. The statistics come
+from the training tiles of one fold and are saved with its model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.data.counts import to_units
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import sensor_of
 from l4s_ensemble.errors import DataError, ModelError
+from l4s_ensemble.unet.channels import RELIEF_BANDS, Channels, official_statistics
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from l4s_ensemble.scenes.surroundings import Surroundings
 
-LOG_BANDS = ("B10",)
-"""Heavy-tailed bands: log(1 + units) tames them. Cirrus has p99 24 and maximum 50 as stored."""
-
-RELIEF_BANDS = ("dem",)
-"""Bands of which only the difference to the tile's median is shown: height alone is no slide."""
-
 CLIP_PERCENT = 0.1
 """Values below this percentile or above 100 - this are clipped."""
 
 SAMPLE_STEP_PX = 8
 """Statistics look at every 8th row and column: 256 pixels a tile are plenty."""
+
+MIDDLE_STEP_PX = 2
+"""Medians of a tile look at every second row and column."""
 
 _BLOCK = 64  # tiles read at once
 
@@ -65,7 +65,13 @@ class TileSet:
         Where `scale` brings light to the level of the scene: the factor from there to the level
         that the tile has by itself. None means that they are the same.
     scene : int64 array, shape (tile,), or None
-        Number of the scene, -1 where it is not known.
+        Number of the scene, below 0 where it is not known.
+    middle : float32 Tensor, shape (tile, band), or None
+        What light is divided by: the median of the tile or its scene in units; 1 for other bands.
+    level : {'keep', 'tile', 'scene'}
+        Whose median `middle` is. See `prepared`.
+    relief : bool
+        Whether `centre` holds the median elevation.
     """
 
     patch: NDArray[np.int64]
@@ -78,6 +84,9 @@ class TileSet:
     around: torch.Tensor | None = None
     own: torch.Tensor | None = None
     scene: NDArray[np.int64] | None = None
+    middle: torch.Tensor | None = None
+    level: str = "keep"
+    relief: bool = True
 
     def __len__(self) -> int:
         return len(self.patch)
@@ -98,6 +107,36 @@ class TileSet:
         }
         return replace(self, **moved)
 
+    def prepared(self, level: str, *, relief: bool = True) -> TileSet:
+        """These tiles, ready to be shown relative to a level.
+
+        Parameters
+        ----------
+        level : {'keep', 'tile', 'scene'}
+            Whose median light is divided by. For a scene that is the median over its tiles in this
+            set of the median of each, with light at the level of the scene: `own` is left out. A
+            tile of unknown scene has its own median.
+        relief : bool
+            Whether elevation is shown about the tile's median.
+
+        Returns
+        -------
+        TileSet
+            Itself where it is prepared so already.
+        """
+        if (self.level, self.relief) == (level, relief):
+            return self
+        if (self.level, self.relief) != ("keep", True):
+            raise ValueError(f"the tiles are prepared for the level {self.level!r} already")
+        out = replace(self, level=level, relief=relief)
+        if not relief:
+            out = replace(out, centre=torch.zeros_like(self.centre))
+        if level == "scene":
+            out = replace(out, own=None)
+        if level != "keep":
+            out = replace(out, middle=_usable(_middles(out), self.spectral))
+        return out
+
     def units(self, index: torch.Tensor, symmetrised: torch.Tensor | None = None) -> torch.Tensor:
         """Units of some tiles, float32 (n, band, y, x), relief bands about their median.
 
@@ -114,6 +153,10 @@ class TileSet:
             light = torch.from_numpy(self.spectral).to(scale.device)
             scale = torch.where(light, scale * self.own[index][:, None], scale)
         return plain(raw) * _plane(scale) - _plane(self.centre[index])
+
+    def middle_of(self, index: torch.Tensor) -> torch.Tensor | None:
+        """What light of some tiles is divided by, (n, band); None where the level is kept."""
+        return None if self.middle is None else self.middle[index]
 
 
 def plain(counts: torch.Tensor) -> torch.Tensor:
@@ -196,65 +239,112 @@ def load(
 class Normalisation:
     """How units become inputs, learned from training tiles.
 
-    ``input = (clip(f(units), low, high) - mean) / std`` with f = log(1 + x) for `LOG_BANDS`, the
-    height over the tile's median for `RELIEF_BANDS`, and nothing for the rest.
+    ``input = (clip(channel, low, high) - mean) / std``, see `l4s_ensemble.unet.channels` for what
+    the channels are.
 
     Attributes
     ----------
-    bands : tuple of str
-    low, high, mean, std : tuple of float
-        One value a band. Percentiles of f(units), then mean and deviation of the clipped values.
+    shown : Channels
+    mean, std : tuple of float
+        Of the clipped values, one a channel.
+    low, high : tuple of float, or None
+        Percentiles of the channel; None where nothing is clipped.
+    typical : tuple of float, or None
+        Median of each band's light over all tiles, 1 for other bands; what light is divided by
+        where its logarithm is shown at the level it has. One value a band of the sensor.
     tiles : int
-        Number of tiles they come from.
+        Number of tiles they come from; 0 for published constants.
     """
 
-    bands: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    shown: Channels
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    tiles: int
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    typical: tuple[float, ...] | None = None
+    tiles: int = 0
 
     @classmethod
-    def fit(cls, tiles: TileSet, positions: ArrayLike) -> Normalisation:
-        """Learn the statistics of the tiles at `positions` of the set."""
+    def fit(
+        cls, tiles: TileSet, positions: ArrayLike, config: UNetConfig | None = None
+    ) -> Normalisation:
+        """Learn the statistics of the tiles at `positions` of the set.
+
+        Raises
+        ------
+        ConfigError
+            If the settings ask for channels that the sensor does not have.
+        """
+        shown = Channels.choose(tiles.sensor, config or UNetConfig())
+        if shown.standard == "official":
+            return cls(shown, *official_statistics())
+        tiles = tiles.prepared(shown.level, relief=shown.relief)
         index = torch.as_tensor(np.asarray(positions, np.int64), device=tiles.counts.device)
-        step = SAMPLE_STEP_PX
-        parts = []
-        for some in torch.split(index, _BLOCK):
-            sparse = tiles.counts[some][..., step // 2 :: step, step // 2 :: step]
-            parts.append(_transform(tiles.units(some, sparse), tiles.sensor.band_names).cpu())
-        sample = torch.cat(parts).transpose(0, 1).flatten(1).numpy().astype(np.float64)
+        units = torch.cat([_sparse(tiles, i, SAMPLE_STEP_PX) for i in torch.split(index, _BLOCK)])
+        typical, middle = None, tiles.middle_of(index)
+        if shown.relative and middle is None:
+            median = units.transpose(0, 1).flatten(1).median(dim=1).values
+            middle = _usable(median[None], tiles.spectral)
+            typical = tuple(middle[0].tolist())
+        channels = shown.make(units, middle=middle)
+        sample = channels.transpose(0, 1).flatten(1).cpu().numpy().astype(np.float64)
         low, high = np.percentile(sample, [CLIP_PERCENT, 100 - CLIP_PERCENT], axis=1)
         clipped = np.clip(sample, low[:, None], high[:, None])
         mean, std = clipped.mean(axis=1), clipped.std(axis=1)
-        # A constant band says nothing; it must not divide by zero either.
+        # A constant channel says nothing; it must not divide by zero either.
         std = np.where(std > 0, std, 1.0)
         low_, high_, mean_, std_ = (tuple(v.tolist()) for v in (low, high, mean, std))
-        return cls(tiles.sensor.band_names, low_, high_, mean_, std_, tiles=len(index))
+        return cls(shown, mean_, std_, low_, high_, typical, tiles=len(index))
 
-    def apply(self, units: torch.Tensor, gain: torch.Tensor | None = None) -> torch.Tensor:
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the inputs, in order: bands, then indices."""
+        return self.shown.names
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """All bands of the sensor, shown or not."""
+        return self.shown.bands
+
+    def prepare(self, tiles: TileSet) -> TileSet:
+        """Tiles whose light and elevation are relative to what the inputs are relative to.
+
+        Windows are cut from such tiles. Costs one pass over all of them the first time, and
+        nothing once they are prepared.
+        """
+        return tiles.prepared(self.shown.level, relief=self.shown.relief)
+
+    def inputs(self, tiles: TileSet, index: torch.Tensor) -> torch.Tensor:
+        """Inputs of whole tiles at `index`, float32 (n, channel, y, x)."""
+        tiles = self.prepare(tiles)
+        return self.apply(tiles.units(index), middle=tiles.middle_of(index))
+
+    def apply(
+        self,
+        units: torch.Tensor,
+        gain: torch.Tensor | None = None,
+        middle: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Make inputs of units.
 
         Parameters
         ----------
         units : float32 Tensor, shape (n, band, y, x)
-            As `TileSet.units` gives them.
+            As `TileSet.units` or `l4s_ensemble.unet.windows.cut` give them for tiles that
+            `prepare` returned.
         gain : Tensor, shape (n, band), optional
             Factors of the augmentation.
+        middle : Tensor, shape (n, band), optional
+            `TileSet.middle_of` the same tiles.
 
         Returns
         -------
-        float32 Tensor, shape (n, band, y, x)
+        float32 Tensor, shape (n, channel, y, x)
         """
-        if gain is not None:
-            units = units * _plane(gain)
-        x = _transform(units, self.bands)
-        low, high, mean, std = (
-            torch.tensor(v, dtype=torch.float32, device=x.device)[:, None, None]
-            for v in (self.low, self.high, self.mean, self.std)
-        )
-        return x.clamp(low, high).sub_(mean).div_(std)
+        low, high, mean, std, typical = _constants(self, units.device)
+        x = self.shown.make(units, gain, typical if middle is None else middle)
+        x = x - mean if low is None or high is None else x.clamp(low, high).sub_(mean)
+        return x.div_(std)
 
     def require(self, sensor: Sensor) -> None:
         """Refuse bands other than those that were learned.
@@ -272,28 +362,69 @@ class Normalisation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        values = {k: getattr(self, k) for k in _STATISTICS}
+        kept = {k: None if v is None else list(v) for k, v in values.items()}
         return {
-            "bands": list(self.bands),
-            "log": [b for b in self.bands if b in LOG_BANDS],
-            "relief": [b for b in self.bands if b in RELIEF_BANDS],
-            **{k: list(getattr(self, k)) for k in ("low", "high", "mean", "std")},
+            "channels": list(self.channels),
+            "shown": self.shown.as_dict(),
+            **kept,
             "tiles": self.tiles,
         }
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Normalisation:
         """Read what `as_dict` gave."""
-        names = ("bands", "low", "high", "mean", "std")
-        bands, low, high, mean, std = (tuple(value[k]) for k in names)
-        return cls(bands, low, high, mean, std, tiles=int(value["tiles"]))
+        kept = {k: None if value[k] is None else tuple(value[k]) for k in _STATISTICS}
+        shown = Channels.from_dict(value["shown"])
+        return cls(shown, **kept, tiles=int(value["tiles"]))  # type: ignore[arg-type]
 
 
-def _transform(units: torch.Tensor, bands: tuple[str, ...]) -> torch.Tensor:
-    heavy = [i for i, name in enumerate(bands) if name in LOG_BANDS]
-    if heavy:
-        units = units.clone()
-        units[:, heavy] = torch.log1p(units[:, heavy].clamp_min(0))
-    return units
+_STATISTICS = ("mean", "std", "low", "high", "typical")
+
+
+@lru_cache(maxsize=64)
+def _constants(of: Normalisation, device: torch.device) -> tuple[torch.Tensor | None, ...]:
+    """Low, high, mean, std as planes, and typical as (1, band).
+
+    Kept, because every copy of a constant to a GPU waits for it. Not as inference tensors: who
+    asks for gradients of inputs may come later.
+    """
+    with torch.inference_mode(False):
+        return tuple(
+            None
+            if values is None
+            else torch.tensor(values, dtype=torch.float32, device=device).reshape(shape)
+            for values, shape in (
+                (of.low, (-1, 1, 1)),
+                (of.high, (-1, 1, 1)),
+                (of.mean, (-1, 1, 1)),
+                (of.std, (-1, 1, 1)),
+                (of.typical, (1, -1)),
+            )
+        )
+
+
+def _sparse(tiles: TileSet, index: torch.Tensor, step: int) -> torch.Tensor:
+    """Units of every step-th pixel of some tiles, (n, band, y / step, x / step)."""
+    return tiles.units(index, tiles.counts[index][..., step // 2 :: step, step // 2 :: step])
+
+
+def _middles(tiles: TileSet) -> torch.Tensor:
+    """Median of each tile, or of its scene where that is the level, (tile, band), in units."""
+    every = torch.split(torch.arange(len(tiles), device=tiles.counts.device), _BLOCK)
+    parts = [_sparse(tiles, i, MIDDLE_STEP_PX).flatten(2).median(dim=2).values for i in every]
+    out = torch.cat(parts) if parts else torch.zeros_like(tiles.scale)
+    if tiles.level == "scene" and tiles.scene is not None:
+        for scene in np.unique(tiles.scene[tiles.scene >= 0]):
+            of = torch.from_numpy(np.flatnonzero(tiles.scene == scene)).to(out.device)
+            out[of] = out[of].median(dim=0).values
+    return out
+
+
+def _usable(middle: torch.Tensor, spectral: NDArray[np.bool_]) -> torch.Tensor:
+    """Middles to divide by: 1 for bands that are no light, and for black tiles."""
+    light = torch.from_numpy(spectral).to(middle.device)
+    return torch.where(light & (middle > 0), middle, 1.0)
 
 
 def _scale(counts: NDArray[Any], units: NDArray[np.float32], sensor: Sensor) -> NDArray[np.float32]:
