@@ -160,7 +160,14 @@ class UNetConfig(Section):
         "unet", description="unet (ours), baseline (the official one), or smp:<arch>/<encoder>"
     )
     weights: str | None = Field(
-        None, description="pretrained weights of an smp encoder: their name, or a file"
+        None,
+        description="first weights: name or file of a pretrained smp encoder, or file of the "
+        "official network",
+    )
+    upsample: bool | None = Field(
+        None,
+        description="whether an smp network sees twice the pixels a side; none: where its "
+        "encoder begins with a stride and would lose small slides",
     )
     width: int = Field(16, ge=4, le=256, description="channels of the full-resolution stage")
     depth: int = Field(4, ge=2, le=6, description="resolution levels, the first one included")
@@ -176,7 +183,7 @@ class UNetConfig(Section):
         "plain", description="whether the logarithm of light is shown, in which levels are sums"
     )
     level: Literal["keep", "tile", "scene"] = Field(
-        "keep", description="whose median is taken from light and elevation, if anyone's"
+        "keep", description="whose median each band of light is divided by, if anyone's"
     )
     standard: Literal["fit", "official"] = Field(
         "fit", description="mean and deviation: of the training tiles, or the published ones"
@@ -209,6 +216,9 @@ class UNetConfig(Section):
     checkpoint: Literal["last", "inner"] = Field(
         "last", description="the network at the end, or the best one on an inner block"
     )
+    symmetries: bool = Field(
+        True, description="whether training turns and mirrors tiles, by the eight symmetries"
+    )
     jitter_gain: float = Field(0.1, ge=0, description="sigma of the log-gain of a whole tile")
     jitter_band: float = Field(0.03, ge=0, description="sigma of the log-gain of each band")
     jitter_scene: float = Field(
@@ -223,6 +233,7 @@ class UNetConfig(Section):
     tta: bool = Field(True, description="average logits over the eight symmetries of the square")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     grad_clip: float = Field(1.0, gt=0)
+    explain: bool = Field(True, description="whether to measure what the networks look at")
     adapt: AdaptConfig = AdaptConfig()
 
 

@@ -274,7 +274,8 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
         ),
         replace(
             base, name=logits[1], target="l4s_ensemble.unet.infer:stage",
-            needs=(data.name, "unet", *seen), sections=("unet.tta", "unet.precision"),
+            needs=(data.name, "unet", *seen),
+            sections=("unet.tta", "unet.halo_px", "unet.neighbours", "unet.precision"),
         ),
         replace(
             base, name=result, target="l4s_ensemble.predict.split:stage",

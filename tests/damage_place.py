@@ -251,8 +251,10 @@ def write_pixel_model(place: Place) -> None:
 
 def write_unet_model(place: Place) -> None:
     """A U-Net's JSON whose weights end after eight bytes."""
-    about = {"kind": "l4s_ensemble U-Net", "version": 1, "sensor": SENSOR, "seed": 0}
-    write_json(place.run / "unet/model.json", {**about, "folds": [{"file": "fold_0.safetensors"}]})
+    about = {"kind": "l4s_ensemble U-Net", "version": 2, "sensor": SENSOR, "seed": 0}
+    write_json(
+        place.run / "unet/model.json", {**about, "folds": [{"files": ["fold_0.safetensors"]}]}
+    )
     place.write("run/unet/fold_0.safetensors", b"\x10" + bytes(7) + b"{")
 
 

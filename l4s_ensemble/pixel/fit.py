@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.pixel.boost import boost, dataset
-from l4s_ensemble.pixel.inner import watched
 from l4s_ensemble.pixel.mining import mine
 from l4s_ensemble.pixel.model import PixelModel, booster_file
 from l4s_ensemble.pixel.sampling import PixelPlan
@@ -23,6 +22,7 @@ from l4s_ensemble.pixel.settings import views
 from l4s_ensemble.run.files import read_json, write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.scenes.inner import watched
 
 if TYPE_CHECKING:
     from l4s_ensemble.features.registry import FeaturePlan

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.pixel.boost import dataset
-from l4s_ensemble.pixel.inner import halves
 from l4s_ensemble.pixel.sampling import HARD_POOL, PixelPlan
 from l4s_ensemble.pixel.settings import parameters
 from l4s_ensemble.pixel.strata import ELSEWHERE, LANDSLIDE
+from l4s_ensemble.scenes.inner import halves
 
 if TYPE_CHECKING:
     from l4s_ensemble.scenes.folds import Folds

@@ -16,6 +16,7 @@ from l4s_ensemble.report import (
     checks_models,
     checks_pixel,
     checks_predictions,
+    checks_unet,
 )  # fmt: skip
 from l4s_ensemble.report.check import Check
 from l4s_ensemble.report.source import RunSource
@@ -39,6 +40,8 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_features.slopes,
     checks_models.beats_one_feature,
     checks_models.loss_fell,
+    checks_unet.loss_finite,
+    checks_unet.loss_settled,
     checks_models.fold_spread,
     checks_models.plateau,
     checks_models.calibration,
@@ -49,6 +52,10 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_pixel.more_tiles,
     checks_pixel.more_trees,
     checks_pixel.one_group,
+    checks_unet.inner_agrees,
+    checks_unet.seeds_agree,
+    checks_unet.bands_needed,
+    checks_unet.looks_around,
     checks_models.gain,
     checks_predictions.threshold_carries,
     checks_predictions.prevalence,

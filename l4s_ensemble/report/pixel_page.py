@@ -52,7 +52,7 @@ def pixel(source: RunSource) -> Page:
             section("dependence", "What a value means to it", "", "dependence"),
             section("words", "Landslides in words", "", "slides"),
             section("maps", "Tiles, explained pixel by pixel", "", "maps"),
-            section("failures", "Where it fails", "", "failures", "sizes", "rims"),
+            section("failures", "Where it fails", "", "failures", "f1_where", "sizes", "rims"),
             section("tiles", "Tiles, the worst first", "", "gallery"),
         ],
     }  # fmt: skip

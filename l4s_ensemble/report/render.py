@@ -21,6 +21,7 @@ from l4s_ensemble.report import (
     mosaics,
     pictures,
     pixel_maps,
+    unet_maps,
     words,
 )
 from l4s_ensemble.report.pieces import Page
@@ -100,6 +101,8 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
         if page["page"] == "pixel":
             page["slides"] = pixel_maps.slides(source, assets, drawn)
             page["maps"] = pixel_maps.build(source, assets, drawn)
+        if page["page"] == "unet":
+            page["attribution"] = unet_maps.build(source, assets, drawn)
         if page["page"] in ("pixel", "unet", "stack"):
             shown = gallery.of_fit(source, page["page"])
         elif "split" in page:

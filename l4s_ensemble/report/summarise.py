@@ -15,10 +15,10 @@ from l4s_ensemble.report import (
     features_page,
     headline,
     ladder,
-    models_page,
     pixel_page,
     prediction_page,
     stack_page,
+    unet_page,
     words,
 )
 from l4s_ensemble.report.pieces import Page, section
@@ -72,7 +72,7 @@ def _makers(source: RunSource) -> list[tuple[str, list[str], Callable[[], Page]]
     for name, make in (
         ("features", features_page.features),
         ("pixel", pixel_page.pixel),
-        ("unet", models_page.unet),
+        ("unet", unet_page.unet),
         ("stack", stack_page.stack),
     ):
         if name in source:
@@ -107,6 +107,7 @@ def _completed(
         "contact": None,
         "slides": None,
         "maps": None,
+        "attribution": None,
         "missing": [],
         **made,
         "foot": _foot(source, page, behind),

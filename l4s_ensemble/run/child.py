@@ -34,7 +34,7 @@ def main() -> int:
     report = Path(order["report"])
     try:
         summary = stage.function()(context)
-        told = {"summary": summary, "digest": summary.get("digest"), **_usage()}
+        told = {"summary": summary, "digest": summary.get("digest"), **usage()}
         write_json(report, told)
     except L4SError as error:
         write_json(report, {"error": _told(error)})
@@ -58,7 +58,7 @@ def _told(error: L4SError) -> dict[str, Any]:
     return {"kind": type(error).__name__, **plain}
 
 
-def _usage() -> dict[str, float]:
+def usage() -> dict[str, float]:
     """Peak memory of this process and of its largest worker, MiB, and their processor seconds."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,7 @@ CHUNK_TILES = 4
 
 
 class ScoreFile:
-    """A zarr group with one float32 array over tiles; `open_scores` reads it.
+    """A zarr group with one array of scores over tiles; `open_scores` reads it as float32.
 
     Unwritten pixels are NaN. Chunks are replaced whole: a kill leaves a chunk old or new.
 
@@ -39,6 +39,8 @@ class ScoreFile:
         Fold of each tile; its model is the one that scored the tile.
     attrs : mapping, optional
         JSON values kept with the group, for example ``seed``.
+    dtype : {'float32', 'float16'}
+        Type on disk. Logits lose nothing that counts as float16: a probability moves by 1e-4.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class ScoreFile:
         models: int | None = None,
         fold: ArrayLike | None = None,
         attrs: Mapping[str, Any] | None = None,
+        dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
         import zarr
 
@@ -59,7 +62,8 @@ class ScoreFile:
         self.patch = np.asarray(patch, dtype=np.int64)
         lead = () if models is None else (models,)
         shape = (*lead, len(self.patch), *size)
-        if self._usable(shape):
+        self._most = float(np.finfo(dtype).max)
+        if self._usable(shape, dtype):
             self._array = zarr.open_array(path / name, mode="r+")
             return
         shutil.rmtree(path, ignore_errors=True)
@@ -75,13 +79,13 @@ class ScoreFile:
         self._array = group.create_array(
             name,
             shape=shape,
-            dtype="float32",
+            dtype=dtype,
             chunks=(*lead, CHUNK_TILES, *size),
             fill_value=float("nan"),
             dimension_names=(*(("fold_model",) if lead else ()), "patch", "y", "x"),
         )
 
-    def _usable(self, shape: tuple[int, ...]) -> bool:
+    def _usable(self, shape: tuple[int, ...], dtype: str) -> bool:
         import zarr
 
         # The scores are created last: where they stand, the rest stands too.
@@ -89,7 +93,8 @@ class ScoreFile:
             return False
         known = np.asarray(zarr.open_array(self.path / "patch", mode="r")[...])
         there = zarr.open_array(self.path / self.name, mode="r")
-        return there.shape == shape and np.array_equal(known, self.patch)
+        same = there.shape == shape and there.dtype == np.dtype(dtype)
+        return bool(same and np.array_equal(known, self.patch))
 
     def blocks(self) -> list[slice]:
         """All blocks of tiles, in order."""
@@ -102,15 +107,19 @@ class ScoreFile:
 
     def read(self, block: slice) -> NDArray[np.float32]:
         """Scores of a block, float32 ([fold_model,] tile, y, x)."""
-        return np.asarray(self._array[..., block, :, :])
+        return np.asarray(self._array[..., block, :, :], dtype=np.float32)
 
     def write(self, block: slice, scores: ArrayLike) -> None:
         """Store the scores of a block."""
-        self._array[..., block, :, :] = np.asarray(scores, dtype=np.float32)
+        values = np.asarray(scores, dtype=np.float32)
+        # A score beyond float16 would be infinite, and count as missing.
+        self._array[..., block, :, :] = values.clip(-self._most, self._most)
 
 
 def open_scores(path: Path) -> xr.Dataset:
     """Open what a `ScoreFile` holds, lazily; ``patch`` and ``fold`` are coordinates.
+
+    Scores are float32, whatever their type on disk.
 
     Raises
     ------
@@ -123,6 +132,11 @@ def open_scores(path: Path) -> xr.Dataset:
         found: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
         if "patch" not in found or not {"logit", "probability"} & set(found.data_vars):
             raise ValueError(f"it holds {', '.join(map(str, found)) or 'nothing'}")
+        for array in found.data_vars.values():
+            if array.dtype == np.float16:
+                # xarray's only lazy way to another type; the factor's own type decides.
+                array.attrs["scale_factor"] = np.float32(1)
+        found = xr.decode_cf(found)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise RunError(
             "scores of the run cannot be read", where=path, found=error,

@@ -23,6 +23,7 @@ from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.scenes.registration import estimate
 from l4s_ensemble.stack import inputs, ledger
+from l4s_ensemble.stack.agreement import agreement_where
 from l4s_ensemble.stack.model import LogisticStack
 
 log = logging.getLogger("l4s_ensemble")
@@ -74,7 +75,12 @@ def stage(ctx: StageContext) -> Summary:
     options: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
     table = ledger.rows(tiles, block, **options)
     by_name = {row["model"]: row for row in table}
-    agreed = _agreement(scores, truth, by_name["pixel"]["threshold"], by_name["unet"]["threshold"])
+    cuts = (by_name["pixel"]["threshold"], by_name["unet"]["threshold"])
+    agreed = _agreement(scores, truth, *cuts)
+    where = agreement_where(
+        ctx.input("data/train") / "patches.zarr", ctx.input("pixel") / "oof.zarr",
+        ctx.input("unet") / "oof.zarr", cuts, jobs=ctx.jobs,
+    )  # fmt: skip
     model = replace(final, threshold=by_name["stack"]["threshold"])
     model.save(ctx.out / "model.json")
     for name, scored in tiles.items():
@@ -104,6 +110,7 @@ def stage(ctx: StageContext) -> Summary:
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
         "agreement": agreed,
+        "agreement_where": where,
         "registration": [shift.as_dict() for shift in shifts],
     }
 

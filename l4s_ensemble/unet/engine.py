@@ -1,4 +1,4 @@
-"""Training of one fold: a fixed schedule, keyed draws, a checkpoint every epoch."""
+"""Training of one network: a fixed schedule, keyed draws, a checkpoint every epoch."""
 
 from __future__ import annotations
 
@@ -15,51 +15,74 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.errors import L4SError
+from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.unet.average import Average, recalibrate
 from l4s_ensemble.unet.batches import Batches
+from l4s_ensemble.unet.compiled import compiled
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.inputs import Normalisation, TileSet
-from l4s_ensemble.unet.losses import bce_dice
+from l4s_ensemble.unet.losses import loss_by_name
 from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.network import build
+from l4s_ensemble.unet.network import arguments_of, build
+from l4s_ensemble.unet.not_finite import not_finite
+from l4s_ensemble.unet.sampling import read_tickets
+from l4s_ensemble.unet.schedule import learning_rate, optimiser_of
+from l4s_ensemble.unet.stopwatch import Stopwatch
+from l4s_ensemble.unet.team import ALONE, Team
+from l4s_ensemble.unet.watch import Inner, watch
 
 log = logging.getLogger("l4s_ensemble")
-
-WARM_UP = 0.3
-"""Share of the steps in which the learning rate rises."""
-
-LR_START, LR_END = 0.04, 0.001
-"""Learning rate of the first and the last step, as shares of the peak."""
 
 RECALIBRATION_TILES = 256
 """Training tiles that set the batch statistics of the averaged network."""
 
+WATCH_RECALIBRATION_TILES = 64
+"""The same where it is only watched, every epoch: a quarter of the work, nearly the same score."""
+
 CHECK_EVERY = 25
 """On a GPU, steps between two looks at the loss: each look waits for the device."""
+
+PARTS = ("batches", "network", "optimiser")
+"""Of a step: making the batch, forward and backward, the rest. In an epoch ``seconds_<part>``."""
 
 Epoch = dict[str, Any]
 
 
 class FoldTrainer:
-    """Trains the network of one fold.
+    """Trains one network of one fold.
 
     Parameters
     ----------
     tiles : TileSet
-        On the device.
+        On the device, with masks.
     positions : array_like of int
         Training tiles of the fold, positions in `tiles`.
     config : UNetConfig
     seed, fold : int
         Key of all draws.
     hardware : Hardware
+    number : int
+        Of the network in its fold, from 0: the seeds of a fold differ by it.
+    inner : Inner, optional
+        Tiles to watch, where ``config.checkpoint`` is ``inner``; without them the last state is
+        kept.
+    team : Team
+        The processes that train this network together.
 
     Attributes
     ----------
     epochs : list of dict
-        ``epoch, loss, lr, seconds, patches_per_s`` of the epochs done.
+        Of the epochs done: ``epoch, loss, lr, steps, seconds, patches_per_s``, ``seconds_<part>``
+        for `PARTS` and ``seconds_watch``, and ``inner_f1, inner_threshold, inner_loss``, None where
+        nothing is watched. ``seconds`` is all of it.
+    best_epoch : int or None
+        The epoch whose state is the best on the inner block so far.
+
+    Raises
+    ------
+    ConfigError
+        If the settings do not fit each other, the network or the number of processes.
     """
 
     def __init__(
@@ -71,33 +94,53 @@ class FoldTrainer:
         seed: int,
         fold: int,
         hardware: Hardware,
+        number: int = 0,
+        inner: Inner | None = None,
+        team: Team = ALONE,
     ) -> None:
-        self.tiles = tiles
         self.positions: NDArray[np.int64] = np.asarray(positions, np.int64)
         self.config = config
-        self.key = (seed, fold)
+        self.fold, self.number = fold, number
+        # The first network of a fold has the key that a single one has.
+        self.key = (seed, fold) if number == 0 else (seed, fold, number)
         self.hardware = hardware
-        self.normalisation = Normalisation.fit(tiles, self.positions)
+        self.team = team
+        self.inner = inner if config.checkpoint == "inner" else None
+        self.normalisation = Normalisation.fit(tiles, self.positions, config)
         self.batches = Batches(tiles, self.positions, self.normalisation, config, self.key)
-        self.arguments: dict[str, Any] = {
-            "name": config.network,
-            "bands": len(tiles.sensor.bands),
-            "width": config.width,
-            "depth": config.depth,
-            "norm": config.norm,
-        }
-        # Every fold starts elsewhere: their average is then worth more.
-        self.network = hardware.place(build(**self.arguments, seed=seed * 1009 + fold))
+        self.tiles = self.batches.tiles
+        shown = len(self.batches.order(0))
+        self.batch = team.divide(config.batch, min(len(self.positions), shown))
+        self.steps_an_epoch = shown // self.batch
+        self.arguments = arguments_of(config, len(self.normalisation.channels))
+        network = build(
+            **self.arguments, seed=_first_weights(seed, fold, number), weights=config.weights,
+            channels=self.normalisation.channels,
+        )  # fmt: skip
+        self.deep = _deep_weights(network, config)
+        self.network = hardware.place(network)
+        # A copy from before norms are shared: what is saved is a plain network.
         self.average = Average(self.network, config.ema)
-        self.optimiser = _optimiser(self.network, config)
-        self.batch = min(config.batch, len(self.positions))
-        self.steps_an_epoch = len(self.positions) // self.batch
+        self.network = team.shared_norms(self.network, hardware)
+        self.optimiser = optimiser_of(self.network, config)
+        smoothing = config.label_smoothing
+        self.loss = loss_by_name(config.loss, label_smoothing=smoothing, pool=team.pool)
+        self._loss_alone = loss_by_name(config.loss, label_smoothing=smoothing)
+        self._runner: Any = None
+        self._clock = Stopwatch(hardware.device)
+        self._best: dict[str, torch.Tensor] = {}
+        self.best_epoch: int | None = None
         self.epochs: list[Epoch] = []
 
     @property
     def steps(self) -> int:
         """Steps of the whole training."""
-        return self.steps_an_epoch * self.config.epochs
+        return self.config.steps or self.steps_an_epoch * self.config.epochs
+
+    @property
+    def epochs_planned(self) -> int:
+        """Epochs of the whole training; the last one may be cut short by ``config.steps``."""
+        return math.ceil(self.steps / self.steps_an_epoch)
 
     def run(self, after_epoch: Callable[[FoldTrainer], None] | None = None) -> FoldModel:
         """Train the epochs that are left, and return the averaged network.
@@ -107,70 +150,129 @@ class FoldTrainer:
         L4SError
             If the loss or a gradient is not finite.
         """
-        while len(self.epochs) < self.config.epochs:
+        while len(self.epochs) < self.epochs_planned:
             self.epochs.append(self._epoch(len(self.epochs)))
             if after_epoch is not None:
                 after_epoch(self)
-        return self._finish()
+        if self._best:
+            self.average.network.load_state_dict(self._best)
+        else:
+            self._follow()
+        return self._settled(RECALIBRATION_TILES)
 
     def _epoch(self, epoch: int) -> Epoch:
         started = time.monotonic()
         self.network.train()
         shuffled = self.batches.order(epoch)
+        before = epoch * self.steps_an_epoch
+        count = min(self.steps_an_epoch, self.steps - before)
         losses: list[torch.Tensor] = []
         every = 1 if self.hardware.device.type == "cpu" else CHECK_EVERY
-        for i in range(self.steps_an_epoch):
-            step = epoch * self.steps_an_epoch + i
-            lr = learning_rate(step, self.steps, self.config.lr)
+        for i in range(count):
+            lr = learning_rate(before + i, self.steps, self.config.lr, self.config.schedule)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
             losses.append(self._step(epoch, shuffled[i * self.batch : (i + 1) * self.batch]))
             if self.config.ema > 0:
-                self.average.update(self.network, step + 1)
-            if (i + 1) % every == 0 or i + 1 == self.steps_an_epoch:
-                self._look(losses[-every:], epoch, i)
+                self.average.update(self.network, before + i + 1)
+            self._clock.mark("optimiser")
+            if (i + 1) % every == 0 or i + 1 == count:
+                self._look(losses[-every:], epoch, i, shuffled)
         mean = float(torch.stack(losses).double().mean())
+        trained = time.monotonic() - started
+        parts = self._clock.seconds()
+        watched = self._watch(epoch)
         seconds = time.monotonic() - started
         return {
             "epoch": epoch,
             "loss": mean,
             "lr": lr,
+            "steps": count,
             "seconds": seconds,
-            "patches_per_s": self.steps_an_epoch * self.batch / seconds,
+            "patches_per_s": count * self.batch / trained,
+            **{f"seconds_{name}": parts.get(name, 0.0) for name in PARTS},
+            "seconds_watch": seconds - trained,
+            **watched,
         }
 
     def _step(self, epoch: int, where: NDArray[np.int64]) -> torch.Tensor:
-        config = self.config
-        batch = self.batches.make(epoch, where)
+        self._clock.start()
+        batch = self.batches.make(epoch, self.team.part(where))
+        x = self._laid_out(batch.x)
+        if self._runner is None:
+            self._runner = self._make_runner(x)
+            self._clock.start()  # compiling is no part of a step
+        self._clock.mark("batches")
         self.optimiser.zero_grad(set_to_none=True)
         with self.hardware.autocast():
-            logit = self.network(self._laid_out(batch.x))
-        loss = bce_dice(logit, batch.target, batch.weight, label_smoothing=config.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.grad_clip)
+            logits = self._runner(x, deep=True) if len(self.deep) > 1 else [self._runner(x)]
+        terms = [self.loss(z, batch.target, batch.weight) for z in logits]
+        loss = terms[0]
+        if len(terms) > 1:
+            loss = torch.stack([w * t for w, t in zip(self.deep, terms, strict=True)]).sum()
+        # Each process has the gradient of its part; what they share is the mean, not the sum.
+        (loss * self.team.size if self.team.size > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        self._clock.mark("network")
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip)
         self.optimiser.step()
         # A gradient that is not finite shows in the same number.
         return loss.detach() + 0 * norm.detach()
 
-    def _look(self, losses: list[torch.Tensor], epoch: int, last: int) -> None:
-        finite = torch.isfinite(torch.stack(losses)).cpu().numpy()
-        if not finite.all():
-            step = last - len(losses) + 1 + int(np.argmin(finite))
-            raise L4SError(
-                "the loss of the U-Net is not finite",
-                where=f"fold {self.key[1]}, epoch {epoch}, step {step}",
-                found=float(losses[int(np.argmin(finite))]),
-                fix="lower unet.lr, or set unet.precision=float32; data check tells whether the "
-                "tiles hold values that are not finite",
-            )
+    def _make_runner(self, x: torch.Tensor) -> Any:
+        runner = self.team.wrap(self.network, self.hardware)
+        if not self.config.compile:
+            return runner
+        words = {"deep": True} if len(self.deep) > 1 else {}
+        return compiled(runner, self.network, x, self.hardware, **words)
 
-    def _finish(self) -> FoldModel:
-        network = self.average.network if self.config.ema > 0 else self.network
-        with self.hardware.autocast():
-            recalibrate(
-                network, map(self._laid_out, self.batches.plain(RECALIBRATION_TILES, self.batch))
-            )
-        return FoldModel(network, self.arguments, self.normalisation, self.key[1])
+    def _look(
+        self, losses: list[torch.Tensor], epoch: int, last: int, shuffled: NDArray[np.int64]
+    ) -> None:
+        finite = torch.isfinite(torch.stack(losses)).cpu().numpy()
+        if finite.all():
+            return
+        at = int(np.argmin(finite))
+        step = last - len(losses) + 1 + at
+        where = shuffled[step * self.batch : (step + 1) * self.batch]
+        raise not_finite(
+            f"fold {self.fold}, epoch {epoch}, step {step}"
+            + (f", network {self.number} of the fold" if self.number else ""),
+            float(losses[at]),
+            self.tiles.patch[read_tickets(where, len(self.tiles))[0]],
+            # A batch depends on its key alone: this is the one that was seen.
+            self.batches.make(epoch, where).x,
+        )
+
+    def _watch(self, epoch: int) -> dict[str, float | None]:
+        if self.inner is None:
+            return {"inner_f1": None, "inner_threshold": None, "inner_loss": None}
+        self._follow()
+        model = self._settled(WATCH_RECALIBRATION_TILES)
+        found = watch(
+            model, self.tiles, self.inner, self._loss_alone, self.hardware, self.batch, self.team
+        )
+        so_far = -1.0 if self.best_epoch is None else self.epochs[self.best_epoch]["inner_f1"]
+        if found.f1 > so_far:
+            self.best_epoch = epoch
+            self._best = {k: v.clone() for k, v in model.network.state_dict().items()}
+        return dict(found.as_dict())
+
+    def _follow(self) -> None:
+        """Bring the averaged network to the present one, where nothing is averaged."""
+        if self.config.ema == 0:
+            self.average.network.load_state_dict(self.network.state_dict())
+
+    def _settled(self, tiles: int) -> FoldModel:
+        """The averaged network with the batch statistics of its own weights.
+
+        Where nothing is averaged, the statistics are those that training left.
+        """
+        network = self.average.network
+        if self.config.ema > 0:
+            inputs = map(self._laid_out, self.batches.plain(tiles, self.batch))
+            with self.hardware.autocast():
+                recalibrate(network, inputs)
+        return FoldModel(network, self.arguments, self.normalisation, self.fold, self.number)
 
     def _laid_out(self, x: torch.Tensor) -> torch.Tensor:
         return x.contiguous(memory_format=self.hardware.memory_format)
@@ -183,60 +285,91 @@ class FoldTrainer:
             "average": self.average.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "epochs": self.epochs,
+            "best": self._best,
+            "best_epoch": self.best_epoch,
         }
         with atomic_path(path) as partial:
             torch.save(state, partial)
 
     def resume(self, path: Path) -> bool:
-        """Go on from a checkpoint; False if there is none that fits."""
+        """Go on from a checkpoint; False if there is none that fits.
+
+        Raises
+        ------
+        RunError
+            If the processes that train together do not find the same checkpoint.
+        """
+        state = self._readable(path)
+        if state is not None:
+            self.network.load_state_dict(state["network"])
+            self.average.network.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.epochs = list(state["epochs"])
+            self._best, self.best_epoch = state["best"], state["best_epoch"]
+        if self.team.told(len(self.epochs)) != len(self.epochs):
+            raise RunError(
+                "the processes do not find the same checkpoint", where=path,
+                found=f"{len(self.epochs)} epochs in process {self.team.rank}",
+                fix="use a run folder that all machines see",
+            )  # fmt: skip
+        return state is not None
+
+    def _readable(self, path: Path) -> dict[str, Any] | None:
         if not path.is_file():
-            return False
+            return None
         try:
-            state = torch.load(path, map_location=self.hardware.device, weights_only=True)
+            state: dict[str, Any] = torch.load(
+                path, map_location=self.hardware.device, weights_only=True
+            )
         except Exception as error:  # torch raises many kinds for a damaged file
             log.warning(
-                "unet fold %d: %s cannot be read (%s); starting over", self.key[1], path.name, error
+                "unet fold %d: %s cannot be read (%s); starting over", self.fold, path.name, error
             )
-            return False
-        if state["key"] != self._identity():
+            return None
+        if state.get("key") != self._identity():
             log.warning(
-                "unet fold %d: %s is of another training; starting over", self.key[1], path.name
+                "unet fold %d: %s is of another training; starting over", self.fold, path.name
             )
-            return False
-        self.network.load_state_dict(state["network"])
-        self.average.network.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.epochs = list(state["epochs"])
-        return True
+            return None
+        return state
 
     def _identity(self) -> dict[str, Any]:
+        inner = np.empty(0, np.int64) if self.inner is None else self.inner.positions
         return {
             "config": self.config.model_dump(mode="json"),
             "key": list(self.key),
             "patches": self.tiles.patch[self.positions].tolist(),
+            "inner": self.tiles.patch[inner].tolist(),
             "normalisation": self.normalisation.as_dict(),
         }
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """One-cycle schedule: half a cosine up, half a cosine down.
+def _first_weights(seed: int, fold: int, number: int) -> int:
+    """Seed of a network's first weights: each starts elsewhere, so an average is worth more."""
+    if number == 0:
+        return seed * 1009 + fold
+    return int(np.random.SeedSequence([seed, fold, number]).generate_state(1)[0])
 
-    After Smith and Topin 2017, https://arxiv.org/abs/1708.07120. A pure function of the step, so
-    there is no state to lose.
+
+def _deep_weights(network: nn.Module, config: UNetConfig) -> tuple[float, ...]:
+    """Share of the loss of each level, full resolution first: each coarser one has half of it.
+
+    As in nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z) the shares add
+    up to 1, so that losses can be compared.
+
+    Raises
+    ------
+    ConfigError
+        If the network has no coarser levels to supervise.
     """
-    top = max(1.0, WARM_UP * steps)
-    if step < top:
-        low, share = LR_START, step / top
-    else:
-        low, share = LR_END, 1 - (step - top) / max(1.0, steps - 1 - top)
-    return peak * (low + (1 - low) * 0.5 * (1 - math.cos(math.pi * share)))
-
-
-def _optimiser(network: nn.Module, config: UNetConfig) -> torch.optim.Optimizer:
-    """AdamW; norms and biases do not decay."""
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+    levels = int(getattr(network, "deep_levels", 0))
+    if config.deep_supervision == 0:
+        return (1.0,)
+    if not levels:
+        raise ConfigError(
+            "the network has no coarser levels that give logits", where="unet.deep_supervision",
+            found=f"{config.deep_supervision} with unet.network={config.network}", allowed=0,
+            fix="set unet.deep_supervision=0, or unet.network=unet",
+        )  # fmt: skip
+    weights = [1.0] + [config.deep_supervision / 2**level for level in range(levels)]
+    return tuple(w / sum(weights) for w in weights)

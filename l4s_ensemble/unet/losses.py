@@ -1,65 +1,194 @@
-"""Losses in float32, whatever the precision of the network."""
+"""Losses by name, in float32, whatever the precision of the network.
+
+A loss is a sum of terms such as ``bce+0.5*dice``. Each term is pooled over the pixels of the batch,
+as the score is pooled over the pixels of a split: a tile without a landslide counts by its false
+pixels and has no Dice of its own. Where several processes share a batch, `Pool` makes the terms
+those of the whole batch.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
 
+from l4s_ensemble.errors import ConfigError
+
 DICE_SMOOTH_PIXELS = 1.0
 """Added above and below the fraction: a batch without landslide has a defined Dice."""
 
+TVERSKY_FALSE, TVERSKY_MISSED = 0.3, 0.7
+"""What a false pixel and a missed one cost (Salehi et al. 2017, table 1: the best pair)."""
 
-def bce_dice(
-    logit: torch.Tensor,
-    target: torch.Tensor,
-    weight: torch.Tensor | None = None,
-    *,
-    dice_weight: float = 1.0,
-    label_smoothing: float = 0.0,
-) -> torch.Tensor:
-    """Binary cross-entropy plus weighted soft Dice of the whole batch.
+FOCAL_POWER = 2.0
+"""Gamma of the focal loss, as Lin et al. 2017 found it best."""
 
-    Dice is pooled over the pixels of the batch, as the score is over the pixels of a split
-    (soft Dice: Milletari et al. 2016, https://arxiv.org/abs/1606.04797). Tiles without a landslide
-    then count by their false pixels and do not add a Dice of their own.
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Pool:
+    """How sums over a batch are taken; this one sees the whole batch."""
+
+    def total(self, part: torch.Tensor) -> torch.Tensor:
+        """Sum over the batch of what is the sum over the part at hand; its gradient is 1."""
+        return part
+
+    def whole(self, part: torch.Tensor) -> tuple[torch.Tensor, slice]:
+        """Values of the whole batch, without gradient, and where the part at hand lies in them.
+
+        Parameters
+        ----------
+        part : Tensor, shape (pixel, ...)
+        """
+        return part.detach(), slice(0, len(part))
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """What a term of a loss reads: flat, float32, pixels of weight 0 at rest."""
+
+    logit: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    pool: Pool
+    label_smoothing: float
+
+
+def loss_by_name(spec: str, *, label_smoothing: float = 0.0, pool: Pool | None = None) -> Loss:
+    """Make a loss of the words in the settings.
 
     Parameters
     ----------
-    logit : Tensor, shape (n, 1, y, x)
-        Any float type; the loss is computed in float32, outside autocast.
-    target : Tensor, shape (n, 1, y, x)
-        0 or 1, any type.
-    weight : Tensor, shape (n, 1, y, x), optional
-        How much a pixel counts; 1 by default.
-    dice_weight : float
-        0 leaves cross-entropy alone.
+    spec : str
+        Names of `LOSSES` joined by ``+``, each with a factor where it is not 1:
+        ``bce+0.5*dice``.
     label_smoothing : float
-        The cross-entropy's targets are moved by this much towards each other: 0 -> s, 1 -> 1 - s.
+        The targets of the cross-entropy are moved by this much towards each other: 0 -> s,
+        1 -> 1 - s. The other terms see them as they are.
+    pool : Pool, optional
+        How processes that share a batch sum over it.
 
     Returns
     -------
-    Tensor
-        Scalar, float32.
+    callable
+        ``(logit, target, weight) -> scalar``, float32 outside autocast; each (n, 1, y, x), the
+        target 0 or 1, the weight how much a pixel counts. Pixels of weight 0 change neither the
+        value nor the gradient.
+
+    Raises
+    ------
+    ConfigError
+        If a name or a factor is not one.
     """
-    with torch.autocast(logit.device.type, enabled=False):
-        z = logit.float()
-        t = target.float()
-        smooth = t * (1 - 2 * label_smoothing) + label_smoothing
-        w = torch.ones_like(z) if weight is None else weight.float()
-        each = F.binary_cross_entropy_with_logits(z, smooth, reduction="none")
-        loss = (w * each).sum() / w.sum().clamp_min(1)
-        if dice_weight > 0:
-            loss = loss + dice_weight * dice(z, t, w)
-        return loss
+    terms = _parse(spec)
+    shared = pool or Pool()
+
+    def loss(logit: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(logit.device.type, enabled=False):
+            w = weight.float().flatten()
+            # 0 x infinity is not 0: a pixel that does not count must not reach the arithmetic.
+            counts = w > 0
+            z = torch.where(counts, logit.float().flatten(), 0.0)
+            t = torch.where(counts, target.float().flatten(), 0.0)
+            pixels = _Pixels(z, t, w, shared, label_smoothing)
+            parts = [factor * term(pixels) for factor, term in terms]
+            return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
+
+    return loss
 
 
-def dice(
-    logit: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
-) -> torch.Tensor:
-    """1 - 2 sum(p t) / (sum(p) + sum(t)) over all pixels, float32: 0 is perfect, 1 is disjoint."""
-    p = torch.sigmoid(logit.float())
-    t = target.float()
-    if weight is not None:
-        p, t = p * weight, t * weight
-    overlap = 2 * (p * t).sum() + DICE_SMOOTH_PIXELS
-    return 1 - overlap / (p.sum() + t.sum() + DICE_SMOOTH_PIXELS)
+def _bce(p: _Pixels) -> torch.Tensor:
+    """Mean binary cross-entropy; that of a softmax over two logits with this difference."""
+    smooth = p.target * (1 - 2 * p.label_smoothing) + p.label_smoothing
+    each = F.binary_cross_entropy_with_logits(p.logit, smooth, reduction="none")
+    return _mean(each, p)
+
+
+def _focal(p: _Pixels) -> torch.Tensor:
+    """Cross-entropy times (1 - probability of the true class) ** gamma.
+
+    Lin et al. 2017, https://arxiv.org/abs/1708.02002, equation 4 (no factor for a class).
+    """
+    each = F.binary_cross_entropy_with_logits(p.logit, p.target, reduction="none")
+    return _mean((-torch.expm1(-each)) ** FOCAL_POWER * each, p)
+
+
+def _dice(p: _Pixels) -> torch.Tensor:
+    """1 - 2 sum(p t) / (sum(p) + sum(t)): 0 is perfect, 1 is disjoint.
+
+    Soft Dice of Milletari et al. 2016, https://arxiv.org/abs/1606.04797, without their squares.
+    """
+    proba = torch.sigmoid(p.logit)
+    both = p.pool.total((p.weight * proba * p.target).sum())
+    size = p.pool.total((p.weight * proba).sum() + (p.weight * p.target).sum())
+    return 1 - (2 * both + DICE_SMOOTH_PIXELS) / (size + DICE_SMOOTH_PIXELS)
+
+
+def _tversky(p: _Pixels) -> torch.Tensor:
+    """1 - TP / (TP + a FP + b FN) of soft counts; a missed pixel costs more than a false one.
+
+    Salehi et al. 2017, https://arxiv.org/abs/1706.05721, equation 4.
+    """
+    proba, rest = torch.sigmoid(p.logit), torch.sigmoid(-p.logit)
+    hit = p.pool.total((p.weight * proba * p.target).sum())
+    false = p.pool.total((p.weight * proba * (1 - p.target)).sum())
+    missed = p.pool.total((p.weight * rest * p.target).sum())
+    wrong = TVERSKY_FALSE * false + TVERSKY_MISSED * missed
+    return 1 - (hit + DICE_SMOOTH_PIXELS) / (hit + wrong + DICE_SMOOTH_PIXELS)
+
+
+def _lovasz(p: _Pixels) -> torch.Tensor:
+    """Lovász hinge: the convex closure of 1 - IoU of the landslide class, over all pixels.
+
+    Berman et al. 2018, https://arxiv.org/abs/1705.08790, equations 9 and 12. The factor of an
+    error is what the loss of IoU grows by when its pixel turns wrong, the larger errors being
+    wrong already; so it is found on the whole batch, and has no gradient of its own.
+    """
+    error = 1 - p.logit * (2 * p.target - 1)
+    batch, mine = p.pool.whole(torch.stack([error, p.target, p.weight], dim=1))
+    order = torch.argsort(batch[:, 0], descending=True)
+    target, weight = batch[order, 1], batch[order, 2]
+    slide = (weight * target).sum()
+    hit = slide - torch.cumsum(weight * target, 0)
+    union = slide + torch.cumsum(weight * (1 - target), 0)
+    lost = torch.where(union > 0, 1 - hit / union, 0.0)
+    factor = torch.empty_like(lost)
+    factor[order] = torch.diff(lost, prepend=lost.new_zeros(1))
+    return p.pool.total((torch.relu(error) * factor[mine]).sum())
+
+
+LOSSES: dict[str, Callable[[_Pixels], torch.Tensor]] = {
+    "bce": _bce,
+    "ce": _bce,
+    "dice": _dice,
+    "focal": _focal,
+    "lovasz": _lovasz,
+    "tversky": _tversky,
+}
+"""Terms of a loss by name."""
+
+
+def _mean(each: torch.Tensor, p: _Pixels) -> torch.Tensor:
+    return p.pool.total((p.weight * each).sum()) / p.pool.total(p.weight.sum()).clamp_min(1)
+
+
+def _parse(spec: str) -> list[tuple[float, Callable[[_Pixels], torch.Tensor]]]:
+    terms = []
+    for part in spec.split("+"):
+        before, star, after = part.rpartition("*")
+        name = after.strip()
+        try:
+            factor = float(before) if star else 1.0
+        except ValueError:
+            factor = math.nan
+        if name not in LOSSES or not (math.isfinite(factor) and factor > 0):
+            raise ConfigError(
+                "no such loss", where="unet.loss", found=spec,
+                allowed=f"{', '.join(LOSSES)}, or a sum of them with factors above 0",
+                fix="for example bce+0.5*dice",
+            )  # fmt: skip
+        terms.append((factor, LOSSES[name]))
+    return terms

@@ -20,7 +20,7 @@ from l4s_ensemble.unet.network import build
 
 MODEL_FILE = "model.json"
 KIND = "l4s_ensemble U-Net"
-VERSION = 1
+VERSION = 2
 """Of the saved form: raised when an older reader would misread a newer model."""
 
 
@@ -36,12 +36,15 @@ class FoldModel:
         ``name``, ``bands`` and settings: what `l4s_ensemble.unet.network.build` wants.
     normalisation : Normalisation
     fold : int
+    number : int
+        Of the network in its fold, from 0: the networks of a fold differ by their seed.
     """
 
     network: nn.Module
     arguments: Mapping[str, Any]
     normalisation: Normalisation
     fold: int
+    number: int = 0
 
     def save(self, path: Path) -> None:
         """Write weights, arguments and normalisation into one safetensors file, atomically."""
@@ -52,6 +55,7 @@ class FoldModel:
             "network": json.dumps(dict(self.arguments)),
             "normalisation": json.dumps(self.normalisation.as_dict()),
             "fold": str(self.fold),
+            "number": str(self.number),
         }
         with atomic_path(path) as partial:
             save_file(state, partial, metadata=about)
@@ -88,6 +92,7 @@ class FoldModel:
             arguments,
             Normalisation.from_dict(json.loads(about["normalisation"])),
             int(about["fold"]),
+            int(about["number"]),
         )
 
 
@@ -98,16 +103,17 @@ class UNetModel:
     Attributes
     ----------
     folder : Path
-        Holds ``model.json`` and ``fold_<k>.safetensors``.
+        Holds ``model.json`` and the files that `fold_file` names.
     sensor : Sensor
         What the training files held.
-    folds : tuple of FoldModel
+    folds : tuple of tuple of FoldModel
+        By fold, then by number: the mean logit of a fold's networks counts.
     seed : int
     """
 
     folder: Path
     sensor: Sensor
-    folds: tuple[FoldModel, ...]
+    folds: tuple[tuple[FoldModel, ...], ...]
     seed: int
 
     def save(self) -> None:
@@ -117,13 +123,16 @@ class UNetModel:
             {
                 "kind": KIND,
                 "version": VERSION,
-                "network": dict(self.folds[0].arguments),
+                "network": dict(self.folds[0][0].arguments),
                 "bands": self.sensor.band_names,
                 "sensor": self.sensor,
                 "seed": self.seed,
                 "folds": [
-                    {"file": fold_file(m.fold), "normalisation": m.normalisation.as_dict()}
-                    for m in self.folds
+                    {
+                        "files": [fold_file(m.fold, m.number) for m in fold],
+                        "normalisation": fold[0].normalisation.as_dict(),
+                    }
+                    for fold in self.folds
                 ],
             },
         )
@@ -145,7 +154,9 @@ class UNetModel:
                 "the U-Net cannot be read", where=path, found=error.what, fix="run fit-all again"
             ) from None
         _require_kind(value.get("kind"), int(value.get("version", -1)), path)
-        folds = tuple(FoldModel.load(folder / f["file"]) for f in value["folds"])
+        folds = tuple(
+            tuple(FoldModel.load(folder / name) for name in f["files"]) for f in value["folds"]
+        )
         return cls(folder, Sensor.model_validate(value["sensor"]), folds, int(value["seed"]))
 
     def require(self, sensor: Sensor) -> None:
@@ -157,7 +168,7 @@ class UNetModel:
             If the bands, their scaling, the kind of level or the pixel size differ.
         """
         for fold in self.folds:
-            fold.normalisation.require(sensor)
+            fold[0].normalisation.require(sensor)
         for field in ("bands", "level", "pixel_m"):
             found, wanted = getattr(sensor, field), getattr(self.sensor, field)
             if found != wanted:
@@ -170,9 +181,14 @@ class UNetModel:
                 )
 
 
-def fold_file(fold: int) -> str:
-    """Name of the file of a fold's weights."""
-    return f"fold_{fold}.safetensors"
+def fold_name(fold: int, number: int = 0) -> str:
+    """How the files of a network are called: its fold, and its number where it is not the first."""
+    return f"fold_{fold}" if number == 0 else f"fold_{fold}_seed_{number}"
+
+
+def fold_file(fold: int, number: int = 0) -> str:
+    """Name of the file of a network's weights."""
+    return f"{fold_name(fold, number)}.safetensors"
 
 
 def _require_kind(kind: object, version: int, path: Path) -> None:

@@ -1,42 +1,58 @@
-"""The stage that trains one U-Net a fold, and scores every tile with the one that never saw it."""
+"""The stage that trains the U-Nets of every fold, and scores each tile with those not shown it."""
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
-from l4s_ensemble.run.files import atomic_path, read_json, write_json
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.unet.engine import FoldTrainer
-from l4s_ensemble.unet.hardware import Hardware, choose
-from l4s_ensemble.unet.infer import Predictor, to_dataset
+from l4s_ensemble.unet.explain import explain
+from l4s_ensemble.unet.fold import FoldJob, remove_scratch
+from l4s_ensemble.unet.hardware import choose
+from l4s_ensemble.unet.infer import score_file
 from l4s_ensemble.unet.inputs import TileSet, load
-from l4s_ensemble.unet.model import FoldModel, UNetModel, fold_file
+from l4s_ensemble.unet.model import UNetModel
 from l4s_ensemble.unet.network import count_parameters
+from l4s_ensemble.unet.team import ALONE, Team
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from l4s_ensemble.scenes.folds import Folds
+    from l4s_ensemble.scenes.surroundings import Surroundings
 
 log = logging.getLogger("l4s_ensemble")
 
 
-def stage(ctx: StageContext) -> Summary:
+def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     """Train, score out of fold, summarise.
 
-    Writes ``fold_<k>.safetensors``, ``fold_<k>.progress.json`` (rewritten every epoch),
-    ``model.json``, ``oof.zarr``, ``tiles.npz``. A killed run goes on after the last whole epoch.
-    The schedule is fixed: held-out tiles choose nothing about the network that scores them.
+    Writes ``fold_<k>.safetensors`` (and ``fold_<k>_seed_<s>.safetensors`` where a fold has several
+    networks), ``fold_<k>.progress.json`` (rewritten every epoch), ``model.json``, ``oof.zarr``,
+    ``tiles.npz``, ``surroundings.npz`` where neighbours are read, and what `explain` adds. A killed
+    run goes on after the last whole epoch. Held-out tiles choose nothing about the networks that
+    score them: the schedule is fixed, and what is chosen is chosen on an inner block of the
+    training tiles.
+
+    Parameters
+    ----------
+    ctx : StageContext
+    team : Team
+        The processes that train together, see `l4s_ensemble.unet.parallel`. Only the first one
+        writes, and only its summary says anything.
 
     Raises
     ------
     ConfigError
-        If the device cannot be had or the network's settings are not usable.
+        If the device cannot be had or the settings do not fit each other.
     DataError
         If there are no masks, or a fold has no tile or no landslide to train on.
     LeakError
@@ -44,7 +60,6 @@ def stage(ctx: StageContext) -> Summary:
     """
     from l4s_ensemble.data.store import hashes_of, open_store, positions_of, sensor_of
     from l4s_ensemble.scenes.folds import load_folds
-    from l4s_ensemble.scenes.registration import load_shifts, training_masks
 
     started = time.monotonic()
     hardware = choose(ctx.device, ctx.config.unet.precision, ctx.jobs)
@@ -54,157 +69,68 @@ def stage(ctx: StageContext) -> Summary:
     hashes = hashes_of(dataset)
     for k in range(folds.n_folds):
         folds.check(k, folds.train_ids(k), hashes)
-    ids = np.sort(folds.patch[folds.role == "fit"]).astype(np.int64)
-    tiles = load(dataset, positions_of(dataset, ids)).to(hardware.device)
-    learnt = tiles
-    if ctx.config.data.align_masks:  # scores are still taken against the masks as they are
-        moved = training_masks(dataset, folds, ids, load_shifts(ctx.input("scenes")))
-        learnt = replace(tiles, mask=torch.from_numpy(moved).to(hardware.device))
+    ids = np.sort(folds.fit_ids).astype(np.int64)
+    around = _surroundings(ctx, dataset, folds, team)
+    tiles = load(dataset, positions_of(dataset, ids), surroundings=around).to(hardware.device)
+    learnt = _aligned(ctx, dataset, folds, ids, tiles)
     fold = folds.of(ids, "fold").astype(np.int64)
     logit = np.empty((len(tiles), *tiles.counts.shape[-2:]), np.float32)
     done = []
     for k in range(folds.n_folds):
-        held = np.flatnonzero(fold == k)
-        train = np.searchsorted(ids, np.sort(folds.train_ids(k)))
-        job = FoldJob(ctx, hardware, learnt, k, train, held)
-        model, progress, logit[held] = job.run(buffer_tiles=len(folds.buffer_ids(k)))
-        done.append((model, progress))
-    model_all = UNetModel(ctx.out, sensor_of(dataset), tuple(m for m, _ in done), ctx.config.seed)
-    model_all.save()
-    oof = to_dataset(logit, ids, seed=ctx.config.seed, fold=fold)
-    oof.to_zarr(ctx.out / "oof.zarr", mode="w", consolidated=False)
+        job = FoldJob(ctx, hardware, learnt, tiles.mask, folds, k, team)
+        result = job.run()
+        if result is not None:
+            logit[job.held] = result.logit
+            done.append(result)
+    if not team.first:
+        return {}
+    sensor, seed = sensor_of(dataset), ctx.config.seed
+    UNetModel(ctx.out, sensor, tuple(r.models for r in done), seed).save()
+    oof = score_file(ctx.out / "oof.zarr", ids, logit.shape[1:], seed=seed, fold=fold)
+    oof.write(slice(None), logit)
     scores = histograms(ids, logit, tiles, ctx.config.stack.bins)
     scores.save(ctx.out / "tiles.npz")
     for k in range(folds.n_folds):
-        _remove_scratch(ctx, k)
+        remove_scratch(ctx, k)
     whole = summarise(
-        scores, folds.of(ids, "block"), resamples=ctx.config.stack.resamples, seed=ctx.config.seed
+        scores, folds.of(ids, "block"), resamples=ctx.config.stack.resamples, seed=seed
     )
-    pooled = scores.pooled()
+    pooled, settings = scores.pooled(), ctx.config.unet
+    told: Summary = {}
+    if settings.explain:
+        told = explain(
+            ctx, tiles, fold, folds.of(ids, "block"), [r.models for r in done], hardware, logit,
+            scores, whole["threshold"],
+        )  # fmt: skip
+    networks = [n for r in done for n in r.progress["networks"]]
+    epochs = [e["seconds"] for n in networks for e in n["epochs"]]
     return {
-        "network": ctx.config.unet.network,
-        "parameters": count_parameters(done[0][0].network),
+        "network": settings.network,
+        "parameters": count_parameters(done[0].models[0].network),
+        "networks": len(networks),
+        "seeds": settings.seeds,
+        "loss": settings.loss,
+        "optimiser": settings.optimiser,
+        "schedule": settings.schedule,
+        "checkpoint": settings.checkpoint,
+        "processes": team.size,
+        "seconds_per_epoch": float(np.mean(epochs)),
         "precision": hardware.precision,
         "channels_last": hardware.channels_last,
         "device": str(hardware.device),
         "hardware": hardware.reason,
         "bands": list(tiles.sensor.band_names),
+        "channels": list(done[0].models[0].normalisation.channels),
         "folds": [
-            {**progress, **fold_scores(scores, fold, progress["fold"], whole["threshold"])}
-            for _, progress in done
+            {**r.progress, **fold_scores(scores, fold, r.progress["fold"], whole["threshold"])}
+            for r in done
         ],
         "oof": whole,
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
+        **told,
         "seconds": time.monotonic() - started,
     }
-
-
-@dataclass(frozen=True)
-class FoldJob:
-    """Training and scoring of one fold, or what an earlier process left of it.
-
-    Attributes
-    ----------
-    ctx : StageContext
-    hardware : Hardware
-    tiles : TileSet
-        All tiles of role ``fit``, on the device.
-    fold : int
-    train, held : int array
-        Positions in `tiles`.
-    """
-
-    ctx: StageContext
-    hardware: Hardware
-    tiles: TileSet
-    fold: int
-    train: NDArray[np.int64]
-    held: NDArray[np.int64]
-
-    def run(self, *, buffer_tiles: int) -> tuple[FoldModel, dict[str, Any], NDArray[np.float32]]:
-        """Train and score.
-
-        Returns
-        -------
-        model : FoldModel
-        progress : dict
-            As in ``fold_<k>.progress.json``.
-        logit : float32 array, shape (held tile, y, x)
-        """
-        out, k = self.ctx.out, self.fold
-        note = out / f"fold_{k}.progress.json"
-        parts = (note, out / fold_file(k), out / scratch_files(k)[1])
-        if all(p.is_file() for p in parts):
-            progress = read_json(note)
-            if progress["finished"]:
-                log.info("unet fold %d: finished already", k)
-                return FoldModel.load(parts[1]), progress, np.load(parts[2], allow_pickle=False)
-        self._require_landslides()
-        progress = {
-            "fold": k,
-            "train_tiles": len(self.train),
-            "held_tiles": len(self.held),
-            "buffer_tiles": buffer_tiles,
-            "epochs_planned": self.ctx.config.unet.epochs,
-            "finished": False,
-            "epochs": [],
-            "seconds": 0.0,
-        }
-        model = self._train(progress)
-        model.save(parts[1])
-        started = time.monotonic()
-        predictor = Predictor(model, self.hardware, tta=self.ctx.config.unet.tta)
-        logit = predictor(self.tiles, self.held)
-        seconds_score = time.monotonic() - started
-        with atomic_path(parts[2]) as partial, partial.open("wb") as file:
-            np.save(file, logit)
-        progress |= {
-            "finished": True,
-            "seconds_score": seconds_score,
-            "scored_patches_per_s": len(self.held) / seconds_score if len(self.held) else None,
-            "seconds": progress["seconds"] + seconds_score,
-        }
-        write_json(note, progress)
-        (out / scratch_files(k)[0]).unlink(missing_ok=True)
-        log.info("unet fold %d: %.0f s in all", k, progress["seconds"])
-        return model, progress, logit
-
-    def _train(self, progress: dict[str, Any]) -> FoldModel:
-        out, k, config = self.ctx.out, self.fold, self.ctx.config.unet
-        trainer = FoldTrainer(
-            self.tiles, self.train, config, seed=self.ctx.config.seed, fold=k,
-            hardware=self.hardware,
-        )  # fmt: skip
-        checkpoint = out / scratch_files(k)[0]
-        if trainer.resume(checkpoint):
-            log.info("unet fold %d: going on after epoch %d", k, len(trainer.epochs))
-
-        def after_epoch(at: FoldTrainer) -> None:
-            at.save(checkpoint)
-            progress["epochs"] = at.epochs
-            progress["seconds"] = sum(e["seconds"] for e in at.epochs)
-            write_json(out / f"fold_{k}.progress.json", progress)
-            last = at.epochs[-1]
-            log.info(
-                "unet fold %d: epoch %d/%d, loss %.4f, %.1f patches/s",
-                k, len(at.epochs), config.epochs, last["loss"], last["patches_per_s"],
-            )  # fmt: skip
-
-        model = trainer.run(after_epoch)
-        progress["epochs"] = trainer.epochs
-        progress["seconds"] = sum(e["seconds"] for e in trainer.epochs)
-        return model
-
-    def _require_landslides(self) -> None:
-        mask = self.tiles.mask
-        if not len(self.train) or mask is None or not bool(mask[self.train].any()):
-            raise DataError(
-                "a fold has no landslide to train on", where=f"fold {self.fold}",
-                found=f"{len(self.train)} training tiles",
-                fix="use fewer folds or smaller blocks (scenes.folds, scenes.block_tiles), or "
-                "add tiles with landslides",
-            )  # fmt: skip
 
 
 def histograms(
@@ -220,11 +146,28 @@ def histograms(
     return out
 
 
-def scratch_files(fold: int) -> tuple[str, str]:
-    """Names of a fold's checkpoint and out-of-fold logits: gone when the stage is whole."""
-    return f"fold_{fold}.checkpoint.pt", f"fold_{fold}.oof.npy"
+def _surroundings(
+    ctx: StageContext, dataset: xr.Dataset, folds: Folds, team: Team
+) -> Surroundings | None:
+    """What lies around the tiles, kept for the predictions; None where no setting asks for it."""
+    from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE, measure_surroundings
+
+    unet = ctx.config.unet
+    if not (unet.shift_px or unet.halo_px or unet.jitter_scene or unet.level == "scene"):
+        return None
+    around = measure_surroundings(dataset, folds, cross=unet.neighbours)
+    if team.first:
+        around.save(ctx.out / SURROUNDINGS_FILE)
+    return around
 
 
-def _remove_scratch(ctx: StageContext, fold: int) -> None:
-    for name in scratch_files(fold):
-        (ctx.out / name).unlink(missing_ok=True)
+def _aligned(
+    ctx: StageContext, dataset: xr.Dataset, folds: Folds, ids: NDArray[np.int64], tiles: TileSet
+) -> TileSet:
+    """The tiles with the masks to learn from; scores are taken against the masks as they are."""
+    from l4s_ensemble.scenes.registration import load_shifts, training_masks
+
+    if not ctx.config.data.align_masks:
+        return tiles
+    moved: Any = training_masks(dataset, folds, ids, load_shifts(ctx.input("scenes")))
+    return replace(tiles, mask=torch.from_numpy(moved).to(tiles.counts.device))

@@ -15,7 +15,7 @@ from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.pixel.boost import boost, dataset, merge
 from l4s_ensemble.pixel.fit import FitJob, at_most, fit_fold, fit_folds
 from l4s_ensemble.pixel.infer import score_tile
-from l4s_ensemble.pixel.inner import halves, watched
+from l4s_ensemble.scenes.inner import halves, watched
 from l4s_ensemble.pixel.settings import other_seed, parameters
 from l4s_ensemble.pixel.shapley import contributions
 

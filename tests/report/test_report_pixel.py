@@ -13,12 +13,12 @@ from fabricated_run import FEATURES
 from PIL import Image
 
 from l4s_ensemble.config import build
-from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.reliability import calibration
+from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.report import checks_pixel, figures, pixel_maps
 from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.failures import _area, _between, _up_to
+from l4s_ensemble.report.failures import _between, area, up_to
 from l4s_ensemble.report.pixel_importance import colours
 from l4s_ensemble.report.pixel_page import pixel
 from l4s_ensemble.report.render import render_report
@@ -34,7 +34,7 @@ NEW = ("calibration", "failures", "importance", "dependence", "learning_curve", 
 FIGURES = {
     "pr", "threshold", "reliability", "correction", "learning_trees", "learning_patches",
     "importance_groups", "importance_features", "gain", "contribution", "beeswarm", "dependence",
-    "failures", "sizes", "rims",
+    "failures", "f1_where", "sizes", "rims",
 }  # fmt: skip
 
 
@@ -247,8 +247,8 @@ def test_bins_are_told_in_words() -> None:
     assert _between(5.0, 10.0) == "5–10" and _between(None, None) == "all"
     assert _between(1.0, 2.0, whole=True) == "1" and _between(4.0, 8.0, whole=True) == "4–7"
     assert _between(-5.0, 10.0) == "−5 to 10"
-    assert _up_to(0.0, 1.0) == "≤ 1" and _up_to(3.0, 5.0) == "3–5" and _up_to(10, None) == "> 10"
-    assert _area(1, 9, 10.0) == "0.01–0.1" and _area(1000, None, 10.0) == "≥ 10"
+    assert up_to(0.0, 1.0) == "≤ 1" and up_to(3.0, 5.0) == "3–5" and up_to(10, None) == "> 10"
+    assert area(1, 9, 10.0) == "0.01–0.1" and area(1000, None, 10.0) == "≥ 10"
 
 
 def found(source: RunSource) -> dict[str, tuple[str, str]]:

@@ -1,16 +1,23 @@
-"""Networks, losses, hardware."""
+"""Networks, hardware, averaged weights."""
 
 from __future__ import annotations
 
-import numpy as np
+import json
+
 import pytest
 import torch
 
+from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.unet.average import Average, recalibrate
 from l4s_ensemble.unet.hardware import choose
-from l4s_ensemble.unet.losses import bce_dice, dice
-from l4s_ensemble.unet.network import build, count_parameters
+from l4s_ensemble.unet.network import (
+    LANDSLIDE_PRIOR,
+    UNet,
+    arguments_of,
+    build,
+    count_parameters,
+)
 
 
 @pytest.mark.parametrize(("width", "depth"), [(5, 2), (7, 3), (9, 5)])
@@ -40,53 +47,88 @@ def test_width_and_depth_make_it_larger() -> None:
 
 
 def test_unknown_network_and_setting() -> None:
-    with pytest.raises(ConfigError, match="no network of that name"):
+    with pytest.raises(ConfigError, match="baseline, unet, smp:"):
         build("vnet", 3)
-    with pytest.raises(ConfigError, match="does not take"):
-        build("unet", 3, wide=4)
+    for name in ("unet", "baseline"):
+        with pytest.raises(ConfigError, match="does not take"):
+            build(name, 3, wide=4)
+    with pytest.raises(ConfigError, match="no pretrained weights"):
+        build("unet", 3, width=4, depth=2, weights="imagenet")
 
 
-def test_loss_equals_numpy(rng: np.random.Generator) -> None:
-    z = rng.normal(0, 3, (3, 1, 5, 7))
-    t = (rng.random(z.shape) < 0.3).astype(float)
-    p = 1 / (1 + np.exp(-z))
-    s = t * 0.8 + 0.1
-    entropy = -(s * np.log(p) + (1 - s) * np.log(1 - p)).mean()
-    overlap = (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
-    wanted = entropy + 0.7 * (1 - overlap)
-    found = bce_dice(torch.tensor(z), torch.tensor(t), dice_weight=0.7, label_smoothing=0.1)
-    assert found.dtype == torch.float32
-    assert float(found) == pytest.approx(wanted, rel=1e-5)
+@pytest.mark.parametrize("depth", [2, 4])
+def test_coarser_levels_give_logits_of_their_own(depth: int) -> None:
+    plain = build("unet", 3, width=5, depth=depth, seed=1).eval()
+    for levels in range(depth):
+        network = build("unet", 3, width=5, depth=depth, seed=1, deep_levels=levels).eval()
+        assert isinstance(network, UNet)
+        assert network.deep_levels == levels
+        x = torch.randn(2, 3, 37, 50)
+        logits = network(x, deep=True)
+        assert [tuple(z.shape) for z in logits] == [(2, 1, 37, 50)] * (levels + 1)
+        # The other weights start the same, and deep supervision is for training alone.
+        assert torch.equal(logits[0], network(x))
+        assert torch.equal(network(x), plain(x))
 
 
-def test_loss_is_float32_inside_autocast() -> None:
-    z = torch.randn(1, 1, 64, 64).bfloat16()
-    t = (torch.rand(1, 1, 64, 64) < 0.1).to(torch.uint8)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = bce_dice(z, t)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, bce_dice(z.float(), t.float()))
+def test_coarser_logits_come_from_their_level() -> None:
+    """Each is smooth at the scale of its level: made of cells 2, 4, 8 pixels wide."""
+    network = build("unet", 3, width=4, depth=4, deep_levels=3).eval()
+    assert isinstance(network, UNet)
+    for head in network.deep_heads:
+        torch.nn.init.normal_(head.weight)  # type: ignore[arg-type]
+    bend = []
+    with torch.inference_mode():
+        for z in network(torch.randn(1, 3, 64, 64), deep=True)[1:]:
+            second = z.diff(n=2, dim=-1).abs()
+            bend.append(float((second > 1e-4 * z.std()).float().mean()))
+    # Between the centres of two cells the logits lie on a line: only there can it bend.
+    assert bend[0] > 0.9
+    assert bend[1] < 0.55
+    assert bend[2] < 0.3
 
 
-def test_limits_of_dice() -> None:
-    t = torch.zeros(2, 1, 16, 16)
-    t[0, :, :8] = 1
-    sure = 60 * (2 * t - 1)
-    assert float(dice(sure, t)) == pytest.approx(0, abs=1e-5)
-    assert float(dice(-sure, t)) == pytest.approx(1, abs=0.01)
-    nothing = torch.zeros_like(t)
-    assert float(dice(torch.full_like(t, -60), nothing)) == pytest.approx(0, abs=1e-5)
+def test_all_weights_learn_under_deep_supervision() -> None:
+    network = build("unet", 3, width=4, depth=3, deep_levels=1)
+    sum(z.mean() for z in network(torch.randn(2, 3, 16, 16), deep=True)).backward()
+    assert all(p.grad is not None for p in network.parameters())
 
 
-def test_dice_is_pooled_over_the_batch() -> None:
-    """A tile without landslide, predicted right, changes nothing."""
-    t = torch.zeros(1, 1, 16, 16)
-    t[..., :4, :4] = 1
-    z = torch.full_like(t, -60)
-    z[..., :4, :2] = 60
-    alone = float(dice(z, t))
-    both = float(dice(torch.cat([z, torch.full_like(z, -60)]), torch.cat([t, torch.zeros_like(t)])))
-    assert both == pytest.approx(alone, abs=1e-6)
+def test_fresh_network_expects_the_share_of_landslides() -> None:
+    network = build("unet", 3, width=8, depth=3, deep_levels=1).eval()
+    with torch.inference_mode():
+        for z in network(torch.randn(1, 3, 32, 32), deep=True):
+            assert float(torch.sigmoid(z).mean()) == pytest.approx(LANDSLIDE_PRIOR, rel=0.2)
+
+
+def test_too_many_coarser_levels() -> None:
+    with pytest.raises(ConfigError, match=r"0 to 2 at unet\.depth=3"):
+        build("unet", 3, width=4, depth=3, deep_levels=3)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        UNetConfig(width=5, depth=2),
+        UNetConfig(width=5, depth=2, deep_supervision=0.3),
+        UNetConfig(width=5, depth=4, deep_supervision=0.3, norm="group"),
+        UNetConfig(network="baseline", width=5),
+    ],
+)
+def test_saved_arguments_build_the_network_again(config: UNetConfig) -> None:
+    arguments = json.loads(json.dumps(arguments_of(config, 3)))
+    first, again = build(**arguments, seed=1), build(**arguments, seed=2)
+    again.load_state_dict(first.state_dict())
+    deep = 0 if config.deep_supervision == 0 else max(1, config.depth - 2)
+    assert first.deep_levels == deep
+
+
+def test_encoders_without_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    with pytest.raises(ConfigError, match=r"pip install 'l4s_ensemble\[encoders\]'"):
+        build("smp:unet/resnet18", 3)
 
 
 def test_cuda_without_cuda_says_what_to_do() -> None:

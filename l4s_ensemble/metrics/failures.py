@@ -1,0 +1,371 @@
+"""Where out-of-fold scores fail: by slope, elevation, brightness, size, distance to the edge.
+
+The summary's ``failures`` is a dict (counts are pixels unless said otherwise; a ratio without a
+denominator is None)::
+
+    threshold           of probability
+    pixel_m             size of a pixel, metres
+    by                  list of {key, title, unit, rows}. Rows: low, high (None = no bound), pixels,
+                        landslide, tp, fp, fn, precision, recall, f1. Keys, as far as the sensor
+                        has them: slope_deg, dem_m, brightness, tile_brightness (quintiles of
+                        pixels, and of tiles), tile_edge_px (0 = outermost row or column)
+    slides_true         by size of the true landslide: rows of low_px, high_px, slides, pixels,
+                        found_px, recall, touched, half_found (landslides with at least a pixel,
+                        and half of their pixels, called)
+    slides_called       by size of what was called: rows of low_px, high_px, slides, pixels,
+                        true_px, precision, touched, half_true
+    edge                {inside, outside}: by distance to the nearest pixel of the other class, in
+                        pixels: rows of low, high, pixels, wrong, error_rate, share_of_errors.
+                        Inside, wrong is missed; outside, wrong is a false alarm. The last row
+                        outside has low None: tiles without a landslide
+    rim                 by distance to the rim, whichever side of it, in pixels: rows of low, high,
+                        tp, fp, fn, f1. Inside count what is found and missed, outside what is
+                        falsely called; tiles without a landslide have no rim
+
+Landslides are 8-connected within a tile: one that a seam cuts counts as two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.run.tasks import in_processes
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+TASK_TILES = 64
+
+BLOCK_TILES = 4
+"""Tiles in memory at once."""
+
+EDGE_TILES = 64
+"""Tiles that quintiles of pixels are taken from, spread evenly over all."""
+
+SLOPE_DEG = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, np.inf)
+SIZE_PX = (1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, np.inf)
+INSIDE_PX = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
+OUTSIDE_PX = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, np.inf)
+TILE_EDGE_PX = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, np.inf)
+VISIBLE = ("B4", "B3", "B2")
+
+_TITLES = {
+    "slope_deg": ("slope", "degree"),
+    "dem_m": ("elevation", "metre"),
+    "brightness": ("brightness of the pixel, mean of red, green and blue", "unit of the bands"),
+    "tile_brightness": ("brightness of the tile, its median", "unit of the bands"),
+    "tile_edge_px": ("distance to the edge of the tile", "pixel"),
+}
+
+
+@dataclass
+class _Tallies:
+    """Counts of some tiles; they add up.
+
+    Attributes
+    ----------
+    by : dict of str to int64 array, shape (bin, 4)
+        Pixels by ``truth + 2 called``.
+    tile, level : list
+        Counts ``(4,)`` and median brightness of each tile.
+    true, called : int64 array, shape (size, 5)
+        Objects, pixels, pixels that agree, objects touched, objects half agreed.
+    inside, outside : int64 array, shape (distance, 2)
+        Pixels and wrong pixels; the last row outside: tiles without a landslide.
+    """
+
+    by: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    tile: list[NDArray[np.int64]] = field(default_factory=list)
+    level: list[float] = field(default_factory=list)
+    true: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(SIZE_PX) - 1, 5))
+    called: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(SIZE_PX) - 1, 5))
+    inside: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(INSIDE_PX) - 1, 2))
+    outside: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(OUTSIDE_PX), 2))
+
+    def add(self, other: _Tallies) -> None:
+        for key, counts in other.by.items():
+            self.by[key] = self.by.get(key, 0) + counts
+        self.tile += other.tile
+        self.level += other.level
+        for name in ("true", "called", "inside", "outside"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> dict[str, Any]:
+    """Count where the scores of a file fail, a few tiles at a time.
+
+    Parameters
+    ----------
+    store : Path
+        A ``patches.zarr`` with masks.
+    scores : Path
+        An ``oof.zarr``; all its tiles are counted.
+    threshold : float
+        A pixel is called landslide at this probability or above.
+
+    Returns
+    -------
+    dict
+        See the module.
+    """
+    from l4s_ensemble.data.store import sensor_of
+
+    dataset, told = _opened(store, scores)
+    ids = told["patch"].values
+    sensor = sensor_of(dataset)
+    edges = _edges(dataset, ids)
+    tasks = [
+        (store, scores, ids[i : i + TASK_TILES], threshold, edges)
+        for i in range(0, len(ids), TASK_TILES)
+    ]
+    whole = _Tallies()
+    for part in in_processes(tallies_of, tasks, jobs):
+        whole.add(part)
+    by = [_by(key, edges[key], whole.by[key]) for key in edges]
+    if "brightness" in edges and sensor.level == "absolute":
+        # Tiles of a relative sensor were all brought to one level.
+        by.insert(-1, _by_tile(whole))
+    wrong_in, wrong_out = whole.inside[:, 1].sum(), whole.outside[:, 1].sum()
+    outside = _edge_rows(OUTSIDE_PX, whole.outside[:-1], wrong_out)
+    outside += _edge_rows((None, None), whole.outside[-1:], wrong_out)
+    return {
+        "threshold": threshold,
+        "pixel_m": sensor.pixel_m,
+        "by": by,
+        "slides_true": _size_rows(whole.true, "found_px", "recall", "half_found"),
+        "slides_called": _size_rows(whole.called, "true_px", "precision", "half_true"),
+        "edge": {"inside": _edge_rows(INSIDE_PX, whole.inside, wrong_in), "outside": outside},
+        "rim": _rim_rows(whole.inside, whole.outside[:-1]),
+    }
+
+
+def tallies_of(
+    store: Path,
+    scores: Path,
+    ids: NDArray[np.int64],
+    threshold: float,
+    edges: dict[str, Sequence[float]],
+) -> _Tallies:
+    """Count some tiles; edges are lower bounds of the bins and the last one's upper bound."""
+    from l4s_ensemble.data.store import positions_of
+
+    dataset, told = _opened(store, scores)
+    where = np.searchsorted(told["patch"].values, ids)
+    out = _Tallies()
+    for b in (slice(i, i + BLOCK_TILES) for i in range(0, len(ids), BLOCK_TILES)):
+        positions = positions_of(dataset, ids[b])
+        truth = dataset["mask"].isel(patch=positions).values.astype(bool)
+        probability = sigmoid(told["logit"].isel(patch=where[b]).values)
+        called = probability.astype(np.float64) >= threshold
+        pictures = _pictures(dataset, positions)
+        for i in range(len(truth)):
+            _count(out, truth[i], called[i], {k: v[i] for k, v in pictures.items()}, edges)
+    return out
+
+
+@lru_cache(maxsize=2)
+def _opened(store: Path, scores: Path) -> tuple[xr.Dataset, xr.Dataset]:
+    from l4s_ensemble.data.store import open_store
+    from l4s_ensemble.run.scores import open_scores
+
+    return open_store(store), open_scores(scores)
+
+
+def _pictures(dataset: xr.Dataset, positions: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """Slope, elevation and brightness of tiles, each (tile, y, x), as far as there are bands."""
+    from l4s_ensemble.data.store import sensor_of, units
+
+    sensor = sensor_of(dataset)
+    image = units(dataset, positions)
+    at = {name: i for i, name in enumerate(sensor.band_names)}
+    found = {key: image[:, at[b]] for key, b in (("slope_deg", "slope"), ("dem_m", "dem"))
+             if b in at}  # fmt: skip
+    light = [at[b] for b in VISIBLE if b in at] or [at[b] for b in sensor.spectral]
+    if light:
+        found["brightness"] = image[:, light].mean(axis=1)
+    return found
+
+
+def _edges(dataset: xr.Dataset, ids: NDArray[np.int64]) -> dict[str, Sequence[float]]:
+    from l4s_ensemble.data.store import positions_of
+
+    some = ids[np.unique(np.linspace(0, len(ids) - 1, min(EDGE_TILES, len(ids))).astype(int))]
+    seen: dict[str, list[NDArray[np.float32]]] = {}
+    for i in range(0, len(some), BLOCK_TILES):
+        positions = positions_of(dataset, some[i : i + BLOCK_TILES])
+        for key, value in _pictures(dataset, positions).items():
+            seen.setdefault(key, []).append(value[:, ::2, ::2].ravel())
+    edges: dict[str, Sequence[float]] = {}
+    for key, values in seen.items():
+        edges[key] = SLOPE_DEG if key == "slope_deg" else _quintiles(np.concatenate(values))
+    edges["tile_edge_px"] = TILE_EDGE_PX
+    return edges
+
+
+def _quintiles(value: NDArray[Any]) -> list[float]:
+    inner = np.unique(np.quantile(value.astype(np.float64), [0.2, 0.4, 0.6, 0.8]))
+    return [-np.inf, *inner.tolist(), np.inf]
+
+
+def _count(
+    out: _Tallies,
+    truth: NDArray[np.bool_],
+    called: NDArray[np.bool_],
+    pictures: dict[str, NDArray[np.float32]],
+    edges: dict[str, Sequence[float]],
+) -> None:
+    kind = (truth + 2 * called.astype(np.int64)).ravel()
+    height, width = truth.shape
+    y, x = np.arange(height)[:, None], np.arange(width)
+    to_edge = np.minimum(np.minimum(y, height - 1 - y), np.minimum(x, width - 1 - x))
+    for key, value in {**pictures, "tile_edge_px": to_edge}.items():
+        bins = len(edges[key]) - 1
+        place = np.searchsorted(np.asarray(edges[key])[1:-1], value.ravel(), "right")
+        counted = np.bincount(4 * place + kind, minlength=4 * bins).reshape(bins, 4)
+        out.by[key] = out.by.get(key, 0) + counted
+    out.tile.append(np.bincount(kind, minlength=4))
+    if "brightness" in pictures:
+        out.level.append(float(np.median(pictures["brightness"])))
+    out.true += _objects(truth, called)
+    out.called += _objects(called, truth)
+    _count_distances(out, truth, called)
+
+
+def _objects(of: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Connected parts of a mask by size: how many, pixels, pixels in the other, touched, half."""
+    from scipy.ndimage import label
+
+    if not of.any():
+        return _zeros(len(SIZE_PX) - 1, 5)
+    labels, n = label(of, structure=np.ones((3, 3)))
+    area = np.bincount(labels.ravel(), minlength=n + 1)[1:]
+    shared = np.bincount(labels[other], minlength=n + 1)[1:]
+    size = np.searchsorted(SIZE_PX[1:-1], area, "right")
+    columns = (np.ones(n), area, shared, shared > 0, 2 * shared >= area)
+    return np.stack(
+        [np.bincount(size, weights=c, minlength=len(SIZE_PX) - 1) for c in columns], axis=1
+    ).astype(np.int64)
+
+
+def _count_distances(out: _Tallies, truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> None:
+    from scipy.ndimage import distance_transform_edt
+
+    if not truth.any():
+        out.outside[-1] += [truth.size, int(called.sum())]
+        return
+    inside = distance_transform_edt(truth)[truth] if not truth.all() else np.full(
+        truth.size, np.inf
+    )  # fmt: skip
+    outside = distance_transform_edt(~truth)[~truth]
+    for counts, edges, distance, wrong in (
+        (out.inside, INSIDE_PX, inside, ~called[truth]),
+        (out.outside, OUTSIDE_PX, outside, called[~truth]),
+    ):
+        # Bins hold their upper end: a distance of 1 is a pixel beside the other class.
+        place = np.searchsorted(edges[1:-1], distance, "left")
+        for column, weights in enumerate((None, wrong)):
+            counts[: len(edges) - 1, column] += np.bincount(
+                place, weights=weights, minlength=len(edges) - 1
+            ).astype(np.int64)
+
+
+def _by(key: str, edges: Sequence[float | None], counts: NDArray[np.int64]) -> dict[str, Any]:
+    title, unit = _TITLES[key]
+    rows = []
+    for low, high, (tn, fn, fp, tp) in zip(edges[:-1], edges[1:], counts.tolist(), strict=True):
+        rows.append(
+            {
+                "low": _finite(low),
+                "high": _finite(high),
+                "pixels": tn + fn + fp + tp,
+                "landslide": fn + tp,
+                "tp": tp,
+                "fp": fp,
+                "fn": fn,
+                "precision": _share(tp, tp + fp),
+                "recall": _share(tp, tp + fn),
+                "f1": _share(2 * tp, 2 * tp + fp + fn),
+            }
+        )
+    return {"key": key, "title": title, "unit": unit, "rows": rows}
+
+
+def _by_tile(whole: _Tallies) -> dict[str, Any]:
+    level = np.array(whole.level)
+    edges = _quintiles(level)
+    place = np.searchsorted(edges[1:-1], level, "right")
+    counts = _zeros(len(edges) - 1, 4)
+    np.add.at(counts, place, np.stack(whole.tile))
+    return _by("tile_brightness", edges, counts)
+
+
+def _size_rows(counts: NDArray[np.int64], agreed: str, score: str, half: str) -> list[Any]:
+    return [
+        {
+            "low_px": int(low),
+            "high_px": None if np.isinf(high) else int(high) - 1,
+            "slides": n,
+            "pixels": pixels,
+            agreed: shared,
+            score: _share(shared, pixels),
+            "touched": touched,
+            half: at_half,
+        }
+        for low, high, (n, pixels, shared, touched, at_half) in zip(
+            SIZE_PX[:-1], SIZE_PX[1:], counts.tolist(), strict=True
+        )
+    ]
+
+
+def _edge_rows(
+    edges: Sequence[float | None], counts: NDArray[np.int64], errors: int
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "low": _finite(low),
+            "high": _finite(high),
+            "pixels": pixels,
+            "wrong": wrong,
+            "error_rate": _share(wrong, pixels),
+            "share_of_errors": _share(wrong, int(errors)),
+        }
+        for low, high, (pixels, wrong) in zip(edges[:-1], edges[1:], counts.tolist(), strict=True)
+    ]
+
+
+def _rim_rows(inside: NDArray[np.int64], outside: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Join both sides of the rim: bins of `INSIDE_PX`, the last one takes all that is farther."""
+    n = len(INSIDE_PX) - 1
+    false = np.append(outside[: n - 1, 1], outside[n - 1 :, 1].sum())
+    rows = []
+    for low, high, (pixels, missed), fp in zip(
+        INSIDE_PX[:-1], INSIDE_PX[1:], inside.tolist(), false.tolist(), strict=True
+    ):
+        tp = pixels - missed
+        rows.append(
+            {
+                "low": _finite(low), "high": _finite(high), "tp": tp, "fp": fp, "fn": missed,
+                "f1": _share(2 * tp, 2 * tp + fp + missed),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or np.isinf(value) else float(value)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _zeros(rows: int, columns: int) -> NDArray[np.int64]:
+    return np.zeros((rows, columns), np.int64)

@@ -1,0 +1,174 @@
+"""Where a model fails: by terrain, light, size, distance to the rim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from l4s_ensemble.report import words
+from l4s_ensemble.report.pieces import figure
+from l4s_ensemble.report.source import RunSource
+
+_SHORT = {
+    "slope_deg": ("by slope", "slope of the pixel (degrees)"),
+    "dem_m": ("by elevation", "elevation of the pixel (m)"),
+    "brightness": ("by brightness", "brightness (unit of the bands)"),
+    "tile_brightness": ("by brightness of the tile", "median brightness (unit of the bands)"),
+    "tile_edge_px": ("by distance to the edge of the tile", "distance to the edge (px)"),
+}
+
+
+def figures(source: RunSource, model: str) -> dict[str, Any]:
+    """Figures of the failures of ``pixel`` or ``unet``; none in a run that did not count them."""
+    found = source.summary(model).get("failures") or {}
+    out: dict[str, Any] = {}
+    if found.get("by"):
+        out["failures"] = figure(
+            "failures",
+            "Where it fails: on what ground",
+            "Scores of the pixels of each kind, at the threshold in use; bars are the kind's "
+            "share of all landslide pixels. A line that falls over a tall bar costs most.",
+            [_kind(b) for b in found["by"]],
+        )
+    pixel_m = float(found.get("pixel_m") or 10.0)
+    if found.get("slides_true") or found.get("slides_called"):
+        out["sizes"] = figure(
+            "failure_sizes",
+            "Where it fails: small and large landslides",
+            "First: of true landslides, how many of their pixels are found, and how many "
+            "landslides are touched at all or found by half. Second: the same of what is called "
+            "landslide: how much of it is true. A landslide is what touches within a tile.",
+            {
+                "true": _sizes(found.get("slides_true") or [], "recall", "half_found", pixel_m),
+                "called": _sizes(
+                    found.get("slides_called") or [], "precision", "half_true", pixel_m
+                ),
+            },
+        )
+    if found.get("rim") and found.get("slides_true") and found.get("slides_called"):
+        out["f1_where"] = figure(
+            "failure_f1",
+            "F1 by size of the landslide and by distance to its rim",
+            "First: recall of true landslides of a size, precision of called ones of that size, "
+            "and the F1 of the two. Second: of all pixels so far from the rim of a true "
+            "landslide, inside it or outside. Low near the rim and high farther in: places are "
+            "found, and outlines are rough. The last point has all false alarms far away.",
+            {
+                "size": _by_size(found["slides_true"], found["slides_called"], pixel_m),
+                "rim": _by_rim(found["rim"]),
+            },
+        )
+    edge = found.get("edge") or {}
+    if edge.get("inside") or edge.get("outside"):
+        out["rims"] = figure(
+            "failure_rims",
+            "Where it fails: near the rim of a landslide",
+            "First: true landslide pixels by their distance to the rim; second: all others. Bars "
+            "are the share of all misses, and of all false alarms; the line is how often a pixel "
+            "at that distance is wrong. Errors within a pixel of the rim may be the mask's own "
+            "blur. 'None': tiles without a landslide.",
+            {side: _rims(edge.get(side) or [], side) for side in ("inside", "outside")},
+        )
+    return out
+
+
+def _kind(by: Mapping[str, Any]) -> dict[str, Any]:
+    title, axis = _SHORT.get(by["key"], (f"by {by['title']}", f"{by['title']} ({by['unit']})"))
+    rows = by["rows"]
+    real = max(1, sum(r["landslide"] for r in rows))
+    whole = by["key"] == "tile_edge_px"
+    return {
+        "label": title,
+        "axis": axis,
+        "bin": [_between(r["low"], r["high"], whole=whole) for r in rows],
+        "share": words.sigfig([r["landslide"] / real for r in rows]),
+        "landslide": [r["landslide"] for r in rows],
+        "pixels": [r["pixels"] for r in rows],
+        **{k: words.sigfig([r[k] for r in rows]) for k in ("f1", "precision", "recall")},
+    }
+
+
+def _sizes(
+    rows: Sequence[Mapping[str, Any]], score: str, half: str, pixel_m: float
+) -> dict[str, Any]:
+    there = [r for r in rows if r["slides"]]
+    return {
+        "bin": [area(r["low_px"], r["high_px"], pixel_m) for r in there],
+        "slides": [r["slides"] for r in there],
+        "pixels": [r["pixels"] for r in there],
+        "score": words.sigfig([r[score] for r in there]),
+        "touched": words.sigfig([r["touched"] / r["slides"] for r in there]),
+        "half": words.sigfig([r[half] / r["slides"] for r in there]),
+    }
+
+
+def _by_size(
+    true: Sequence[Mapping[str, Any]], called: Sequence[Mapping[str, Any]], pixel_m: float
+) -> dict[str, Any]:
+    out: dict[str, list[Any]] = {"bin": [], "f1": [], "precision": [], "recall": []}
+    for t, c in zip(true, called, strict=True):
+        recall, precision = t["recall"], c["precision"]
+        if recall is None and precision is None:
+            continue
+        f1 = None
+        if recall is not None and precision is not None:
+            f1 = 2 * recall * precision / (recall + precision) if recall + precision else 0.0
+        out["bin"].append(area(t["low_px"], t["high_px"], pixel_m))
+        for key, value in (("f1", f1), ("precision", precision), ("recall", recall)):
+            out[key].append(words.sigfig(value))
+    return out
+
+
+def _by_rim(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    there = [r for r in rows if r["tp"] + r["fp"] + r["fn"]]
+    return {
+        "bin": [up_to(r["low"], r["high"]) for r in there],
+        "f1": words.sigfig([r["f1"] for r in there]),
+        "precision": words.sigfig([_part(r["tp"], r["tp"] + r["fp"]) for r in there]),
+        "recall": words.sigfig([_part(r["tp"], r["tp"] + r["fn"]) for r in there]),
+    }
+
+
+def _part(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _rims(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, Any]:
+    names = ["none" if r["low"] is None else up_to(r["low"], r["high"]) for r in rows]
+    return {
+        "side": side,
+        "bin": names,
+        "wrong": [r["wrong"] for r in rows],
+        "pixels": [r["pixels"] for r in rows],
+        "share_of_errors": words.sigfig([r["share_of_errors"] for r in rows]),
+        "error_rate": words.sigfig([r["error_rate"] for r in rows]),
+    }
+
+
+def _between(low: float | None, high: float | None, *, whole: bool = False) -> str:
+    """Bounds of a bin that holds its lower end; whole numbers are told by their last."""
+    if low is None and high is None:
+        return "all"
+    if low is None:
+        return f"< {words.number(high)}"
+    if high is None:
+        return f"≥ {words.number(low)}"
+    if whole:
+        return words.number(low) if high - low <= 1 else f"{low:.0f}–{high - 1:.0f}"
+    between = "–" if low >= 0 else " to "
+    return f"{words.number(low)}{between}{words.number(high)}"
+
+
+def up_to(low: float, high: float | None) -> str:
+    """Bounds of a bin that holds its upper end."""
+    if high is None:
+        return f"> {low:.0f}"
+    return f"≤ {high:.0f}" if low == 0 else f"{low:.0f}–{high:.0f}"
+
+
+def area(low_px: int, high_px: int | None, pixel_m: float) -> str:
+    """Size in hectares, for people; the pixels stand under the pointer."""
+    hectare = pixel_m**2 / 10_000
+    if high_px is None:
+        return f"≥ {words.number(low_px * hectare)}"
+    return f"{words.number(low_px * hectare)}–{words.number((high_px + 1) * hectare)}"

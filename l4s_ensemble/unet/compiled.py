@@ -1,0 +1,56 @@
+"""A network compiled by torch, where that works."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from l4s_ensemble.unet.hardware import Hardware
+
+log = logging.getLogger("l4s_ensemble")
+
+
+def compiled(
+    runner: Any, network: nn.Module, x: torch.Tensor, hardware: Hardware, **words: Any
+) -> Any:
+    """Compile a network for training and try it on one batch.
+
+    Compilation needs a C++ compiler on a CPU and Triton on a GPU, and happens at the first use: so
+    the first use is here, forward and backward, where a failure costs nothing.
+
+    Parameters
+    ----------
+    runner : callable
+        What is called in training: the network, or what shares its gradients.
+    network : Module
+        Holds the weights. It is left as it was, gradients cleared; its state keeps its names.
+    x : Tensor, shape (n, channel, y, x)
+        A batch as training will bring them.
+    hardware : Hardware
+    **words
+        What training calls it with besides.
+
+    Returns
+    -------
+    callable
+        The compiled form, or `runner` itself, with a warning that says why.
+    """
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    try:
+        fast: Any = torch.compile(runner)
+        with hardware.autocast():
+            logit = fast(x, **words)
+        torch.stack([z.float().sum() for z in logit]).sum().backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # torch raises many kinds, of several of its packages
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        log.warning("unet: the network is not compiled: %s", reason)
+        return runner
+    finally:
+        network.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, value in network.named_buffers():
+                value.copy_(before[name])
+    return fast

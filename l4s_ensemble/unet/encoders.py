@@ -1,0 +1,185 @@
+"""Networks of segmentation-models-pytorch behind the interface of the room.
+
+``smp:<arch>/<encoder>``, such as ``smp:unet/resnet34``, through the extra ``[encoders]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from l4s_ensemble.errors import ConfigError
+
+DIVISOR = 32
+"""Inputs are padded to multiples of this: encoders halve the resolution up to five times."""
+
+TIMM = "tu-"
+"""How the library names encoders of timm."""
+
+NO_ARCHITECTURES = ("dpt",)
+"""Left out: its transformers want pictures of one size."""
+
+_PROBE_PX = 128
+_OPERATORS = ("torchvision::nms", "torchvision::qnms")
+
+
+class EncoderNetwork(nn.Module):
+    """A network with an encoder from the library, one logit a pixel.
+
+    Most encoders begin with a stride: a slide of ten pixels is five wide before anything was learnt
+    of it, and the decoder has nothing finer to draw its edge from. For these the input is upsampled
+    twice, and four logits are averaged to one: about four times the arithmetic.
+
+    Parameters
+    ----------
+    bands : int
+        Input channels. The first layer is made for that many.
+    arch : str
+        Architecture, such as ``unet``, ``unetplusplus``, ``fpn``.
+    encoder : str
+        Such as ``resnet34``, or ``tu-<name>`` for one of timm.
+    upsample : bool, optional
+        Whether the network sees twice the pixels a side. None: where no stage of the encoder
+        keeps full resolution.
+
+    Attributes
+    ----------
+    upsample : bool
+        What was decided.
+    deep_levels : int
+        0: there is no deep supervision.
+
+    Raises
+    ------
+    ConfigError
+        If the extra is not installed, or encoder and architecture do not go together.
+    """
+
+    deep_levels = 0
+
+    def __init__(self, bands: int, arch: str, encoder: str, upsample: bool | None = None) -> None:
+        super().__init__()
+        smp = require_smp()
+        self.bands, self.encoder = bands, encoder
+        try:
+            self.network = smp.create_model(
+                arch, encoder_name=encoder, encoder_weights=None, in_channels=bands, classes=1
+            )
+            strided = _is_strided(self.network.encoder, bands)
+        except (ValueError, KeyError, RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ConfigError(
+                "architecture and encoder do not go together", where="unet.network",
+                found=f"smp:{arch}/{encoder}: {error}", fix="for example smp:unet/resnet34",
+            ) from None  # fmt: skip
+        self.upsample = strided if upsample is None else upsample
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Standardised channels (n, channel, y, x) -> logits (n, 1, y, x), of any size."""
+        rows, columns = x.shape[-2:]
+        multiple = DIVISOR // 2 if self.upsample else DIVISOR
+        if rows % multiple or columns % multiple:
+            x = F.pad(x, (0, -columns % multiple, 0, -rows % multiple), mode="replicate")
+        if self.upsample:
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        logit = self.network(x)
+        if self.upsample:
+            # The mean of four is what bilinear interpolation gives at half the size.
+            logit = F.avg_pool2d(logit, 2)
+        return logit[..., :rows, :columns]  # type: ignore[no-any-return]
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """Architecture and encoder of ``smp:<arch>/<encoder>``.
+
+    Raises
+    ------
+    ConfigError
+        If the extra is not installed, or the name has another form or names what is not there.
+    """
+    smp = require_smp()
+    arch, slash, encoder = name.removeprefix("smp:").partition("/")
+    if not slash or not arch or not encoder:
+        raise ConfigError(
+            "the name of the network is not complete", where="unet.network", found=name,
+            allowed="smp:<arch>/<encoder>", fix="for example smp:unet/resnet34",
+        )  # fmt: skip
+    archs = [a for a in smp.MODEL_ARCHITECTURES_MAPPING if a not in NO_ARCHITECTURES]
+    if arch not in archs:
+        raise ConfigError(
+            f"no such architecture{_close(arch, archs)}", where="unet.network", found=arch,
+            allowed=", ".join(archs),
+        )  # fmt: skip
+    _require_encoder(encoder, smp)
+    return arch, encoder
+
+
+def require_smp() -> Any:
+    """Import segmentation-models-pytorch.
+
+    Raises
+    ------
+    ConfigError
+        If it, or something that it needs, cannot be imported.
+    """
+    try:
+        _import_torchvision()
+        import segmentation_models_pytorch as smp
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(
+            "networks named smp: need segmentation-models-pytorch, which cannot be imported",
+            where="unet.network", found=error, fix="pip install 'l4s_ensemble[encoders]'",
+        ) from None  # fmt: skip
+    return smp
+
+
+def _import_torchvision() -> None:
+    """Import torchvision, even one that is built for a torch with CUDA beside one without.
+
+    The wheel that pip finds first is built for CUDA. Beside a torch for the CPU its operators do
+    not load, and the import stops at the first of them that it wants to describe. The encoders use
+    none of them: two names are enough. torchvision still says that its operators are missing when
+    one is called.
+    """
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if _OPERATORS[0] not in str(error):
+            raise
+        for operator in _OPERATORS:
+            torch.library.define(operator, "(Tensor dets, Tensor scores, float iou) -> Tensor")
+        import torchvision  # noqa: F401
+
+
+def _require_encoder(encoder: str, smp: Any) -> None:
+    import timm
+
+    names = smp.encoders.get_encoder_names()
+    name = encoder.removeprefix(TIMM)
+    known = timm.is_model(name) if encoder.startswith(TIMM) else encoder in names
+    if not known:
+        every = [*names, *(TIMM + n for n in timm.list_models())]
+        raise ConfigError(
+            f"no such encoder{_close(encoder, every)}", where="unet.network", found=encoder,
+            allowed=f"{', '.join(names)}, or {TIMM} and the name of a model of timm",
+        )  # fmt: skip
+
+
+def _close(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=3)
+    return f" (did you mean {', '.join(close)}?)" if close else ""
+
+
+def _is_strided(encoder: nn.Module, bands: int) -> bool:
+    """Whether the encoder's only features at full resolution are its input."""
+    x = torch.zeros(1, bands, _PROBE_PX, _PROBE_PX)
+    training = encoder.training
+    encoder.eval()
+    with torch.no_grad():
+        features = encoder(x)
+    encoder.train(training)
+    return features[0] is x

@@ -1,0 +1,192 @@
+"""First weights from elsewhere: files of tensors, and pretrained encoders for other channels."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import torch
+
+from l4s_ensemble.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from l4s_ensemble.unet.encoders import EncoderNetwork
+
+COLOURS = ("B4", "B3", "B2")
+"""Bands that pretrained filters know, in their order: red, green, blue."""
+
+FILES = (".safetensors", ".pth", ".pt", ".bin")
+"""Endings by which ``unet.weights`` names a file and not a set of weights."""
+
+_COUNTER = "num_batches_tracked"  # of batch norm; older files lack it, and nothing depends on it
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name from a file of `FILES`, without leading ``module.``.
+
+    Read with ``weights_only=True``: no code in the file is run.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read or holds anything but tensors by name.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            state: object = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError,
+            pickle.UnpicklingError) as error:  # fmt: skip
+        raise ModelError(
+            "the weights cannot be read", where=path, found=error,
+            allowed="a state dict saved by torch.save, or a .safetensors file",
+        ) from None  # fmt: skip
+    if not _is_state(state):
+        raise ModelError(
+            "the file holds no state dict", where=path, found=type(state).__name__,
+            allowed="tensors by name",
+            fix="save network.state_dict(), not the network or a whole checkpoint",
+        )  # fmt: skip
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def adapt_filters(filters: torch.Tensor, channels: Sequence[str]) -> torch.Tensor:
+    """Filters for these channels, made of filters for red, green and blue.
+
+    A colour filter is the mean of the three, which sees brightness, and a contrast, which sees how
+    a colour differs from the others. Contrasts stay with the bands of the colours. Brightness is
+    shared by all n channels: each gets the mean filter times 3 / n. So a signal that all channels
+    have in common (light and shade, and most of what bands show) is answered as strongly as it was
+    before, a difference between colours too, and new channels start neither silent nor loud.
+    Repeating the filters R, G, B, R, G, … would answer the ninth band as if it were blue, and
+    scaled by 3 / n it would weaken the contrasts of the true colours as well.
+
+    Parameters
+    ----------
+    filters : Tensor, shape (out, 3, y, x)
+        Red, green, blue.
+    channels : sequence of str
+        Names of the n channels. Those of `COLOURS` are known.
+
+    Returns
+    -------
+    Tensor, shape (out, n, y, x)
+        With the channels B4, B3, B2 the filters themselves.
+    """
+    n = len(channels)
+    mean = filters.mean(dim=1, keepdim=True)
+    out = (mean * (len(COLOURS) / n)).repeat(1, n, 1, 1)
+    known = [c for c in COLOURS if c in channels]
+    if known:
+        colour = filters[:, [COLOURS.index(c) for c in known]]
+        # About the mean of the colours at hand: what they share is brightness, shared out above.
+        out[:, [channels.index(c) for c in known]] += colour - colour.mean(dim=1, keepdim=True)
+    return out
+
+
+def load_pretrained(network: EncoderNetwork, weights: str, channels: Sequence[str]) -> None:
+    """Put pretrained weights into the encoder; its first layer is adapted to the channels.
+
+    The inputs of this package have mean 0 and deviation 1 a channel, as those of ImageNet have.
+
+    Parameters
+    ----------
+    network : EncoderNetwork
+        Changed in place; the decoder keeps its weights.
+    weights : str
+        Name such as ``imagenet``, downloaded once to the cache of huggingface_hub, or a file of
+        `FILES`: the state dict of the encoder, or of a whole network of the library. Its first
+        layer may see red, green and blue, or as many channels as this network.
+    channels : sequence of str
+        Names of the input channels, see `adapt_filters`.
+
+    Raises
+    ------
+    ConfigError
+        If the encoder has no weights of that name.
+    ModelError
+        If they cannot be had, or do not fit.
+    """
+    if len(channels) != network.bands:
+        raise ValueError(f"{len(channels)} names of {network.bands} channels")
+    path = Path(weights)
+    given = _of_file(path) if path.suffix in FILES else _of_name(network.encoder, weights)
+    own = network.network.encoder.state_dict()
+    first = _first_layers(network)
+    missing = [k for k in own if k not in given and not k.endswith(_COUNTER)]
+    if missing:
+        raise ModelError(
+            "the pretrained weights lack some of the encoder's", where=weights,
+            found=f"{len(missing)} of {len(own)} missing, {missing[0]} the first",
+            allowed=f"the weights of {network.encoder}",
+        )  # fmt: skip
+    for key, value in own.items():
+        new = given.get(key)
+        if new is None:
+            continue
+        if key in first and new.shape[1:2] == (len(COLOURS),):
+            new = adapt_filters(new.float(), channels)
+        if new.shape != value.shape:
+            raise ModelError(
+                "a pretrained weight has another shape", where=f"{weights}: {key}",
+                found=tuple(new.shape), allowed=tuple(value.shape),
+            )  # fmt: skip
+        value.copy_(new)
+
+
+def _of_file(path: Path) -> dict[str, torch.Tensor]:
+    state = read_state(path)
+    part = "encoder."
+    inner = {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
+    return inner or state
+
+
+def _of_name(encoder: str, name: str) -> dict[str, torch.Tensor]:
+    from l4s_ensemble.unet.encoders import TIMM, require_smp
+
+    encoders = require_smp().encoders
+    if encoder.startswith(TIMM):
+        # Which weights is part of the name of such an encoder; the library wants yes or no.
+        wanted: Any = True
+    else:
+        wanted, known = name, encoders.encoders[encoder]["pretrained_settings"]
+        if name not in known:
+            raise ConfigError(
+                "the encoder has no pretrained weights of that name", where="unet.weights",
+                found=name, allowed=", ".join(sorted(known)) or "none",
+                fix=f"choose one of them, or name a file ending in {', '.join(FILES)}",
+            )  # fmt: skip
+    try:
+        made = encoders.get_encoder(encoder, in_channels=len(COLOURS), weights=wanted)
+    except Exception as error:  # the download raises many kinds, without a common base
+        raise ModelError(
+            "the pretrained weights cannot be had", where=f"{encoder}, {name}",
+            found=f"{type(error).__name__}: {error}",
+            fix="go online once, or download them elsewhere and name the file in unet.weights",
+        ) from None  # fmt: skip
+    state: dict[str, torch.Tensor] = made.state_dict()
+    return state
+
+
+def _first_layers(network: EncoderNetwork) -> set[str]:
+    """Names of the weights that read the channels: their shape follows the number of channels."""
+    from l4s_ensemble.unet.encoders import require_smp
+
+    own = network.network.encoder.state_dict()
+    other = require_smp().encoders.get_encoder(network.encoder, in_channels=network.bands + 1)
+    shapes = {key: value.shape for key, value in other.state_dict().items()}
+    return {key for key, value in own.items() if shapes.get(key, value.shape) != value.shape}
+
+
+def _is_state(value: object) -> TypeGuard[Mapping[str, torch.Tensor]]:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in value.items())
+    )
