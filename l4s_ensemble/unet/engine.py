@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torch import nn
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError, RunError
-from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.unet import checkpoint
 from l4s_ensemble.unet.average import Average, recalibrate
 from l4s_ensemble.unet.batches import Batches
 from l4s_ensemble.unet.compiled import compiled
@@ -31,8 +30,6 @@ from l4s_ensemble.unet.schedule import learning_rate, optimiser_of
 from l4s_ensemble.unet.stopwatch import Stopwatch
 from l4s_ensemble.unet.team import ALONE, Team
 from l4s_ensemble.unet.watch import Inner, watch
-
-log = logging.getLogger("l4s_ensemble")
 
 RECALIBRATION_TILES = 256
 """Training tiles that set the batch statistics of the averaged network."""
@@ -280,7 +277,6 @@ class FoldTrainer:
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically: all that `resume` needs to go on bit for bit."""
         state = {
-            "key": self._identity(),
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -288,8 +284,7 @@ class FoldTrainer:
             "best": self._best,
             "best_epoch": self.best_epoch,
         }
-        with atomic_path(path) as partial:
-            torch.save(state, partial)
+        checkpoint.write(path, self._identity(), state)
 
     def resume(self, path: Path) -> bool:
         """Go on from a checkpoint; False if there is none that fits.
@@ -299,7 +294,7 @@ class FoldTrainer:
         RunError
             If the processes that train together do not find the same checkpoint.
         """
-        state = self._readable(path)
+        state = checkpoint.read(path, self._identity(), self.hardware.device)
         if state is not None:
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
@@ -313,25 +308,6 @@ class FoldTrainer:
                 fix="use a run folder that all machines see",
             )  # fmt: skip
         return state is not None
-
-    def _readable(self, path: Path) -> dict[str, Any] | None:
-        if not path.is_file():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(
-                path, map_location=self.hardware.device, weights_only=True
-            )
-        except Exception as error:  # torch raises many kinds for a damaged file
-            log.warning(
-                "unet fold %d: %s cannot be read (%s); starting over", self.fold, path.name, error
-            )
-            return None
-        if state.get("key") != self._identity():
-            log.warning(
-                "unet fold %d: %s is of another training; starting over", self.fold, path.name
-            )
-            return None
-        return state
 
     def _identity(self) -> dict[str, Any]:
         inner = np.empty(0, np.int64) if self.inner is None else self.inner.positions
