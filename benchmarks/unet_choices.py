@@ -50,6 +50,23 @@ CHOICES: dict[str, dict[str, Any]] = {
     "log, level of the tile": {"light": "log", "level": "tile"},
     "shifted windows": {"shift_px": 64},
     "shifted windows, halo of 32 px": {"shift_px": 64, "halo_px": 32},
+    "log, scene, shifted": {"light": "log", "level": "scene", "shift_px": 64},
+    "log, scene, shifted, halo of 16 px": {
+        "light": "log", "level": "scene", "shift_px": 64, "halo_px": 16,
+    },
+    "log, scene, shifted, halo of 32 px": {
+        "light": "log", "level": "scene", "shift_px": 64, "halo_px": 32,
+    },
+    "log, scene, shifted, twice the epochs": {
+        "light": "log", "level": "scene", "shift_px": 64, "epochs": 24,
+    },
+    "log, scene, shifted, depth 5": {
+        "light": "log", "level": "scene", "shift_px": 64, "depth": 5,
+    },
+    "log, scene, shifted, stronger jitter, band dropout, cut-mix": {
+        "light": "log", "level": "scene", "shift_px": 64, "jitter_gain": 0.2, "jitter_band": 0.1,
+        "band_dropout": 0.1, "cut_mix": 0.5,
+    },
     "landslides in 80 % of the tiles": {"landslide_share": 0.8},
     "BCE alone": {"loss": "bce"},
     "BCE and Lovász": {"loss": "bce+lovasz"},
@@ -64,7 +81,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "width 24": {"width": 24},
     "depth 5": {"depth": 5},
     "twice the epochs": {"epochs": 24},
-}
+}  # fmt: skip
 """Settings that differ from the preset's, by label."""
 
 
