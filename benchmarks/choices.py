@@ -27,8 +27,14 @@ class Table:
         self.rows: list[dict[str, Any]] = []
         self._base: tuple[TileHistograms, float] | None = None
 
-    def add(self, label: str, tiles: TileHistograms, told: Mapping[str, Any]) -> dict[str, Any]:
-        """Score one choice at the best threshold of its own scores.
+    def add(
+        self,
+        label: str,
+        tiles: TileHistograms,
+        told: Mapping[str, Any],
+        threshold: float | None = None,
+    ) -> dict[str, Any]:
+        """Score one choice at a threshold; by default at the best one of its own scores.
 
         Parameters
         ----------
@@ -36,8 +42,10 @@ class Table:
         tiles : TileHistograms
         told : mapping
             What else the row says; ``seconds`` is shown.
+        threshold : float, optional
+            Chosen elsewhere.
         """
-        own = summarise(tiles, self.block, seed=self.seed)
+        own = summarise(tiles, self.block, threshold=threshold, seed=self.seed)
         row: dict[str, Any] = {
             "choice": label, "f1": own["f1"], "low": own["f1_low"], "high": own["f1_high"],
             "average_precision": own["average_precision"], "threshold": own["threshold"],

@@ -16,6 +16,7 @@ import typer
 from l4s_ensemble import console
 from l4s_ensemble.cli_data import data_app
 from l4s_ensemble.cli_options import (
+    AdaptOption,
     ConfigOption,
     DataOption,
     DeviceOption,
@@ -108,12 +109,13 @@ def fit_all(
     data: DataOption = None,
     run: RunOption = RUN,
     set_: SetOption = None,
+    adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
     """Fit the pixel classifier, the U-Net and the stack. What is unchanged is skipped."""
-    _fit(run, config, set_, data, jobs, device, quiet, "stack")
+    _fit(run, config, set_, data, jobs, device, quiet, "stack", adapt)
 
 
 @fit_app.command("pixel")
@@ -135,12 +137,13 @@ def fit_unet(
     data: DataOption = None,
     run: RunOption = RUN,
     set_: SetOption = None,
+    adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
     """Train the U-Net of every fold."""
-    _fit(run, config, set_, data, jobs, device, quiet, "unet")
+    _fit(run, config, set_, data, jobs, device, quiet, "unet", adapt)
 
 
 @fit_app.command("stack")
@@ -149,12 +152,13 @@ def fit_stack(
     data: DataOption = None,
     run: RunOption = RUN,
     set_: SetOption = None,
+    adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
     """Fit the meta-learner and choose the threshold."""
-    _fit(run, config, set_, data, jobs, device, quiet, "stack")
+    _fit(run, config, set_, data, jobs, device, quiet, "stack", adapt)
 
 
 @tune_app.command("pixel")
@@ -308,16 +312,19 @@ def _fit(
     device: str,
     quiet: bool,
     until: str,
+    adapt: str | None = None,
 ) -> None:
     opened = _open(run, config, overrides, data, jobs, device, quiet)
-    ran = opened.fit(until=(until,))
+    ran = opened.fit(until=(until,), adapt=adapt)
     if until == "stack":
         summary = opened.summary("stack")
         console.ledger("out-of-fold on the training tiles", summary)
     else:
         oof = opened.summary(until)["oof"]
+        split = opened.summary(until).get("adapted_to")
         console.say(
-            f"{until}: F1 {oof['f1']:.3f} [{oof['f1_low']:.3f}, {oof['f1_high']:.3f}] out-of-fold"
+            f"{until}{f', adapted to {split}' if split else ''}: F1 {oof['f1']:.3f} "
+            f"[{oof['f1_low']:.3f}, {oof['f1_high']:.3f}] out-of-fold"
         )
     done = ", ".join(name for name, did in ran.items() if did) or "nothing: all was up to date"
     console.say(f"run    {opened.folder}\nfitted {done}")

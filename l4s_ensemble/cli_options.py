@@ -28,6 +28,13 @@ JobsOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.")]
+AdaptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--adapt",
+        help="Split whose images (never masks) the U-Net adapts to: valid, test, holdout.",
+    ),
+]
 SplitOption = Annotated[str, typer.Option("--split", help="valid, test, train or holdout.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SensorOption = Annotated[str, typer.Option("--sensor", help="l4s, l4s-rgb or a YAML file.")]

@@ -151,6 +151,9 @@ class AdaptConfig(Section):
     share: float = Field(
         0.5, gt=0, lt=1, description="share of the tiles of such an epoch that are to predict"
     )
+    lr_share: float = Field(
+        0.25, gt=0, le=1, description="peak of the learning rate of a round, as a share of unet.lr"
+    )
 
 
 class UNetConfig(Section):

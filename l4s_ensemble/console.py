@@ -25,7 +25,7 @@ def ledger(title: str, summary: dict[str, Any]) -> None:
     """Print one row a model, and the stack's paired gain."""
     rows = [
         [
-            row["model"],
+            _named(row),
             _num(row["f1"]),
             "–" if row["f1_low"] is None else f"{row['f1_low']:.3f} – {row['f1_high']:.3f}",
             _num(row["precision"]),
@@ -113,6 +113,12 @@ def table(title: str, head: list[str], rows: list[list[str]]) -> None:
         made.add_row(*row)
     # A pipe or a log has no width of its own: give it enough for a row to stay a row.
     Console(width=None if sys.stdout.isatty() else 120).print(made)
+
+
+def _named(row: dict[str, Any]) -> str:
+    """Name of a row: scores that used a split's images are told apart."""
+    split = row.get("adapted_to")
+    return f"{row['model']}, adapted to {split}" if split else str(row["model"])
 
 
 def _below(where: str, root: str) -> str:

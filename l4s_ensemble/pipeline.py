@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SPLITS = ("train", "valid", "test", "holdout")
+ADAPT_SPLITS = ("valid", "test", "holdout")
 FIT_STAGES = ("data/train", "scenes", "features", "pixel", "unet", "stack")
 DEFAULT_RUN = Path("runs/default")
 
@@ -53,15 +54,24 @@ class Run:
     jobs: int = 1
     device: str = "auto"
 
-    def fit(self, until: Sequence[str] = ("stack",)) -> dict[str, bool]:
+    def fit(
+        self, until: Sequence[str] = ("stack",), *, adapt: str | None = None
+    ) -> dict[str, bool]:
         """Bring the stages named in `until`, and all they need, up to date.
+
+        Parameters
+        ----------
+        until : sequence of str
+            Names of stages.
+        adapt : {'valid', 'test', 'holdout'}, optional
+            Split whose images, never its masks, the U-Net is adapted to, as ``unet.adapt`` says.
 
         Returns
         -------
         dict
             Stage name to whether it ran; False where nothing had changed.
         """
-        stages = {s.name: s for s in fit_stages(self.config, self.data_root)}
+        stages = {s.name: s for s in fit_stages(self.config, self.data_root, adapt)}
         wanted = _closure(stages, until)
         self._remember()
         return self._executor().execute([s for name, s in stages.items() if name in wanted])
@@ -211,10 +221,23 @@ def default_jobs() -> int:
         return os.cpu_count() or 1
 
 
-def fit_stages(config: Config, root: Path) -> list[Stage]:
-    """The stages of a fit, in order."""
+def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Stage]:
+    """The stages of a fit, in order.
+
+    Parameters
+    ----------
+    adapt : {'valid', 'test', 'holdout'}, optional
+        Split that the U-Net is adapted to. Its images are kept in a store without masks.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such split to adapt to, or the settings ask for no adaptation.
+    """
+    images = () if adapt is None else _images_of(config, root, adapt)
     return [
         data_stage("data/train", config, root, "train"),
+        *images,
         Stage(
             "scenes", "l4s_ensemble.scenes.folds:stage", needs=("data/train",),
             sections=("scenes", "data.holdout", "data.holdout_guard"),
@@ -228,8 +251,10 @@ def fit_stages(config: Config, root: Path) -> list[Stage]:
             sections=("pixel", "data.align_masks", "stack.bins", "stack.resamples"),
         ),
         Stage(
-            "unet", "l4s_ensemble.unet.train:stage", needs=("data/train", "scenes"),
+            "unet", "l4s_ensemble.unet.train:stage",
+            needs=("data/train", "scenes", *(s.name for s in images)),
             sections=("unet", "data.align_masks", "stack.bins", "stack.resamples"),
+            params={} if adapt is None else {"adapt": adapt},
         ),
         Stage(
             "stack", "l4s_ensemble.stack.meta:stage",
@@ -289,8 +314,14 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
     ]  # fmt: skip
 
 
-def data_stage(name: str, config: Config, root: Path, split: str) -> Stage:
-    """The stage that turns one split's files into a store."""
+def data_stage(name: str, config: Config, root: Path, split: str, *, masks: bool = True) -> Stage:
+    """The stage that turns one split's files into a store.
+
+    Parameters
+    ----------
+    masks : bool
+        Whether the store holds the masks; where it does not, they are no input of the stage.
+    """
     from l4s_ensemble.data.patches import find_patches
     from l4s_ensemble.data.sensor import load_sensor
 
@@ -298,7 +329,8 @@ def data_stage(name: str, config: Config, root: Path, split: str) -> Stage:
     files = find_patches(root, split, sensor)
     listing = hashlib.blake2b(digest_size=8)
     extra = [root / "scenes.csv"] if (root / "scenes.csv").is_file() else []
-    for path in [p for f in files for p in (f.image, f.mask) if p is not None] + extra:
+    read = [p for f in files for p in (f.image, f.mask if masks else None) if p is not None]
+    for path in read + extra:
         status = path.stat()
         listing.update(
             f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
@@ -306,13 +338,41 @@ def data_stage(name: str, config: Config, root: Path, split: str) -> Stage:
     return Stage(
         name,
         "l4s_ensemble.data.store:stage",
-        params={"root": str(root.resolve()), "split": split, "sensor": config.data.sensor},
+        params={
+            "root": str(root.resolve()),
+            "split": split,
+            "sensor": config.data.sensor,
+            **({} if masks else {"masks": False}),
+        },
         state={
             "sensor": sensor.model_dump(mode="json"),
             "files": len(files),
             "listing": listing.hexdigest(),
         },
     )
+
+
+def _images_of(config: Config, root: Path, split: str) -> tuple[Stage, ...]:
+    """The stages that hold the images of a split to adapt to, beside those of the training."""
+    if split not in ADAPT_SPLITS:
+        raise ConfigError(
+            "no such split to adapt to", where="--adapt", found=split,
+            allowed=", ".join(ADAPT_SPLITS),
+        )  # fmt: skip
+    if not (config.unet.adapt.statistics or config.unet.adapt.rounds):
+        raise ConfigError(
+            "the settings ask for no adaptation", where="unet.adapt",
+            found="statistics=false, rounds=0",
+            fix="set unet.adapt.statistics=true, or unet.adapt.rounds=1 or more",
+        )  # fmt: skip
+    if split != "holdout":
+        return (data_stage(f"adapt/{split}", config, root, split, masks=False),)
+    if config.data.holdout is None:
+        raise ConfigError(
+            "this run sets no tiles aside", where="data.holdout",
+            fix="fit with a config that has data.holdout, or use --adapt valid",
+        )  # fmt: skip
+    return ()
 
 
 def _closure(stages: dict[str, Stage], until: Sequence[str]) -> set[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -172,13 +173,19 @@ def landslide_pixels(dataset: xr.Dataset) -> NDArray[np.int64]:
 
 
 def stage(ctx: StageContext) -> Summary:
-    """Build ``patches.zarr`` of one split; ``ctx.params`` names ``root``, ``split``, ``sensor``."""
+    """Build ``patches.zarr`` of one split.
+
+    ``ctx.params`` names ``root``, ``split``, ``sensor``; with ``masks`` false the masks are left
+    out, and whoever reads the store cannot have seen them.
+    """
     root, split = Path(str(ctx.params["root"])), str(ctx.params["split"])
     described = ctx.params["sensor"]
     sensor = (
         Sensor.model_validate(described) if isinstance(described, dict) else load_sensor(described)
     )
     files = find_patches(root, split, sensor)
+    if not ctx.params.get("masks", True):
+        files = [replace(file, mask=None) for file in files]
     places = read_manifest(root, split)
     summary = build_store(
         files, sensor, ctx.out / STORE, ctx.jobs, split=split, root=root, places=places

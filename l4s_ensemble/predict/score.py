@@ -56,7 +56,9 @@ def stage(ctx: StageContext) -> Summary:
     else:
         block, kind = bootstrap_blocks(data.sel(patch=patch), ctx.config.scenes.bootstrap_tiles)
     options: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
-    table = ledger.rows(tiles, block, thresholds=thresholds, **options)
+    told = read_json(ctx.input(f"{ctx.params['folder']}/unet") / "summary.json")
+    adapted_to = told.get("adapted_to")
+    table = ledger.rows(tiles, block, thresholds=thresholds, adapted_to=adapted_to, **options)
     for name, scored in tiles.items():
         scored.save(ctx.out / f"tiles_{name}.npz")
     tiles["stack"].save(ctx.out / "tiles.npz")
@@ -66,6 +68,7 @@ def stage(ctx: StageContext) -> Summary:
         "split": ctx.params["split"],
         "patches": len(patch),
         "block_kind": kind,
+        "adapted_to": adapted_to,
         "ledger": table,
         "gain": ledger.gain(tiles, table, block, **options),
         "threshold": thresholds["stack"],

@@ -83,13 +83,25 @@ def ledger_row(summary: Mapping[str, Any], model: str) -> Mapping[str, Any] | No
     return None
 
 
+def name_of(row: Mapping[str, Any]) -> str:
+    """How a row is called; one that used a split's images is another row than one that did not."""
+    name = MODEL_NAMES.get(row["model"], str(row["model"]))
+    split = row.get("adapted_to")
+    return f"{name}, adapted to {split}" if split else name
+
+
 def _headline(
     source: RunSource, model: str, split: str, kind: str, row: Mapping[str, Any]
 ) -> dict[str, Any]:
     data = source.summary(source.data_stage(split))
+    adapted_to = row.get("adapted_to")
+    if model == "unet" and kind == "out-of-fold":
+        adapted_to = source.summary("unet").get("adapted_to")
     block_kind = source.summary(f"predict/{split}/scores").get("block_kind", "spatial")
     told = {
-        "model": MODEL_NAMES[model],
+        "row": model,
+        "model": name_of({"model": model, "adapted_to": adapted_to}),
+        "adapted_to": adapted_to,
         "split": split,
         "kind": kind,
         "f1": row["f1"],
@@ -126,6 +138,12 @@ def sentence(h: Mapping[str, Any]) -> str:
     )
 
 
+def _seen(h: Mapping[str, Any]) -> str:
+    if h.get("adapted_to") == h["split"]:
+        return "whose images, and no mask, the U-Net was adapted to"
+    return "which no fit has seen"
+
+
 def _measured_on(h: Mapping[str, Any]) -> str:
     tiles = words.plural(int(h["tiles"]), "tile")
     if h["kind"] == "out-of-fold":
@@ -133,9 +151,9 @@ def _measured_on(h: Mapping[str, Any]) -> str:
     elif h["kind"] == "fitted":
         place = f"on {tiles} of training that the models were fitted on"
     elif h["kind"] == "holdout":
-        place = f"on {tiles} of the {h['split']}, which no fit has seen"
+        place = f"on {tiles} of the {h['split']}, {_seen(h)}"
     else:
-        place = f"on {tiles} of {h['split']}, which no fit has seen"
+        place = f"on {tiles} of {h['split']}, {_seen(h)}"
     if h["threshold_chosen_here"]:
         return f"{place}; the threshold was chosen on these same scores"
     return f"{place}; the threshold was chosen out-of-fold on training tiles"

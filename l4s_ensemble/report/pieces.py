@@ -80,9 +80,7 @@ def ranked(title: str, read: str, axis: str, rows: Any, key: str, n: int = 20) -
 
 def ledger_table(rows: list[Mapping[str, Any]], where: str) -> dict[str, Any]:
     """Table of the ledger's four rows."""
-    named = [
-        {**score_row(r), "model": headline.MODEL_NAMES.get(r["model"], r["model"])} for r in rows
-    ]
+    named = [{**score_row(r), "model": headline.name_of(r)} for r in rows]
     return table(
         f"Each model alone, their mean, and the stack, {where}",
         [("model", "model", "text"), *SCORES], named,

@@ -112,10 +112,9 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
             by_page[page["page"]] = page["gallery"]
     index = pages[0]
     head = index["headline"]
-    told = {"pixel classifier": "pixel", "U-Net": "unet", "stack": "stack"}
     if head is None:
         return
-    name = told[head["model"]] if head["kind"] == "out-of-fold" else f"prediction-{head['split']}"
+    name = head["row"] if head["kind"] == "out-of-fold" else f"prediction-{head['split']}"
     if name in by_page:
         index["gallery"] = _few(by_page[name], name)
 

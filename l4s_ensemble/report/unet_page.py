@@ -107,6 +107,7 @@ def _facts(source: RunSource) -> list[dict[str, Any]]:
             ("schedule", summary.get("schedule"), "text"),
             ("state kept", _KEPT.get(str(summary.get("checkpoint"))), "text"),
             ("processes", summary.get("processes"), "count"),
+            *_adapted(summary),
             ("one epoch", summary.get("seconds_per_epoch"), "seconds"),
             ("precision", summary.get("precision"), "text"),
             ("channels-last memory", summary.get("channels_last"), "text"),
@@ -116,6 +117,20 @@ def _facts(source: RunSource) -> list[dict[str, Any]]:
             ("shown", summary.get("channels") or summary.get("bands"), "text"),
         ]
     )  # fmt: skip
+
+
+def _adapted(summary: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """What the networks were shown of a split to predict; nothing where they were not."""
+    told = summary.get("adapt")
+    if not told:
+        return []
+    stopped = [why for why in told["stopped"] if why]
+    return [
+        ("adapted to the images of", told["split"], "text"),
+        ("with its batch statistics", told["statistics"], "text"),
+        ("rounds on its own sure pixels, by fold", told["rounds"], "text"),
+        ("folds that stopped early", "; ".join(stopped) or None, "text"),
+    ]
 
 
 def _logits(found: Mapping[str, Any], threshold: float) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def rows(
     block: ArrayLike,
     *,
     thresholds: Mapping[str, float] | None = None,
+    adapted_to: str | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -35,11 +36,15 @@ def rows(
     thresholds : mapping, optional
         One a model, chosen out-of-fold. Without it each model's best on these tiles is taken,
         which only out-of-fold scores allow.
+    adapted_to : str, optional
+        Split whose unlabelled images the U-Net used. Rows that it has a part in say so, for they
+        are no rows of a model that saw nothing of that split.
     """
     chosen = thresholds or {}
     return [
         {
             "model": name,
+            "adapted_to": adapted_to if name != "pixel" else None,
             **summarise(scored, block, threshold=chosen.get(name), resamples=resamples, seed=seed),
         }
         for name, scored in tiles.items()

@@ -17,6 +17,7 @@ from l4s_ensemble.data.store import open_store
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
@@ -73,7 +74,8 @@ def stage(ctx: StageContext) -> Summary:
             tiles[name].add(i, probability, mask)
 
     options: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
-    table = ledger.rows(tiles, block, **options)
+    adapted_to = read_json(ctx.input("unet") / "summary.json").get("adapted_to")
+    table = ledger.rows(tiles, block, adapted_to=adapted_to, **options)
     by_name = {row["model"]: row for row in table}
     cuts = (by_name["pixel"]["threshold"], by_name["unet"]["threshold"])
     agreed = _agreement(scores, truth, *cuts)
@@ -103,6 +105,7 @@ def stage(ctx: StageContext) -> Summary:
         "intercept": model.intercept,
         "rows": len(labels),
         "folds": fold_numbers,
+        "adapted_to": adapted_to,
         "ledger": table,
         "gain": gained,
         "threshold": model.threshold,

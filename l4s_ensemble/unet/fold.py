@@ -18,12 +18,14 @@ from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
 from l4s_ensemble.run.stage import StageContext
+from l4s_ensemble.unet.adapt import Adaptation, Adapted, remove_rounds
 from l4s_ensemble.unet.engine import FoldTrainer
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.infer import Predictor
 from l4s_ensemble.unet.inputs import TileSet
 from l4s_ensemble.unet.model import FoldModel, fold_file, fold_name
 from l4s_ensemble.unet.progress import write_progress
+from l4s_ensemble.unet.target import Target
 from l4s_ensemble.unet.team import Team
 from l4s_ensemble.unet.watch import Inner
 
@@ -43,16 +45,19 @@ class FoldResult:
     Attributes
     ----------
     models : tuple of FoldModel
-        By number.
+        By number; adapted, where there is a place to adapt to.
     progress : dict
         As in ``fold_<k>.progress.json``, see `FoldJob`.
     logit : float32 array, shape (held tile, y, x)
         Mean over the networks.
+    target : tuple of FoldModel
+        The same networks as they score the place that was adapted to; empty without one.
     """
 
     models: tuple[FoldModel, ...]
     progress: dict[str, Any]
     logit: NDArray[np.float32]
+    target: tuple[FoldModel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,9 @@ class FoldJob:
     ``fold_<k>.progress.json`` holds ``fold``, the numbers of ``train_tiles, held_tiles,
     buffer_tiles, inner_tiles``, ``epochs_planned``, ``finished``, ``epochs`` (of the first network,
     see `FoldTrainer`), ``networks`` (of each ``number, file, finished, best_epoch, seconds,
-    epochs``), ``inner`` (``f1, threshold, plateau_low, plateau_high`` of all networks together on
-    the inner block, scored as held tiles are; None without one) and ``seconds``.
+    epochs``), ``adapt`` (see `Adapted`, None where nothing is adapted to), ``inner`` (``f1,
+    threshold, plateau_low, plateau_high`` of all networks together on the inner block, scored as
+    held tiles are; None without one) and ``seconds``.
 
     Attributes
     ----------
@@ -77,6 +83,8 @@ class FoldJob:
     fold : int
     team : Team
         The processes that train together.
+    target : Target, optional
+        Tiles to adapt to.
     """
 
     ctx: StageContext
@@ -86,6 +94,7 @@ class FoldJob:
     folds: Folds
     fold: int
     team: Team
+    target: Target | None = None
 
     @cached_property
     def held(self) -> NDArray[np.int64]:
@@ -110,8 +119,8 @@ class FoldJob:
             log.info("unet fold %d: finished already", self.fold)
             if not self.team.first:
                 return None
-            models = self._saved(progress)
-            return FoldResult(models, progress, np.load(scores, allow_pickle=False))
+            models, target = self._final(progress)
+            return FoldResult(models, progress, np.load(scores, allow_pickle=False), target)
         train, inner = self._parts()
         progress |= {
             "finished": False,
@@ -121,6 +130,10 @@ class FoldJob:
         models = self._saved(progress) if self.team.first else ()
         for number in range(self.team.told(len(models)), self.ctx.config.unet.seeds):
             models = (*models, self._train(progress, train, inner, number))
+        of_target: tuple[FoldModel, ...] = ()
+        if self.target is not None:
+            adapted = self._adapt(progress, train, self.target)
+            models, of_target = adapted.models, adapted.target
         if not self.team.first:
             return None
         started = time.monotonic()
@@ -138,7 +151,7 @@ class FoldJob:
         }
         self._note(progress)
         log.info("unet fold %d: %.0f s in all", self.fold, progress["seconds"])
-        return FoldResult(models, progress, logit)
+        return FoldResult(models, progress, logit, of_target)
 
     def _left(self) -> dict[str, Any]:
         """Progress so far: that of a killed process as far as its files are whole."""
@@ -163,6 +176,7 @@ class FoldJob:
             "finished": False,
             "epochs": whole[0]["epochs"] if whole else [],
             "networks": whole,
+            "adapt": progress.get("adapt"),
             "inner": None,
             "seconds": sum(n["seconds"] for n in whole),
         }
@@ -234,6 +248,32 @@ class FoldJob:
             checkpoint.unlink(missing_ok=True)
         return model
 
+    def _adapt(self, progress: dict[str, Any], train: NDArray[np.int64], target: Target) -> Adapted:
+        config, earlier = self.ctx.config, progress["seconds"]
+
+        def tell(told: dict[str, Any]) -> None:
+            spent = sum(n["seconds"] for r in told["rounds"] for n in r["networks"])
+            progress.update(adapt=told, seconds=earlier + spent)
+            if self.team.first:
+                self._note(progress)
+
+        adaptation = Adaptation(
+            self.ctx.out, config.unet, config.seed, self.fold, self.hardware, self.tiles, train,
+            target, self.team,
+        )  # fmt: skip
+        return adaptation.run(progress["adapt"], tell)
+
+    def _final(
+        self, progress: dict[str, Any]
+    ) -> tuple[tuple[FoldModel, ...], tuple[FoldModel, ...]]:
+        """Networks of a finished fold, for training tiles and for the place adapted to."""
+        told = progress.get("adapt")
+        if told is None:
+            return self._saved(progress), ()
+        files = (told[name] for name in ("files", "target_files"))
+        models, target = (tuple(FoldModel.load(self.ctx.out / n) for n in names) for names in files)
+        return models, target
+
     def _saved(self, progress: dict[str, Any]) -> tuple[FoldModel, ...]:
         return tuple(FoldModel.load(self.ctx.out / n["file"]) for n in progress["networks"])
 
@@ -287,8 +327,9 @@ def scores_file(fold: int) -> str:
     return f"{fold_name(fold)}.oof.npy"
 
 
-def remove_scratch(ctx: StageContext, fold: int) -> None:
-    """Remove what only a killed run needs."""
+def remove_scratch(ctx: StageContext, fold: int, kept: Sequence[str] = ()) -> None:
+    """Remove what only a killed run needs; networks in `kept` stay."""
+    remove_rounds(ctx.out, fold, kept)
     stray = [checkpoint_file(fold, s) for s in range(ctx.config.unet.seeds)]
     for name in (scores_file(fold), *stray):
         (ctx.out / name).unlink(missing_ok=True)

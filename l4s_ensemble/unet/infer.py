@@ -225,7 +225,7 @@ def stage(ctx: StageContext) -> Summary:
     model.require(sensor_of(store))
     predictors = [
         Predictor(members, hardware, tta=config.tta, halo_px=config.halo_px)
-        for members in model.folds
+        for members in model.folds_for(_split_of_the_fit(ctx))
     ]
     known = surroundings_to_predict(ctx, store, model.folder)
     scores = score_file(
@@ -250,6 +250,7 @@ def stage(ctx: StageContext) -> Summary:
     seconds = time.monotonic() - started
     return {
         "patches": len(ids),
+        "adapted_to": model.adapted_to,
         "with_neighbours": _with_neighbours(known, positions) if config.halo_px else 0,
         "fold_models": len(predictors),
         "seeds": len(predictors[0].networks),
@@ -287,6 +288,12 @@ def score_file(
         path, patch, size, models=models, fold=fold, attrs={"seed": seed, "model": "unet"},
         dtype="float16",
     )  # fmt: skip
+
+
+def _split_of_the_fit(ctx: StageContext) -> str | None:
+    """Split that is predicted; None if its tiles are of another folder than the fit's."""
+    split = str(ctx.params.get("split", ""))
+    return split if ctx.params.get("folder") == f"predict/{split}" else None
 
 
 def _with_neighbours(known: Surroundings | None, positions: NDArray[np.int64]) -> int:

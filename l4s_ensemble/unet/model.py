@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class FoldModel:
     fold : int
     number : int
         Of the network in its fold, from 0: the networks of a fold differ by their seed.
+    state : str
+        Empty as it was trained; else what adaptation made of it, see `l4s_ensemble.unet.adapt`.
     """
 
     network: nn.Module
@@ -45,6 +47,12 @@ class FoldModel:
     normalisation: Normalisation
     fold: int
     number: int = 0
+    state: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        return fold_file(self.fold, self.number, self.state)
 
     def save(self, path: Path) -> None:
         """Write weights, arguments and normalisation into one safetensors file, atomically."""
@@ -56,6 +64,7 @@ class FoldModel:
             "normalisation": json.dumps(self.normalisation.as_dict()),
             "fold": str(self.fold),
             "number": str(self.number),
+            "state": self.state,
         }
         with atomic_path(path) as partial:
             save_file(state, partial, metadata=about)
@@ -93,6 +102,7 @@ class FoldModel:
             Normalisation.from_dict(json.loads(about["normalisation"])),
             int(about["fold"]),
             int(about["number"]),
+            about.get("state", ""),
         )
 
 
@@ -109,12 +119,22 @@ class UNetModel:
     folds : tuple of tuple of FoldModel
         By fold, then by number: the mean logit of a fold's networks counts.
     seed : int
+    adapted_to : str, optional
+        Split whose images the networks were shown.
+    target : tuple of tuple of FoldModel
+        As `folds`, for that split; empty where it is scored with the same networks.
     """
 
     folder: Path
     sensor: Sensor
     folds: tuple[tuple[FoldModel, ...], ...]
     seed: int
+    adapted_to: str | None = None
+    target: tuple[tuple[FoldModel, ...], ...] = ()
+
+    def folds_for(self, split: str | None) -> tuple[tuple[FoldModel, ...], ...]:
+        """Networks that score a split of the folder the model was fitted on; None: another's."""
+        return self.target if self.target and split == self.adapted_to else self.folds
 
     def save(self) -> None:
         """Write ``model.json`` (the folds' weights are there already), atomically."""
@@ -129,11 +149,13 @@ class UNetModel:
                 "seed": self.seed,
                 "folds": [
                     {
-                        "files": [fold_file(m.fold, m.number) for m in fold],
+                        "files": [m.file for m in fold],
                         "normalisation": fold[0].normalisation.as_dict(),
                     }
                     for fold in self.folds
                 ],
+                "adapted_to": self.adapted_to,
+                "target": [[m.file for m in fold] for fold in self.target],
             },
         )
 
@@ -154,10 +176,18 @@ class UNetModel:
                 "the U-Net cannot be read", where=path, found=error.what, fix="run fit-all again"
             ) from None
         _require_kind(value.get("kind"), int(value.get("version", -1)), path)
-        folds = tuple(
-            tuple(FoldModel.load(folder / name) for name in f["files"]) for f in value["folds"]
+
+        def load(files: Sequence[Sequence[str]]) -> tuple[tuple[FoldModel, ...], ...]:
+            return tuple(tuple(FoldModel.load(folder / n) for n in names) for names in files)
+
+        return cls(
+            folder,
+            Sensor.model_validate(value["sensor"]),
+            load([f["files"] for f in value["folds"]]),
+            int(value["seed"]),
+            value.get("adapted_to"),
+            load(value.get("target", [])),
         )
-        return cls(folder, Sensor.model_validate(value["sensor"]), folds, int(value["seed"]))
 
     def require(self, sensor: Sensor) -> None:
         """Refuse files other than those the model was trained on.
@@ -186,9 +216,9 @@ def fold_name(fold: int, number: int = 0) -> str:
     return f"fold_{fold}" if number == 0 else f"fold_{fold}_seed_{number}"
 
 
-def fold_file(fold: int, number: int = 0) -> str:
+def fold_file(fold: int, number: int = 0, state: str = "") -> str:
     """Name of the file of a network's weights."""
-    return f"{fold_name(fold, number)}.safetensors"
+    return f"{fold_name(fold, number)}{state and '.' + state}.safetensors"
 
 
 def _require_kind(kind: object, version: int, path: Path) -> None:

@@ -5,7 +5,8 @@
     torchrun --nproc-per-node 8 -m l4s_ensemble.unet.parallel runs/a --config default
 
 brings the run up to its U-Net: the stages before it are done as always, by the first process;
-then all of them train. ``l4s-ensemble fit-all --run runs/a`` goes on from there. On CUDA process i
+then all of them train. ``l4s-ensemble fit-all --run runs/a`` goes on from there (with the same
+``--adapt``, where there is one). On CUDA process i
 of a machine has device i and the processes speak nccl, on the CPU they speak gloo. All of them read
 and only the first one writes the run folder, so it must be one that all machines see.
 
@@ -120,8 +121,9 @@ def _lead(asked: argparse.Namespace, team: Team, device: str) -> None:
         asked.run, source=asked.config, overrides=asked.set, data=asked.data,
         jobs=_threads(asked), device=device,
     )  # fmt: skip
-    stage = next(s for s in fit_stages(run.config, run.data_root) if s.name == STAGE)
-    run.fit(until=stage.needs)
+    stages = fit_stages(run.config, run.data_root, asked.adapt)
+    stage = next(s for s in stages if s.name == STAGE)
+    run.fit(until=stage.needs, adapt=asked.adapt)
     executor = _TeamExecutor(run.folder, run.config, run.jobs, run.device, team=team, orders=orders)
     executor.execute([stage])
     _say(orders, None)
@@ -203,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", help="preset or YAML file; that of the run by default")
     parser.add_argument("--data", type=Path, help="folder of the patches")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
+    parser.add_argument("--adapt", metavar="SPLIT", help="split whose images are adapted to")
     parser.add_argument("--jobs", type=int, help="threads of all processes of this machine")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser

@@ -46,7 +46,7 @@ def balanced(
     rng = np.random.default_rng([_SHARE, *key, epoch])
     wanted = round(share * len(has))
     parts = [
-        _evenly(rng, np.flatnonzero(kind), count)
+        evenly(rng, np.flatnonzero(kind), count)
         for kind, count in ((has, wanted), (~has, len(has) - wanted))
     ]
     return rng.permutation(np.concatenate(parts))
@@ -81,7 +81,7 @@ def read_tickets(numbers: ArrayLike, tiles: int) -> tuple[NDArray[np.int64], NDA
     return position, repeat
 
 
-def _evenly(rng: np.random.Generator, members: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def evenly(rng: np.random.Generator, members: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """All members as often as they fit into `count`, and a draw of them for the rest."""
     times, rest = divmod(count, len(members))
     return np.concatenate([np.tile(members, times), rng.permutation(members)[:rest]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,12 @@ from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.unet.explain import explain
 from l4s_ensemble.unet.fold import FoldJob, remove_scratch
-from l4s_ensemble.unet.hardware import choose
+from l4s_ensemble.unet.hardware import Hardware, choose
 from l4s_ensemble.unet.infer import score_file
 from l4s_ensemble.unet.inputs import TileSet, load
 from l4s_ensemble.unet.model import UNetModel
 from l4s_ensemble.unet.network import count_parameters
+from l4s_ensemble.unet.target import Target, load_target
 from l4s_ensemble.unet.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     """Train, score out of fold, summarise.
 
     Writes ``fold_<k>.safetensors`` (and ``fold_<k>_seed_<s>.safetensors`` where a fold has several
-    networks), ``fold_<k>.progress.json`` (rewritten every epoch), ``model.json``, ``oof.zarr``,
+    networks; where `l4s_ensemble.unet.adapt` adapts them, ``.round_<r>.`` and ``.target.`` beside
+    them), ``fold_<k>.progress.json`` (rewritten every epoch), ``model.json``, ``oof.zarr``,
     ``tiles.npz``, ``surroundings.npz`` where neighbours are read, and what `explain` adds. A killed
     run goes on after the last whole epoch. Held-out tiles choose nothing about the networks that
     score them: the schedule is fixed, and what is chosen is chosen on an inner block of the
@@ -71,13 +74,14 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
         folds.check(k, folds.train_ids(k), hashes)
     ids = np.sort(folds.fit_ids).astype(np.int64)
     around = _surroundings(ctx, dataset, folds, team)
+    target = _target(ctx, folds, hashes, around is not None, hardware)
     tiles = load(dataset, positions_of(dataset, ids), surroundings=around).to(hardware.device)
     learnt = _aligned(ctx, dataset, folds, ids, tiles)
     fold = folds.of(ids, "fold").astype(np.int64)
     logit = np.empty((len(tiles), *tiles.counts.shape[-2:]), np.float32)
     done = []
     for k in range(folds.n_folds):
-        job = FoldJob(ctx, hardware, learnt, tiles.mask, folds, k, team)
+        job = FoldJob(ctx, hardware, learnt, tiles.mask, folds, k, team, target)
         result = job.run()
         if result is not None:
             logit[job.held] = result.logit
@@ -85,13 +89,17 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     if not team.first:
         return {}
     sensor, seed = sensor_of(dataset), ctx.config.seed
-    UNetModel(ctx.out, sensor, tuple(r.models for r in done), seed).save()
+    split = None if target is None else target.split
+    UNetModel(
+        ctx.out, sensor, tuple(r.models for r in done), seed, split,
+        tuple(r.target for r in done if r.target),
+    ).save()  # fmt: skip
     oof = score_file(ctx.out / "oof.zarr", ids, logit.shape[1:], seed=seed, fold=fold)
     oof.write(slice(None), logit)
     scores = histograms(ids, logit, tiles, ctx.config.stack.bins)
     scores.save(ctx.out / "tiles.npz")
-    for k in range(folds.n_folds):
-        remove_scratch(ctx, k)
+    for k, result in enumerate(done):
+        remove_scratch(ctx, k, [m.file for m in (*result.models, *result.target)])
     whole = summarise(
         scores, folds.of(ids, "block"), resamples=ctx.config.stack.resamples, seed=seed
     )
@@ -114,6 +122,8 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
         "schedule": settings.schedule,
         "checkpoint": settings.checkpoint,
         "processes": team.size,
+        "adapted_to": split,
+        "adapt": adaptation_of([r.progress["adapt"] for r in done]) if split else None,
         "seconds_per_epoch": float(np.mean(epochs)),
         "precision": hardware.precision,
         "channels_last": hardware.channels_last,
@@ -133,6 +143,24 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     }
 
 
+def adaptation_of(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the summary says of the adaptation of all folds.
+
+    Returns
+    -------
+    dict
+        ``split, tiles, statistics``, ``rounds`` (of each fold, how many were trained), ``stopped``
+        (of each fold, why there were no more, or None) and ``row``, how its scores are called.
+    """
+    first = folds[0]
+    return {
+        **{name: first[name] for name in ("split", "tiles", "statistics")},
+        "rounds": [f["rounds_done"] for f in folds],
+        "stopped": [f["stopped"] for f in folds],
+        "row": f"adapted to {first['split']}",
+    }
+
+
 def histograms(
     ids: NDArray[np.int64], logit: NDArray[np.float32], tiles: TileSet, bins: int
 ) -> TileHistograms:
@@ -144,6 +172,24 @@ def histograms(
     for i in range(len(ids)):
         out.add(i, sigmoid(logit[i]), mask[i])
     return out
+
+
+def _target(
+    ctx: StageContext,
+    folds: Folds,
+    hashes: Mapping[int, str],
+    surroundings: bool,
+    hardware: Hardware,
+) -> Target | None:
+    """Tiles of the split to adapt to, without masks; None where there is none."""
+    split = ctx.params.get("adapt")
+    if split is None:
+        return None
+    fitted = frozenset(hashes[int(i)] for i in folds.fit_ids)
+    return load_target(
+        ctx, str(split), folds, fitted_hashes=fitted, device=hardware.device,
+        surroundings=surroundings,
+    )  # fmt: skip
 
 
 def _surroundings(

@@ -15,9 +15,9 @@ from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.pixel.boost import boost, dataset, merge
 from l4s_ensemble.pixel.fit import FitJob, at_most, fit_fold, fit_folds
 from l4s_ensemble.pixel.infer import score_tile
-from l4s_ensemble.scenes.inner import halves, watched
 from l4s_ensemble.pixel.settings import other_seed, parameters
 from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.scenes.inner import halves, watched
 
 EVERYTHING: dict[str, Any] = {
     "constraints": "physics", "early_stop_rounds": 5, "edge": "soft", "hard_share": 0.4,

@@ -271,3 +271,29 @@ def test_holdout_and_rgb_have_their_places(tmp_path: Path) -> None:
     assert "set aside" in head["not_comparable"]
     roles = read_json(out / "data.json")["figures"]["folds_1"]["data"]["code"]
     assert max(max(row) for row in roles) >= 3  # holdout, beyond the three folds
+
+
+def test_scores_that_used_a_splits_images_are_told_apart(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    for stage in ("predict/valid/scores", "stack"):
+        told = read_json(run / stage / "summary.json")
+        for row in told["ledger"]:
+            row["adapted_to"] = None if row["model"] == "pixel" else "valid"
+        write_json(run / stage / "summary.json", told)
+    told = read_json(run / "unet" / "summary.json")
+    told["adapt"] = {
+        "split": "valid", "tiles": 4, "statistics": True, "rounds": [1, 0, 1],
+        "stopped": [None, "round 1: no tile", None], "row": "adapted to valid",
+    }  # fmt: skip
+    write_json(run / "unet" / "summary.json", told)
+    out = render_report(run, tmp_path / "out", FEW).parent
+    assert {"label": "folds that stopped early", "value": "round 1: no tile", "kind": "text"} in (
+        read_json(out / "unet.json")["facts"]
+    )
+    head = read_json(out / "index.json")["headline"]
+    assert head["model"] == "stack, adapted to valid"
+    assert "whose images, and no mask, the U-Net was adapted to" in head["sentence"]
+    rows = read_json(out / "prediction-valid.json")["tables"]["ledger"]["rows"]
+    names = [r["model"] for r in rows]
+    assert "pixel classifier" in names and "U-Net, adapted to valid" in names
