@@ -101,7 +101,7 @@ class World:
         from l4s_ensemble.data.store import open_store, positions_of
         from l4s_ensemble.scenes.folds import load_folds
         from l4s_ensemble.scenes.surroundings import measure_surroundings
-        from l4s_ensemble.unet.inputs import load
+        from l4s_ensemble.unet.inputs.normalisation import load
 
         run = open_run(work / "run", source=preset, overrides=overrides, data=data, jobs=jobs)
         run.fit(until=("scenes",))
@@ -114,9 +114,9 @@ class World:
 
     def networks(self, config: UNetConfig, fold: int) -> tuple[Any, float]:
         """Networks of a fold, trained or found, and the seconds that training took."""
-        from l4s_ensemble.unet.engine import FoldTrainer
         from l4s_ensemble.unet.hardware import choose
         from l4s_ensemble.unet.model import FoldModel
+        from l4s_ensemble.unet.training.engine import FoldTrainer
 
         asked = {k: v for k, v in config.model_dump(mode="json").items() if k not in SCORING}
         stem = self.work / f"{digest(asked)[:16]}-{fold}"

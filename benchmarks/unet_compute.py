@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from benchmarks.clocks import clocked
 from l4s_ensemble.unet.hardware import Hardware
-from l4s_ensemble.unet.network import build
+from l4s_ensemble.unet.networks.network import build
 
 MATMUL_EDGE = {"cpu": 2048, "cuda": 8192}
 """Edge of the square matrices; on a GPU smaller ones would not fill it."""

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from benchmarks.unet_choices import World
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.run.files import read_json, write_json
-from l4s_ensemble.unet.engine import FoldTrainer
 from l4s_ensemble.unet.hardware import Hardware, choose
-from l4s_ensemble.unet.watch import Inner
+from l4s_ensemble.unet.training.engine import FoldTrainer
+from l4s_ensemble.unet.training.watch import Inner
 
 log = logging.getLogger("l4s_ensemble")
 

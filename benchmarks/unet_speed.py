@@ -24,13 +24,13 @@ from l4s_ensemble.data.patches import PatchFiles, find_patches
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.data.store import build_store, open_store
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.unet.engine import FoldTrainer
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import Normalisation, TileSet, load
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load
 from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.network import arguments_of, build
-from l4s_ensemble.unet.official import OfficialUNet
+from l4s_ensemble.unet.networks.network import arguments_of, build
+from l4s_ensemble.unet.networks.official import OfficialUNet
+from l4s_ensemble.unet.training.engine import FoldTrainer
 
 COMPARED = 2
 """Tiles whose probabilities are compared between the two ways."""

@@ -120,7 +120,7 @@ class World:
     def load(self, ids: NDArray[np.int64], *, masks: bool) -> Any:
         """Tiles of some ids."""
         from l4s_ensemble.data.store import positions_of
-        from l4s_ensemble.unet.inputs import load
+        from l4s_ensemble.unet.inputs.normalisation import load
 
         return load(
             self.dataset, positions_of(self.dataset, ids), masks=masks, surroundings=self.around
@@ -163,7 +163,7 @@ class World:
         """Band of columns of each tile, and how far each band is from the others."""
         import torch
 
-        from l4s_ensemble.unet.tileset import BLOCK_TILES, sparse
+        from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, sparse
 
         tiles = replace(self.load(ids, masks=False), own=None)  # light at the level of the scene
         tiles = tiles.prepared("keep", relief=False)
@@ -192,12 +192,12 @@ def arm(world: World, transfer: Transfer, settings: dict[str, Any]) -> dict[str,
     dict
         ``held, target`` (`TileHistograms`), ``seconds, adapt``.
     """
-    from l4s_ensemble.unet.adapt import Adaptation
-    from l4s_ensemble.unet.engine import FoldTrainer
+    from l4s_ensemble.unet.adapting.adapt import Adaptation
+    from l4s_ensemble.unet.adapting.target import Target
     from l4s_ensemble.unet.hardware import choose
     from l4s_ensemble.unet.infer import Predictor
     from l4s_ensemble.unet.model import FoldModel, fold_file
-    from l4s_ensemble.unet.target import Target
+    from l4s_ensemble.unet.training.engine import FoldTrainer
 
     values = world.config.unet.model_dump()
     adapt = {**values["adapt"], **settings.get("adapt", {})}

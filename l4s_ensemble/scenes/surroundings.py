@@ -114,7 +114,7 @@ class Surroundings:
         return float(self.level[tile] * np.exp(gain[other] - gain[tile]))
 
     def table(self, tiles: ArrayLike) -> NDArray[np.int64]:
-        """Neighbours of some tiles among those tiles.
+        """Neighbours of some tiles among those tiles, as far as their light has a common level.
 
         Parameters
         ----------
@@ -131,8 +131,10 @@ class Surroundings:
         out = np.full((len(chosen), 3, 3), -1, np.int64)
         for i, tile in enumerate(chosen):
             out[i, 1, 1] = i
+            part = self.part[ASIDE if self.aside[tile] else OPEN]
             for (down, right), other in self.neighbours(int(tile)).items():
-                out[i, down + 1, right + 1] = number.get(other, -1)
+                if part[other] == part[tile]:
+                    out[i, down + 1, right + 1] = number.get(other, -1)
         return out
 
     def own_level(self, tiles: ArrayLike) -> NDArray[np.float64]:

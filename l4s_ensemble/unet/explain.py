@@ -38,12 +38,12 @@ from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.stage import StageContext
-from l4s_ensemble.unet import attribution, occlusion, receptive
+from l4s_ensemble.unet.explaining import attribution, occlusion, receptive
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import TileSet
+from l4s_ensemble.unet.inputs.normalisation import TileSet
 from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.network import count_parameters
+from l4s_ensemble.unet.networks.network import count_parameters
 
 log = logging.getLogger("l4s_ensemble")
 

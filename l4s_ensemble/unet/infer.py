@@ -1,12 +1,12 @@
 """Logits of whole tiles: one path for out-of-fold scores and for predictions.
 
 With a halo, windows reach over the edges of tiles: neighbours are shown where they are known, and
-the logits of windows that overlap are blended (`l4s_ensemble.unet.blend`). The neighbours of a tile
-are scored for that by the same networks, whoever they are. Out of fold this keeps rule 4 of the
-protocol: windows of a held tile's neighbours are scored with the fold's own networks, which were
-trained on none of them, because the neighbours of held tiles leave the fold's training. A window of
-such a neighbour may show tiles that were trained on: their images, never their masks. The result
-for a tile depends on the tiles in the set, not on those that are asked for together with it.
+the logits of windows that overlap are blended (`l4s_ensemble.unet.scoring.blend`). The neighbours
+of a tile are scored for that by the same networks, whoever they are. Out of fold this keeps rule 4
+of the protocol: windows of a held tile's neighbours are scored with the fold's own networks, which
+were trained on none of them, because the neighbours of held tiles leave the fold's training. A
+window of such a neighbour may show tiles that were trained on: their images, never their masks. The
+result for a tile depends on the tiles in the set, not on those that are asked for with it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.surroundings import Surroundings
-from l4s_ensemble.unet import augment, memory
-from l4s_ensemble.unet.blend import among, blend, with_neighbours
 from l4s_ensemble.unet.hardware import Hardware, choose
-from l4s_ensemble.unet.inputs import TileSet
+from l4s_ensemble.unet.inputs import augment
+from l4s_ensemble.unet.inputs.normalisation import TileSet
+from l4s_ensemble.unet.inputs.windows import cut
 from l4s_ensemble.unet.model import FoldModel, UNetModel
-from l4s_ensemble.unet.split import block_tiles, score_split, surroundings_to_predict
-from l4s_ensemble.unet.windows import cut
+from l4s_ensemble.unet.scoring import memory
+from l4s_ensemble.unet.scoring.blend import among, blend, with_neighbours
+from l4s_ensemble.unet.scoring.split import block_tiles, score_split, surroundings_to_predict
 
 
 class Predictor:

@@ -15,8 +15,8 @@ from torch import nn
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ModelError, RunError
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
-from l4s_ensemble.unet.inputs import Normalisation
-from l4s_ensemble.unet.network import build
+from l4s_ensemble.unet.inputs.normalisation import Normalisation
+from l4s_ensemble.unet.networks.network import build
 
 MODEL_FILE = "model.json"
 KIND = "l4s_ensemble U-Net"
@@ -33,13 +33,14 @@ class FoldModel:
     network : Module
         In evaluation mode.
     arguments : mapping
-        ``name``, ``bands`` and settings: what `l4s_ensemble.unet.network.build` wants.
+        ``name``, ``bands`` and settings: what `l4s_ensemble.unet.networks.network.build` wants.
     normalisation : Normalisation
     fold : int
     number : int
         Of the network in its fold, from 0: the networks of a fold differ by their seed.
     state : str
-        Empty as it was trained; else what adaptation made of it, see `l4s_ensemble.unet.adapt`.
+        Empty as it was trained; else what adaptation made of it, see
+        `l4s_ensemble.unet.adapting.adapt`.
     """
 
     network: nn.Module

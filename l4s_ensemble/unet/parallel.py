@@ -41,7 +41,7 @@ from l4s_ensemble.run.execute import Executor
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.run.stage import Stage, StageContext
-from l4s_ensemble.unet.team import ALONE, Team
+from l4s_ensemble.unet.training.team import ALONE, Team
 
 log = logging.getLogger("l4s_ensemble")
 

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.unet.adapting.target import Target, load_target
 from l4s_ensemble.unet.explain import explain
-from l4s_ensemble.unet.fold import FoldJob, remove_scratch
 from l4s_ensemble.unet.hardware import Hardware, choose
 from l4s_ensemble.unet.infer import score_file
-from l4s_ensemble.unet.inputs import TileSet, load
+from l4s_ensemble.unet.inputs.normalisation import TileSet, load
 from l4s_ensemble.unet.model import UNetModel
-from l4s_ensemble.unet.network import count_parameters
-from l4s_ensemble.unet.target import Target, load_target
-from l4s_ensemble.unet.team import ALONE, Team
+from l4s_ensemble.unet.networks.network import count_parameters
+from l4s_ensemble.unet.training.fold import FoldJob, remove_scratch
+from l4s_ensemble.unet.training.team import ALONE, Team
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,10 +38,10 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     """Train, score out of fold, summarise.
 
     Writes ``fold_<k>.safetensors`` (and ``fold_<k>_seed_<s>.safetensors`` where a fold has several
-    networks; where `l4s_ensemble.unet.adapt` adapts them, ``.round_<r>.`` and ``.target.`` beside
-    them), ``fold_<k>.progress.json`` (rewritten every epoch), ``model.json``, ``oof.zarr``,
-    ``tiles.npz``, ``surroundings.npz`` where neighbours are read, and what `explain` adds. A killed
-    run goes on after the last whole epoch. Held-out tiles choose nothing about the networks that
+    networks; where `l4s_ensemble.unet.adapting.adapt` adapts them, ``.round_<r>.`` and
+    ``.target.`` beside them), ``fold_<k>.progress.json`` (rewritten every epoch), ``model.json``,
+    ``oof.zarr``, ``tiles.npz``, ``surroundings.npz`` where neighbours are read, and what `explain`
+    adds. A killed run goes on after the last whole epoch. Held-out tiles choose nothing about the networks that
     score them: the schedule is fixed, and what is chosen is chosen on an inner block of the
     training tiles.
 

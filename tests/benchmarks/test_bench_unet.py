@@ -21,9 +21,9 @@ from benchmarks import unet, unet_compute, unet_race, unet_speed
 from benchmarks.unet_official import OfficialLoop, OfficialTiles, loader
 from l4s_ensemble.data.patches import write_mask, write_patch
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.unet import official
-from l4s_ensemble.unet.engine import FoldTrainer
 from l4s_ensemble.unet.hardware import choose
+from l4s_ensemble.unet.networks import official
+from l4s_ensemble.unet.training.engine import FoldTrainer
 
 EDGE, TILES = 32, 8
 SENSOR = L4S.model_copy(update={"patch_pixels": EDGE, "name": "small"})
@@ -153,7 +153,7 @@ def test_epochs_fit_into_the_minutes() -> None:
 def small_race(folder: Path) -> Any:
     """What `unet_race` reads of a world: sixteen small tiles in two folds."""
     from l4s_ensemble.scenes.folds import load_folds
-    from l4s_ensemble.unet.inputs import load
+    from l4s_ensemble.unet.inputs.normalisation import load
 
     config = unet_world.config_of(epochs=3)
     if not (folder / "run").is_dir():

@@ -19,7 +19,7 @@ import unet_world
 from benchmarks import unet_transfer
 from l4s_ensemble.config import build
 from l4s_ensemble.scenes.surroundings import measure_surroundings
-from l4s_ensemble.unet.engine import FoldTrainer
+from l4s_ensemble.unet.training.engine import FoldTrainer
 
 COLUMNS, ODD = 8, 2
 """Columns of scene 1, and how many of them, the last ones, lie in another light."""

@@ -20,14 +20,14 @@ from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.unet import infer, train
-from l4s_ensemble.unet.adapt import Adaptation, Adapted, remeasured
-from l4s_ensemble.unet.engine import FoldTrainer
+from l4s_ensemble.unet.adapting.adapt import Adaptation, Adapted, remeasured
+from l4s_ensemble.unet.adapting.mixed import MixedBatches
+from l4s_ensemble.unet.adapting.pseudo import UNKNOWN, PseudoLabels, expected_share
+from l4s_ensemble.unet.adapting.target import Target, joined
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import Normalisation, TileSet, load
-from l4s_ensemble.unet.mixed import MixedBatches
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load
 from l4s_ensemble.unet.model import FoldModel, UNetModel, fold_file
-from l4s_ensemble.unet.pseudo import UNKNOWN, PseudoLabels, expected_share
-from l4s_ensemble.unet.target import Target, joined
+from l4s_ensemble.unet.training.engine import FoldTrainer
 
 LEARNT = tiny(width=8, epochs=25, lr=1e-2, ema=0.9, batch=2)
 ALL = np.arange(16)

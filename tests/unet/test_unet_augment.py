@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.unet import augment, sampling
+from l4s_ensemble.unet.inputs import augment, sampling
 
 LIGHT = np.array([True, True, True, False])
 

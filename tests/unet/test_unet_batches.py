@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from unet_world import SENSOR, SIZE, made_up, tiny
 
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet import augment
-from l4s_ensemble.unet.batches import Batch, Batches
-from l4s_ensemble.unet.channels import Channels
-from l4s_ensemble.unet.inputs import Normalisation, TileSet, load
+from l4s_ensemble.unet.inputs import augment
+from l4s_ensemble.unet.inputs.batches import Batch, Batches
+from l4s_ensemble.unet.inputs.channels import Channels
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load
 
 ROWS = COLS = 4
 QUIET = {"jitter_gain": 0.0, "jitter_band": 0.0}

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import ConfigError, ModelError
-from l4s_ensemble.unet.encoders import EncoderNetwork, require_smp
-from l4s_ensemble.unet.network import arguments_of, build
-from l4s_ensemble.unet.weights import adapt_filters
+from l4s_ensemble.unet.networks.encoders import EncoderNetwork, require_smp
+from l4s_ensemble.unet.networks.network import arguments_of, build
+from l4s_ensemble.unet.networks.weights import adapt_filters
 
 SMALL = "tu-mobilenetv3_small_050"
 """Half a million weights."""
@@ -253,7 +253,7 @@ def test_only_the_first_layer_is_adapted(monkeypatch: pytest.MonkeyPatch) -> Non
             f"torch.nn.init.{draw}", lambda tensor, *_, **__: tensor.detach().zero_()
         )
     state = require_smp().encoders.get_encoder("dpn92", in_channels=3).state_dict()
-    monkeypatch.setattr("l4s_ensemble.unet.weights.read_state", lambda _: state)
+    monkeypatch.setattr("l4s_ensemble.unet.networks.weights.read_state", lambda _: state)
     assert sum(v.shape[1:2] == (3,) for v in state.values()) > 1
     state[deep].fill_(7)
     network = make("fpn/dpn92", 14, upsample=True, weights="x.pth", channels=BANDS)

@@ -13,12 +13,12 @@ from unet_world import cpu, made_up, tiny
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet import engine
-from l4s_ensemble.unet.engine import PARTS, FoldTrainer
-from l4s_ensemble.unet.inputs import load
-from l4s_ensemble.unet.losses import loss_by_name
-from l4s_ensemble.unet.network import build
-from l4s_ensemble.unet.watch import Inner, Watched, watch
+from l4s_ensemble.unet.inputs.normalisation import load
+from l4s_ensemble.unet.networks.network import build
+from l4s_ensemble.unet.training import engine
+from l4s_ensemble.unet.training.engine import PARTS, FoldTrainer
+from l4s_ensemble.unet.training.losses import loss_by_name
+from l4s_ensemble.unet.training.watch import Inner, Watched, watch
 
 
 class Killed(Exception):

@@ -17,15 +17,15 @@ from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.unet import train
-from l4s_ensemble.unet.attribution import attribution, choose_tiles, integrated_gradients
-from l4s_ensemble.unet.channel_groups import ALL_LIGHT, channel_groups
 from l4s_ensemble.unet.explain import logits_by_class
+from l4s_ensemble.unet.explaining.attribution import attribution, choose_tiles, integrated_gradients
+from l4s_ensemble.unet.explaining.channel_groups import ALL_LIGHT, channel_groups
+from l4s_ensemble.unet.explaining.occlusion import draw_tiles, middle, occlusion
+from l4s_ensemble.unet.explaining.receptive import receptive_field
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import Normalisation, TileSet, load
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load
 from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.network import build
-from l4s_ensemble.unet.occlusion import draw_tiles, middle, occlusion
-from l4s_ensemble.unet.receptive import receptive_field
+from l4s_ensemble.unet.networks.network import build
 
 
 class OneBand(nn.Module):

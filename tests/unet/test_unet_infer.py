@@ -16,13 +16,14 @@ from unet_world import NEEDS, SIZE, config_of, context, cpu, made_up, prepare, p
 from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE, measure_surroundings
-from l4s_ensemble.unet import infer, memory
-from l4s_ensemble.unet.blend import among, blend, plan, weights, with_neighbours
+from l4s_ensemble.unet import infer
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import Normalisation, TileSet, load
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load
 from l4s_ensemble.unet.model import FoldModel, UNetModel
-from l4s_ensemble.unet.network import build
-from l4s_ensemble.unet.split import score_split
+from l4s_ensemble.unet.networks.network import build
+from l4s_ensemble.unet.scoring import memory
+from l4s_ensemble.unet.scoring.blend import among, blend, plan, weights, with_neighbours
+from l4s_ensemble.unet.scoring.split import score_split
 
 HALO = 6
 

@@ -15,8 +15,8 @@ from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.data.sensor import L4S, Sensor, SensorBand
 from l4s_ensemble.data.store import units
 from l4s_ensemble.errors import ConfigError, DataError, ModelError
-from l4s_ensemble.unet.channels import OFFICIAL_MEAN, OFFICIAL_STD, Channels
-from l4s_ensemble.unet.inputs import Normalisation, TileSet, load
+from l4s_ensemble.unet.inputs.channels import OFFICIAL_MEAN, OFFICIAL_STD, Channels
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load
 
 EVERY = torch.arange(16)
 

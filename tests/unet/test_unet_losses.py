@@ -12,9 +12,9 @@ from torch import nn
 from unet_world import tiny
 
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.losses import LOSSES, loss_by_name
-from l4s_ensemble.unet.network import build
-from l4s_ensemble.unet.schedule import learning_rate, optimiser_of
+from l4s_ensemble.unet.networks.network import build
+from l4s_ensemble.unet.training.losses import LOSSES, loss_by_name
+from l4s_ensemble.unet.training.schedule import learning_rate, optimiser_of
 
 Array = NDArray[np.float64]
 SHAPE = (3, 1, 6, 5)

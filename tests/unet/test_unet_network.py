@@ -9,15 +9,15 @@ import torch
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.average import Average, recalibrate
 from l4s_ensemble.unet.hardware import choose
-from l4s_ensemble.unet.network import (
+from l4s_ensemble.unet.networks.network import (
     LANDSLIDE_PRIOR,
     UNet,
     arguments_of,
     build,
     count_parameters,
 )
+from l4s_ensemble.unet.training.average import Average, recalibrate
 
 
 @pytest.mark.parametrize(("width", "depth"), [(5, 2), (7, 3), (9, 5)])

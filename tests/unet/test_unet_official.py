@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from l4s_ensemble.errors import ModelError
-from l4s_ensemble.unet.network import build, count_parameters
-from l4s_ensemble.unet.official import OfficialUNet, load_official
+from l4s_ensemble.unet.networks.network import build, count_parameters
+from l4s_ensemble.unet.networks.official import OfficialUNet, load_official
 
 BLOCKS = (
     "inc",

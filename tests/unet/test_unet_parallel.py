@@ -17,11 +17,11 @@ from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.unet import parallel, train
-from l4s_ensemble.unet.engine import FoldTrainer
-from l4s_ensemble.unet.inputs import load
+from l4s_ensemble.unet.inputs.normalisation import load
 from l4s_ensemble.unet.model import UNetModel
-from l4s_ensemble.unet.team import ALONE, Team
-from l4s_ensemble.unet.watch import Inner
+from l4s_ensemble.unet.training.engine import FoldTrainer
+from l4s_ensemble.unet.training.team import ALONE, Team
+from l4s_ensemble.unet.training.watch import Inner
 
 PROCESSES = 2
 LOSS = "bce+dice+0.5*tversky+focal+0.1*lovasz"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from l4s_ensemble.run.files import write_json
-from l4s_ensemble.unet.progress import _ticks, progress_html, write_progress
+from l4s_ensemble.unet.training.progress import _ticks, progress_html, write_progress
 
 
 def epochs(n: int, **more: Any) -> list[dict[str, Any]]:

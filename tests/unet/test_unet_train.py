@@ -18,12 +18,12 @@ from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.scenes.folds import load_folds
-from l4s_ensemble.unet import fold as fold_job
 from l4s_ensemble.unet import infer, train
-from l4s_ensemble.unet.engine import FoldTrainer
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import load
+from l4s_ensemble.unet.inputs.normalisation import load
 from l4s_ensemble.unet.model import FoldModel, UNetModel
+from l4s_ensemble.unet.training import fold as fold_job
+from l4s_ensemble.unet.training.engine import FoldTrainer
 
 
 class Killed(Exception):

@@ -11,9 +11,9 @@ import xarray as xr
 from unet_world import SENSOR, SIZE, made_up
 
 from l4s_ensemble.scenes.surroundings import Surroundings, measure_surroundings
-from l4s_ensemble.unet import augment, windows
-from l4s_ensemble.unet.inputs import TileSet, load
-from l4s_ensemble.unet.windows import Windows, cut
+from l4s_ensemble.unet.inputs import augment, windows
+from l4s_ensemble.unet.inputs.normalisation import TileSet, load
+from l4s_ensemble.unet.inputs.windows import Windows, cut
 
 SIDE = 4  # tiles in a row of the scene
 

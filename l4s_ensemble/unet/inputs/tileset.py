@@ -17,7 +17,7 @@ from l4s_ensemble.data.counts import to_units
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import sensor_of
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.unet.channels import RELIEF_BANDS
+from l4s_ensemble.unet.inputs.channels import RELIEF_BANDS
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.stage import StageContext
-from l4s_ensemble.unet.inputs import Normalisation, TileSet, load, plain
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load, plain
 
 if TYPE_CHECKING:
     from l4s_ensemble.scenes.folds import Folds

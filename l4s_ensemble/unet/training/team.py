@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import distributed, nn
 
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.losses import Pool
+from l4s_ensemble.unet.training.losses import Pool
 
 if TYPE_CHECKING:
     from l4s_ensemble.unet.hardware import Hardware

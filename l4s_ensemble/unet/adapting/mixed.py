@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.unet import sampling
-from l4s_ensemble.unet.batches import Batches
+from l4s_ensemble.unet.inputs import sampling
+from l4s_ensemble.unet.inputs.batches import Batches
 
 _MIX, _PLAIN = 5, 6  # first word of a key: what the draw is for
 
@@ -21,7 +21,7 @@ class MixedBatches(Batches):
     Parameters
     ----------
     tiles : TileSet
-        Training tiles, then tiles to predict, see `l4s_ensemble.unet.target.joined`.
+        Training tiles, then tiles to predict, see `l4s_ensemble.unet.adapting.target.joined`.
     positions : array_like of int
         Those to learn from, of both kinds.
     first_target : int

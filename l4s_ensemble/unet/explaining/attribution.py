@@ -40,10 +40,10 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.run.files import atomic_path
-from l4s_ensemble.unet.channel_groups import ChannelGroup, channel_groups
+from l4s_ensemble.unet.explaining.channel_groups import ChannelGroup, channel_groups
+from l4s_ensemble.unet.explaining.occlusion import is_large, middle
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import TileSet
-from l4s_ensemble.unet.occlusion import is_large, middle
+from l4s_ensemble.unet.inputs.normalisation import TileSet
 
 STEPS = 32
 """Of the integral; a network of ReLUs leaves a gap of about one part in a hundred."""

@@ -1,7 +1,7 @@
 """Which channels a network is shown, and how they are made of units.
 
 Four steps: choose bands and indices, express light relative to a middle where that is asked for,
-take logarithms, and leave the rest (clip, standardise) to `l4s_ensemble.unet.inputs`.
+take logarithms, and leave the rest (clip, standardise) to `l4s_ensemble.unet.inputs.normalisation`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import torch
 from l4s_ensemble.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
-    from l4s_ensemble.unet.encoders import EncoderNetwork
+    from l4s_ensemble.unet.networks.encoders import EncoderNetwork
 
 COLOURS = ("B4", "B3", "B2")
 """Bands that pretrained filters know, in their order: red, green, blue."""
@@ -148,7 +148,7 @@ def _of_file(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _of_name(encoder: str, name: str) -> dict[str, torch.Tensor]:
-    from l4s_ensemble.unet.encoders import TIMM, require_smp
+    from l4s_ensemble.unet.networks.encoders import TIMM, require_smp
 
     encoders = require_smp().encoders
     if encoder.startswith(TIMM):
@@ -176,7 +176,7 @@ def _of_name(encoder: str, name: str) -> dict[str, torch.Tensor]:
 
 def _first_layers(network: EncoderNetwork) -> set[str]:
     """Names of the weights that read the channels: their shape follows the number of channels."""
-    from l4s_ensemble.unet.encoders import require_smp
+    from l4s_ensemble.unet.networks.encoders import require_smp
 
     own = network.network.encoder.state_dict()
     other = require_smp().encoders.get_encoder(network.encoder, in_channels=network.bands + 1)

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.encoders import EncoderNetwork, parse_name
-from l4s_ensemble.unet.official import OfficialUNet, load_official
-from l4s_ensemble.unet.weights import load_pretrained
+from l4s_ensemble.unet.networks.encoders import EncoderNetwork, parse_name
+from l4s_ensemble.unet.networks.official import OfficialUNet, load_official
+from l4s_ensemble.unet.networks.weights import load_pretrained
 
 LANDSLIDE_PRIOR = 0.05
 """Probability that a fresh network gives everywhere; starts the loss near its plateau."""
@@ -167,7 +167,7 @@ class UNet(nn.Module):
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "baseline": OfficialUNet}
 """Constructors by name; each takes ``bands`` and its own settings.
 
-Besides, ``smp:<arch>/<encoder>`` is `l4s_ensemble.unet.encoders.EncoderNetwork`.
+Besides, ``smp:<arch>/<encoder>`` is `l4s_ensemble.unet.networks.encoders.EncoderNetwork`.
 """
 
 SMP = "smp:"

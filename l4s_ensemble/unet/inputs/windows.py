@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
-from l4s_ensemble.unet import augment
-from l4s_ensemble.unet.inputs import TileSet, plain
+from l4s_ensemble.unet.inputs import augment
+from l4s_ensemble.unet.inputs.normalisation import TileSet, plain
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def cut(
         Row and column of the window's first pixel from the first pixel of its tile; by default the
         window is about the middle of the tile.
     symmetry : int64 Tensor, shape (n,), optional
-        Symmetry of each window, as `l4s_ensemble.unet.augment.apply_symmetry` numbers them. It and
-        the offsets may lie on the CPU whatever the device: then a GPU need not wait for them.
+        Symmetry of each window, as `l4s_ensemble.unet.inputs.augment.apply_symmetry` numbers
+        them. It and the offsets may lie on the CPU whatever the device: then a GPU need not wait
+        for them.
     alone : bool Tensor, shape (n,), optional
         Windows for which the neighbours count as missing.
 

@@ -18,16 +18,16 @@ from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
 from l4s_ensemble.run.stage import StageContext
-from l4s_ensemble.unet.adapt import Adaptation, Adapted, remove_rounds
-from l4s_ensemble.unet.engine import FoldTrainer
+from l4s_ensemble.unet.adapting.adapt import Adaptation, Adapted, remove_rounds
+from l4s_ensemble.unet.adapting.target import Target
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import TileSet
+from l4s_ensemble.unet.inputs.normalisation import TileSet
 from l4s_ensemble.unet.model import FoldModel, fold_file, fold_name
-from l4s_ensemble.unet.progress import write_progress
-from l4s_ensemble.unet.target import Target
-from l4s_ensemble.unet.team import Team
-from l4s_ensemble.unet.watch import Inner
+from l4s_ensemble.unet.training.engine import FoldTrainer
+from l4s_ensemble.unet.training.progress import write_progress
+from l4s_ensemble.unet.training.team import Team
+from l4s_ensemble.unet.training.watch import Inner
 
 if TYPE_CHECKING:
     from l4s_ensemble.scenes.folds import Folds

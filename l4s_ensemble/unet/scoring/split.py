@@ -23,9 +23,9 @@ from l4s_ensemble.scenes.surroundings import (
     load_surroundings,
     measure_surroundings,
 )
-from l4s_ensemble.unet.blend import Step, among, blend, plan, table_of
 from l4s_ensemble.unet.hardware import Hardware
-from l4s_ensemble.unet.inputs import Normalisation, TileSet, load
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load
+from l4s_ensemble.unet.scoring.blend import Step, among, blend, plan, table_of
 
 if TYPE_CHECKING:
     import xarray as xr

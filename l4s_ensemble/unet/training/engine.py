@@ -15,21 +15,21 @@ from torch import nn
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError, RunError
-from l4s_ensemble.unet import checkpoint
-from l4s_ensemble.unet.average import Average, recalibrate
-from l4s_ensemble.unet.batches import Batches
-from l4s_ensemble.unet.compiled import compiled
 from l4s_ensemble.unet.hardware import Hardware
-from l4s_ensemble.unet.inputs import Normalisation, TileSet
-from l4s_ensemble.unet.losses import loss_by_name
+from l4s_ensemble.unet.inputs.batches import Batches
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
+from l4s_ensemble.unet.inputs.sampling import read_tickets
 from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.network import arguments_of, build
-from l4s_ensemble.unet.not_finite import not_finite
-from l4s_ensemble.unet.sampling import read_tickets
-from l4s_ensemble.unet.schedule import learning_rate, optimiser_of
-from l4s_ensemble.unet.stopwatch import Stopwatch
-from l4s_ensemble.unet.team import ALONE, Team
-from l4s_ensemble.unet.watch import Inner, watch
+from l4s_ensemble.unet.networks.network import arguments_of, build
+from l4s_ensemble.unet.training import checkpoint
+from l4s_ensemble.unet.training.average import Average, recalibrate
+from l4s_ensemble.unet.training.compiled import compiled
+from l4s_ensemble.unet.training.losses import loss_by_name
+from l4s_ensemble.unet.training.not_finite import not_finite
+from l4s_ensemble.unet.training.schedule import learning_rate, optimiser_of
+from l4s_ensemble.unet.training.stopwatch import Stopwatch
+from l4s_ensemble.unet.training.team import ALONE, Team
+from l4s_ensemble.unet.training.watch import Inner, watch
 
 RECALIBRATION_TILES = 256
 """Training tiles that set the batch statistics of the averaged network."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import TileSet
-from l4s_ensemble.unet.losses import Loss
+from l4s_ensemble.unet.inputs.normalisation import TileSet
 from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.team import ALONE, Team
+from l4s_ensemble.unet.training.losses import Loss
+from l4s_ensemble.unet.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def watch(
         On the device, with masks.
     inner : Inner
     loss : callable
-        As `l4s_ensemble.unet.losses.loss_by_name` makes it, for one process.
+        As `l4s_ensemble.unet.training.losses.loss_by_name` makes it, for one process.
     hardware : Hardware
     batch : int
         Tiles that a loss is pooled over: that of the training makes the two alike.

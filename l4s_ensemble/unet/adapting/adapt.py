@@ -9,8 +9,8 @@ Two means, each a setting of ``unet.adapt``:
   absolute sensor because levels of light mean something, for a relative one because every tile is
   brought to one level before it comes here.
 * Rounds. In a round the networks of a fold, and of no other, label what they are sure of in the
-  place's tiles (`l4s_ensemble.unet.pseudo`), and train on from their averaged weights on training
-  tiles and these. Labels that look like a collapse end the rounds.
+  place's tiles (`l4s_ensemble.unet.adapting.pseudo`), and train on from their averaged weights on
+  training tiles and these. Labels that look like a collapse end the rounds.
 
 Every round leaves files, so a killed run goes on with the round it was in.
 """
@@ -32,16 +32,16 @@ from torch import nn
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.run.files import atomic_path
-from l4s_ensemble.unet.average import recalibrate
-from l4s_ensemble.unet.engine import FoldTrainer
+from l4s_ensemble.unet.adapting.mixed import MixedBatches
+from l4s_ensemble.unet.adapting.pseudo import PseudoLabels, expected_share
+from l4s_ensemble.unet.adapting.target import Target, joined
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import TileSet
-from l4s_ensemble.unet.mixed import MixedBatches
+from l4s_ensemble.unet.inputs.normalisation import TileSet
 from l4s_ensemble.unet.model import FoldModel, fold_file, fold_name
-from l4s_ensemble.unet.pseudo import PseudoLabels, expected_share
-from l4s_ensemble.unet.target import Target, joined
-from l4s_ensemble.unet.team import ALONE, Team
+from l4s_ensemble.unet.training.average import recalibrate
+from l4s_ensemble.unet.training.engine import FoldTrainer
+from l4s_ensemble.unet.training.team import ALONE, Team
 
 log = logging.getLogger("l4s_ensemble")
 

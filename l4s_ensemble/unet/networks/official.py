@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from l4s_ensemble.errors import ModelError
-from l4s_ensemble.unet.weights import read_state
+from l4s_ensemble.unet.networks.weights import read_state
 
 BANDS = 14
 """Input channels of the released weights."""

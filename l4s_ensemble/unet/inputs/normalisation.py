@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ModelError
-from l4s_ensemble.unet.channels import Channels, official_statistics
-from l4s_ensemble.unet.tileset import BLOCK_TILES, TileSet, load, plain, sparse, usable
+from l4s_ensemble.unet.inputs.channels import Channels, official_statistics
+from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, TileSet, load, plain, sparse, usable
 
 __all__ = ["Normalisation", "TileSet", "load", "plain"]
 
@@ -33,8 +33,8 @@ SAMPLE_STEP_PX = 8
 class Normalisation:
     """How units become inputs, learned from training tiles.
 
-    ``input = (clip(channel, low, high) - mean) / std``, see `l4s_ensemble.unet.channels` for what
-    the channels are.
+    ``input = (clip(channel, low, high) - mean) / std``, see
+    `l4s_ensemble.unet.inputs.channels` for what the channels are.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class Normalisation:
         Parameters
         ----------
         units : float32 Tensor, shape (n, band, y, x)
-            As `TileSet.units` or `l4s_ensemble.unet.windows.cut` give them for tiles that
+            As `TileSet.units` or `l4s_ensemble.unet.inputs.windows.cut` give them for tiles that
             `prepare` returned.
         gain : Tensor, shape (n, band), optional
             Factors of the augmentation.

@@ -33,9 +33,9 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.unet.channel_groups import ChannelGroup, channel_groups
+from l4s_ensemble.unet.explaining.channel_groups import ChannelGroup, channel_groups
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import TileSet
+from l4s_ensemble.unet.inputs.normalisation import TileSet
 
 TILES = 120
 """Most tiles that are drawn; half a minute for our network on two cores."""

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet import augment, sampling
-from l4s_ensemble.unet.inputs import Normalisation, TileSet
-from l4s_ensemble.unet.tileset import BLOCK_TILES
-from l4s_ensemble.unet.windows import cut
+from l4s_ensemble.unet.inputs import augment, sampling
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
+from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES
+from l4s_ensemble.unet.inputs.windows import cut
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.config import AdaptConfig
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.unet.tileset import BLOCK_TILES, TileSet
+from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, TileSet
 
 UNKNOWN = 255
 """Label of a pixel that the networks are not sure of."""

@@ -49,7 +49,7 @@ def channel_groups(
     Parameters
     ----------
     channels : sequence of str
-        As `l4s_ensemble.unet.inputs.Normalisation.channels` gives them.
+        As `l4s_ensemble.unet.inputs.normalisation.Normalisation.channels` gives them.
     sensor : Sensor
         Of the tiles.
     whole : bool

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.unet.attribution import mean_logit
+from l4s_ensemble.unet.explaining.attribution import mean_logit
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs import TileSet
+from l4s_ensemble.unet.inputs.normalisation import TileSet
 
 TILES = 24
 

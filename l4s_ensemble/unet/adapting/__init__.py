@@ -1,0 +1,1 @@
+"""What a network learns of a place from its images alone."""

@@ -1,0 +1,1 @@
+"""From tiles in memory to the batches that a network sees."""

@@ -1,0 +1,1 @@
+"""Networks by name: ours, the official one, encoders of a library."""

@@ -1,0 +1,1 @@
+"""From a network to the logits of a whole split."""

@@ -1,0 +1,1 @@
+"""Training of one fold: steps, losses, checkpoints, processes."""
