@@ -41,9 +41,9 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     networks; where `l4s_ensemble.unet.adapting.adapt` adapts them, ``.round_<r>.`` and
     ``.target.`` beside them), ``fold_<k>.progress.json`` (rewritten every epoch), ``model.json``,
     ``oof.zarr``, ``tiles.npz``, ``surroundings.npz`` where neighbours are read, and what `explain`
-    adds. A killed run goes on after the last whole epoch. Held-out tiles choose nothing about the networks that
-    score them: the schedule is fixed, and what is chosen is chosen on an inner block of the
-    training tiles.
+    adds. A killed run goes on after the last whole epoch. Held-out tiles choose nothing about the
+    networks that score them: the schedule is fixed, and what is chosen is chosen on an inner block
+    of the training tiles.
 
     Parameters
     ----------
