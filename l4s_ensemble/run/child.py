@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import resource
+import signal
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,14 @@ from l4s_ensemble.run.files import explain, write_json
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.run.stage import Stage, StageContext
 
+GRACE_S = 10.0
+"""Time for a stage to stop in order once it is told to."""
+
 
 def main() -> int:
     """Run one stage; 0 if it is whole."""
-    order = json.loads(sys.stdin.read())
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=_stop_when_alone, daemon=True).start()
     start_logging(order["log_level"])
     stage = Stage(**order["stage"])
     context = StageContext(
@@ -50,6 +58,17 @@ def main() -> int:
         logging.getLogger("l4s_ensemble").error("%s\n%s", stage.name, traceback.format_exc())
         return 1
     return 0
+
+
+def _stop_when_alone() -> None:
+    """Stop this process once the one that waits for it is gone.
+
+    Else a stage would work on in a folder that the next command takes for its own.
+    """
+    sys.stdin.read()  # until the other end closes
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(GRACE_S)
+    os._exit(130)
 
 
 def _told(error: L4SError) -> dict[str, Any]:

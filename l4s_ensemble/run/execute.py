@@ -27,6 +27,7 @@ from l4s_ensemble import errors
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import L4SError, RunError
 from l4s_ensemble.run import fingerprint
+from l4s_ensemble.run.child import GRACE_S
 from l4s_ensemble.run.files import make_folder, read_json, write_json
 from l4s_ensemble.run.stage import Stage
 
@@ -136,18 +137,15 @@ class Executor:
             "log_level": log.getEffectiveLevel(),
             "report": str(report.resolve()),
         }
-        child = subprocess.run(
-            [sys.executable, "-m", "l4s_ensemble.run.child"],
-            input=json.dumps(spec), text=True, check=False,
-        )  # fmt: skip
+        returncode = _in_process(json.dumps(spec))
         told = read_json(report) if report.is_file() else {}
         report.unlink(missing_ok=True)
-        if child.returncode == 0 and "summary" in told:
+        if returncode == 0 and "summary" in told:
             write_json(work / "summary.json", told.pop("summary"))
             return dict(told)
         if "error" in told:
             raise _rebuild(told["error"])
-        reason = f"signal {-child.returncode}" if child.returncode < 0 else child.returncode
+        reason = f"signal {-returncode}" if returncode < 0 else returncode
         raise RunError(
             f"stage {stage.name} ended before it was done", where=work, found=reason,
             fix="the log above says more; the same command resumes (signal 9 is often a lack of "
@@ -227,6 +225,32 @@ def _git(folder: Path, *words: str) -> str:
         ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
     )
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _in_process(order: str) -> int:
+    """Run a stage's process and return its exit status; negative is a signal.
+
+    Its standard input stays open as long as this process lives: when it closes, the child knows
+    that nobody waits for it any more, however this process ended.
+    """
+    words = [sys.executable, "-m", "l4s_ensemble.run.child"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, text=True) as child:
+        if child.stdin is None:
+            raise RuntimeError("a pipe was asked for")
+        try:
+            child.stdin.write(order + "\n")
+            child.stdin.flush()
+        except BrokenPipeError:
+            pass  # it ended before it read its order: the status says so
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            # The terminal has told the child too.
+            try:
+                child.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+            raise
 
 
 def _rebuild(told: dict[str, Any]) -> L4SError:

@@ -45,6 +45,14 @@ def die_once(ctx):
     if not seen:
         os.kill(os.getpid(), signal.SIGKILL)
     return {"marks": marks.read_text(), "digest": "fixed"}
+
+def wait(ctx):
+    try:
+        while True:
+            (ctx.run / "alive.txt").write_text(f"{os.getpid()} {time.monotonic()}")
+            time.sleep(0.05)
+    finally:
+        (ctx.run / "tidied.txt").write_text("")
 """
 
 
@@ -151,6 +159,35 @@ def test_two_processes_do_not_work_in_one_run_folder(stages):
         other.send_signal(signal.SIGKILL)
         other.wait()
         other.stdout.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stage_does_not_outlive_the_command_that_waits_for_it(stages, how):
+    """Else it would work on in a folder that the next command takes for its own."""
+    code = (
+        "import sys; from l4s_ensemble.config import Config; from pathlib import Path;"
+        "from l4s_ensemble.run.execute import Executor; from l4s_ensemble.run.stage import Stage;"
+        f"Executor(Path(sys.argv[1]), Config()).execute([Stage('w', '{HERE}:wait')])"
+    )
+    command = subprocess.Popen([sys.executable, "-c", code, str(stages)])
+    alive, deadline = stages / "alive.txt", time.monotonic() + 60
+    while not alive.is_file() or not alive.read_text():
+        assert time.monotonic() < deadline and command.poll() is None
+        time.sleep(0.05)
+    pid = int(alive.read_text().split()[0])
+    command.send_signal(how)
+    command.wait()
+    while (stages / "tidied.txt").is_file() is False and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (stages / "tidied.txt").is_file()  # it could still put its things in order
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the stage is still at work")
 
 
 def test_a_damaged_manifest_is_named(stages):
