@@ -18,6 +18,7 @@ import argparse
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from l4s_ensemble.run.log import start_logging
 
 log = logging.getLogger("l4s_ensemble")
 
-SCORING = ("tta", "halo_px")
+SCORING = ("tta", "halo_px", "neighbours")
 """Settings that training does not read."""
 
 BASE = "as it is"
@@ -47,6 +48,15 @@ CHOICES: dict[str, dict[str, Any]] = {
     "log of light": {"light": "log"},
     "level of the scene": {"level": "scene"},
     "log, level of the scene": {"light": "log", "level": "scene"},
+    "log, level of the scene, scored alone": {
+        "light": "log", "level": "scene", "neighbours": False,
+    },
+    "log, level of the scene, never alone": {
+        "light": "log", "level": "scene", "drop_neighbours": 0.0,
+    },
+    "log, level of the scene, never alone, scored alone": {
+        "light": "log", "level": "scene", "drop_neighbours": 0.0, "neighbours": False,
+    },
     "log, level of the tile": {"light": "log", "level": "tile"},
     "shifted windows": {"shift_px": 64},
     "shifted windows, halo of 32 px": {"shift_px": 64, "halo_px": 32},
@@ -119,6 +129,7 @@ class World:
         from l4s_ensemble.unet.training.engine import FoldTrainer
 
         asked = {k: v for k, v in config.model_dump(mode="json").items() if k not in SCORING}
+        config = config.model_copy(update={n: getattr(self.config.unet, n) for n in SCORING})
         stem = self.work / f"{digest(asked)[:16]}-{fold}"
         path, note = stem.with_suffix(".safetensors"), stem.with_suffix(".json")
         if not (path.is_file() and note.is_file()):
@@ -144,6 +155,9 @@ class World:
         if self.tiles.mask is None:
             raise ValueError("scores need masks")
         mask = self.tiles.mask.numpy()
+        known = self.tiles
+        if not config.neighbours:  # each tile as if nothing was known of its place
+            known = replace(known, around=None, scene=None)
         seconds = scoring = 0.0
         for k in folds:
             model, spent = self.networks(config, k)
@@ -151,7 +165,7 @@ class World:
             own = np.flatnonzero(fold == k)
             started = time.monotonic()
             predictor = Predictor(model, hardware, tta=config.tta, halo_px=config.halo_px)
-            logit = predictor(self.tiles, own)
+            logit = predictor(known, own)
             scoring += time.monotonic() - started
             for i, z in zip(own, logit, strict=True):
                 tiles.add(int(np.searchsorted(held, i)), sigmoid(z), mask[i])
