@@ -27,6 +27,8 @@ GRACE_S = 10.0
 def main() -> int:
     """Run one stage; 0 if it is whole."""
     order = json.loads(sys.stdin.readline())
+    # Not SIGINT: a command in the background may have been told to ignore that.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_stop_when_alone, daemon=True).start()
     start_logging(order["log_level"])
     stage = Stage(**order["stage"])
@@ -66,7 +68,7 @@ def _stop_when_alone() -> None:
     Else a stage would work on in a folder that the next command takes for its own.
     """
     sys.stdin.read()  # until the other end closes
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os._exit(130)
 
