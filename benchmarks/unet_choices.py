@@ -51,12 +51,6 @@ CHOICES: dict[str, dict[str, Any]] = {
     "log, level of the scene, scored alone": {
         "light": "log", "level": "scene", "neighbours": False,
     },
-    "log, level of the scene, never alone": {
-        "light": "log", "level": "scene", "drop_neighbours": 0.0,
-    },
-    "log, level of the scene, never alone, scored alone": {
-        "light": "log", "level": "scene", "drop_neighbours": 0.0, "neighbours": False,
-    },
     "log, level of the tile": {"light": "log", "level": "tile"},
     "shifted windows": {"shift_px": 64},
     "shifted windows, halo of 32 px": {"shift_px": 64, "halo_px": 32},

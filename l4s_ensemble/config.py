@@ -193,7 +193,7 @@ class UNetConfig(Section):
     )
     neighbours: bool = Field(True, description="whether windows reach into neighbouring tiles")
     drop_neighbours: float = Field(
-        0.3, ge=0, le=1, description="share of the samples shown as if their tile stood alone"
+        0.3, ge=0, le=1, description="share of the windows cut as if their tile stood alone"
     )
     shift_px: int = Field(
         0, ge=0, description="largest shift of a training window into the neighbours, pixels"

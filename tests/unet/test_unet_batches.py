@@ -263,18 +263,3 @@ def test_neighbours_are_seen_at_the_level_of_the_windows_own_tile() -> None:
     made = Batches(one, np.arange(16), train.normalisation, train.config, (0, 0))
     x = made.make(0, np.arange(16)).x
     assert torch.allclose(x[:, :2], x[:, :2, :1, :1].expand(-1, -1, SIZE, SIZE), atol=1e-4)
-
-
-@pytest.mark.parametrize("light", ["plain", "log"])
-def test_a_sample_alone_is_shown_as_a_tile_of_unknown_scene_is(light: str) -> None:
-    """What stands alone at prediction has been seen in training: one level, one view."""
-    tiles = grid()
-    settings = {"level": "scene", "light": light, "symmetries": False, **QUIET}
-    train = batches(tiles, range(16), drop_neighbours=1.0, **settings)
-    shown = train.make(0, np.arange(16)).x
-    unknown = replace(tiles, around=None, scene=None)
-    assert torch.allclose(shown, train.normalisation.inputs(unknown, torch.arange(16)), atol=1e-5)
-    together = batches(tiles, range(16), drop_neighbours=0.0, **settings)
-    known = together.make(0, np.arange(16)).x
-    assert torch.allclose(known, together.normalisation.inputs(tiles, torch.arange(16)), atol=1e-5)
-    assert not torch.allclose(known[:, :2], shown[:, :2], atol=1e-3)

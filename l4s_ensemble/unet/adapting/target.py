@@ -140,7 +140,6 @@ def joined(fit: TileSet, target: TileSet, normalisation: Normalisation) -> TileS
         known=_both(a, b, "known", lambda t: torch.ones_like(_mask(t))),
         own=_both(a, b, "own", lambda t: t.scale.new_ones(len(t))),
         middle=_both(a, b, "middle", lambda t: torch.ones_like(t.scale)),
-        middle_alone=_both(a, b, "middle_alone", lambda t: torch.ones_like(t.scale)),
         around=_around(a, b),
         scene=_scenes(a, b),
     )

@@ -154,9 +154,7 @@ class Batches:
         if seen.mask is None:
             raise ValueError("training needs masks")
         gain = torch.from_numpy(draw.gain).to(device)
-        # A tile to predict may stand alone: some are shown as it would be.
-        alone = torch.from_numpy(draw.alone).to(device)
-        x = self.normalisation.apply(seen.units, gain, tiles.middle_of(index, alone))
+        x = self.normalisation.apply(seen.units, gain, tiles.middle_of(index))
         return Batch(x, seen.mask[:, None].float(), seen.known[:, None].float())
 
     def _mix(

@@ -60,8 +60,6 @@ class TileSet:
         Number of the scene, below 0 where it is not known.
     middle : float32 Tensor, shape (tile, band), or None
         What light is divided by: the median of the tile or its scene in units; 1 for other bands.
-    middle_alone : float32 Tensor, shape (tile, band), or None
-        Where `middle` is that of the scene: that of the tile, for one that stands alone.
     level : {'keep', 'tile', 'scene'}
         Whose median `middle` is. See `prepared`.
     relief : bool
@@ -79,7 +77,6 @@ class TileSet:
     own: torch.Tensor | None = None
     scene: NDArray[np.int64] | None = None
     middle: torch.Tensor | None = None
-    middle_alone: torch.Tensor | None = None
     level: str = "keep"
     relief: bool = True
 
@@ -129,12 +126,7 @@ class TileSet:
         if level == "scene":
             out = replace(out, own=None)
         if level != "keep":
-            own = _medians(out)
-            out = replace(
-                out,
-                middle=usable(_over_scenes(out, own) if level == "scene" else own, self.spectral),
-                middle_alone=usable(own, self.spectral) if level == "scene" else None,
-            )
+            out = replace(out, middle=usable(_middles(out), self.spectral))
         return out
 
     def units(self, index: torch.Tensor, symmetrised: torch.Tensor | None = None) -> torch.Tensor:
@@ -157,23 +149,9 @@ class TileSet:
         out = out * _plane(scale) if out is raw else out.mul_(_plane(scale))
         return out.sub_(_plane(self.centre[index]))
 
-    def middle_of(
-        self, index: torch.Tensor, alone: torch.Tensor | None = None
-    ) -> torch.Tensor | None:
-        """What light of some tiles is divided by, (n, band); None where the level is kept.
-
-        Parameters
-        ----------
-        index : int64 Tensor, shape (n,)
-            Positions in this set.
-        alone : bool Tensor, shape (n,), optional
-            Tiles that are shown as if their scene were not known.
-        """
-        if self.middle is None:
-            return None
-        if alone is None or self.middle_alone is None:
-            return self.middle[index]
-        return torch.where(alone[:, None], self.middle_alone[index], self.middle[index])
+    def middle_of(self, index: torch.Tensor) -> torch.Tensor | None:
+        """What light of some tiles is divided by, (n, band); None where the level is kept."""
+        return None if self.middle is None else self.middle[index]
 
 
 def plain(counts: torch.Tensor) -> torch.Tensor:
@@ -259,17 +237,12 @@ def sparse(tiles: TileSet, index: torch.Tensor, step: int) -> torch.Tensor:
     return tiles.units(index, tiles.counts[index][..., step // 2 :: step, step // 2 :: step])
 
 
-def _medians(tiles: TileSet) -> torch.Tensor:
-    """Median of each tile, (tile, band), in units."""
+def _middles(tiles: TileSet) -> torch.Tensor:
+    """Median of each tile, or of its scene where that is the level, (tile, band), in units."""
     every = torch.split(torch.arange(len(tiles), device=tiles.counts.device), BLOCK_TILES)
     parts = [sparse(tiles, i, MIDDLE_STEP_PX).flatten(2).median(dim=2).values for i in every]
-    return torch.cat(parts) if parts else torch.zeros_like(tiles.scale)
-
-
-def _over_scenes(tiles: TileSet, own: torch.Tensor) -> torch.Tensor:
-    """Median of the medians of each scene's tiles; its own for a tile of unknown scene."""
-    out = own.clone()
-    if tiles.scene is not None:
+    out = torch.cat(parts) if parts else torch.zeros_like(tiles.scale)
+    if tiles.level == "scene" and tiles.scene is not None:
         for scene in np.unique(tiles.scene[tiles.scene >= 0]):
             of = torch.from_numpy(np.flatnonzero(tiles.scene == scene)).to(out.device)
             out[of] = out[of].median(dim=0).values
