@@ -15,6 +15,7 @@ Landslides are 8-connected within a tile, as in `l4s_ensemble.metrics.failures`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -84,6 +85,11 @@ def agreement_where(
     whole = _Tallies()
     for part in in_processes(tallies_of, tasks, jobs):
         whole.add(part)
+    return rows_of(whole)
+
+
+def rows_of(whole: _Tallies) -> dict[str, list[dict[str, Any]]]:
+    """Rows of what was counted; see the module."""
     size = [
         {
             "low_px": int(low),
@@ -98,6 +104,12 @@ def agreement_where(
     outside = _distance_rows(OUTSIDE_PX, whole.outside[:-1])
     outside.append({"low": None, "high": None, **_row(whole.outside[-1])})
     return {"size": size, "inside": _distance_rows(INSIDE_PX, whole.inside), "outside": outside}
+
+
+def total(where: Mapping[str, list[dict[str, Any]]]) -> dict[str, int]:
+    """Pixels of each kind over all distances: who is right where either or the truth says so."""
+    rows = [*where["inside"], *where["outside"]]
+    return {kind: sum(row[kind] for row in rows) for kind in KINDS}
 
 
 def tallies_of(

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.tiles import TileHistograms, summarise
@@ -77,24 +76,3 @@ def gain(
         seed=seed,
     )
     return {"over": better, **asdict(interval), "shown": interval.is_above_zero}
-
-
-def agreement(
-    pixel: NDArray[np.bool_], unet: NDArray[np.bool_], truth: NDArray[np.bool_]
-) -> dict[str, int]:
-    """Who is right where either model or the truth says landslide.
-
-    Returns
-    -------
-    dict
-        Pixels: ``both_right, only_pixel, only_unet, both_wrong``.
-    """
-    told = pixel | unet | truth
-    p = (pixel == truth) & told
-    u = (unet == truth) & told
-    return {
-        "both_right": int((p & u).sum()),
-        "only_pixel": int((p & ~u).sum()),
-        "only_unet": int((~p & u).sum()),
-        "both_wrong": int((~p & ~u & told).sum()),
-    }

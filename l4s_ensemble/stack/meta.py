@@ -24,7 +24,7 @@ from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.scenes.registration import estimate
 from l4s_ensemble.stack import inputs, ledger
-from l4s_ensemble.stack.agreement import agreement_where
+from l4s_ensemble.stack.agreement import agreement_where, total
 from l4s_ensemble.stack.model import LogisticStack
 
 log = logging.getLogger("l4s_ensemble")
@@ -78,7 +78,6 @@ def stage(ctx: StageContext) -> Summary:
     table = ledger.rows(tiles, block, adapted_to=adapted_to, **options)
     by_name = {row["model"]: row for row in table}
     cuts = (by_name["pixel"]["threshold"], by_name["unet"]["threshold"])
-    agreed = _agreement(scores, truth, *cuts)
     where = agreement_where(
         ctx.input("data/train") / "patches.zarr", ctx.input("pixel") / "oof.zarr",
         ctx.input("unet") / "oof.zarr", cuts, jobs=ctx.jobs,
@@ -112,7 +111,7 @@ def stage(ctx: StageContext) -> Summary:
         "plateau": [by_name["stack"]["plateau_low"], by_name["stack"]["plateau_high"]],
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
-        "agreement": agreed,
+        "agreement": total(where),
         "agreement_where": where,
         "registration": [shift.as_dict() for shift in shifts],
     }
@@ -224,16 +223,3 @@ def _draw(
         rows[part] = layers.reshape(len(layers), -1)[:, chosen].T
         labels[part] = truth[i].values.ravel()[chosen] == 1
     return rows, labels, np.repeat(scores.fold, each)
-
-
-def _agreement(
-    scores: OutOfFold, truth: xr.DataArray, threshold_pixel: float, threshold_unet: float
-) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for i in range(len(scores.patch)):
-        pixel, unet = scores.tile(i)
-        part = ledger.agreement(
-            sigmoid(pixel) >= threshold_pixel, sigmoid(unet) >= threshold_unet, truth[i].values == 1
-        )
-        total = {k: total.get(k, 0) + v for k, v in part.items()}
-    return total

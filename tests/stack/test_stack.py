@@ -11,7 +11,7 @@ from scipy.special import expit
 from l4s_ensemble.config import StackConfig
 from l4s_ensemble.errors import ModelError, RunError
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.stack import inputs, ledger
+from l4s_ensemble.stack import agreement, inputs, ledger
 from l4s_ensemble.stack.meta import fit_logistic
 from l4s_ensemble.stack.model import LogisticStack
 
@@ -137,6 +137,8 @@ def test_ledger_gain_is_over_the_better_base(rng):
 
 def test_agreement_counts_each_pixel_of_interest_once(rng):
     p, u, t = (rng.random((20, 20)) < 0.3 for _ in range(3))
-    found = ledger.agreement(p, u, t)
+    counted = agreement._Tallies()
+    agreement.count(counted, t, p, u)
+    found = agreement.total(agreement.rows_of(counted))
     assert sum(found.values()) == int((p | u | t).sum())
     assert found["only_pixel"] == int(((p == t) & (u != t) & (p | u | t)).sum())

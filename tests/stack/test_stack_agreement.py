@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 
 from l4s_ensemble.metrics.failures import INSIDE_PX, OUTSIDE_PX, SIZE_PX
-from l4s_ensemble.stack import agreement, ledger
+from l4s_ensemble.stack import agreement
 from l4s_ensemble.stack.agreement import KINDS
 
 EDGE = 40
@@ -32,6 +32,11 @@ def counted() -> agreement._Tallies:
     return out
 
 
+def by_eye(pixel: np.ndarray, unet: np.ndarray, truth: np.ndarray) -> dict[str, int]:
+    """Who is right where either model or the truth says landslide."""
+    return dict(zip(KINDS, kinds(pixel | unet | truth, truth, pixel, unet), strict=True))
+
+
 def kinds(own: np.ndarray, truth: np.ndarray, pixel: np.ndarray, unet: np.ndarray) -> list[int]:
     p, u = pixel == truth, unet == truth
     return [int((own & k).sum()) for k in (p & u, p & ~u, ~p & u, ~p & ~u)]
@@ -41,10 +46,11 @@ def test_all_pixels_of_interest_are_counted_once(counted: agreement._Tallies) ->
     found = dict.fromkeys(KINDS, 0)
     for seed in range(5):
         truth, pixel, unet = tile(seed)
-        for key, n in ledger.agreement(pixel, unet, truth).items():
+        for key, n in by_eye(pixel, unet, truth).items():
             found[key] += n
     both = counted.inside.sum(axis=0) + counted.outside.sum(axis=0)
     assert dict(zip(KINDS, both.tolist(), strict=True)) == found
+    assert agreement.total(agreement.rows_of(counted)) == found
     np.testing.assert_array_equal(counted.size.sum(axis=0), counted.inside.sum(axis=0))
     assert counted.outside[:, 0].sum() == 0 < found["only_unet"]
 
