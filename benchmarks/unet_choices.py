@@ -113,8 +113,8 @@ class World:
         self.folds = load_folds(run.folder / "scenes")
         dataset = open_store(run.folder / "data" / "train" / "patches.zarr")
         self.ids: NDArray[np.int64] = np.sort(self.folds.fit_ids).astype(np.int64)
-        around = measure_surroundings(dataset, self.folds)
-        self.tiles = load(dataset, positions_of(dataset, self.ids), surroundings=around)
+        self.dataset, self.around = dataset, measure_surroundings(dataset, self.folds)
+        self.tiles = load(dataset, positions_of(dataset, self.ids), surroundings=self.around)
 
     def networks(self, config: UNetConfig, fold: int) -> tuple[Any, float]:
         """Networks of a fold, trained or found, and the seconds that training took."""
