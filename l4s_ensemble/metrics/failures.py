@@ -29,41 +29,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.by_block import blocks_of, ids_in, opened, tasks_of
+from l4s_ensemble.metrics.objects import SIZE_PX, parts_of, share, size_of
+from l4s_ensemble.metrics.pictures import (
+    TITLES,
+    count_kinds,
+    edges_of,
+    finite,
+    pictures_of,
+    quintiles,
+    to_tile_edge,
+)  # fmt: skip
 from l4s_ensemble.run.tasks import in_processes
 
-if TYPE_CHECKING:
-    import xarray as xr
+__all__ = ["INSIDE_PX", "OUTSIDE_PX", "SIZE_PX", "failures", "tallies_of"]
 
-TASK_TILES = 64
-
-BLOCK_TILES = 4
-"""Tiles in memory at once."""
-
-EDGE_TILES = 64
-"""Tiles that quintiles of pixels are taken from, spread evenly over all."""
-
-SLOPE_DEG = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, np.inf)
-SIZE_PX = (1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, np.inf)
 INSIDE_PX = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
 OUTSIDE_PX = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, np.inf)
-TILE_EDGE_PX = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, np.inf)
-VISIBLE = ("B4", "B3", "B2")
-
-_TITLES = {
-    "slope_deg": ("slope", "degree"),
-    "dem_m": ("elevation", "metre"),
-    "brightness": ("brightness of the pixel, mean of red, green and blue", "unit of the bands"),
-    "tile_brightness": ("brightness of the tile, its median", "unit of the bands"),
-    "tile_edge_px": ("distance to the edge of the tile", "pixel"),
-}
 
 
 @dataclass
@@ -118,14 +106,11 @@ def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> d
     """
     from l4s_ensemble.data.store import sensor_of
 
-    dataset, told = _opened(store, scores)
-    ids = told["patch"].values
+    dataset = opened(store, scores)[0]
+    ids = ids_in(store, scores)
     sensor = sensor_of(dataset)
-    edges = _edges(dataset, ids)
-    tasks = [
-        (store, scores, ids[i : i + TASK_TILES], threshold, edges)
-        for i in range(0, len(ids), TASK_TILES)
-    ]
+    edges = edges_of(dataset, ids)
+    tasks = [(store, scores, some, threshold, edges) for some in tasks_of(ids)]
     whole = _Tallies()
     for part in in_processes(tallies_of, tasks, jobs):
         whole.add(part)
@@ -155,64 +140,14 @@ def tallies_of(
     edges: dict[str, Sequence[float]],
 ) -> _Tallies:
     """Count some tiles; edges are lower bounds of the bins and the last one's upper bound."""
-    from l4s_ensemble.data.store import positions_of
-
-    dataset, told = _opened(store, scores)
-    where = np.searchsorted(told["patch"].values, ids)
+    dataset = opened(store, scores)[0]
     out = _Tallies()
-    for b in (slice(i, i + BLOCK_TILES) for i in range(0, len(ids), BLOCK_TILES)):
-        positions = positions_of(dataset, ids[b])
-        truth = dataset["mask"].isel(patch=positions).values.astype(bool)
-        probability = sigmoid(told["logit"].isel(patch=where[b]).values)
-        called = probability.astype(np.float64) >= threshold
-        pictures = _pictures(dataset, positions)
-        for i in range(len(truth)):
-            _count(out, truth[i], called[i], {k: v[i] for k, v in pictures.items()}, edges)
+    for block in blocks_of(store, (scores,), ids):
+        called = block.probability() >= threshold
+        pictures = pictures_of(dataset, block.positions)
+        for i, truth in enumerate(block.truth):
+            _count(out, truth, called[i], {k: v[i] for k, v in pictures.items()}, edges)
     return out
-
-
-@lru_cache(maxsize=2)
-def _opened(store: Path, scores: Path) -> tuple[xr.Dataset, xr.Dataset]:
-    from l4s_ensemble.data.store import open_store
-    from l4s_ensemble.run.scores import open_scores
-
-    return open_store(store), open_scores(scores)
-
-
-def _pictures(dataset: xr.Dataset, positions: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-    """Slope, elevation and brightness of tiles, each (tile, y, x), as far as there are bands."""
-    from l4s_ensemble.data.store import sensor_of, units
-
-    sensor = sensor_of(dataset)
-    image = units(dataset, positions)
-    at = {name: i for i, name in enumerate(sensor.band_names)}
-    found = {key: image[:, at[b]] for key, b in (("slope_deg", "slope"), ("dem_m", "dem"))
-             if b in at}  # fmt: skip
-    light = [at[b] for b in VISIBLE if b in at] or [at[b] for b in sensor.spectral]
-    if light:
-        found["brightness"] = image[:, light].mean(axis=1)
-    return found
-
-
-def _edges(dataset: xr.Dataset, ids: NDArray[np.int64]) -> dict[str, Sequence[float]]:
-    from l4s_ensemble.data.store import positions_of
-
-    some = ids[np.unique(np.linspace(0, len(ids) - 1, min(EDGE_TILES, len(ids))).astype(int))]
-    seen: dict[str, list[NDArray[np.float32]]] = {}
-    for i in range(0, len(some), BLOCK_TILES):
-        positions = positions_of(dataset, some[i : i + BLOCK_TILES])
-        for key, value in _pictures(dataset, positions).items():
-            seen.setdefault(key, []).append(value[:, ::2, ::2].ravel())
-    edges: dict[str, Sequence[float]] = {}
-    for key, values in seen.items():
-        edges[key] = SLOPE_DEG if key == "slope_deg" else _quintiles(np.concatenate(values))
-    edges["tile_edge_px"] = TILE_EDGE_PX
-    return edges
-
-
-def _quintiles(value: NDArray[Any]) -> list[float]:
-    inner = np.unique(np.quantile(value.astype(np.float64), [0.2, 0.4, 0.6, 0.8]))
-    return [-np.inf, *inner.tolist(), np.inf]
 
 
 def _count(
@@ -223,14 +158,11 @@ def _count(
     edges: dict[str, Sequence[float]],
 ) -> None:
     kind = (truth + 2 * called.astype(np.int64)).ravel()
-    height, width = truth.shape
-    y, x = np.arange(height)[:, None], np.arange(width)
-    to_edge = np.minimum(np.minimum(y, height - 1 - y), np.minimum(x, width - 1 - x))
-    for key, value in {**pictures, "tile_edge_px": to_edge}.items():
-        bins = len(edges[key]) - 1
-        place = np.searchsorted(np.asarray(edges[key])[1:-1], value.ravel(), "right")
-        counted = np.bincount(4 * place + kind, minlength=4 * bins).reshape(bins, 4)
-        out.by[key] = out.by.get(key, 0) + counted
+    to_edge = to_tile_edge(*truth.shape)
+    values: dict[str, NDArray[Any]] = {**pictures, "tile_edge_px": to_edge}
+    for key, value in values.items():
+        counted = count_kinds(value, edges[key], kind)
+        out.by[key] = out.by[key] + counted if key in out.by else counted
     out.tile.append(np.bincount(kind, minlength=4))
     if "brightness" in pictures:
         out.level.append(float(np.median(pictures["brightness"])))
@@ -241,15 +173,9 @@ def _count(
 
 def _objects(of: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Connected parts of a mask by size: how many, pixels, pixels in the other, touched, half."""
-    from scipy.ndimage import label
-
-    if not of.any():
-        return _zeros(len(SIZE_PX) - 1, 5)
-    labels, n = label(of, structure=np.ones((3, 3)))
-    area = np.bincount(labels.ravel(), minlength=n + 1)[1:]
-    shared = np.bincount(labels[other], minlength=n + 1)[1:]
-    size = np.searchsorted(SIZE_PX[1:-1], area, "right")
-    columns = (np.ones(n), area, shared, shared > 0, 2 * shared >= area)
+    area, shared = parts_of(of, other)
+    size = size_of(area)
+    columns = (np.ones(len(area)), area, shared, shared > 0, 2 * shared >= area)
     return np.stack(
         [np.bincount(size, weights=c, minlength=len(SIZE_PX) - 1) for c in columns], axis=1
     ).astype(np.int64)
@@ -278,21 +204,21 @@ def _count_distances(out: _Tallies, truth: NDArray[np.bool_], called: NDArray[np
 
 
 def _by(key: str, edges: Sequence[float | None], counts: NDArray[np.int64]) -> dict[str, Any]:
-    title, unit = _TITLES[key]
+    title, unit = TITLES[key]
     rows = []
     for low, high, (tn, fn, fp, tp) in zip(edges[:-1], edges[1:], counts.tolist(), strict=True):
         rows.append(
             {
-                "low": _finite(low),
-                "high": _finite(high),
+                "low": finite(low),
+                "high": finite(high),
                 "pixels": tn + fn + fp + tp,
                 "landslide": fn + tp,
                 "tp": tp,
                 "fp": fp,
                 "fn": fn,
-                "precision": _share(tp, tp + fp),
-                "recall": _share(tp, tp + fn),
-                "f1": _share(2 * tp, 2 * tp + fp + fn),
+                "precision": share(tp, tp + fp),
+                "recall": share(tp, tp + fn),
+                "f1": share(2 * tp, 2 * tp + fp + fn),
             }
         )
     return {"key": key, "title": title, "unit": unit, "rows": rows}
@@ -300,7 +226,7 @@ def _by(key: str, edges: Sequence[float | None], counts: NDArray[np.int64]) -> d
 
 def _by_tile(whole: _Tallies) -> dict[str, Any]:
     level = np.array(whole.level)
-    edges = _quintiles(level)
+    edges = quintiles(level)
     place = np.searchsorted(edges[1:-1], level, "right")
     counts = _zeros(len(edges) - 1, 4)
     np.add.at(counts, place, np.stack(whole.tile))
@@ -315,7 +241,7 @@ def _size_rows(counts: NDArray[np.int64], agreed: str, score: str, half: str) ->
             "slides": n,
             "pixels": pixels,
             agreed: shared,
-            score: _share(shared, pixels),
+            score: share(shared, pixels),
             "touched": touched,
             half: at_half,
         }
@@ -330,12 +256,12 @@ def _edge_rows(
 ) -> list[dict[str, Any]]:
     return [
         {
-            "low": _finite(low),
-            "high": _finite(high),
+            "low": finite(low),
+            "high": finite(high),
             "pixels": pixels,
             "wrong": wrong,
-            "error_rate": _share(wrong, pixels),
-            "share_of_errors": _share(wrong, int(errors)),
+            "error_rate": share(wrong, pixels),
+            "share_of_errors": share(wrong, int(errors)),
         }
         for low, high, (pixels, wrong) in zip(edges[:-1], edges[1:], counts.tolist(), strict=True)
     ]
@@ -352,19 +278,11 @@ def _rim_rows(inside: NDArray[np.int64], outside: NDArray[np.int64]) -> list[dic
         tp = pixels - missed
         rows.append(
             {
-                "low": _finite(low), "high": _finite(high), "tp": tp, "fp": fp, "fn": missed,
-                "f1": _share(2 * tp, 2 * tp + fp + missed),
+                "low": finite(low), "high": finite(high), "tp": tp, "fp": fp, "fn": missed,
+                "f1": share(2 * tp, 2 * tp + fp + missed),
             }
         )  # fmt: skip
     return rows
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or np.isinf(value) else float(value)
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _zeros(rows: int, columns: int) -> NDArray[np.int64]:

@@ -1,0 +1,117 @@
+"""Does an uncertainty tell errors? Areas and risk-coverage curves from histograms.
+
+A histogram has shape (..., 4, bins): pixels by ``truth + 2 called`` and by bin of uncertainty,
+the surest first. Bins are equal in the square root of the uncertainty, for most pixels are sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+BINS = 1000
+
+SUBSETS: dict[str, tuple[int, ...]] = {
+    "all": (0, 1, 2, 3),
+    "matter": (1, 2, 3),
+    "called": (2, 3),
+    "not_called": (0, 1),
+}
+"""Kinds of pixels. ``matter``: landslide or called so. It is chosen by the truth, so there all
+that is not called is wrong: a map that is high wherever nothing is called looks good on it."""
+
+SHARES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+"""Shares of all pixels that a person looks at."""
+
+
+def error_histogram(
+    uncertainty: ArrayLike, truth: NDArray[np.bool_], called: NDArray[np.bool_], bins: int = BINS
+) -> NDArray[np.int64]:
+    """Count pixels by kind and bin of uncertainty, shape (4, bins).
+
+    Parameters
+    ----------
+    uncertainty : array_like
+        In 0 to 1.
+    truth, called : bool array
+        Of the same shape.
+    """
+    u = np.sqrt(np.clip(np.asarray(uncertainty, dtype=np.float64), 0, 1)).ravel()
+    place = np.minimum((u * bins).astype(np.int64), bins - 1)
+    kind = (truth + 2 * called.astype(np.int64)).ravel()
+    return np.bincount(bins * kind + place, minlength=4 * bins).reshape(4, bins)
+
+
+def error_auc(histogram: NDArray[Any], subset: str = "all") -> NDArray[np.float64]:
+    """Area under the ROC curve: how often a wrong pixel is less sure than a right one.
+
+    Ties count half (Mann and Whitney 1947). NaN where all pixels are right, or all wrong.
+
+    Parameters
+    ----------
+    histogram : array, shape (..., 4, bins)
+    subset : str
+        A key of `SUBSETS`.
+
+    Returns
+    -------
+    float64 array, shape (...)
+    """
+    kinds = SUBSETS[subset]
+    h = np.asarray(histogram, dtype=np.float64)
+    empty = np.zeros(h.shape[:-2] + h.shape[-1:])
+    wrong = sum((h[..., k, :] for k in kinds if k in (1, 2)), empty)
+    right = sum((h[..., k, :] for k in kinds if k in (0, 3)), empty)
+    surer = np.cumsum(right, axis=-1) - right
+    pairs = wrong.sum(axis=-1) * right.sum(axis=-1)
+    won = (wrong * (surer + right / 2)).sum(axis=-1)
+    area: NDArray[np.float64] = np.where(pairs > 0, won / np.where(pairs > 0, pairs, 1), np.nan)
+    return area
+
+
+def risk_coverage(
+    histogram: NDArray[Any], shares: Sequence[float] = SHARES
+) -> list[dict[str, float | None]]:
+    """F1 where a person looks at the least sure pixels.
+
+    Parameters
+    ----------
+    histogram : array, shape (4, bins)
+    shares : sequence of float
+        Of all pixels. A bin that the share cuts is taken in part, alike of each kind.
+
+    Returns
+    -------
+    list of dict
+        ``share``; ``f1_rest``: of the pixels that are left to the stack alone; ``f1_helped``: of
+        all pixels, if the person is always right; ``errors_seen``: share of all wrong pixels that
+        the person sees. None without a denominator.
+    """
+    h = np.asarray(histogram, dtype=np.float64)
+    total = h.sum(axis=0)
+    unsure = np.cumsum(total[::-1])[::-1]  # pixels in this bin or a less sure one
+    out: list[dict[str, float | None]] = []
+    for share in shares:
+        wanted = share * total.sum()
+        above = unsure - total
+        part = np.clip((wanted - above) / np.maximum(total, 1), 0, 1)
+        seen = (h * part).sum(axis=1)
+        left = h.sum(axis=1) - seen
+        wrong = h[1].sum() + h[2].sum()
+        out.append(
+            {
+                "share": float(share),
+                "f1_rest": _f1(left[3], left[2], left[1]),
+                "f1_helped": _f1(left[3] + seen[3] + seen[1], left[2], left[1]),
+                "errors_seen": float((seen[1] + seen[2]) / wrong) if wrong else None,
+            }
+        )
+    return out
+
+
+def _f1(tp: float, fp: float, fn: float) -> float | None:
+    below = 2 * tp + fp + fn
+    return float(2 * tp / below) if below > 0 else None

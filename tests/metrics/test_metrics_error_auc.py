@@ -1,0 +1,78 @@
+"""Areas for error against scikit-learn, and risk-coverage by sorting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from l4s_ensemble.metrics.error_auc import (
+    SHARES,
+    SUBSETS,
+    error_auc,
+    error_histogram,
+    risk_coverage,
+)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Uncertainty, truth and call of pixels; wrong ones tend to be less sure."""
+    rng = np.random.default_rng(3)
+    n = 30000
+    truth = rng.random(n) < 0.1
+    called = truth ^ (rng.random(n) < 0.08)
+    u = np.clip(0.05 + 0.2 * (truth != called) + 0.3 * rng.random(n) ** 2, 0, 1)
+    return u, truth, called
+
+
+def test_areas_are_scikit_learns(pixels) -> None:
+    u, truth, called = pixels
+    histogram = error_histogram(u, truth, called)
+    assert histogram.sum() == len(u)
+    wrong = truth != called
+    for subset, own in (
+        ("all", np.ones(len(u), bool)), ("matter", truth | called), ("called", called),
+        ("not_called", ~called),
+    ):  # fmt: skip
+        assert error_auc(histogram, subset) == pytest.approx(
+            roc_auc_score(wrong[own], u[own]), abs=5e-4
+        )
+
+
+def test_values_on_the_bins_give_the_area_to_the_last_digit(pixels) -> None:
+    _, truth, called = pixels
+    coarse = (np.random.default_rng(0).integers(0, 20, len(truth)) + 0.5) / 20
+    histogram = error_histogram(coarse**2, truth, called, bins=20)
+    assert float(error_auc(histogram)) == pytest.approx(roc_auc_score(truth != called, coarse))
+
+
+def test_areas_of_many_histograms_at_once_and_of_none(pixels) -> None:
+    u, truth, called = pixels
+    half = len(u) // 2
+    parts = [error_histogram(u[s], truth[s], called[s]) for s in (slice(half), slice(half, None))]
+    for subset in SUBSETS:
+        both = error_auc(np.stack(parts), subset)
+        assert both.tolist() == [float(error_auc(p, subset)) for p in parts]
+    right = error_histogram(u, truth, truth)
+    assert np.isnan(error_auc(right))
+
+
+def test_risk_coverage_by_sorting(pixels) -> None:
+    u, truth, called = pixels
+    rows = risk_coverage(error_histogram(u, truth, called))
+    order = np.argsort(-u)
+    for share, row in zip(SHARES, rows, strict=True):
+        seen = np.zeros(len(u), bool)
+        seen[order[: round(share * len(u))]] = True
+        assert row["share"] == share
+        assert row["f1_rest"] == pytest.approx(f1_score(truth[~seen], called[~seen]), abs=3e-3)
+        helped = np.where(seen, truth, called)
+        assert row["f1_helped"] == pytest.approx(f1_score(truth, helped), abs=3e-3)
+        wrong = truth != called
+        assert row["errors_seen"] == pytest.approx((wrong & seen).sum() / wrong.sum(), abs=3e-3)
+    assert rows[-1]["f1_helped"] > rows[0]["f1_helped"] + 0.1
+    none = np.zeros((4, 10), int)
+    assert risk_coverage(none, [0.5]) == [
+        {"share": 0.5, "f1_rest": None, "f1_helped": None, "errors_seen": None}
+    ]
