@@ -143,9 +143,9 @@ def folds(place: Place) -> None:
 
 
 def stack_model(place: Place) -> None:
-    from l4s_ensemble.stack.model import LogisticStack
+    from l4s_ensemble.stack.model import load_learner
 
-    LogisticStack.load(place.run / "stack/model.json")
+    load_learner(place.run / "stack")
 
 
 def pixel_model(place: Place) -> None:

@@ -47,7 +47,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The place before anything is damaged."""
     from l4s_ensemble.scenes.folds import stage as make_scenes
     from l4s_ensemble.stack.inputs import names
-    from l4s_ensemble.stack.model import LogisticStack
+    from l4s_ensemble.stack.learners.logistic import LogisticLearner
 
     place = Place(tmp_path_factory.mktemp("sound"))
     rng = np.random.default_rng(3)
@@ -77,7 +77,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(scenes / "summary.json", make_scenes(context))
     inputs = names((3,))
     one = tuple(1.0 for _ in inputs)
-    LogisticStack((3,), inputs, one, one, one, 0.0).save(place.run / "stack/model.json")
+    LogisticLearner((3,), inputs, one, one, one, 0.0).save(place.run / "stack")
     return place.root
 
 

@@ -1,18 +1,43 @@
-"""The ledger: each base alone, their mean, the stack; scores, intervals and the paired gain."""
+"""The ledger: each base alone, their mean, the stack, the stack without each part.
+
+A row holds the scores of pixels, their interval, the scores of whole slides where they were
+counted, and the seconds that fitting and predicting took; `gain` and `marginal` are paired.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.metrics.bootstrap import f1_gain_interval
+from l4s_ensemble.metrics.bootstrap import f1_gain_interval, score_interval
+from l4s_ensemble.metrics.objects import ObjectCounts, f1_objects, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms, summarise
+from l4s_ensemble.run.execute import read_manifest
 
 MODELS = ("pixel", "unet", "mean", "stack")
 BASES = ("pixel", "unet")
+
+_STAGES = {"pixel": ("features", "pixel"), "unet": ("unet",)}
+"""Stages that a base needs for itself; data and scenes are needed by all."""
+
+
+class Maps(Protocol):
+    """Probability maps of tiles, read block by block: a `l4s_ensemble.run.scores.ScoreFile`."""
+
+    patch: NDArray[np.int64]
+
+    def blocks(self) -> list[slice]:
+        """All blocks of tiles."""
+        ...
+
+    def read(self, block: slice) -> NDArray[np.float32]:
+        """Probabilities of a block, (tile, y, x)."""
+        ...
 
 
 def rows(
@@ -21,6 +46,8 @@ def rows(
     *,
     thresholds: Mapping[str, float] | None = None,
     adapted_to: str | None = None,
+    objects: Mapping[str, ObjectCounts] | None = None,
+    seconds: Mapping[str, Mapping[str, float | None]] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -38,16 +65,32 @@ def rows(
     adapted_to : str, optional
         Split whose unlabelled images the U-Net used. Rows that it has a part in say so, for they
         are no rows of a model that saw nothing of that split.
+    objects : mapping of model name to ObjectCounts, optional
+        Whole slides of the same tiles, counted at the row's threshold: ``objects`` of a row is
+        what `metrics.objects.summarise_objects` says, None where they were not counted.
+    seconds : mapping of model name to mapping, optional
+        From `seconds_of`: ``fit_s`` and ``predict_s`` of a row, None where they are not known.
     """
     chosen = thresholds or {}
-    return [
-        {
-            "model": name,
-            "adapted_to": adapted_to if name != "pixel" else None,
-            **summarise(scored, block, threshold=chosen.get(name), resamples=resamples, seed=seed),
-        }
-        for name, scored in tiles.items()
-    ]
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    out = []
+    for name, scored in tiles.items():
+        counted = (objects or {}).get(name)
+        took = (seconds or {}).get(name) or {}
+        without_unet = name in {"pixel", without_name("unet")}
+        out.append(
+            {
+                "model": name,
+                "adapted_to": None if without_unet else adapted_to,
+                **summarise(scored, block, threshold=chosen.get(name), **options),
+                "objects": None
+                if counted is None
+                else summarise_objects(counted, block, **options),
+                "fit_s": took.get("fit_s"),
+                "predict_s": took.get("predict_s"),
+            }
+        )
+    return out
 
 
 def gain(
@@ -55,6 +98,7 @@ def gain(
     ledger: list[dict[str, Any]],
     block: ArrayLike,
     *,
+    objects: Mapping[str, ObjectCounts] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -64,15 +108,160 @@ def gain(
     -------
     dict
         ``over`` (name of the better base), ``value, low, high, blocks, level, shown`` where
-        ``shown`` says whether the interval excludes zero from below.
+        ``shown`` says whether the interval excludes zero from below. With ``objects``, the same
+        (without ``over``) of the F1 of whole slides under ``objects``.
     """
     by_name = {row["model"]: row for row in ledger}
     better = max(BASES, key=lambda name: by_name[name]["f1"])
-    interval = f1_gain_interval(
-        tiles["stack"].counts(by_name["stack"]["threshold"]),
-        tiles[better].counts(by_name[better]["threshold"]),
-        block,
-        resamples=resamples,
-        seed=seed,
-    )
-    return {"over": better, **asdict(interval), "shown": interval.is_above_zero}
+    return {
+        "over": better,
+        **_paired(tiles, by_name, ("stack", better), block, objects, resamples, seed),
+    }
+
+
+def without_name(part: str) -> str:
+    """Name of the row of the stack that was fitted without a part."""
+    return f"stack without {part}"
+
+
+def without(
+    reduced: Mapping[str, Maps], truth: Any, *, bins: int = 1000
+) -> dict[str, TileHistograms]:
+    """Histograms of stacks that were fitted without one part, to add to the ledger's tiles.
+
+    Parameters
+    ----------
+    reduced : mapping of part to Maps
+        ``{"unet": maps, "pixel": maps}``: cross-fitted probabilities of a stack that was fitted
+        without that part. For the two bases it is fitted on the other base alone.
+    truth : array or xarray.DataArray, shape (tile, y, x)
+        Masks of the same tiles in the same order; read block by block.
+    bins : int
+        Bins of probability, those of the ledger's other rows.
+
+    Returns
+    -------
+    dict of str to TileHistograms
+        Under ``stack without <part>``: ``rows({**tiles, **without(...)}, ...)`` scores them, and
+        `marginal` pairs them with the stack.
+
+    Raises
+    ------
+    ValueError
+        If truth has another number of tiles.
+    """
+    out = {}
+    for part, maps in reduced.items():
+        tiles = TileHistograms.empty(maps.patch, bins)
+        if len(truth) != len(maps.patch):
+            raise ValueError(f"{len(truth)} masks for {len(maps.patch)} tiles")
+        for block in maps.blocks():
+            masks = np.asarray(truth[block])
+            for i, probability in enumerate(maps.read(block)):
+                tiles.add(block.start + i, probability, masks[i] == 1)
+        out[without_name(part)] = tiles
+    return out
+
+
+def marginal(
+    tiles: Mapping[str, TileHistograms],
+    ledger: list[dict[str, Any]],
+    block: ArrayLike,
+    *,
+    objects: Mapping[str, ObjectCounts] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Paired gain of each part: the stack minus the stack that was fitted without it.
+
+    Parameters
+    ----------
+    tiles, ledger, block
+        As `gain` takes them; parts are the rows that `without` named.
+
+    Returns
+    -------
+    list of dict
+        ``part, value, low, high, blocks, level, shown``, and ``objects`` as in `gain`.
+    """
+    by_name = {row["model"]: row for row in ledger}
+    prefix = without_name("")
+    return [
+        {
+            "part": name.removeprefix(prefix),
+            **_paired(tiles, by_name, ("stack", name), block, objects, resamples, seed),
+        }
+        for name in tiles
+        if name.startswith(prefix)
+    ]
+
+
+def seconds_of(
+    run: Path, *, predicted: str | None = None, stack_s: float | None = None
+) -> dict[str, dict[str, float | None]]:
+    """Wall-clock seconds of each model of the ledger, from the manifests of a run folder.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    predicted : str, optional
+        Folder of a prediction below it, for example ``predict/valid``.
+    stack_s : float, optional
+        What the stack's fit took, where its manifest is not written yet.
+
+    Returns
+    -------
+    dict
+        Model to ``{fit_s, predict_s}``; None where a stage has not been run. All folds are in it,
+        and of the pixel classifier its features; of the mean both bases, of the stack all three.
+    """
+    fit: dict[str, float | None] = {
+        name: _sum(_seconds(run / stage) for stage in stages) for name, stages in _STAGES.items()
+    }
+    own = _seconds(run / "stack") if stack_s is None else stack_s
+    predict: dict[str, float | None] = dict.fromkeys(MODELS)
+    result = None
+    if predicted is not None:
+        predict |= {name: _seconds(run / predicted / name) for name in BASES}
+        result = _seconds(run / predicted / "result")
+    for took, last in ((fit, own), (predict, result)):
+        took["mean"] = _sum(took[name] for name in BASES)
+        took["stack"] = _sum((took["mean"], last))
+    return {name: {"fit_s": fit[name], "predict_s": predict[name]} for name in MODELS}
+
+
+def _paired(
+    tiles: Mapping[str, TileHistograms],
+    by_name: Mapping[str, Mapping[str, Any]],
+    names: tuple[str, str],
+    block: ArrayLike,
+    objects: Mapping[str, ObjectCounts] | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    one, other = (tiles[name].counts(by_name[name]["threshold"]) for name in names)
+    found = f1_gain_interval(one, other, block, **options)
+    out = {**asdict(found), "shown": found.is_above_zero}
+    if objects is not None and all(name in objects for name in names):
+        columns = np.concatenate([objects[name].table() for name in names], axis=1)
+        half = columns.shape[1] // 2
+        whole = score_interval(
+            lambda sums: f1_objects(sums[..., :half]) - f1_objects(sums[..., half:]),
+            columns, block, **options,
+        )  # fmt: skip
+        out["objects"] = {**asdict(whole), "shown": whole.is_above_zero}
+    return out
+
+
+def _seconds(folder: Path) -> float | None:
+    if not (folder / "manifest.json").is_file():
+        return None
+    took = read_manifest(folder).get("seconds")
+    return None if took is None else float(took)
+
+
+def _sum(values: Any) -> float | None:
+    each = list(values)
+    return None if any(v is None for v in each) else float(sum(each))

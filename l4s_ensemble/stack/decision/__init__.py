@@ -1,0 +1,1 @@
+"""What is called landslide: calibration, threshold, whether it follows a scene, clean-up."""

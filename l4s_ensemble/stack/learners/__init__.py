@@ -1,0 +1,1 @@
+"""Meta-learners by name, from the simplest: mean, logistic, trees, convolution."""
