@@ -74,6 +74,7 @@ def demo(
         device=_device(device),
     )
     run.fit()
+    run.predict("valid")
     scores = run.evaluate("valid")
     console.scores(scores, run.folder)
     _report(run, None)
@@ -231,6 +232,7 @@ def predict(
     )
     console.say(f"masks       {where / 'masks' if out is None else where}")
     console.say(f"submission  {where / summary['submission']['path']} (read back and verified)")
+    console.slides(opened.summary(summary["slides_stage"]), Path(summary["slides_folder"]))
 
 
 @app.command()
@@ -250,6 +252,31 @@ def evaluate(
         console.say(json.dumps(scores))
     else:
         console.scores(scores, opened.folder)
+
+
+@app.command()
+def compete(
+    data: DataOption = None,
+    config: ConfigOption = None,
+    run: RunOption = Path("runs/competition"),
+    set_: SetOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Fit the competition preset on the release, score valid and test, say where we stand.
+
+    Without --config the settings are those of the preset `competition`.
+    """
+    from l4s_ensemble.compete import PRESET
+    from l4s_ensemble.compete import compete as run_all
+
+    told = run_all(_open(run, config or PRESET, set_, data, jobs, device, quiet))
+    if as_json:
+        console.say(json.dumps(told))
+    else:
+        console.competition(told)
 
 
 @app.command()

@@ -74,7 +74,9 @@ class Run:
         stages = {s.name: s for s in fit_stages(self.config, self.data_root, adapt)}
         wanted = _closure(stages, until)
         self._remember()
-        return self._executor().execute([s for name, s in stages.items() if name in wanted])
+        ran = self._executor().execute([s for name, s in stages.items() if name in wanted])
+        self._write_card()
+        return ran
 
     def predict(self, split: str = "valid", *, data: Path | None = None) -> xr.Dataset:
         """Predict a split with the fitted models; nothing is done again that is up to date.
@@ -90,16 +92,23 @@ class Run:
         -------
         xarray.Dataset
             ``probability`` float32 and ``mask`` uint8, dims ``(patch, y, x)``. The attributes are
-            the result's summary (``threshold``, ``predicted_share`` …) and its ``folder``.
+            the result's summary (``threshold``, ``predicted_share`` …), its ``folder``, and
+            ``slides_stage`` and ``slides_folder``, where ``slides.csv`` has a row for each
+            predicted landslide.
         """
-        from l4s_ensemble.predict.split import open_probability
+        from l4s_ensemble.predict.split import open_masks, open_probability
 
-        stages = self._predict_stages(split, data)[:-1]
-        self._executor().execute(stages)
-        folder = self.folder / stages[-1].name
-        found = open_probability(folder)
-        found.attrs = {**self.summary(stages[-1].name), "folder": str(folder)}
-        found["mask"] = (found["probability"] >= found.attrs["threshold"]).astype("uint8")
+        stages = self._predict_stages(split, data)
+        slides = self._bring_up_to_date(stages, "slides")
+        result = slides.with_name("result")
+        found = open_probability(result)
+        found.attrs = {
+            **self.summary(result.relative_to(self.folder).as_posix()),
+            "folder": str(result),
+            "slides_stage": slides.relative_to(self.folder).as_posix(),
+            "slides_folder": str(slides),
+        }
+        found["mask"] = ("patch", "y", "x"), open_masks(result, found["patch"].values)
         return found
 
     def evaluate(self, split: str = "valid", *, data: Path | None = None) -> dict[str, Any]:
@@ -110,9 +119,8 @@ class Run:
         dict
             The summary of the scores: ``ledger``, ``gain``, ``threshold`` and more.
         """
-        stages = self._predict_stages(split, data)
-        self._executor().execute(stages)
-        summary: dict[str, Any] = read_json(self.folder / stages[-1].name / "summary.json")
+        folder = self._bring_up_to_date(self._predict_stages(split, data), "scores")
+        summary: dict[str, Any] = read_json(folder / "summary.json")
         return summary
 
     def summary(self, stage: str) -> dict[str, Any]:
@@ -148,6 +156,23 @@ class Run:
         saved = self.config.data.root
         own = saved is not None and root.resolve() == Path(saved).resolve()
         return predict_stages(self.config, root, split, own=own)
+
+    def _bring_up_to_date(self, stages: Sequence[Stage], last: str) -> Path:
+        """Run those of a prediction's stages that its stage `last` needs; give that one's folder.
+
+        Stages of the fit are not run here, whatever has changed.
+        """
+        by_name = {s.name: s for s in stages}
+        final = next(name for name in by_name if name.endswith(f"/{last}"))
+        wanted = _closure(by_name, [final])
+        self._executor().execute([s for s in stages if s.name in wanted])
+        self._write_card()
+        return self.folder / final
+
+    def _write_card(self) -> None:
+        from l4s_ensemble.predict.card import write_card
+
+        write_card(self.folder)
 
     def _executor(self) -> Executor:
         return Executor(self.folder, self.config, jobs=self.jobs, device=self.device)
@@ -264,7 +289,7 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
 
 
 def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) -> list[Stage]:
-    """The stages of a prediction, the scores last.
+    """The stages of a prediction: the result, the slides in it, and the scores.
 
     Parameters
     ----------
@@ -288,6 +313,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
         data = data_stage(f"data/{split}" if own else f"{folder}/data", config, root, split)
     params = {"data": data.name, "holdout": holdout, "split": split, "folder": folder}
     seen = ("scenes",) if holdout else ()
+    places = ("scenes",) if data.name == "data/train" else ()
     base = Stage("", "", params=params)
     logits = (f"{folder}/pixel", f"{folder}/unet")
     result = f"{folder}/result"
@@ -304,7 +330,15 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
         ),
         replace(
             base, name=result, target="l4s_ensemble.predict.split:stage",
-            needs=(*logits, "stack"),
+            needs=(data.name, *logits, "stack", *seen),
+        ),
+        replace(
+            base, name=f"{folder}/reasons", target="l4s_ensemble.pixel.reasons:stage",
+            needs=(data.name, "pixel", logits[0], result, *places),
+        ),
+        replace(
+            base, name=f"{folder}/slides", target="l4s_ensemble.predict.slides:stage",
+            needs=(data.name, *logits, result, f"{folder}/reasons", "stack", *places),
         ),
         replace(
             base, name=f"{folder}/scores", target="l4s_ensemble.predict.score:stage",
@@ -376,14 +410,14 @@ def _images_of(config: Config, root: Path, split: str) -> tuple[Stage, ...]:
 
 
 def _closure(stages: dict[str, Stage], until: Sequence[str]) -> set[str]:
-    """Names of the stages in `until` and of all they need."""
+    """Names of the stages in `until` and of all they need, as far as they are in `stages`."""
     wanted: set[str] = set()
     todo = list(until)
     while todo:
         name = todo.pop()
         if name not in wanted:
             wanted.add(name)
-            todo += stages[name].needs
+            todo += [n for n in stages[name].needs if n in stages]
     return wanted
 
 

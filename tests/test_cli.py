@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -46,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_answers_quickly_and_names_every_command(tmp_path):
     done = command("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for word in ("demo", "features", "fit-all", "predict", "evaluate", "report", "data"):
+    for word in ("demo", "features", "fit-all", "predict", "evaluate", "report", "data", "compete"):
         assert word in done.stdout
 
 
@@ -106,6 +108,73 @@ def test_evaluate_scores_at_the_threshold_that_was_chosen_out_of_fold(place):
     folder = place / "runs/default/predict/valid/result/masks"
     found = np.stack([_mask(folder, n) for n in (1, 2, 3, 4)])
     assert stack["f1"] == pytest.approx(l4s.score(found, masks)["f1"])
+
+
+def test_predicted_landslides_are_listed_and_the_card_tells_what_was_measured(place):
+    done = command("predict", "--split", "valid", cwd=place)
+    assert done.returncode == 0, done.stderr
+    folder = place / "runs/default/predict/valid"
+    told = json.loads((folder / "slides/slides.json").read_text())
+    summary = json.loads((folder / "result/summary.json").read_text())
+    assert sum(s["pixels"] for s in told["slides"]) == summary["predicted_pixels"]
+    with (folder / "slides/slides.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [r["pixels"] for r in rows] == [str(s["pixels"]) for s in told["slides"]]
+    assert f"{len(rows)} landslides" in done.stdout
+    card = json.loads((place / "runs/default/model_card.json").read_text())
+    measured = {s["split"]: s["measured"] for s in card["scores"]}
+    assert measured["train"] and not measured["test"]
+    assert "made up" in card["limits"][0]
+
+
+def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
+    from l4s_ensemble.config import load
+    from l4s_ensemble.pixel import reasons
+    from l4s_ensemble.pixel.model import PixelModel
+    from l4s_ensemble.run.scores import open_scores
+    from l4s_ensemble.run.stage import StageContext
+    from l4s_ensemble.scenes.outlines import predicted_outlines
+
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs/default", run, ignore=shutil.ignore_patterns("unet", "stack"))
+    folder = run / "predict/valid"
+    shutil.rmtree(folder / "result/masks")
+    # The true landslides stand for predicted ones: there are some, whatever the small models say.
+    shutil.copytree(place / "patches/ValidData/mask", folder / "result/masks")
+    params = {"data": "data/valid", "holdout": False, "split": "valid", "folder": "predict/valid"}
+    needs = ("data/valid", "pixel", "predict/valid/pixel", "predict/valid/result")
+    ctx = StageContext(run, tmp_path, load("demo"), params, needs)
+    summary = reasons.stage(ctx)
+    told = json.loads((tmp_path / "reasons.json").read_text())
+    _, place_of_tiles, outlines = predicted_outlines(ctx)
+    assert summary["explained"] == summary["slides"] == len(outlines) > 0
+    assert (place_of_tiles[0] >= 0).all()
+    logit = open_scores(folder / "pixel/logit.zarr")["logit"].values.reshape(2, 4, -1)
+    folds = PixelModel.load(run / "pixel").folds
+    drawn = reasons.draw_pixels(outlines, folds, seed=load("demo").seed)
+    for row in told["rows"]:
+        own = drawn[drawn[:, 0] == row["id"]]
+        said = logit[own[:, 3], own[:, 1], own[:, 2]].mean()
+        assert row["logit"] == pytest.approx(said, abs=2e-3)
+        assert row["pixels"] == outlines.pixels[row["id"] - 1] and row["sentence"]
+        assert set(own[:, 3]) == set(range(folds)) and len(own) <= reasons.PIXELS
+
+
+def test_compete_scores_what_has_masks_and_says_why_it_has_no_place(place):
+    words = ["--config", "demo", "--data", "patches", *SMALL, "--run", "runs/default"]
+    done = command("compete", *words, "--json", "--quiet", cwd=place)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    valid, test = told["splits"]
+    assert valid["scored"] and valid["submission"]["verified"]
+    assert not valid["submission"]["complete"] and "made up" in valid["not_comparable"]
+    assert test == {
+        "split": "test", "there": False, "submission": None, "scored": False,
+        "why": "the data folder has no such split",
+    }  # fmt: skip
+    plain = command("compete", *words, "--quiet", cwd=place)
+    assert "valid: no place on the ladder: the data are made up" in plain.stdout
+    assert "test: the data folder has no such split" in plain.stdout
 
 
 def test_another_folder_of_the_same_sensor_is_predicted_beside_the_first(place):
@@ -179,6 +248,8 @@ def test_fetch_says_when_the_source_cannot_be_reached(tmp_path):
         (["fit-all", "--data", ".", "--set", "unet.width=x"], 2, "unet.width"),
         (["fit-all", "--device", "tpu"], 2, "no such device"),
         (["predict"], 1, "no run in this folder"),
+        (["compete"], 2, "no data folder was named"),
+        (["compete", "--data", "."], 1, "nothing to compete on"),
         (["evaluate", "--run", "nowhere"], 1, "no run in this folder"),
         (["report", "--run", "nowhere"], 1, "no run in this folder"),
         (["data", "check", "--data", "nowhere"], 1, "nowhere"),

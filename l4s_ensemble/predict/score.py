@@ -1,7 +1,9 @@
-"""Score a prediction where masks exist: the four models at the thresholds chosen out-of-fold."""
+"""Score a prediction where masks exist: every model at the threshold chosen out-of-fold."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,55 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError
+from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
+from l4s_ensemble.metrics.counts import Counts, scores_pooled
+from l4s_ensemble.metrics.distance import by_distance, holdout_distance
+from l4s_ensemble.metrics.error_auc import (
+    BINS,
+    SUBSETS,
+    error_auc,
+    error_histogram,
+    risk_coverage,
+)
 from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.objects import ObjectCounts, objects_of, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.predict.split import open_logits, open_probability
+from l4s_ensemble.predict.split import (
+    open_logits,
+    open_masks,
+    open_probability,
+    open_uncertainty,
+)
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
 from l4s_ensemble.stack import ledger
+from l4s_ensemble.stack.evidence import reduced_learners, reduced_seen
+from l4s_ensemble.stack.model import Learner
+from l4s_ensemble.stack.tiles import seen_of, slices, terrain
+
+
+@dataclass
+class Scored:
+    """What one pass over a split's tiles gives.
+
+    Attributes
+    ----------
+    tiles : dict of str to TileHistograms
+        By row of the ledger.
+    objects : dict of str to list of ObjectCounts
+        One a tile, at the row's threshold; of the stack, of the masks as they are handed in.
+    masks : int64 array, shape (tile, 4)
+        True positive, false positive, false negative, true negative pixels of the masks.
+    doubt : int64 array, shape (4, bins)
+        `l4s_ensemble.metrics.error_auc.error_histogram` of the uncertainty map.
+    """
+
+    tiles: dict[str, TileHistograms]
+    masks: NDArray[np.int64]
+    objects: dict[str, list[ObjectCounts]] = field(default_factory=dict)
+    doubt: NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, BINS), np.int64))
 
 
 def stage(ctx: StageContext) -> Summary:
@@ -34,53 +77,144 @@ def stage(ctx: StageContext) -> Summary:
             "this split has no masks to score against", where=data.attrs.get("root"),
             fix="predict without scoring, or add the masks to the split's folder",
         )  # fmt: skip
-    result = open_probability(ctx.input(f"{ctx.params['folder']}/result"))
-    pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
-    patch = result["patch"].values
-    chosen = read_json(ctx.input("stack") / "summary.json")["ledger"]
-    thresholds = {row["model"]: row["threshold"] for row in chosen}
-    tiles = {name: TileHistograms.empty(patch, settings.bins) for name in ledger.MODELS}
-    truth = data["mask"].sel(patch=patch)
-    for i in track(range(len(patch)), "evaluate: scoring", len(patch)):
-        p, u = pixel["logit"][:, i].values, unet["logit"][:, i].values
-        mask = truth[i].values
-        for name, probability in (
-            ("pixel", sigmoid(p).mean(axis=0)),
-            ("unet", sigmoid(u).mean(axis=0)),
-            ("mean", sigmoid((p.astype(np.float32) + u) / 2).mean(axis=0)),
-            ("stack", result["probability"][i].values),
-        ):
-            tiles[name].add(i, probability, mask)
-    if ctx.params["holdout"]:
-        block, kind = load_folds(ctx.input("scenes")).of(patch, "block"), "spatial"
+    chosen = read_json(ctx.input("stack") / "summary.json")
+    thresholds = {row["model"]: row["threshold"] for row in chosen["ledger"]}
+    thresholds["stack"] = chosen["threshold"]
+    learners = reduced_learners(ctx.input("stack"))
+    found = _scored(ctx, data, learners, thresholds, settings.bins)
+    patch = found.tiles["stack"].patch
+    folds = load_folds(ctx.input("scenes")) if ctx.params["holdout"] else None
+    if folds is not None:
+        block, kind = folds.of(patch, "block"), "spatial"
     else:
         block, kind = bootstrap_blocks(data.sel(patch=patch), ctx.config.scenes.bootstrap_tiles)
     options: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
-    told = read_json(ctx.input(f"{ctx.params['folder']}/unet") / "summary.json")
-    adapted_to = told.get("adapted_to")
-    table = ledger.rows(tiles, block, thresholds=thresholds, adapted_to=adapted_to, **options)
-    for name, scored in tiles.items():
-        scored.save(ctx.out / f"tiles_{name}.npz")
-    tiles["stack"].save(ctx.out / "tiles.npz")
-    pooled = tiles["stack"].pooled()
-    counts = tiles["stack"].counts(thresholds["stack"])
+    folder = str(ctx.params["folder"])
+    adapted_to = read_json(ctx.input(f"{folder}/unet") / "summary.json").get("adapted_to")
+    objects = {name: ObjectCounts.of_tiles(each) for name, each in found.objects.items()}
+    table = ledger.rows(
+        found.tiles, block, thresholds=thresholds, adapted_to=adapted_to, objects=objects,
+        seconds=ledger.seconds_of(ctx.run, predicted=folder), **options,
+    )  # fmt: skip
+    for name, scored in found.tiles.items():
+        scored.save(ctx.out / f"tiles_{name.replace(' ', '_')}.npz")
+    stacked = found.tiles["stack"]
+    stacked.save(ctx.out / "tiles.npz")
+    pooled = stacked.pooled()
+    counts = stacked.counts(thresholds["stack"])
     return {
         "split": ctx.params["split"],
         "patches": len(patch),
         "block_kind": kind,
         "adapted_to": adapted_to,
         "ledger": table,
-        "gain": ledger.gain(tiles, table, block, **options),
+        "gain": ledger.gain(found.tiles, table, block, objects=objects, **options),
+        "marginal": ledger.marginal(found.tiles, table, block, **options),
         "threshold": thresholds["stack"],
+        "masks": _as_handed_in(found.masks, counts, block, objects["stack"], options),
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
+        "reliability_of": {n: found.tiles[n].pooled().reliability() for n in ledger.MODELS},
+        "uncertainty": {
+            "measure": chosen["uncertainty"]["measure"],
+            "auc": {s: _number(error_auc(found.doubt, s)) for s in SUBSETS},
+            "risk": risk_coverage(found.doubt),
+        },
+        "distance": None if folds is None else by_distance(
+            counts, holdout_distance(folds, patch), block, **options
+        ),
         "tiles": [
             {"patch": int(n), "tp": int(tp), "fp": int(fp), "fn": int(fn), "tn": int(tn)}
-            for n, tp, fp, fn, tn in zip(
-                patch, counts.tp, counts.fp, counts.fn, counts.tn, strict=True
-            )
+            for n, (tp, fp, fn, tn) in zip(patch, found.masks, strict=True)
         ],
-    }
+    }  # fmt: skip
+
+
+def _scored(
+    ctx: StageContext,
+    data: xr.Dataset,
+    learners: Mapping[str, Learner],
+    thresholds: Mapping[str, float],
+    bins: int,
+) -> Scored:
+    folder = ctx.input(f"{ctx.params['folder']}/result")
+    result, unsure = open_probability(folder), open_uncertainty(folder)
+    pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
+    patch = result["patch"].values
+    names = (*ledger.MODELS, *learners)
+    out = Scored(
+        {name: TileHistograms.empty(patch, bins) for name in names},
+        np.zeros((len(patch), 4), np.int64),
+        {name: [] for name in ledger.MODELS},
+    )
+    blocks = slices(len(patch))
+    for at in track(blocks, "evaluate: scoring", len(blocks)):
+        p, u = pixel["logit"][:, at].values, unet["logit"][:, at].values
+        truth = data["mask"].sel(patch=patch[at]).values == 1
+        maps = {
+            "pixel": sigmoid(p).mean(axis=0),
+            "unet": sigmoid(u).mean(axis=0),
+            "mean": sigmoid((p + u) / 2).mean(axis=0),
+            "stack": result["probability"][at].values,
+            **_reduced(learners, p, u, *terrain(data, patch[at])),
+        }
+        masks = open_masks(folder, patch[at]) == 1
+        doubt = unsure["probability"][at].values
+        for i, tile in enumerate(range(at.start, at.stop)):
+            for name, each in maps.items():
+                out.tiles[name].add(tile, each[i], truth[i])
+            for name in ledger.MODELS:
+                called = masks[i] if name == "stack" else maps[name][i] >= thresholds[name]
+                out.objects[name].append(objects_of(truth[i], called))
+            out.doubt += error_histogram(doubt[i], truth[i], masks[i])
+            kinds = (truth[i] & masks[i], ~truth[i] & masks[i], truth[i] & ~masks[i])
+            three = [int(k.sum()) for k in kinds]
+            out.masks[tile] = [*three, truth[i].size - sum(three)]
+    return out
+
+
+def _reduced(
+    learners: Mapping[str, Learner],
+    pixel: NDArray[np.float32],
+    unet: NDArray[np.float32],
+    slope_deg: NDArray[np.float32] | None,
+    relief_m: NDArray[np.float32] | None,
+) -> dict[str, NDArray[np.float32]]:
+    """Probabilities of the stacks without one part, (tile, y, x) each."""
+    out = {name: np.zeros(pixel.shape[1:], np.float32) for name in learners}
+    for p, u in zip(pixel, unet, strict=True):
+        for i, seen in enumerate(seen_of(p, u, slope_deg, relief_m)):
+            for name, learner in learners.items():
+                out[name][i] += learner.probability(reduced_seen(name, seen))
+    return {name: total / np.float32(len(pixel)) for name, total in out.items()}
+
+
+def _as_handed_in(
+    masks: NDArray[np.int64],
+    at_threshold: Counts,
+    block: NDArray[Any],
+    objects: ObjectCounts,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Score the masks themselves, after all steps, and against the threshold carried over alone."""
+    handed_in = Counts(*(np.ascontiguousarray(column) for column in masks.T))
+    interval = f1_interval(handed_in, block, **options)
+    over = f1_gain_interval(handed_in, at_threshold, block, **options)
+    return {
+        **scores_pooled(handed_in),
+        "f1_low": interval.low,
+        "f1_high": interval.high,
+        "blocks": interval.blocks,
+        "objects": summarise_objects(objects, block, **options),
+        "over_threshold": {
+            "value": over.value, "low": over.low, "high": over.high,
+            "shown": over.is_above_zero,
+        },
+    }  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def bootstrap_blocks(data: xr.Dataset, edge_tiles: int) -> tuple[NDArray[np.int64], str]:

@@ -4,52 +4,101 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.predict.submission import write_submission
+from l4s_ensemble.metrics.histogram import bin_index
+from l4s_ensemble.predict.submission import read_mask, write_submission
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.stack.model import LogisticStack
+from l4s_ensemble.scenes.folds import patches_to_predict
+from l4s_ensemble.stack.decision.decide import Decision
+from l4s_ensemble.stack.meta import DECISION, UNCERTAINTY
+from l4s_ensemble.stack.model import Learner, load_learner
+from l4s_ensemble.stack.tiles import guide_of, seen_of, slices, terrain
+from l4s_ensemble.stack.uncertainty import Uncertainty
 
 
 def stage(ctx: StageContext) -> Summary:
-    """Apply the meta-learner to each fold's pair of logits and average the probabilities.
+    """Apply the meta-learner to each fold's pair of logits, average, and decide.
 
-    It was fitted on one model's logits, not on an average's. Writes ``masks/mask_N.h5``,
-    ``probability.zarr`` (``probability (patch, y, x)`` float32) and ``submission.zip``.
+    It was fitted on one model's logits, not on an average's. Writes ``probability.zarr``
+    (``probability (patch, y, x)`` float32: final, as the threshold wants it), ``uncertainty.zarr``
+    (``probability (patch, y, x)``: of doubt, 0 to 1), ``masks/mask_N.h5`` and ``submission.zip``.
+    Where the threshold follows the place, it does so scene by scene, from scores alone.
     """
     started = time.monotonic()
-    model = LogisticStack.load(ctx.input("stack") / "model.json")
+    model = load_learner(ctx.input("stack"))
+    decision = Decision.load(ctx.input("stack") / DECISION)
+    doubt = Uncertainty.from_dict(read_json(ctx.input("stack") / UNCERTAINTY))
     pixel, unet = (open_logits(ctx, name) for name in ("pixel", "unet"))
     if not np.array_equal(pixel["patch"].values, unet["patch"].values):
         raise RunError("the two models predicted other tiles", fix="run the prediction again")
     patch = pixel["patch"].values
+    data = patches_to_predict(ctx)
     folds, _, y, x = pixel["logit"].shape
+    guide = guide_of(data, patch) if decision.wants_guide else None
+    scene = data["scene"].sel(patch=patch).values
+    bins = decision.reference.bins
+    by_scene = {int(s): np.zeros(bins, np.int64) for s in np.unique(scene)}
 
+    attrs = {"threshold": decision.threshold, "learner": model.kind}
+    kept = ScoreFile(ctx.out / "probability.zarr", patch, (y, x), name="probability", attrs=attrs)
+    unsure = ScoreFile(
+        ctx.out / "uncertainty.zarr", patch, (y, x), name="probability", dtype="float16",
+        attrs={"measure": doubt.measure},
+    )  # fmt: skip
+    blocks = slices(len(patch))
+    for at in track(blocks, "predict: stacking", len(blocks)):
+        p, u = pixel["logit"][:, at].values, unet["logit"][:, at].values
+        each = joined_each(model, p, u, *terrain(data, patch[at]))
+        shown = None if guide is None else guide[at]
+        final = np.stack(
+            [
+                decision.final(one, None if shown is None else shown[i])
+                for i, one in enumerate(each.mean(axis=0))
+            ]
+        )
+        kept.write(at, final)
+        maps = [
+            [doubt.map(each[k, i], p[k, i], u[k, i]) for i in range(len(final))]
+            for k in range(folds)
+        ]
+        unsure.write(at, np.mean(maps, axis=0))
+        for one, where in zip(final, scene[at], strict=True):
+            by_scene[int(where)] += np.bincount(bin_index(one.ravel(), bins), minlength=bins)
+    followed = {s: decision.followed(h) for s, h in by_scene.items()}
+    threshold = {s: decision.threshold if f is None else f.threshold for s, f in followed.items()}
     masks = ctx.out / "masks"
     shutil.rmtree(masks, ignore_errors=True)
     masks.mkdir(parents=True)
-    attrs = {"threshold": model.threshold}
-    kept = ScoreFile(ctx.out / "probability.zarr", patch, (y, x), name="probability", attrs=attrs)
     predicted = with_landslide = 0
-    for i in track(range(len(patch)), "predict: stacking", len(patch)):
-        p, u = pixel["logit"][:, i].values, unet["logit"][:, i].values
-        probability = np.mean([model.probability(p[k], u[k]) for k in range(folds)], axis=0)
-        kept.write(slice(i, i + 1), probability[np.newaxis])
-        mask = (probability >= model.threshold).astype(np.uint8)
-        write_mask(masks / f"mask_{int(patch[i])}.h5", mask)
-        predicted += int(mask.sum())
-        with_landslide += bool(mask.any())
+    for at in track(blocks, "predict: masks", len(blocks)):
+        for i, one, where in zip(patch[at], kept.read(at), scene[at], strict=True):
+            mask = decision.called(one, threshold[int(where)])
+            write_mask(masks / f"mask_{int(i)}.h5", mask)
+            predicted += int(mask.sum())
+            with_landslide += bool(mask.any())
     return {
         "split": ctx.params["split"],
         "patches": len(patch),
-        "threshold": model.threshold,
+        "learner": model.kind,
+        "threshold": decision.threshold,
+        "follow": decision.follow,
+        "thresholds": [
+            {"scene": s, "threshold": threshold[s], "followed": None if f is None else asdict(f)}
+            for s, f in followed.items()
+        ],
+        "steps": [step.as_dict() for step in decision.steps],
+        "uncertainty": doubt.measure,
         "predicted_pixels": predicted,
         "predicted_share": predicted / (len(patch) * y * x),
         "landslide_patches": with_landslide,
@@ -57,6 +106,44 @@ def stage(ctx: StageContext) -> Summary:
         "submission": write_submission(masks, ctx.out / "submission.zip"),
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def joined(
+    model: Learner,
+    pixel: NDArray[np.float32],
+    unet: NDArray[np.float32],
+    slope_deg: NDArray[np.float32] | None = None,
+    relief_m: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Mean over fold models of the learner's probability of each one's pair of logits.
+
+    Parameters
+    ----------
+    model : Learner
+    pixel, unet : float32 array, shape (fold_model, tile, y, x)
+    slope_deg, relief_m : float32 array, shape (tile, y, x), optional
+
+    Returns
+    -------
+    float32 array, shape (tile, y, x)
+    """
+    return np.asarray(joined_each(model, pixel, unet, slope_deg, relief_m).mean(axis=0))
+
+
+def joined_each(
+    model: Learner,
+    pixel: NDArray[np.float32],
+    unet: NDArray[np.float32],
+    slope_deg: NDArray[np.float32] | None = None,
+    relief_m: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """The same for each fold model, float32 (fold_model, tile, y, x)."""
+    return np.stack(
+        [
+            np.stack([model.probability(seen) for seen in seen_of(p, u, slope_deg, relief_m)])
+            for p, u in zip(pixel, unet, strict=True)
+        ]
+    )
 
 
 def open_logits(ctx: StageContext, model: str) -> xr.Dataset:
@@ -68,3 +155,23 @@ def open_logits(ctx: StageContext, model: str) -> xr.Dataset:
 def open_probability(folder: Path) -> xr.Dataset:
     """Probabilities that `stage` wrote, ``probability (patch, y, x)``."""
     return open_scores(folder / "probability.zarr")
+
+
+def open_uncertainty(folder: Path) -> xr.Dataset:
+    """Doubt that `stage` wrote, ``probability (patch, y, x)``: of an error where the measure is
+    one of errors, else 0 (sure) to 1.
+    """
+    return open_scores(folder / "uncertainty.zarr")
+
+
+def open_masks(folder: Path, patch: ArrayLike) -> NDArray[np.uint8]:
+    """Masks that `stage` wrote, uint8 (patch, y, x), 1 = landslide.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the result.
+    patch : array_like of int, shape (patch,)
+        Ids, in order.
+    """
+    return np.stack([read_mask(folder / "masks" / f"mask_{int(i)}.h5") for i in np.asarray(patch)])

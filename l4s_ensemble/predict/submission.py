@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.files import atomic_path, make_folder
+
+ARCHIVE = "submission.zip"
+DATASET = "mask"
+_NAME = re.compile(r"mask_(0|[1-9][0-9]*)\.h5")
 
 
 def write_submission(folder: Path, archive: Path) -> dict[str, Any]:
@@ -32,9 +37,14 @@ def write_submission(folder: Path, archive: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``path`` (name), ``files``, ``sha256``, ``verified``.
+        ``path`` (name), ``files``, ``sha256``, ``verified``, ``shape`` (of each mask).
+
+    Raises
+    ------
+    DataError
+        If there is no mask, or one is not in the official form; no archive is left then.
     """
-    files = sorted(folder.glob("mask_*.h5"), key=patch_id)
+    files = mask_files(folder)
     with atomic_path(archive) as partial:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as zipped:
             for file in files:
@@ -42,14 +52,9 @@ def write_submission(folder: Path, archive: Path) -> dict[str, Any]:
                 entry = zipfile.ZipInfo(file.name, date_time=(1980, 1, 1, 0, 0, 0))
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 zipped.writestr(entry, file.read_bytes())
-        verify_submission(partial, {patch_id(f): _read(f) for f in files})
-    content = archive.read_bytes()
-    return {
-        "path": archive.name,
-        "files": len(files),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "verified": True,
-    }
+        masks = {patch_id(f): read_mask(f) for f in files}
+        verify_submission(partial, masks)
+    return _told(archive, masks)
 
 
 def verify_submission(archive: Path, masks: Mapping[int, NDArray[np.uint8]]) -> None:
@@ -60,18 +65,53 @@ def verify_submission(archive: Path, masks: Mapping[int, NDArray[np.uint8]]) -> 
     DataError
         If anything is not in the official form or differs from `masks`.
     """
-    with zipfile.ZipFile(archive) as zipped:
-        names = zipped.namelist()
-        wanted = {f"mask_{i}.h5" for i in masks}
-        if set(names) != wanted or len(names) != len(wanted):
-            raise DataError(
-                "the submission holds other files than one mask a patch", where=archive,
-                found=sorted(set(names) ^ wanted)[:5], allowed="mask_N.h5, flat",
-            )  # fmt: skip
-        for name in names:
-            found = _read(io.BytesIO(zipped.read(name)), name)
-            if not np.array_equal(found, masks[patch_id(Path(name))]):
-                raise DataError("a mask reads back otherwise than written", where=name)
+    shapes = {mask.shape for mask in masks.values()}
+    if len(shapes) > 1:
+        raise DataError(
+            "the masks are not all of the same shape", where=archive,
+            found=", ".join(map(str, sorted(shapes))), allowed="one shape",
+        )  # fmt: skip
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            names = zipped.namelist()
+            wanted = {f"mask_{i}.h5" for i in masks}
+            if set(names) != wanted or len(names) != len(wanted):
+                raise DataError(
+                    "the submission holds other files than one mask a patch", where=archive,
+                    found=sorted(set(names) ^ wanted)[:5], allowed="mask_N.h5, flat",
+                )  # fmt: skip
+            for name in names:
+                found = read_mask(io.BytesIO(zipped.read(name)), name)
+                if not np.array_equal(found, masks[patch_id(Path(name))]):
+                    raise DataError("a mask reads back otherwise than written", where=name)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(
+            "the submission cannot be read", where=archive, found=error,
+            fix="delete the folder it stands in and predict again",
+        ) from None  # fmt: skip
+
+
+def verify_result(result: Path) -> dict[str, Any]:
+    """Verify the submission of a prediction against the masks that lie beside it.
+
+    Parameters
+    ----------
+    result : Path
+        Folder of the stage: ``masks/`` and ``submission.zip``.
+
+    Returns
+    -------
+    dict
+        As `write_submission`.
+
+    Raises
+    ------
+    DataError
+        If it is not in the official form, or differs from the masks.
+    """
+    masks = {patch_id(f): read_mask(f) for f in mask_files(result / "masks")}
+    verify_submission(result / ARCHIVE, masks)
+    return _told(result / ARCHIVE, masks)
 
 
 def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
@@ -83,19 +123,23 @@ def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
         Folder of the stage: ``masks/`` and ``submission.zip``.
     target : Path
         Made if it is not there.
+    force : bool
+        Replace masks of the same names. Masks of other patches stay where they are in any case.
 
     Raises
     ------
     DataError
-        If a mask with other content is already there and `force` is false; nothing is written.
+        If a mask with other content is already there, or one of another patch, and `force` is
+        false; nothing is written. Or if what was copied reads back otherwise.
     RunError
         If `target` is a file.
     """
-    files = sorted((result / "masks").glob("mask_*.h5"), key=patch_id)
+    files = mask_files(result / "masks")
     other = [
         f.name
         for f in files
-        if (target / f.name).exists() and not np.array_equal(_read(f), _read(target / f.name))
+        if (target / f.name).exists()
+        and not np.array_equal(read_mask(f), read_mask(target / f.name))
     ]
     if other and not force:
         raise DataError(
@@ -103,26 +147,86 @@ def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
             found=f"{len(other)} of {len(files)} differ, first {other[0]}",
             fix="name another folder with --out, or add --force to replace them",
         )  # fmt: skip
+    strays = sorted({p.name for p in target.glob("mask_*.h5")} - {f.name for f in files})
+    if strays and not force:
+        raise DataError(
+            "the folder holds masks of other patches, which would stand among these",
+            where=target, found=f"{len(strays)}, first {strays[0]}",
+            fix="name another folder with --out, or add --force to leave them there",
+        )  # fmt: skip
     make_folder(target)
+    masks = {patch_id(f): read_mask(f) for f in files}
     for file in files:
-        write_mask(target / file.name, _read(file))
-    with atomic_path(target / "submission.zip") as partial:
-        shutil.copyfile(result / "submission.zip", partial)
+        write_mask(target / file.name, masks[patch_id(file)])
+    with atomic_path(target / ARCHIVE) as partial:
+        partial.write_bytes((result / ARCHIVE).read_bytes())
+        verify_submission(partial, masks)
     return len(files)
 
 
+def mask_files(folder: Path) -> list[Path]:
+    """Masks of a folder by ascending id.
+
+    Raises
+    ------
+    DataError
+        If there is none, or one has a name that is not ``mask_N.h5``.
+    """
+    files = list(folder.glob("mask_*.h5"))
+    if not files:
+        raise DataError(
+            "there is no mask to submit", where=folder, allowed="mask_N.h5, one a patch",
+            fix="predict the split again",
+        )  # fmt: skip
+    return sorted(files, key=patch_id)
+
+
 def patch_id(path: Path) -> int:
-    """Id of ``mask_N.h5``."""
-    return int(path.stem.removeprefix("mask_"))
+    """Id of ``mask_N.h5``.
+
+    Raises
+    ------
+    DataError
+        If the name is another one.
+    """
+    found = _NAME.fullmatch(path.name)
+    if found is None:
+        raise DataError("not the name of a mask", where=path, allowed="mask_N.h5, N a whole number")
+    return int(found.group(1))
 
 
-def _read(source: Path | io.BytesIO, name: str = "") -> NDArray[np.uint8]:
+def _told(archive: Path, masks: Mapping[int, NDArray[np.uint8]]) -> dict[str, Any]:
+    with archive.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "path": archive.name,
+        "files": len(masks),
+        "sha256": sha256,
+        "verified": True,
+        "shape": list(next(iter(masks.values())).shape),
+    }
+
+
+def read_mask(source: Path | io.BytesIO, name: str = "") -> NDArray[np.uint8]:
+    """Read a mask in the official form, uint8 (y, x).
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is of another form.
+    """
     where = name or source
     try:
         with h5py.File(source, "r") as file:
-            mask = np.asarray(file["mask"][()])
+            held = list(file)
+            mask = np.asarray(file[DATASET][()])
     except (OSError, KeyError) as error:
         raise DataError("a mask cannot be read", where=where, found=error) from None
+    if held != [DATASET]:
+        raise DataError(
+            "a mask's file holds more than the mask", where=where, found=", ".join(held),
+            allowed=DATASET,
+        )  # fmt: skip
     if mask.dtype != np.uint8 or mask.ndim != 2 or not np.isin(mask, (0, 1)).all():
         raise DataError(
             "a mask is not in the official form", where=where,

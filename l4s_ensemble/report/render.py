@@ -163,6 +163,8 @@ def _blocks(items: list[str], page: Page, plots: Mapping[str, Any]) -> list[dict
             close_row()
             if key in page["tables"]:
                 block = {"kind": "table", "key": key}
+            elif page.get("lines", {}).get(key):
+                block = {"kind": "lines", "key": key}
             elif page.get(key):
                 block = {"kind": key, "key": key}
             else:

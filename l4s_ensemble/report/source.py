@@ -152,6 +152,18 @@ class RunSource:
         last = max(dated, key=lambda r: str(r.manifest.get("started", "")))
         return build(dict(last.manifest["config"]), where=str(last.folder / "manifest.json"))
 
+    @cached_property
+    def card(self) -> Mapping[str, Any]:
+        """The model card, empty where the run has none."""
+        path = self.run / "model_card.json"
+        if not path.is_file():
+            return {}
+        self.asked_last = path
+        found = read_json(path)
+        if not isinstance(found, dict):
+            raise _damaged(path, type(found).__name__)
+        return found
+
     def store(self, split: str) -> xr.Dataset:
         """Open the patch store that a split's tiles are in."""
         from l4s_ensemble.data.store import open_store

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from l4s_ensemble.config import Config, load, presets
+from l4s_ensemble.config import Config, is_preset
 from l4s_ensemble.errors import L4SError, RunError
 from l4s_ensemble.report import (
+    card_page,
     checks,
     data_page,
     features_page,
@@ -27,7 +28,7 @@ from l4s_ensemble.report.table import MAIN_SCORES, facts, score_row, table
 
 TITLES = {
     "index": "Overview", "data": "Data", "features": "Features", "pixel": "Pixel classifier",
-    "unet": "U-Net", "stack": "Stack",
+    "unet": "U-Net", "stack": "Stack", "card": "Model card",
 }  # fmt: skip
 
 CONFIG_FILE = "config.yaml"
@@ -81,6 +82,14 @@ def _makers(source: RunSource) -> list[tuple[str, list[str], Callable[[], Page]]
         behind = [s for s in source.stages if s.startswith(f"predict/{split}/")]
         make_page = partial(prediction_page.prediction, source, split)
         out.append((f"prediction-{split}", behind, make_page))
+    if source.card:
+        out.append(
+            (
+                "card",
+                [n for n in ("data/train", *FITS) if n in source],
+                partial(card_page.card, source),
+            )
+        )
     return out
 
 
@@ -247,7 +256,7 @@ def _stage_row(record: StageRecord) -> dict[str, Any]:
 def _settings(config: Config, page: str) -> dict[str, Any]:
     """Sections of the settings that matter for a page; all on the index."""
     values = config.model_dump(mode="json")
-    if page == "index":
+    if page in ("index", "card"):
         return values
     name = {"data": ("data", "scenes")}.get(page, (page,))
     if page.startswith("prediction-"):
@@ -259,7 +268,7 @@ def commands(source: RunSource, page: str) -> list[str]:
     """Command lines that make the page's stages again."""
     config = source.config
     root = config.data.root or source.summary("data/train").get("root")
-    settings = config.name if _is_preset(config) else CONFIG_FILE
+    settings = config.name if is_preset(config) else CONFIG_FILE
     common = f"--config {shlex.quote(settings)}"
     common += f" --data {shlex.quote(str(root))}" if root else ""
     run = f" --run {shlex.quote(str(source.run))}"
@@ -268,7 +277,7 @@ def commands(source: RunSource, page: str) -> list[str]:
         for split in source.predicted
         for verb in (["predict"] if f"predict/{split}/scores" not in source else ["evaluate"])
     ]
-    if page == "index":
+    if page in ("index", "card"):
         return [f"l4s-ensemble fit-all {common}{run}", *again, f"l4s-ensemble report{run}"]
     if page == "data":
         return [f"l4s-ensemble data check {common}", f"l4s-ensemble features {common}{run}"]
@@ -278,15 +287,6 @@ def commands(source: RunSource, page: str) -> list[str]:
         split = page.removeprefix("prediction-")
         return [c for c in again if f"--split {split} " in c]
     return [f"l4s-ensemble fit {page} {common}{run}"]
-
-
-def _is_preset(config: Config) -> bool:
-    """Whether the settings are those of the preset they are named after (but for the folder)."""
-    if config.name not in presets():
-        return False
-    own, known = config.model_dump(), load(config.name).model_dump()
-    own["data"].pop("root"), known["data"].pop("root")
-    return bool(own == known)
 
 
 def _guarded(source: RunSource, make: Callable[[], Any]) -> Any:

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.predict.submission import copy_result, verify_submission, write_submission
+from l4s_ensemble.predict.submission import (
+    copy_result,
+    verify_result,
+    verify_submission,
+    write_submission,
+)
 
 
 def masks_in(folder: Path, rng: np.random.Generator) -> dict[int, np.ndarray]:
@@ -80,3 +85,51 @@ def test_masks_are_copied_and_other_masks_are_never_overwritten(tmp_path, rng):
     copy_result(source, target, force=True)
     with h5py.File(target / "mask_1.h5") as file:
         np.testing.assert_array_equal(file["mask"][()], made[1])
+
+
+def test_a_folder_without_masks_or_with_another_name_is_refused(tmp_path, rng):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="no mask to submit"):
+        write_submission(tmp_path / "none", tmp_path / "s.zip")
+    masks_in(tmp_path / "masks", rng)
+    (tmp_path / "masks" / "mask_1.h5").rename(tmp_path / "masks" / "mask_01.h5")
+    with pytest.raises(DataError, match="not the name of a mask"):
+        write_submission(tmp_path / "masks", tmp_path / "s.zip")
+    assert not (tmp_path / "s.zip").exists()
+
+
+def test_masks_of_two_sizes_or_with_more_than_a_mask_are_refused(tmp_path, rng):
+    masks_in(tmp_path / "masks", rng)
+    with h5py.File(tmp_path / "masks" / "mask_2.h5", "w") as file:
+        file["mask"] = np.zeros((64, 64), np.uint8)
+    with pytest.raises(DataError, match="not all of the same shape"):
+        write_submission(tmp_path / "masks", tmp_path / "s.zip")
+    with h5py.File(tmp_path / "masks" / "mask_2.h5", "w") as file:
+        file["mask"] = np.zeros((128, 128), np.uint8)
+        file["probability"] = np.zeros((128, 128))
+    with pytest.raises(DataError, match="more than the mask"):
+        write_submission(tmp_path / "masks", tmp_path / "s.zip")
+
+
+def test_a_result_is_verified_against_its_masks_and_a_damaged_zip_is_named(tmp_path, rng):
+    source, _ = result(tmp_path, rng)
+    told = verify_result(source)
+    assert told["verified"] and told["files"] == 3 and told["shape"] == [128, 128]
+    whole = (source / "submission.zip").read_bytes()
+    (source / "submission.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cannot be read"):
+        verify_result(source)
+    (source / "submission.zip").unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        verify_result(source)
+
+
+def test_masks_of_other_patches_do_not_mix_with_a_result(tmp_path, rng):
+    source, _ = result(tmp_path, rng)
+    target = tmp_path / "mine"
+    target.mkdir()
+    (target / "mask_77.h5").write_bytes((source / "masks" / "mask_1.h5").read_bytes())
+    with pytest.raises(DataError, match="masks of other patches"):
+        copy_result(source, target)
+    assert sorted(p.name for p in target.iterdir()) == ["mask_77.h5"]
+    assert copy_result(source, target, force=True) == 3 and (target / "mask_77.h5").is_file()

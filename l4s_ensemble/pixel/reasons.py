@@ -1,0 +1,228 @@
+"""Why the pixel classifier speaks for or against each predicted landslide.
+
+A stage of a prediction, after its result. Contributions are exact but not free, so that only the
+largest slides are explained, each on a few of its pixels, drawn at random; the folds' models take
+turns. What a slide's pixels say on average is written to ``reasons.json``::
+
+    unit            'log-odds'
+    slides          number of predicted slides
+    explained       number of those that `rows` explains: the largest
+    pixels_a_slide  most pixels drawn of one
+    rows            list, the largest slide first:
+        id              number of the slide, as `l4s_ensemble.scenes.outlines` counts
+        pixels          its size
+        pixels_explained
+        logit           mean of the classifier's logit over the drawn pixels
+        expected        where the sum of contributions starts
+        sentence        for example 'bare soil +1.9, slope +0.8, but water −0.7'
+        words           list of {word, log_odds, features}, largest size first
+        features        list of {name, group, log_odds, value, typical}, the five largest
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.pixel.slide_words import sentence, weighed_words
+from l4s_ensemble.run.files import digest_of, write_json
+from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.scenes.outlines import Outlines, predicted_outlines
+from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE
+
+REASONS_FILE = "reasons.json"
+SLIDES = 500
+"""Most slides explained, the largest ones."""
+PIXELS = 30
+"""Most pixels of a slide that are explained: their mean is known to a fifth of their spread."""
+FEATURES = 5
+WORDS = 8
+BLOCK_TILES = 4
+_STREAM = 2203
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Explain the largest predicted slides; see the module."""
+    started = time.monotonic()
+    from l4s_ensemble.data.store import STORE
+
+    patch, _, outlines = predicted_outlines(ctx)
+    model = PixelModel.load(ctx.input("pixel"))
+    drawn = draw_pixels(outlines, model.folds, seed=ctx.config.seed)
+    source = _source_of(
+        ctx.input(ctx.params["data"]) / STORE, model, ctx.input(f"{ctx.params['folder']}/pixel")
+    )
+    rows = _explained(ctx, source, model, patch, drawn)
+    with np.load(model.folder / "contributions.npz", allow_pickle=False) as file:
+        other = file["y"] == 0
+        typical = np.median(file["values"][other if other.any() else slice(None)], axis=0)
+    told = {
+        "unit": "log-odds",
+        "slides": len(outlines),
+        "explained": len(rows),
+        "pixels_a_slide": PIXELS,
+        "rows": [
+            _reason(model, slide, int(outlines.pixels[slide - 1]), rows[slide], typical)
+            for slide in sorted(rows)
+        ],
+    }
+    write_json(ctx.out / REASONS_FILE, told)
+    return {
+        **{k: told[k] for k in ("unit", "slides", "explained", "pixels_a_slide")},
+        "pixels": sum(len(r[0]) for r in rows.values()),
+        "seconds": round(time.monotonic() - started, 3),
+        "digest": digest_of(ctx.out / REASONS_FILE),
+    }
+
+
+def draw_pixels(outlines: Outlines, folds: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw pixels of the largest slides, and give each to one fold's model.
+
+    Parameters
+    ----------
+    outlines : Outlines
+    folds : int
+        Number of models. Each has its say on every slide: a slide of fewer pixels than models is
+        drawn from more than once.
+    seed : int
+
+    Returns
+    -------
+    int64 array, shape (draw, 4)
+        Slide, position of the tile, pixel in it (row by row), fold; sorted by tile.
+    """
+    found = [np.zeros((0, 3), np.int64)]
+    for tile in outlines.with_objects():
+        labels = outlines.labels(tile).ravel()
+        inside = np.flatnonzero((labels > 0) & (labels <= SLIDES))
+        found.append(np.column_stack([labels[inside], np.full(len(inside), tile), inside]))
+    pixels = np.concatenate(found)
+    pixels = pixels[np.argsort(pixels[:, 0], kind="stable")]
+    drawn = [np.zeros((0, 4), np.int64)]
+    for own in np.split(pixels, np.flatnonzero(np.diff(pixels[:, 0])) + 1):
+        if not len(own):
+            continue
+        rng = np.random.default_rng([seed, _STREAM, int(own[0, 0])])
+        some = own[rng.permutation(len(own))[:PIXELS]]
+        turn = np.arange(max(len(some), folds))
+        drawn.append(np.column_stack([some[turn % len(some)], turn % folds]))
+    rows = np.concatenate(drawn)
+    return rows[np.argsort(rows[:, 1], kind="stable")]
+
+
+def explain_pixels(
+    source: FeatureSource,
+    model: PixelModel,
+    positions: NDArray[np.int64],
+    drawn: list[NDArray[np.int64]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Features of drawn pixels, and what each adds to the logit of the pixel's model.
+
+    Parameters
+    ----------
+    positions : int64 array, shape (tile,)
+        Positions in the store.
+    drawn : list of int64 array, shape (draw, 2)
+        For each tile: pixel, fold.
+
+    Returns
+    -------
+    values, added : float32 array, shape (draw, feature)
+    expected : float32 array, shape (draw,)
+    """
+    values = np.concatenate(
+        [
+            tile.reshape(len(tile), -1)[:, own[:, 0]].T
+            for tile, own in zip(source.each(positions), drawn, strict=True)
+        ]
+    ).astype(np.float32)
+    fold = np.concatenate([own[:, 1] for own in drawn])
+    added, expected = np.empty_like(values), np.empty(len(values), np.float32)
+    for k in np.unique(fold):
+        own = fold == k
+        # Processes share the cores; threads inside them would only fight.
+        added[own], expected[own] = contributions(model, int(k), values[own], 1)
+    return values, added, expected
+
+
+Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+
+
+def _explained(
+    ctx: StageContext,
+    source: FeatureSource,
+    model: PixelModel,
+    patch: NDArray[np.int64],
+    drawn: NDArray[np.int64],
+) -> dict[int, Rows]:
+    """Values, contributions and expected logit of each slide's drawn pixels."""
+    tiles = np.unique(drawn[:, 1])
+    at = source.positions(patch[tiles])
+    blocks = [slice(i, i + BLOCK_TILES) for i in range(0, len(tiles), BLOCK_TILES)]
+    of_tile = [drawn[drawn[:, 1] == tile] for tile in tiles]
+    tasks = [(source, model, at[b], [own[:, 2:] for own in of_tile[b]]) for b in blocks]
+    made = track(in_processes(explain_pixels, tasks, ctx.jobs), "pixel: reasons", len(tasks))
+    parts: dict[int, list[Rows]] = {}
+    for block, (values, added, expected) in zip(blocks, made, strict=True):
+        slide = np.concatenate([own[:, 0] for own in of_tile[block]])
+        for one in np.unique(slide):
+            own = slide == one
+            parts.setdefault(int(one), []).append((values[own], added[own], expected[own]))
+    return {
+        one: (
+            np.concatenate([p[0] for p in some]),
+            np.concatenate([p[1] for p in some]),
+            np.concatenate([p[2] for p in some]),
+        )
+        for one, some in parts.items()
+    }
+
+
+def _source_of(store: Path, model: PixelModel, scored: Path) -> FeatureSource:
+    """Features as the scores of this prediction were made from them: nothing is measured again."""
+    fitted = FeatureSource.beside(model.folder, store)
+    surroundings, facts = scored / SURROUNDINGS_FILE, scored / FACTS_FILE
+    return replace(
+        fitted,
+        surroundings=surroundings if surroundings.is_file() else fitted.surroundings,
+        facts=facts if facts.is_file() else fitted.facts,
+    )
+
+
+def _reason(
+    model: PixelModel, slide: int, pixels: int, rows: Rows, typical: NDArray[np.floating[Any]]
+) -> dict[str, Any]:
+    values, added, expected = rows
+    mean = added.mean(axis=0, dtype=np.float64)
+    value = np.median(values, axis=0)
+    start = float(expected.mean(dtype=np.float64))
+    told = weighed_words(mean, model.features, value, typical)
+    return {
+        "id": slide,
+        "pixels": pixels,
+        "pixels_explained": len(values),
+        "logit": float(mean.sum()) + start,
+        "expected": start,
+        "sentence": sentence(told),
+        "words": [t.as_dict() for t in told[:WORDS]],
+        "features": [
+            {
+                "name": model.features[i],
+                "group": model.groups[i],
+                "log_odds": float(mean[i]),
+                "value": float(value[i]),
+                "typical": float(typical[i]),
+            }
+            for i in np.argsort(-np.abs(mean), kind="stable")[:FEATURES]
+        ],
+    }

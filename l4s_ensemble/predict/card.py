@@ -1,0 +1,292 @@
+"""The model card: what the models are, what they were measured on, and what they are not for.
+
+Written into the run folder as ``model_card.json`` whenever a fit, a prediction or an evaluation
+ends; the report makes a page of it. Every number comes from the summaries and manifests of the
+run. What was not measured with the models as they are now is said to be not measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from l4s_ensemble.errors import ConfigError
+from l4s_ensemble.metrics.ladder import why_not_comparable
+from l4s_ensemble.predict.card_words import (
+    CODE_LICENCE,
+    INTENDED_USE,
+    MISUSE,
+    data_licence,
+    limits,
+)
+from l4s_ensemble.run.files import read_json, write_json
+
+FORMAT = "l4s-ensemble model card 1"
+CARD_FILE = "model_card.json"
+NOT_MEASURED = "not measured"
+SCORES = (
+    "model", "adapted_to", "f1", "f1_low", "f1_high", "blocks", "precision", "recall", "iou",
+    "average_precision", "calibration_error", "threshold", "tiles",
+)  # fmt: skip
+FITS = ("data/train", "scenes", "features", "pixel", "unet", "stack")
+OFFICIAL = ("valid", "test")
+
+Record = dict[str, Any]
+
+
+def write_card(run: Path) -> Path | None:
+    """Write ``model_card.json`` of a run; None where the run has no stack yet."""
+    if not (run / "stack" / "manifest.json").is_file():
+        return None
+    path = run / CARD_FILE
+    write_json(path, model_card(run))
+    return path
+
+
+def model_card(run: Path) -> dict[str, Any]:
+    """Make the card of a fitted run.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+
+    Returns
+    -------
+    dict
+        ``format, name, version, made, data, protocol, scores, learner, thresholds, limits,
+        intended_use, misuse, licence, versions, seed, seconds, reproduce, settings`` and more.
+        Each of ``scores`` has ``on, split, kind, measured``, and either ``models`` and
+        ``not_comparable`` or ``told`` and ``why``.
+
+    Raises
+    ------
+    RunError
+        If the run has no stack, or a file of it is damaged.
+    """
+    stages = _stages(run)
+    read_json(run / "stack" / "summary.json")  # without it there is nothing to describe
+    latest = stages["stack"]["manifest"]
+    config: dict[str, Any] = latest.get("config", {})
+    scores = _scores(stages)
+    data = _data(run, stages)
+    protocol = _protocol(stages, config)
+    stack = stages["stack"]["summary"]
+    return {
+        "format": FORMAT,
+        "name": config.get("name"),
+        "version": latest.get("versions", {}).get("l4s_ensemble"),
+        "made": latest.get("started"),
+        "data": data,
+        "protocol": protocol,
+        "scores": scores,
+        "learner": stack.get("learner"),
+        "thresholds": {row["model"]: row["threshold"] for row in stack.get("ledger", [])},
+        "limits": limits(data, protocol, scores, _outdated(stages)),
+        "intended_use": list(INTENDED_USE),
+        "misuse": list(MISUSE),
+        "licence": {"code": CODE_LICENCE, "data": data_licence(data)},
+        "versions": latest.get("versions", {}),
+        "git": latest.get("git"),
+        "platform": latest.get("platform"),
+        "seed": latest.get("seed"),
+        "seconds": {
+            **{n: stages[n]["manifest"].get("seconds") for n in FITS if n in stages},
+            "all": round(sum(stages[n]["manifest"].get("seconds") or 0 for n in stages), 1),
+        },
+        "reproduce": _commands(config, scores),
+        "settings": _without_root(config),
+    }
+
+
+def _stages(run: Path) -> dict[str, Record]:
+    """Summaries and manifests of all finished stages, by name."""
+    found = [run / name for name in FITS]
+    found += [p.parent for p in sorted(run.glob("data/*/manifest.json")) if p.parent not in found]
+    found += [p.parent for p in sorted(run.glob("predict/*/*/manifest.json"))]
+    return {
+        folder.relative_to(run).as_posix(): {
+            "summary": read_json(folder / "summary.json"),
+            "manifest": read_json(folder / "manifest.json"),
+        }
+        for folder in found
+        if (folder / "manifest.json").is_file()
+    }
+
+
+def _is_current(stages: Mapping[str, Record], name: str) -> bool:
+    """Whether a stage was made from its inputs as they are now."""
+    if name not in stages:
+        return False
+    inputs = stages[name]["manifest"].get("ingredients", {}).get("inputs", {})
+    return all(
+        other in stages
+        and stages[other]["manifest"].get("digest") == digest
+        and _is_current(stages, other)
+        for other, digest in inputs.items()
+    )
+
+
+def _outdated(stages: Mapping[str, Record]) -> list[str]:
+    return [name for name in FITS if name in stages and not _is_current(stages, name)]
+
+
+def _data(run: Path, stages: Mapping[str, Record]) -> dict[str, Any]:
+    train = stages.get("data/train", {}).get("summary", {})
+    state = stages.get("data/train", {}).get("manifest", {}).get("ingredients", {}).get("state", {})
+    sensor = state.get("sensor") or {}
+    splits = [name for name in stages if name.startswith("data/")]
+    splits += [n for n in stages if n.startswith("predict/") and n.endswith("/data")]
+    return {
+        "sensor": train.get("sensor"),
+        "level": train.get("level"),
+        "bands": [b["name"] for b in sensor.get("bands", [])] or None,
+        "pixel_m": sensor.get("pixel_m"),
+        "tile_px": sensor.get("patch_pixels"),
+        "made_up": bool(train.get("made_up")),
+        "splits": [_split(run, stages[name], name) for name in splits],
+    }
+
+
+def _split(run: Path, record: Record, name: str) -> dict[str, Any]:
+    summary = record["summary"]
+    label = name.removeprefix("data/") if name.startswith("data/") else name.split("/")[1]
+    keys = ("patches", "masks", "landslide_patches", "prevalence", "made_up")
+    return {
+        "split": label,
+        **{key: summary.get(key) for key in keys},
+        "degenerate": len(summary.get("degenerate") or []),
+        "content_hash": _content_hash(run / name),
+    }
+
+
+def _content_hash(folder: Path) -> str | None:
+    """Hash over ids and pixels of a split's images: that of equal patches is equal anywhere."""
+    from l4s_ensemble.data.store import STORE, hashes_of, open_store
+
+    if not (folder / STORE).is_dir():
+        return None
+    hashes = hashes_of(open_store(folder))
+    text = "\n".join(f"{patch} {hashes[patch]}" for patch in sorted(hashes))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _protocol(stages: Mapping[str, Record], config: Mapping[str, Any]) -> dict[str, Any]:
+    told = stages.get("scenes", {}).get("summary", {})
+    roles = told.get("roles", {})
+    return {
+        "grid": told.get("grid"),
+        "scenes": [
+            {k: s.get(k) for k in ("scene", "tiles", "prevalence")} for s in told.get("scenes", [])
+        ],
+        "folds": told.get("folds"),
+        "folds_are": told.get("by"),
+        "block_tiles": told.get("block_tiles"),
+        "tiles": roles,
+        "holdout": (config.get("data") or {}).get("holdout"),
+        "holdout_tiles": roles.get("holdout"),
+        "adapted_to": stages["stack"]["summary"].get("adapted_to"),
+        "rules": [
+            "Folds are blocks of tiles or whole scenes; the eight neighbours of a held-out tile "
+            "leave its training, and ids and contents are compared in every fit.",
+            "The model of a fold is never chosen on that fold.",
+            "Thresholds and the stack see out-of-fold scores only.",
+            "Tiles set aside take part in no fit, fold, statistic, search or threshold.",
+            "F1 is of the landslide class, pooled over all pixels; intervals resample blocks of "
+            "neighbouring tiles.",
+        ],
+    }  # fmt: skip
+
+
+def _scores(stages: Mapping[str, Record]) -> list[dict[str, Any]]:
+    """Scores out-of-fold and on each split; what has none says why."""
+    stack = stages["stack"]
+    grid = stages.get("scenes", {}).get("summary", {}).get("grid")
+    train = stages.get("data/train", {}).get("summary", {})
+    rows = [
+        {
+            "on": "training tiles, out-of-fold",
+            "split": "train",
+            "kind": "out-of-fold",
+            **(
+                _measured(stack["summary"], "train", "out-of-fold", train, grid)
+                if _is_current(stages, "stack")
+                else _not_measured("a model was fitted again and the stack was not")
+            ),
+        }
+    ]
+    predicted = {n.split("/")[1] for n in stages if n.startswith("predict/")}
+    holdout = (stack["manifest"].get("config", {}).get("data") or {}).get("holdout")
+    wanted = [*OFFICIAL, *(["holdout"] if holdout else [])]
+    for split in [*wanted, *sorted(predicted - set(wanted))]:
+        name = f"predict/{split}/scores"
+        own_data = stages.get(f"predict/{split}/data") or stages.get(f"data/{split}")
+        data = (own_data or {"summary": train})["summary"]
+        kind = "split" if own_data and split != "train" else _kind_on_train(split)
+        row: dict[str, Any] = {"on": _on(split, kind), "split": split, "kind": kind}
+        if name in stages and _is_current(stages, name):
+            row.update(_measured(stages[name]["summary"], split, kind, data, grid))
+        elif name in stages:
+            row.update(_not_measured("scored with models that have been fitted again since"))
+        elif own_data is None and split in OFFICIAL:
+            row["kind"] = "split"
+            row.update(_not_measured("nothing of this split was predicted"))
+        elif own_data is not None and not data.get("masks"):
+            row.update(_not_measured("the split has no masks"))
+        else:
+            row.update(_not_measured("not evaluated"))
+        rows.append(row)
+    return rows
+
+
+def _kind_on_train(split: str) -> str:
+    return "holdout" if split == "holdout" else "fitted"
+
+
+def _on(split: str, kind: str) -> str:
+    return {
+        "holdout": "training tiles set aside",
+        "fitted": "training tiles that the models were fitted on",
+    }.get(kind, split)
+
+
+def _measured(
+    summary: Mapping[str, Any], split: str, kind: str, data: Mapping[str, Any], grid: str | None
+) -> dict[str, Any]:
+    return {
+        "measured": True,
+        "models": [{key: row.get(key) for key in SCORES} for row in summary["ledger"]],
+        "gain": summary.get("gain"),
+        "intervals_by": summary.get("block_kind", "spatial"),
+        "threshold_chosen_here": kind == "out-of-fold",
+        "not_comparable": why_not_comparable(split, kind, data, grid) or None,
+    }
+
+
+def _not_measured(why: str) -> dict[str, Any]:
+    return {"measured": False, "told": NOT_MEASURED, "why": why}
+
+
+def _commands(config: Mapping[str, Any], scores: list[dict[str, Any]]) -> list[str]:
+    """Commands that make the run again; FOLDER holds the patches of the hashes above."""
+    from l4s_ensemble.config import build, is_preset
+
+    try:
+        known = is_preset(build(dict(config)))
+    except ConfigError:  # settings of another version
+        known = False
+    source = config["name"] if known else "settings.yaml"
+    again = [
+        f"l4s-ensemble evaluate --split {row['split']} --run RUN"
+        for row in scores
+        if row["measured"] and row["split"] in (*OFFICIAL, "holdout")
+    ]
+    return [f"l4s-ensemble fit-all --config {source} --data FOLDER --run RUN", *again]
+
+
+def _without_root(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that another person can use: the folder of the patches is theirs."""
+    data = dict(config.get("data") or {})
+    return {**config, "data": {**data, "root": None}}

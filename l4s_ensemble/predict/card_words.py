@@ -1,0 +1,128 @@
+"""The sentences of a model card that follow from what the run is, and those that always hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from l4s_ensemble.data.bands import BY_NAME
+
+CODE_LICENCE = {
+    "name": "MIT",
+    "covers": "the code, and the models as far as the licence of their data allows",
+}
+
+LANDSLIDE4SENSE = {
+    "name": "CC BY 4.0",
+    "covers": "Landslide4Sense: images, elevation and masks",
+    "source": "Zenodo record 10463239, doi:10.5281/zenodo.10463239",
+    "cite": "Ghorbanzadeh, O., Xu, Y., Ghamisi, P., Kopp, M., Kreil, D. (2022). Landslide4Sense: "
+    "Reference Benchmark Data and Deep Learning Models for Landslide Detection. IEEE Transactions "
+    "on Geoscience and Remote Sensing, 60. doi:10.1109/TGRS.2022.3215209",
+}
+
+INTENDED_USE = (
+    "A first look after an event: which patches and slopes a person should look at, with a "
+    "probability and a reason for each landslide.",
+    "Research on this benchmark, with scores that others can repeat.",
+    "A start for labelling: a person confirms, corrects or removes each outline.",
+)
+
+MISUSE = (
+    "No warning system: it sees landslides that have happened, not those that will.",
+    "No decision about a person, a building or a road may rest on it without a look by someone who "
+    "knows the ground.",
+    "No inventory for statistics of size or hazard without correction: small slides are easily "
+    "missed, and outlines follow pixels.",
+    "No other sensor, resolution or processing level than that of the data named here; the models "
+    "refuse other bands, but not another place or season.",
+)
+
+SENSOR_FAMILY = "l4s"
+"""Sensors whose names begin so hold bands of Landslide4Sense."""
+
+
+def data_licence(data: Mapping[str, Any]) -> dict[str, str]:
+    """Licence of the data that the models were fitted on."""
+    if data.get("made_up"):
+        return {
+            "name": "none needed",
+            "covers": "patches made up by this package: they show no real place",
+        }
+    if str(data.get("sensor") or "").startswith(SENSOR_FAMILY):
+        return dict(LANDSLIDE4SENSE)
+    return {"name": "that of the patches", "covers": "the patches that were given to the fit"}
+
+
+def limits(
+    data: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    scores: Sequence[Mapping[str, Any]],
+    outdated: Sequence[str],
+) -> list[str]:
+    """What a reader must know before believing a number of the card.
+
+    Parameters
+    ----------
+    data, protocol, scores
+        Parts of the card.
+    outdated : sequence of str
+        Stages of the fit that were made from inputs which have changed since.
+    """
+    told = []
+    if outdated:
+        told.append(
+            f"Stages made from inputs that have changed since: {', '.join(outdated)}. Run fit-all."
+        )
+    if data.get("made_up"):
+        told.append("The patches are made up: no score here says anything about a real place.")
+    scenes = [s for s in protocol["scenes"] if (s.get("scene") or 0) >= 0]
+    if scenes:
+        listed = ", ".join(f"scene {s['scene']} ({s['tiles']} tiles)" for s in scenes[:8])
+        more = f" and {len(scenes) - 8} more" if len(scenes) > 8 else ""
+        told.append(
+            f"Fitted on {listed}{more}. A place unlike these can fail badly: scores out-of-fold "
+            "and on tiles set aside are of the same scenes, and neither is a score of a place "
+            "never seen."
+        )
+    else:
+        told.append(
+            "It is not known which places the training tiles show. A place unlike them can fail "
+            "badly, and neighbours may stand in different folds, which flatters out-of-fold scores."
+        )
+    if not any(s["measured"] and s["kind"] == "split" for s in scores):
+        told.append("No split of other places has been scored with these models.")
+    by_tile = [s["split"] for s in scores if s.get("intervals_by") == "tile"]
+    if by_tile:
+        told.append(
+            f"The places of the tiles of {', '.join(by_tile)} are not known: their intervals "
+            "resample single tiles and are narrower than true ones."
+        )
+    if data.get("level") == "relative":
+        told.append(
+            "Each tile's light has a level of its own that is not known: what depends on true "
+            "reflectance cannot be learnt."
+        )
+    if data.get("pixel_m"):
+        cell = float(data["pixel_m"])
+        known = [BY_NAME[name] for name in data.get("bands") or () if name in BY_NAME]
+        coarse = [band.name for band in known if band.native_m > cell]
+        more = f", and {', '.join(coarse)} are coarser than that" if coarse else ""
+        told.append(
+            f"A pixel is {cell:g} m wide ({cell * cell:g} m²){more}: slides of a few pixels can "
+            "hardly be told from noise."
+        )
+    told.append(
+        "At the edge of a tile less is known of the surroundings; where the neighbours of a tile "
+        "are not given, the answer there is less sure and a slide may be cut."
+    )
+    if protocol.get("adapted_to"):
+        told.append(
+            f"The U-Net has used the images, not the masks, of {protocol['adapted_to']}: its "
+            "scores there are not those of a model that has seen nothing of it."
+        )
+    told.append(
+        "The probability is meant for ground on which landslides are as frequent as in training; "
+        "where they are rarer, it says too much."
+    )
+    return told

@@ -1,0 +1,294 @@
+"""The predicted landslides, one row each: where, how large, how sure, who says so, and why.
+
+``slides.csv`` has one row a slide and the columns of `slides_table.COLUMNS`, units in their names;
+a cell is empty where a value is not known. ``slides.json`` has the same rows, the meaning of each
+column, and for the largest slides all the words that the pixel classifier's reasons come in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.errors import RunError
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.predict.slides_table import (
+    COLUMNS,
+    FORMAT,
+    SLIDES_CSV,
+    SLIDES_JSON,
+    as_csv,
+    by_size,
+    rounded,
+    why,
+)
+from l4s_ensemble.predict.split import open_logits, open_probability, open_uncertainty
+from l4s_ensemble.run.files import digest_of, read_json, write_json, write_text
+from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.scenes.outlines import Outlines, predicted_outlines
+
+SHOWN = 20
+"""Slides in the summary, the largest ones."""
+
+
+@dataclass(frozen=True)
+class TileMaps:
+    """What is known of the pixels of one tile; each array has shape (y, x).
+
+    Attributes
+    ----------
+    probability : float array
+        Of the stack.
+    pixel, unet : float array
+        Probability by each base alone.
+    uncertainty : float array, optional
+        Higher where the answer is less sure. Without it ``1 - |2 p - 1|`` of the probability.
+    slope_deg, elevation_m : float array, optional
+        Where the sensor has them.
+    truth : uint8 array, optional
+        Where masks exist.
+    """
+
+    probability: NDArray[np.floating[Any]]
+    pixel: NDArray[np.floating[Any]]
+    unet: NDArray[np.floating[Any]]
+    uncertainty: NDArray[np.floating[Any]] | None = None
+    slope_deg: NDArray[np.floating[Any]] | None = None
+    elevation_m: NDArray[np.floating[Any]] | None = None
+    truth: NDArray[np.uint8] | None = None
+
+
+def slides_of(
+    outlines: Outlines,
+    maps: Callable[[int], TileMaps],
+    patch: ArrayLike,
+    place: tuple[ArrayLike, ArrayLike, ArrayLike],
+    thresholds: Mapping[str, float],
+    *,
+    pixel_m: float,
+) -> list[dict[str, Any]]:
+    """Describe each predicted landslide.
+
+    Tiles are read one after the other, and only those that hold a slide.
+
+    Parameters
+    ----------
+    outlines : Outlines
+    maps : callable
+        Gives the maps of the tile at a position.
+    patch : array_like of int, shape (tile,)
+    place : tuple of array_like of int, each of shape (tile,)
+        Scene, row, column; a scene below 0 means that the place is not known.
+    thresholds : mapping
+        Of ``pixel`` and ``unet`` alone.
+    pixel_m : float
+        Edge of a pixel, metres.
+
+    Returns
+    -------
+    list of dict
+        Keys of `slides_table.COLUMNS` up to ``true_share``; the largest slide first.
+    """
+    ids = np.asarray(patch)
+    scene, row, col = (np.asarray(p) for p in place)
+    total, high, low = _Tally(len(outlines)), _Tally(len(outlines)), _Tally(len(outlines))
+    tiles: list[list[int]] = [[] for _ in range(len(outlines))]
+    with_slides = outlines.with_objects()
+    for tile in track(with_slides, "predict: landslides", len(with_slides)):
+        labels, seen = outlines.labels(tile), maps(tile)
+        inside = labels > 0
+        numbers, part = np.unique(labels[inside], return_inverse=True)
+        for n in numbers:
+            tiles[n - 1].append(tile)
+        y, x = np.nonzero(inside)
+        known = scene[tile] >= 0
+        p = np.asarray(seen.probability, np.float64)
+        doubt = 1 - np.abs(2 * p - 1) if seen.uncertainty is None else seen.uncertainty
+        summed = {
+            "y": y + (row[tile] * labels.shape[0] if known else 0),
+            "x": x + (col[tile] * labels.shape[1] if known else 0),
+            "probability": p[inside],
+            "uncertainty": doubt[inside],
+            "pixel": seen.pixel[inside],
+            "unet": seen.unet[inside],
+            "called_pixel": seen.pixel[inside] >= thresholds["pixel"],
+            "called_unet": seen.unet[inside] >= thresholds["unet"],
+        }
+        high.most("probability", numbers, part, p[inside])
+        if seen.slope_deg is not None:
+            summed["slope"] = seen.slope_deg[inside]
+            high.most("slope", numbers, part, seen.slope_deg[inside])
+        if seen.elevation_m is not None:
+            high.most("elevation", numbers, part, seen.elevation_m[inside])
+            low.most("elevation", numbers, part, -seen.elevation_m[inside])
+        if seen.truth is not None:
+            summed["true"] = seen.truth[inside] > 0
+        for key, values in summed.items():
+            total.add(key, numbers, part, values)
+    rows = []
+    for i, own in enumerate(tiles):
+        pixels = int(outlines.pixels[i])
+        mean = {key: float(values[i]) / pixels for key, values in total.by.items()}
+        peak = {key: float(values[i]) for key, values in high.by.items()}
+        known = bool(scene[own[0]] >= 0)
+        deep = low.by.get("elevation")
+        rows.append(
+            {
+                "id": i + 1,
+                "tiles": [int(ids[t]) for t in own],
+                "scene": int(scene[own[0]]) if known else None,
+                "centre_in": "scene" if known else "tile",
+                "centre_row_px": round(mean["y"], 2),
+                "centre_col_px": round(mean["x"], 2),
+                "pixels": pixels,
+                "area_m2": pixels * pixel_m**2,
+                "cut_by_edge": bool(outlines.cut[i]),
+                "mean_slope_deg": rounded(mean.get("slope"), 2),
+                "max_slope_deg": rounded(peak.get("slope"), 2),
+                "lowest_m": None if deep is None else rounded(-float(deep[i]), 2),
+                "highest_m": rounded(peak.get("elevation"), 2),
+                "mean_probability": rounded(mean["probability"]),
+                "peak_probability": rounded(peak["probability"]),
+                "mean_uncertainty": rounded(mean["uncertainty"]),
+                "share_called_pixel": rounded(mean["called_pixel"]),
+                "share_called_unet": rounded(mean["called_unet"]),
+                "mean_probability_pixel": rounded(mean["pixel"]),
+                "mean_probability_unet": rounded(mean["unet"]),
+                "true_share": rounded(mean.get("true")),
+            }
+        )
+    return rows
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Write ``slides.json`` and ``slides.csv``; see the module.
+
+    Raises
+    ------
+    RunError
+        If the reasons were found for other slides than these.
+    """
+    from l4s_ensemble.data.store import sensor_of
+    from l4s_ensemble.scenes.folds import patches_to_predict
+
+    started = time.monotonic()
+    folder = ctx.params["folder"]
+    patch, place, outlines = predicted_outlines(ctx)
+    data = patches_to_predict(ctx)
+    pixel_m = sensor_of(data).pixel_m
+    ledger = read_json(ctx.input("stack") / "summary.json")["ledger"]
+    chosen = {row["model"]: row["threshold"] for row in ledger}
+    rows = slides_of(outlines, _reader(ctx, data, patch), patch, place, chosen, pixel_m=pixel_m)
+    reasons_file = ctx.input(f"{folder}/reasons") / "reasons.json"
+    explained = read_json(reasons_file)
+    reasons = {int(r["id"]): r for r in explained["rows"]}
+    if any(outlines.pixels[n - 1] != r["pixels"] for n, r in reasons.items()):
+        raise RunError(
+            "the reasons are those of other slides", where=reasons_file,
+            fix="delete the folder they stand in and predict again",
+        )  # fmt: skip
+    for row in rows:
+        row.update(why(reasons.get(row["id"])))
+    measure = read_json(ctx.input(f"{folder}/result") / "summary.json").get("uncertainty")
+    note = (
+        f"the {len(reasons)} largest of {len(rows)} slides have a reason, from at most "
+        f"{explained['pixels_a_slide']} pixels each"
+    )
+    write_json(
+        ctx.out / SLIDES_JSON,
+        {
+            "format": FORMAT,
+            "split": ctx.params["split"],
+            "pixel_m": pixel_m,
+            "thresholds": {name: chosen[name] for name in ("pixel", "unet")},
+            "uncertainty": measure,
+            "columns": COLUMNS,
+            "note": note,
+            "slides": [{**r, "words": _words(reasons.get(r["id"]))} for r in rows],
+        },
+    )
+    write_text(ctx.out / SLIDES_CSV, as_csv(rows))
+    return {
+        "split": ctx.params["split"],
+        "slides": len(rows),
+        "area_m2": float(outlines.pixels.sum()) * pixel_m**2,
+        "explained": len(reasons),
+        "cut_by_edge": int(outlines.cut.sum()),
+        "over_seams": int((outlines.tiles > 1).sum()),
+        "uncertainty": measure,
+        "by_size": by_size(outlines.pixels, pixel_m),
+        "largest": rows[:SHOWN],
+        "note": note,
+        "seconds": round(time.monotonic() - started, 3),
+        "digest": digest_of(ctx.out / SLIDES_JSON, ctx.out / SLIDES_CSV),
+    }
+
+
+class _Tally:
+    """Arrays over slides by name, filled tile by tile."""
+
+    def __init__(self, slides: int) -> None:
+        self.by: dict[str, NDArray[np.float64]] = {}
+        self._slides = slides
+
+    def add(
+        self, key: str, numbers: NDArray[np.int64], part: NDArray[np.intp], values: ArrayLike
+    ) -> None:
+        """Add a tile's values to its slides; `part` tells which of `numbers` a value is of."""
+        target = self.by.setdefault(key, np.zeros(self._slides))
+        target[numbers - 1] += np.bincount(part, weights=np.asarray(values, np.float64))
+
+    def most(
+        self, key: str, numbers: NDArray[np.int64], part: NDArray[np.intp], values: ArrayLike
+    ) -> None:
+        """Keep the largest value of each slide."""
+        target = self.by.setdefault(key, np.full(self._slides, -np.inf))
+        np.maximum.at(target, numbers[part] - 1, np.asarray(values, np.float64))
+
+
+def _reader(
+    ctx: StageContext, data: xr.Dataset, patch: NDArray[np.int64]
+) -> Callable[[int], TileMaps]:
+    from l4s_ensemble.data.store import positions_of, sensor_of, units
+
+    folder = ctx.input(f"{ctx.params['folder']}/result")
+    result, doubt = open_probability(folder), open_uncertainty(folder)
+    pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
+    for found in (result, doubt, pixel, unet):
+        if not np.array_equal(found["patch"].values, patch):
+            raise RunError("the prediction holds other tiles", fix="run the prediction again")
+    unit = {b.name: b.unit for b in sensor_of(data).bands}
+    names = [name for name in ("slope", "dem") if unit.get(name) in {"degree", "metre"}]
+    at = positions_of(data, patch)
+
+    def maps(tile: int) -> TileMaps:
+        terrain: dict[str, NDArray[np.float32]] = {}
+        if names:
+            image = units(data, at[tile : tile + 1])[0]
+            bands = [str(b) for b in data["band"].values]
+            terrain = {name: image[bands.index(name)] for name in names}
+        return TileMaps(
+            probability=result["probability"][tile].values,
+            pixel=sigmoid(pixel["logit"][:, tile].values).mean(axis=0),
+            unet=sigmoid(unet["logit"][:, tile].values).mean(axis=0),
+            uncertainty=doubt["probability"][tile].values,
+            slope_deg=terrain.get("slope"),
+            elevation_m=terrain.get("dem"),
+            truth=data["mask"][int(at[tile])].values if "mask" in data else None,
+        )
+
+    return maps
+
+
+def _words(reason: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
+    """All words of a reason; the features behind them stand in ``reasons.json``."""
+    if reason is None:
+        return None
+    return [{"word": w["word"], "log_odds": rounded(w["log_odds"])} for w in reason["words"]]
