@@ -96,22 +96,26 @@ def stage(ctx: StageContext) -> Summary:
         found.tiles, block, thresholds=thresholds, adapted_to=adapted_to, objects=objects,
         seconds=ledger.seconds_of(ctx.run, predicted=folder), **options,
     )  # fmt: skip
+    gained = ledger.gain(found.tiles, table, block, objects=objects, **options)
+    counts = found.tiles["stack"].counts(thresholds["stack"])
+    handed_in = _as_handed_in(found.masks, counts, block, objects["stack"], options)
+    if not np.array_equal(found.masks[:, 0], counts.tp) or handed_in["fp"] != int(counts.fp.sum()):
+        _by_masks(table, gained, handed_in, found, thresholds, block, options)
     for name, scored in found.tiles.items():
         scored.save(ctx.out / f"tiles_{name.replace(' ', '_')}.npz")
     stacked = found.tiles["stack"]
     stacked.save(ctx.out / "tiles.npz")
     pooled = stacked.pooled()
-    counts = stacked.counts(thresholds["stack"])
     return {
         "split": ctx.params["split"],
         "patches": len(patch),
         "block_kind": kind,
         "adapted_to": adapted_to,
         "ledger": table,
-        "gain": ledger.gain(found.tiles, table, block, objects=objects, **options),
+        "gain": gained,
         "marginal": ledger.marginal(found.tiles, table, block, **options),
         "threshold": thresholds["stack"],
-        "masks": _as_handed_in(found.masks, counts, block, objects["stack"], options),
+        "masks": handed_in,
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
         "reliability_of": {n: found.tiles[n].pooled().reliability() for n in ledger.MODELS},
@@ -189,6 +193,27 @@ def _reduced(
     return {name: total / np.float32(len(pixel)) for name, total in out.items()}
 
 
+def _by_masks(
+    table: list[dict[str, Any]],
+    gained: dict[str, Any],
+    handed_in: dict[str, Any],
+    found: Scored,
+    thresholds: Mapping[str, float],
+    block: NDArray[Any],
+    options: dict[str, Any],
+) -> None:
+    """Let the stack's row and its gain be those of the masks, where steps or scenes moved them."""
+    row = next(r for r in table if r["model"] == "stack")
+    row.update({key: value for key, value in handed_in.items() if key in row and key != "objects"})
+    better = found.tiles[gained["over"]].counts(thresholds[gained["over"]])
+    over = f1_gain_interval(_counts(found.masks), better, block, **options)
+    gained.update(value=over.value, low=over.low, high=over.high, shown=over.is_above_zero)
+
+
+def _counts(masks: NDArray[np.int64]) -> Counts:
+    return Counts(*(np.ascontiguousarray(column) for column in masks.T))
+
+
 def _as_handed_in(
     masks: NDArray[np.int64],
     at_threshold: Counts,
@@ -197,7 +222,7 @@ def _as_handed_in(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """Score the masks themselves, after all steps, and against the threshold carried over alone."""
-    handed_in = Counts(*(np.ascontiguousarray(column) for column in masks.T))
+    handed_in = _counts(masks)
     interval = f1_interval(handed_in, block, **options)
     over = f1_gain_interval(handed_in, at_threshold, block, **options)
     return {

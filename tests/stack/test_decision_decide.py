@@ -14,7 +14,7 @@ from l4s_ensemble.config import StackConfig
 from l4s_ensemble.errors import ModelError, RunError
 from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.stack.decision import calibrate
+from l4s_ensemble.stack.decision import calibrate, search
 from l4s_ensemble.stack.decision.decide import Decision, decide
 from l4s_ensemble.stack.decision.postprocess import Step
 
@@ -115,7 +115,13 @@ def test_settings_turn_each_part_off(rng):
     assert asked.threshold_for(pixels) == asked.threshold
 
 
-def test_noise_keeps_no_step_and_tells_what_was_tried(rng):
+@pytest.fixture
+def few(monkeypatch):
+    """A dozen blocks are enough: what is made up is clear."""
+    monkeypatch.setattr(search, "FEWEST_BLOCKS", 12)
+
+
+def test_noise_keeps_no_step_and_tells_what_was_tried(rng, few):
     """Each pixel's truth is drawn alone: no neighbour can say anything about it."""
     scores = Scores(rng)
     decision, told = decided(scores)
@@ -126,7 +132,7 @@ def test_noise_keeps_no_step_and_tells_what_was_tried(rng):
     assert not any(row["kept"] for row in rows.values())
 
 
-def test_an_image_that_shows_the_edges_is_used_and_asked_for_again(rng):
+def test_an_image_that_shows_the_edges_is_used_and_asked_for_again(rng, few):
     """The scores are blurred, the image is sharp: the filter by the image finds the edges."""
     scores = Scores(rng)
     scores.truth[:] = 0

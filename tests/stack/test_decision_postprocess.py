@@ -186,6 +186,12 @@ class Made:
         return self.probability[block], self.truth[block], None
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Sixteen blocks are enough: what is made up is clear."""
+    monkeypatch.setattr(search, "FEWEST_BLOCKS", 16)
+
+
 def searched(made: Made) -> search.Searched:
     group = np.arange(len(made))
     return search.search(
@@ -193,7 +199,7 @@ def searched(made: Made) -> search.Searched:
     )
 
 
-def test_what_helps_is_kept_and_does_help(rng):
+def test_what_helps_is_kept_and_does_help(rng, few):
     made = Made(rng, specks=40)
     found = searched(made)
     assert found.steps
@@ -211,7 +217,7 @@ def test_what_helps_is_kept_and_does_help(rng):
     assert hit / total == pytest.approx(kept[-1]["f1"], abs=0.01)
 
 
-def test_where_nothing_is_wrong_nothing_is_kept(rng):
+def test_where_nothing_is_wrong_nothing_is_kept(rng, few):
     found = searched(Made(rng, specks=0))
     assert found.steps == ()
     assert found.threshold == 0.4
@@ -221,7 +227,7 @@ def test_where_nothing_is_wrong_nothing_is_kept(rng):
     assert not any(row["kept"] for row in found.told["tried"])
 
 
-def test_a_fold_does_not_choose_for_itself(rng):
+def test_a_fold_does_not_choose_for_itself(rng, few):
     """Fold 0 alone has specks: it is scored at what is best without it, which is no cleaning."""
     made = Made(rng, specks=0)
     dirty = Made(rng, specks=40)
@@ -238,3 +244,11 @@ def test_one_fold_chooses_nothing(rng):
     found = searched(made)
     assert found.steps == ()
     assert "one fold" in found.told["reason"]
+
+
+def test_few_blocks_choose_nothing(rng):
+    made = Made(rng, specks=40)
+    group = np.arange(len(made))
+    found = search.search(made, group, made.fold, group // 2, threshold=0.4, bins=200)
+    assert found.steps == ()
+    assert "too few" in found.told["reason"]

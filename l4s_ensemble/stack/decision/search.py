@@ -33,6 +33,10 @@ BLOCK_TILES = 4
 
 MOST_ROUNDS = 3
 
+FEWEST_BLOCKS = 30
+"""Spatial blocks below which no step is searched: among dozens of candidates a few blocks always
+have one that seems to help."""
+
 
 class Tiles(Protocol):
     """Tiles of known truth, a block at a time."""
@@ -96,6 +100,10 @@ def search(
     """
     if len(np.unique(fold)) < 2:
         why = "one fold only: nothing can be chosen on others"
+        return Searched((), threshold, {"f1": None, "kept": [], "tried": [], "reason": why})
+    blocks = len(np.unique(block))
+    if blocks < FEWEST_BLOCKS:
+        why = f"{blocks} spatial blocks are too few to show that a step helps"
         return Searched((), threshold, {"f1": None, "kept": [], "tried": [], "reason": why})
     judge = _Judge(fold, block, resamples, seed)
     kept: tuple[Step, ...] = ()
