@@ -19,7 +19,7 @@ from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.folds import patches_to_predict
+from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
 from l4s_ensemble.stack.decision.decide import Decision
 from l4s_ensemble.stack.meta import DECISION, UNCERTAINTY
 from l4s_ensemble.stack.model import Learner, load_learner
@@ -46,7 +46,10 @@ def stage(ctx: StageContext) -> Summary:
     data = patches_to_predict(ctx)
     folds, _, y, x = pixel["logit"].shape
     guide = guide_of(data, patch) if decision.wants_guide else None
-    scene = data["scene"].sel(patch=patch).values
+    scene = (
+        load_folds(ctx.input("scenes")).of(patch, "scene") if ctx.params["holdout"]
+        else data["scene"].sel(patch=patch).values
+    )  # fmt: skip
     bins = decision.reference.bins
     by_scene = {int(s): np.zeros(bins, np.int64) for s in np.unique(scene)}
 
