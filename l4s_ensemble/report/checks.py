@@ -16,6 +16,7 @@ from l4s_ensemble.report import (
     checks_models,
     checks_pixel,
     checks_predictions,
+    checks_stack,
     checks_unet,
 )  # fmt: skip
 from l4s_ensemble.report.check import Check
@@ -57,6 +58,15 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_unet.bands_needed,
     checks_unet.looks_around,
     checks_models.gain,
+    checks_stack.leak_free,
+    checks_stack.learner_beats_bases,
+    checks_stack.parts_add,
+    checks_stack.calibrated,
+    checks_stack.prevalence_moves,
+    checks_stack.distance,
+    checks_stack.knows_errors,
+    checks_stack.masks,
+    checks_stack.keeps_word,
     checks_predictions.threshold_carries,
     checks_predictions.prevalence,
     checks_predictions.alike,

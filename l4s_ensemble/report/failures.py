@@ -80,7 +80,7 @@ def _kind(by: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "label": title,
         "axis": axis,
-        "bin": [_between(r["low"], r["high"], whole=whole) for r in rows],
+        "bin": [between(r["low"], r["high"], whole=whole) for r in rows],
         "share": words.sigfig([r["landslide"] / real for r in rows]),
         "landslide": [r["landslide"] for r in rows],
         "pixels": [r["pixels"] for r in rows],
@@ -145,7 +145,7 @@ def _rims(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, Any]:
     }
 
 
-def _between(low: float | None, high: float | None, *, whole: bool = False) -> str:
+def between(low: float | None, high: float | None, *, whole: bool = False) -> str:
     """Bounds of a bin that holds its lower end; whole numbers are told by their last."""
     if low is None and high is None:
         return "all"

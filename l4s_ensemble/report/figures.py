@@ -15,6 +15,7 @@ from l4s_ensemble.report import (
     figures_features,
     figures_pixel,
     figures_scores,
+    figures_stack,
     figures_unet,
 )
 from l4s_ensemble.report.figure_base import Plot
@@ -29,6 +30,13 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "field": figures_unet.field,
     "only_one": figures_unet.only_one,
     "agreement": figures_scores.agreement,
+    "intervals": figures_stack.intervals,
+    "prevalence": figures_stack.prevalence,
+    "slides_by_size": figures_stack.slides_by_size,
+    "only_one_where": figures_stack.only_one_where,
+    "distance": figures_stack.distance,
+    "risk": figures_stack.risk,
+    "seen_unseen": figures_stack.seen_unseen,
     "by_size": figures_scores.by_size,
     "bars": figures_features.bars,
     "beeswarm": figures_features.beeswarm,

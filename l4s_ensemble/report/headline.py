@@ -85,7 +85,11 @@ def ledger_row(summary: Mapping[str, Any], model: str) -> Mapping[str, Any] | No
 
 def name_of(row: Mapping[str, Any]) -> str:
     """How a row is called; one that used a split's images is another row than one that did not."""
-    name = MODEL_NAMES.get(row["model"], str(row["model"]))
+    model = str(row["model"])
+    part = model.removeprefix("stack without ")
+    name = MODEL_NAMES.get(model, model)
+    if part != model:
+        name = f"stack without the {MODEL_NAMES.get(part, part)}"
     split = row.get("adapted_to")
     return f"{name}, adapted to {split}" if split else name
 

@@ -18,6 +18,7 @@ from l4s_ensemble.report import (
     ladder,
     pixel_page,
     prediction_page,
+    stack_learners,
     stack_page,
     unet_page,
     words,
@@ -184,6 +185,7 @@ def pipeline(source: RunSource) -> list[dict[str, Any]]:
     n_tiles = sum(int(source.summary(d).get("patches", 0)) for d in data)
     grid = source.summary("scenes")
     n_folds = grid.get("n_folds") or source.config.scenes.folds
+    learner = stack_learners.name_of(source.summary("stack").get("learner", "logistic"))
     n_features = len(source.summary("features").get("features", []))
     boxes = [
         box("data", "Data", data, "data", words.plural(n_tiles, "tile")),
@@ -191,7 +193,7 @@ def pipeline(source: RunSource) -> list[dict[str, Any]]:
         box("features", "Features", ["features"], "features", f"{n_features} per pixel"),
         box("pixel", "Pixel classifier", ["pixel"], "pixel", "LightGBM"),
         box("unet", "U-Net", ["unet"], "unet", str(source.summary("unet").get("network", ""))),
-        box("stack", "Stack", ["stack"], "stack", "logistic"),
+        box("stack", "Stack", ["stack"], "stack", learner),
     ]
     for split in source.predicted or ["valid"]:
         names = [s for s in source.stages if s.startswith(f"predict/{split}/")]

@@ -18,7 +18,7 @@ from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.report import checks_pixel, figures, pixel_maps
 from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.failures import _between, area, up_to
+from l4s_ensemble.report.failures import area, between, up_to
 from l4s_ensemble.report.pixel_importance import colours
 from l4s_ensemble.report.pixel_page import pixel
 from l4s_ensemble.report.render import render_report
@@ -243,10 +243,10 @@ def test_groups_have_the_colours_of_the_features_page(rich_run: Path, tmp_path: 
 
 
 def test_bins_are_told_in_words() -> None:
-    assert _between(None, 5.0) == "< 5" and _between(40.0, None) == "≥ 40"
-    assert _between(5.0, 10.0) == "5–10" and _between(None, None) == "all"
-    assert _between(1.0, 2.0, whole=True) == "1" and _between(4.0, 8.0, whole=True) == "4–7"
-    assert _between(-5.0, 10.0) == "−5 to 10"
+    assert between(None, 5.0) == "< 5" and between(40.0, None) == "≥ 40"
+    assert between(5.0, 10.0) == "5–10" and between(None, None) == "all"
+    assert between(1.0, 2.0, whole=True) == "1" and between(4.0, 8.0, whole=True) == "4–7"
+    assert between(-5.0, 10.0) == "−5 to 10"
     assert up_to(0.0, 1.0) == "≤ 1" and up_to(3.0, 5.0) == "3–5" and up_to(10, None) == "> 10"
     assert area(1, 9, 10.0) == "0.01–0.1" and area(1000, None, 10.0) == "≥ 10"
 
