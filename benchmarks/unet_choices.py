@@ -43,49 +43,45 @@ BASE = "as it is"
 CHOICES: dict[str, dict[str, Any]] = {
     BASE: {},
     "no D4 averaging": {"tta": False},
-    "halo of 16 px": {"halo_px": 16},
+    "no halo": {"halo_px": 0},
     "halo of 32 px": {"halo_px": 32},
-    "log of light": {"light": "log"},
-    "level of the scene": {"level": "scene"},
-    "log, level of the scene": {"light": "log", "level": "scene"},
-    "log, level of the scene, scored alone": {
-        "light": "log", "level": "scene", "neighbours": False,
+    "light as it is, level kept, no shift, no halo": {
+        "light": "plain",
+        "level": "keep",
+        "shift_px": 0,
+        "halo_px": 0,
     },
-    "log, level of the tile": {"light": "log", "level": "tile"},
-    "shifted windows": {"shift_px": 64},
-    "shifted windows, halo of 32 px": {"shift_px": 64, "halo_px": 32},
-    "log, scene, shifted": {"light": "log", "level": "scene", "shift_px": 64},
-    "log, scene, shifted, halo of 16 px": {
-        "light": "log", "level": "scene", "shift_px": 64, "halo_px": 16,
+    "12 epochs of 16, as it was": {
+        "epochs": 12,
+        "batch": 16,
+        "light": "plain",
+        "level": "keep",
+        "shift_px": 0,
+        "halo_px": 0,
     },
-    "log, scene, shifted, halo of 32 px": {
-        "light": "log", "level": "scene", "shift_px": 64, "halo_px": 32,
-    },
-    "log, scene, shifted, twice the epochs": {
-        "light": "log", "level": "scene", "shift_px": 64, "epochs": 24,
-    },
-    "log, scene, shifted, depth 5": {
-        "light": "log", "level": "scene", "shift_px": 64, "depth": 5,
-    },
-    "log, scene, shifted, stronger jitter, band dropout, cut-mix": {
-        "light": "log", "level": "scene", "shift_px": 64, "jitter_gain": 0.2, "jitter_band": 0.1,
-        "band_dropout": 0.1, "cut_mix": 0.5,
-    },
-    "landslides in 80 % of the tiles": {"landslide_share": 0.8},
+    "12 epochs of 16": {"epochs": 12, "batch": 16},
+    "24 epochs of 16": {"epochs": 24, "batch": 16},
+    "48 epochs of 16": {"epochs": 48, "batch": 16},
+    "24 epochs of 4": {"batch": 4},
+    "log of light, level kept": {"level": "keep"},
+    "log of light, level of the tile": {"level": "tile"},
+    "scored alone": {"neighbours": False, "halo_px": 0},
+    "no shifted windows": {"shift_px": 0},
+    "depth 5": {"depth": 5},
+    "width 24": {"width": 24},
+    "two networks a fold": {"seeds": 2},
     "BCE alone": {"loss": "bce"},
     "BCE and Lovász": {"loss": "bce+lovasz"},
     "focal and Dice": {"loss": "focal+dice"},
     "Tversky": {"loss": "bce+tversky"},
+    "landslides in 80 % of the tiles": {"landslide_share": 0.8},
     "cut-mix": {"cut_mix": 0.5},
     "band dropout": {"band_dropout": 0.1},
-    "stronger jitter": {"jitter_gain": 0.3, "jitter_band": 0.1},
+    "stronger jitter": {"jitter_gain": 0.2, "jitter_band": 0.1},
     "jitter by scene": {"jitter_scene": 0.1},
     "deep supervision": {"deep_supervision": 0.4},
     "group norm": {"norm": "group"},
-    "width 24": {"width": 24},
-    "depth 5": {"depth": 5},
-    "twice the epochs": {"epochs": 24},
-}  # fmt: skip
+}
 """Settings that differ from the preset's, by label."""
 
 
