@@ -61,9 +61,17 @@ FIRST = "nothing"
 ARMS: dict[str, dict[str, Any]] = {
     FIRST: {},
     "statistics of the target": {"adapt": {"statistics": True}},
-    "log of light": {"light": "log"},
-    "level of the scene": {"level": "scene"},
-    "strong jitter": {"jitter_gain": 0.5, "jitter_band": 0.2},
+    "light as it is, level kept": {"light": "plain", "level": "keep"},
+    "log of light, level kept": {"level": "keep"},
+    "log of light, level of the tile": {"level": "tile"},
+    "jitter of the level": {"jitter_gain": 0.3},
+    "strong jitter": {"jitter_gain": 0.3, "jitter_band": 0.1},
+    "jitter, band dropout, cut-mix": {
+        "jitter_gain": 0.3,
+        "jitter_band": 0.1,
+        "band_dropout": 0.1,
+        "cut_mix": 0.5,
+    },
     "pseudo-labels, 1 round": {"adapt": {"rounds": 1}},
     "pseudo-labels, 2 rounds": {"adapt": {"rounds": 2}},
     "statistics, pseudo-labels, 2 rounds": {"adapt": {"statistics": True, "rounds": 2}},
@@ -125,6 +133,19 @@ class World:
         return load(
             self.dataset, positions_of(self.dataset, ids), masks=masks, surroundings=self.around
         )
+
+    def load_target(self, ids: NDArray[np.int64]) -> Any:
+        """Tiles of a place never seen, without masks: all that is known of it comes from them.
+
+        Neighbours and the levels of light are those among these tiles alone.
+        """
+        from l4s_ensemble.data.store import positions_of
+        from l4s_ensemble.scenes.surroundings import measure_surroundings
+        from l4s_ensemble.unet.inputs.normalisation import load
+
+        place = self.dataset.isel(patch=positions_of(self.dataset, ids))
+        around = measure_surroundings(place, self.folds)
+        return load(place, np.arange(len(ids)), masks=False, surroundings=around)
 
     def transfers(self) -> Iterator[Transfer]:
         """Both transfers; the second only where there are bands to compare."""
@@ -219,7 +240,7 @@ def arm(world: World, transfer: Transfer, settings: dict[str, Any]) -> dict[str,
         write_json(out / "plain.json", {"seconds": sum(e["seconds"] for e in trainer.epochs)})
         (out / "checkpoint.pt").unlink(missing_ok=True)
     seconds, told = float(read_json(out / "plain.json")["seconds"]), None
-    place = Target("target", world.load(transfer.target, masks=False).to(hardware.device))
+    place = Target("target", world.load_target(transfer.target).to(hardware.device))
     models: tuple[FoldModel, ...] = (FoldModel.load(out / fold_file(0)),)
     target_models = models
     if adapt["statistics"] or adapt["rounds"]:
@@ -294,6 +315,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/unet-transfer"))
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no arm after")
     parser.add_argument("--only", default="", help="labels, separated by ;")
+    parser.add_argument("--transfer", default="", help="part of the name of one, both by default")
     parser.add_argument("--set", action="append", default=[], help="section.key=value")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
@@ -304,6 +326,8 @@ def main() -> None:
     world = World(words.work, words.rgb, words.set, words.seed, words.jobs)
     told: dict[str, Any] = {}
     for transfer in world.transfers():
+        if words.transfer and words.transfer not in transfer.name:
+            continue
         only = [w for w in words.only.split(";") if w]
         carried, best = measure(world, transfer, only, until)
         told[transfer.name] = {
