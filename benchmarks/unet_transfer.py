@@ -61,9 +61,14 @@ FIRST = "nothing"
 ARMS: dict[str, dict[str, Any]] = {
     FIRST: {},
     "statistics of the target": {"adapt": {"statistics": True}},
-    "light as it is, level kept": {"light": "plain", "level": "keep"},
-    "log of light, level kept": {"level": "keep"},
-    "log of light, level of the tile": {"level": "tile"},
+    "log of light": {"light": "log"},
+    "log of light, level of the tile": {"light": "log", "level": "tile"},
+    "log of light, level of the scene": {"light": "log", "level": "scene"},
+    "log, level of the scene, statistics of the target": {
+        "light": "log",
+        "level": "scene",
+        "adapt": {"statistics": True},
+    },
     "jitter of the level": {"jitter_gain": 0.3},
     "strong jitter": {"jitter_gain": 0.3, "jitter_band": 0.1},
     "jitter, band dropout, cut-mix": {
