@@ -90,14 +90,14 @@ def score_interval(
     ----------
     score : callable
         Turns sums ``(..., column)`` into scores ``(...)``.
-    sums : array_like of int, shape (tile, column)
+    sums : array_like of number, shape (tile, column)
         What is summed over tiles before it is scored.
     block : array_like, shape (tile,)
         Spatial block of each tile; blocks are drawn with replacement.
     """
-    of_tile = np.asarray(sums, dtype=np.int64)
+    of_tile = np.asarray(sums)
     names, index = np.unique(np.asarray(block), return_inverse=True)
-    of_block = np.zeros((len(names), of_tile.shape[1]), np.int64)
+    of_block = np.zeros((len(names), of_tile.shape[1]), np.result_type(of_tile, np.int64))
     np.add.at(of_block, index, of_tile)
     # Float products are ten times as fast as integer ones, and exact below 2 ** 53.
     drawn = _weights(len(names), resamples, seed).astype(np.float64) if len(names) else None

@@ -136,6 +136,11 @@ def bin_index(probability: NDArray[Any], bins: int) -> NDArray[np.int64]:
     return index
 
 
+def bin_middles(bins: int) -> NDArray[np.float64]:
+    """Probability in the middle of each bin, shape (bins,)."""
+    return (np.arange(bins) + 0.5) / bins
+
+
 def sigmoid(logit: ArrayLike) -> NDArray[np.float32]:
     """Logistic function in float32, without overflow."""
     from scipy.special import expit

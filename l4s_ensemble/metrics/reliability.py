@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index
+from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index, bin_middles
 from l4s_ensemble.metrics.tiles import TileHistograms
 
 Array = NDArray[np.float64]
@@ -55,12 +55,12 @@ def calibration(tiles: TileHistograms, fold: ArrayLike) -> dict[str, Any]:
     parts = [tiles.subset(of_tile == k).pooled() for k in folds]
     whole = tiles.pooled()
     fits: dict[str, Callable[[ScoreHistogram], Map]] = {"beta": fit_beta, "isotonic": fit_isotonic}
-    maps = [_described("as scored", whole, [(whole, _middles(whole.bins))])]
+    maps = [_described("as scored", whole, [(whole, bin_middles(whole.bins))])]
     for name, fit in fits.items():
         corrected = []
         for k, held in enumerate(parts):
             others = _sum([p for i, p in enumerate(parts) if i != k]) if len(parts) > 1 else held
-            corrected.append((held, fit(others)(_middles(held.bins))))
+            corrected.append((held, fit(others)(bin_middles(held.bins))))
         maps.append(_described(name, whole, corrected))
     grid = np.linspace(0, 1, 101)
     curve = {"probability": grid.tolist()}
@@ -77,7 +77,7 @@ def fit_isotonic(histogram: ScoreHistogram) -> Map:
     if not there.any():
         return lambda p: p
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
-        _middles(histogram.bins)[there],
+        bin_middles(histogram.bins)[there],
         histogram.positive[there] / total[there],
         sample_weight=total[there].astype(np.float64),
     )
@@ -91,7 +91,7 @@ def fit_beta(histogram: ScoreHistogram) -> Map:
     so it follows noise less than the isotonic correction. Newton's method, with a ridge too small
     to matter.
     """
-    p = _middles(histogram.bins)
+    p = bin_middles(histogram.bins)
     x = _beta_terms(p)
     n = (histogram.positive + histogram.negative).astype(np.float64)
     if histogram.positive.sum() == 0 or histogram.negative.sum() == 0:
@@ -125,10 +125,6 @@ def _beta_loss(x: Array, w: Array, histogram: ScoreHistogram) -> float:
     z = x @ w
     each = histogram.positive * np.logaddexp(0, -z) + histogram.negative * np.logaddexp(0, z)
     return float(each.sum())
-
-
-def _middles(bins: int) -> Array:
-    return (np.arange(bins) + 0.5) / bins
 
 
 def _sum(parts: list[ScoreHistogram]) -> ScoreHistogram:

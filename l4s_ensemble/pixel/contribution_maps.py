@@ -49,15 +49,15 @@ from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shapley import contributions
-from l4s_ensemble.pixel.slide_words import sentence, weighed_words
+from l4s_ensemble.pixel.slide_words import reason
 from l4s_ensemble.pixel.unseen import in_threads
 from l4s_ensemble.run.files import atomic_path
 
 STRIDE_PX = 2
 TILES_A_KIND = 2
 FEATURES = 5
+"""Features whose maps are kept, of a tile."""
 SLIDES = 12
-WORDS = 8
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,6 @@ def _slide(
     some = slide[::STRIDE_PX, ::STRIDE_PX]
     added = tile.added[some].mean(axis=0, dtype=np.float64)
     value = np.median(tile.values[some], axis=0)
-    told = weighed_words(added, model.features, value, typical)
     y, x = (float(a.mean()) for a in np.nonzero(slide))
     pixels = int(slide.sum())
     return {
@@ -259,18 +258,5 @@ def _slide(
         "x": x,
         "true_share": float((mask[slide] > 0).mean()),
         "probability": float(probability[slide].mean()),
-        "logit": float(added.sum()) + tile.expected,
-        "expected": tile.expected,
-        "sentence": sentence(told),
-        "words": [t.as_dict() for t in told[:WORDS]],
-        "features": [
-            {
-                "name": model.features[i],
-                "group": model.groups[i],
-                "log_odds": float(added[i]),
-                "value": float(value[i]),
-                "typical": float(typical[i]),
-            }
-            for i in np.argsort(-np.abs(added), kind="stable")[:FEATURES]
-        ],
+        **reason(added, tile.expected, model.features, model.groups, value, typical),
     }

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shapley import contributions
-from l4s_ensemble.pixel.slide_words import sentence, weighed_words
+from l4s_ensemble.pixel.slide_words import reason
 from l4s_ensemble.run.files import digest_of, write_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
@@ -45,8 +45,6 @@ SLIDES = 500
 """Most slides explained, the largest ones."""
 PIXELS = 30
 """Most pixels of a slide that are explained: their mean is known to a fifth of their spread."""
-FEATURES = 5
-WORDS = 8
 BLOCK_TILES = 4
 _STREAM = 2203
 
@@ -206,23 +204,9 @@ def _reason(
     mean = added.mean(axis=0, dtype=np.float64)
     value = np.median(values, axis=0)
     start = float(expected.mean(dtype=np.float64))
-    told = weighed_words(mean, model.features, value, typical)
     return {
         "id": slide,
         "pixels": pixels,
         "pixels_explained": len(values),
-        "logit": float(mean.sum()) + start,
-        "expected": start,
-        "sentence": sentence(told),
-        "words": [t.as_dict() for t in told[:WORDS]],
-        "features": [
-            {
-                "name": model.features[i],
-                "group": model.groups[i],
-                "log_odds": float(mean[i]),
-                "value": float(value[i]),
-                "typical": float(typical[i]),
-            }
-            for i in np.argsort(-np.abs(mean), kind="stable")[:FEATURES]
-        ],
+        **reason(mean, start, model.features, model.groups, value, typical),
     }

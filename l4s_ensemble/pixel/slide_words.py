@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+FEATURES, WORDS = 5, 8
+"""Most features and words of a reason."""
+
 LEAST, MOST = 3, 5
 """Words of a sentence."""
 
@@ -198,6 +201,52 @@ def slide_words(
         For example ``bare soil +1.9, slope +0.8, but water −0.7``.
     """
     return sentence(weighed_words(contributions, names, values, typical))
+
+
+def reason(
+    added: NDArray[np.floating[Any]],
+    expected: float,
+    names: Sequence[str],
+    groups: Sequence[str],
+    values: NDArray[np.floating[Any]],
+    typical: NDArray[np.floating[Any]],
+) -> dict[str, Any]:
+    """Say why a landslide has the logit that it has.
+
+    Parameters
+    ----------
+    added : float array, shape (feature,)
+        Log-odds that each feature adds, mean over the landslide's pixels.
+    expected : float
+        Where the sum of contributions starts.
+    names, groups : sequence of str
+        Of the features.
+    values, typical : float array, shape (feature,)
+        Value of each feature here, and what it usually is.
+
+    Returns
+    -------
+    dict
+        ``logit, expected, sentence``, the largest ``words`` and ``features`` (``name, group,
+        log_odds, value, typical``).
+    """
+    told = weighed_words(added, names, values, typical)
+    return {
+        "logit": float(added.sum()) + expected,
+        "expected": expected,
+        "sentence": sentence(told),
+        "words": [t.as_dict() for t in told[:WORDS]],
+        "features": [
+            {
+                "name": names[i],
+                "group": groups[i],
+                "log_odds": float(added[i]),
+                "value": float(values[i]),
+                "typical": float(typical[i]),
+            }
+            for i in np.argsort(-np.abs(added), kind="stable")[:FEATURES]
+        ],
+    }
 
 
 def sentence(told: Sequence[Told]) -> str:

@@ -62,7 +62,7 @@ def stage(ctx: StageContext) -> Summary:
     blocks = slices(len(patch))
     for at in track(blocks, "predict: stacking", len(blocks)):
         p, u = pixel["logit"][:, at].values, unet["logit"][:, at].values
-        each = joined_each(model, p, u, *terrain(data, patch[at]))
+        each = joined(model, p, u, *terrain(data, patch[at]))
         shown = None if guide is None else guide[at]
         final = np.stack(
             [
@@ -118,7 +118,7 @@ def joined(
     slope_deg: NDArray[np.float32] | None = None,
     relief_m: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Mean over fold models of the learner's probability of each one's pair of logits.
+    """Give the learner's probability of each fold model's pair of logits.
 
     Parameters
     ----------
@@ -128,19 +128,9 @@ def joined(
 
     Returns
     -------
-    float32 array, shape (tile, y, x)
+    float32 array, shape (fold_model, tile, y, x)
+        Their mean over fold models is what counts.
     """
-    return np.asarray(joined_each(model, pixel, unet, slope_deg, relief_m).mean(axis=0))
-
-
-def joined_each(
-    model: Learner,
-    pixel: NDArray[np.float32],
-    unet: NDArray[np.float32],
-    slope_deg: NDArray[np.float32] | None = None,
-    relief_m: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """The same for each fold model, float32 (fold_model, tile, y, x)."""
     return np.stack(
         [
             np.stack([model.probability(seen) for seen in seen_of(p, u, slope_deg, relief_m)])

@@ -98,7 +98,7 @@ def stage(ctx: StageContext) -> Summary:
     tiles["stack"].save(ctx.out / "tiles.npz")
 
     adapted_to = read_json(ctx.input("unet") / "summary.json").get("adapted_to")
-    plain = {r["model"]: r["threshold"] for r in ledger.rows(tiles, block, resamples=100)}
+    plain = {name: scored.pooled().best().value for name, scored in tiles.items()}
     plain["stack"] = decision.threshold
     stacked = ctx.out / SCORES
     objects = evidence.slides(paths, stacked, plain, decision, jobs=ctx.jobs)

@@ -29,6 +29,7 @@ from l4s_ensemble.errors import ModelError
 from l4s_ensemble.metrics.by_block import TINY
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.stack.inputs import LIMIT
+from l4s_ensemble.stack.learners.linear import plain_weights
 
 REACH = 2 * LIMIT
 """Largest difference of two clipped logits."""
@@ -67,8 +68,7 @@ class ErrorModel:
 
     def map(self, of_tile: Float) -> Float:
         """Probability of an error; `of_tile` has shape (measure, y, x), the map (y, x)."""
-        weight = np.asarray(self.coefficient) / np.asarray(self.scale)
-        offset = self.intercept - float(weight @ np.asarray(self.mean))
+        weight, offset = plain_weights(self.mean, self.scale, self.coefficient, self.intercept)
         return sigmoid(np.tensordot(weight, _inputs(of_tile), axes=1) + offset)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.metrics.bootstrap import FEWEST_BLOCKS
-from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index
+from l4s_ensemble.metrics.bootstrap import score_interval
+from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index, bin_middles
 from l4s_ensemble.metrics.reliability import fit_beta, fit_isotonic
 from l4s_ensemble.metrics.tiles import TileHistograms
 
@@ -52,7 +52,7 @@ def fit(kind: str, histogram: ScoreHistogram) -> Calibration:
 
     The isotonic map is a stair; its steps are joined by lines, so that it rises strictly.
     """
-    middles = _middles(histogram.bins)
+    middles = bin_middles(histogram.bins)
     fitted = fit_beta(histogram) if kind == "beta" else fit_isotonic(histogram)
     knots = middles
     if kind == "isotonic":
@@ -102,14 +102,14 @@ def choose(
     """
     of_row = np.asarray(fold)
     whole = tiles.pooled()
-    same = np.tile(_middles(tiles.bins), (len(of_row), 1))
+    same = np.tile(bin_middles(tiles.bins), (len(of_row), 1))
     moved = {"none": same}
     for kind in KINDS if len(np.unique(of_row)) > 1 else ():
         moved[kind] = same.copy()
         for k in np.unique(of_row):
             others = tiles.subset(of_row != k).pooled()
             if others.positive.sum() and others.negative.sum():
-                moved[kind][of_row == k] = fit(kind, others)(_middles(tiles.bins))
+                moved[kind][of_row == k] = fit(kind, others)(bin_middles(tiles.bins))
     loss = {kind: _loss_of_rows(tiles, p) for kind, p in moved.items()}
     told = {kind: _described(tiles, p, loss[kind]) for kind, p in moved.items()}
     chosen, tried = "none", []
@@ -143,16 +143,11 @@ def _saved(
     saved: Array, pixels: NDArray[np.int64], block: ArrayLike, resamples: int, seed: int
 ) -> tuple[float, float | None, float | None]:
     """Log-loss saved per pixel, with its interval over blocks."""
-    _, index = np.unique(np.asarray(block), return_inverse=True)
-    by, n = np.bincount(index, weights=saved), np.bincount(index, weights=pixels)
-    value = float(by.sum() / max(n.sum(), 1))
-    if len(by) < FEWEST_BLOCKS:
-        return value, None, None
-    drawn = np.random.default_rng(seed).multinomial(
-        len(by), np.full(len(by), 1 / len(by)), size=resamples
-    )
-    low, high = np.quantile((drawn @ by) / np.maximum(drawn @ n, 1), [0.025, 0.975])
-    return value, float(low), float(high)
+    found = score_interval(
+        lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1),
+        np.stack([saved, pixels], axis=1), block, resamples=resamples, seed=seed,
+    )  # fmt: skip
+    return found.value, found.low, found.high
 
 
 def _described(tiles: TileHistograms, p: Array, loss: Array) -> dict[str, Any]:
@@ -166,7 +161,3 @@ def _described(tiles: TileHistograms, p: Array, loss: Array) -> dict[str, Any]:
         "log_loss": float(loss.sum() / n),
         "reliability": moved.reliability(),
     }
-
-
-def _middles(bins: int) -> Array:
-    return (np.arange(bins) + 0.5) / bins

@@ -2,9 +2,9 @@
 
 The order at prediction::
 
-    probability = decision.calibrated(mean of the fold models' probabilities)
+    probability = decision.final(mean of the fold models' probabilities)       # tile by tile
     threshold   = decision.threshold_for(histogram of that over the split or scene)
-    mask        = decision.mask(probability, threshold)          # tile by tile
+    mask        = decision.called(probability, threshold)                      # tile by tile
 """
 
 from __future__ import annotations

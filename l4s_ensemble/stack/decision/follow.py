@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.errors import ModelError
-from l4s_ensemble.metrics.histogram import ScoreHistogram
+from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_middles
 from l4s_ensemble.metrics.reliability import fit_isotonic
 
 Array = NDArray[np.float64]
@@ -140,7 +140,7 @@ def follow(
     if here.sum() < FEWEST_PIXELS or not 0 < prior < 1:
         why = "too few pixels" if 0 < prior < 1 else "training has one class only"
         return Followed(**told, **kept, prior_here=prior, distance=0.0, kept_because=why)
-    p = fit_isotonic(reference)(_middles(reference.bins))
+    p = fit_isotonic(reference)(bin_middles(reference.bins))
     new = shifted_prior(here, p, prior)
     distance = mixture_distance(reference, here, new)
     told |= {"prior_here": new, "distance": distance}
@@ -285,7 +285,3 @@ def _floored(pixels: NDArray[np.int64]) -> NDArray[np.int64]:
     out[0] = pixels[: max(low, 1)].sum()
     out[1:low] = 0
     return out
-
-
-def _middles(bins: int) -> Array:
-    return (np.arange(bins) + 0.5) / bins

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from l4s_ensemble.errors import RunError
@@ -34,8 +34,15 @@ class Weights:
 
     def plain(self) -> tuple[Array, float]:
         """Weights and intercept of the inputs as they are."""
-        weight = self.coefficient / self.scale
-        return weight, self.intercept - float(weight @ self.mean)
+        return plain_weights(self.mean, self.scale, self.coefficient, self.intercept)
+
+
+def plain_weights(
+    mean: ArrayLike, scale: ArrayLike, coefficient: ArrayLike, intercept: float
+) -> tuple[Array, float]:
+    """Weights and intercept of inputs as they are, from those of standardised ones."""
+    weight = np.asarray(coefficient) / np.asarray(scale)
+    return weight, intercept - float(weight @ np.asarray(mean))
 
 
 def fit_weights(

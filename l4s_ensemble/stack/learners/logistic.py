@@ -13,7 +13,7 @@ from scipy.special import expit
 from l4s_ensemble.config import StackConfig
 from l4s_ensemble.stack import inputs
 from l4s_ensemble.stack.inputs import Seen
-from l4s_ensemble.stack.learners.linear import fit_weights
+from l4s_ensemble.stack.learners.linear import fit_weights, plain_weights
 from l4s_ensemble.stack.model import FILE, check_inputs, not_whole, read_model, write_model
 
 
@@ -44,15 +44,14 @@ class LogisticLearner:
     def probability(self, seen: Seen) -> NDArray[np.float32]:
         """Probability of landslide of one tile, float32 (y, x)."""
         layers = inputs.compute(seen, self.windows_px)
-        weight = np.asarray(self.coefficient) / np.asarray(self.scale)
-        offset = self.intercept - float(weight @ np.asarray(self.mean))
+        weight, offset = plain_weights(self.mean, self.scale, self.coefficient, self.intercept)
         z = np.tensordot(weight.astype(np.float32), layers, axes=1) + np.float32(offset)
         return np.asarray(expit(z), dtype=np.float32)
 
     def told(self) -> dict[str, Any]:
         """``inputs``, ``coefficients`` (of standardised inputs), ``intercept``, ``weights``."""
         rows = [{"name": n, "value": c} for n, c in zip(self.names, self.coefficient, strict=True)]
-        plain = np.asarray(self.coefficient) / np.asarray(self.scale)
+        plain, _ = plain_weights(self.mean, self.scale, self.coefficient, self.intercept)
         return {
             "inputs": list(self.names),
             "coefficients": rows,
