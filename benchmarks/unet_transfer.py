@@ -3,13 +3,13 @@
     python -m benchmarks.unet_transfer --rgb L4S_RGB_FOLDER [--work runs/unet-transfer]
         [--minutes 60] [--only "label;label"] [--set unet.key=value]
 
-Two transfers of the preset ``l4s-rgb``:
+Scene 1 is cut into `BANDS` bands of columns. For every band and every band of the sensor (light,
+and elevation and slope where there are any) the median over the band's tiles is compared with that
+over the others, in deviations over all tiles. The band with the largest distance is left out of
+training, with one column on either side. What was trained on the rest is scored on two places:
 
-* ``scene 1 to 2``: trained on scene 1, scored on all of scene 2.
-* ``bands of scene 1``: scene 1 is cut into `BANDS` bands of columns. For every band and every band
-  of the sensor (light, and elevation and slope where there are any) the median over the band's
-  tiles is compared with that over the others, in deviations over all tiles; the band with the
-  largest distance is the target, the rest is trained on but for one column beside it.
+* ``scene 2``: all its tiles.
+* ``band of scene 1``: the band that was left out.
 
 Columns 24 to 30 of scene 1 are the project's holdout: they are neither trained on nor scored here.
 One network an arm, that of one fold (drawn with the seed among those that hold out enough): its
@@ -69,7 +69,14 @@ ARMS: dict[str, dict[str, Any]] = {
         "level": "scene",
         "adapt": {"statistics": True},
     },
+    "log, level of the scene, jitter of the level": {
+        "light": "log",
+        "level": "scene",
+        "jitter_gain": 0.3,
+    },
+    "ratios of bands beside them": {"indices": ["B4/B3", "B3/B2"]},
     "jitter of the level": {"jitter_gain": 0.3},
+    "jitter of each band": {"jitter_band": 0.1},
     "strong jitter": {"jitter_gain": 0.3, "jitter_band": 0.1},
     "jitter, band dropout, cut-mix": {
         "jitter_gain": 0.3,
@@ -153,13 +160,11 @@ class World:
         return load(place, np.arange(len(ids)), masks=False, surroundings=around)
 
     def transfers(self) -> Iterator[Transfer]:
-        """Both transfers; the second only where there are bands to compare."""
+        """Both transfers, from the same tiles."""
         fit = np.sort(self.folds.fit_ids).astype(np.int64)
         column = self.folds.of(fit, "col")
         at_one = self.folds.of(fit, "scene") == 1
         open_ = fit[at_one & ((column < NEVER[0]) | (column > NEVER[1]))]
-        other = np.sort(self.folds.holdout_ids).astype(np.int64)
-        yield self._transfer("scene 1 to 2", open_, other, f"{len(other)} tiles of scene 2")
         band, distance = self._bands(open_)
         farthest = int(np.argmax(distance))
         target = open_[band == farthest]
@@ -169,7 +174,9 @@ class World:
         note = f"columns {first} to {last}; distances of the bands " + ", ".join(
             f"{d:.2f}" for d in distance
         )
-        yield self._transfer("bands of scene 1", source, target, note)
+        other = np.sort(self.folds.holdout_ids).astype(np.int64)
+        yield self._transfer("scene 2", source, other, f"{len(other)} tiles")
+        yield self._transfer("band of scene 1", source, target, note)
 
     def _transfer(
         self, name: str, source: NDArray[np.int64], target: NDArray[np.int64], note: str
@@ -234,7 +241,7 @@ def arm(world: World, transfer: Transfer, settings: dict[str, Any]) -> dict[str,
     tiles = world.load(ids, masks=True).to(hardware.device)
     train, held = np.searchsorted(ids, transfer.train), np.searchsorted(ids, transfer.held)
     plain = config.model_copy(update={"adapt": world.config.unet.adapt})
-    key = [transfer.name, transfer.train.tolist(), seed]
+    key = [transfer.train.tolist(), seed]
     out = world.work / digest([*key, _trained(plain)])
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "plain.json").is_file():
@@ -250,7 +257,7 @@ def arm(world: World, transfer: Transfer, settings: dict[str, Any]) -> dict[str,
     target_models = models
     if adapt["statistics"] or adapt["rounds"]:
         # Arms that differ in the number of rounds share the rounds that both have.
-        name = digest({**adapt, "rounds": None})
+        name = digest([transfer.name, {**adapt, "rounds": None}])
         folder = out / name
         folder.mkdir(exist_ok=True)
         shutil.copy(out / fold_file(0), folder / fold_file(0))

@@ -14,16 +14,13 @@ import yaml
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.report import (
-    features_contact,
-    figures,
-    gallery,
-    mosaics,
-    pictures,
-    pixel_maps,
-    unet_maps,
-    words,
-)
+from l4s_ensemble.report import words
+from l4s_ensemble.report.figures import makers as figures
+from l4s_ensemble.report.pictures import draw as pictures
+from l4s_ensemble.report.pictures import features as features_contact
+from l4s_ensemble.report.pictures import gallery, mosaics
+from l4s_ensemble.report.pictures import pixel as pixel_maps
+from l4s_ensemble.report.pictures import unet as unet_maps
 from l4s_ensemble.report.pieces import Page
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import CONFIG_FILE, summarise

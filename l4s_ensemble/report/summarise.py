@@ -9,20 +9,16 @@ from typing import Any
 
 from l4s_ensemble.config import Config, is_preset
 from l4s_ensemble.errors import L4SError, RunError
-from l4s_ensemble.report import (
-    card_page,
-    checks,
-    data_page,
-    features_page,
-    headline,
-    ladder,
-    pixel_page,
-    prediction_page,
-    stack_learners,
-    stack_page,
-    unet_page,
-    words,
-)
+from l4s_ensemble.report import headline, ladder, words
+from l4s_ensemble.report.checks import all as checks
+from l4s_ensemble.report.pages import card as card_page
+from l4s_ensemble.report.pages import prediction as prediction_page
+from l4s_ensemble.report.pages.data import page as data_page
+from l4s_ensemble.report.pages.features import page as features_page
+from l4s_ensemble.report.pages.pixel import page as pixel_page
+from l4s_ensemble.report.pages.stack import learners as stack_learners
+from l4s_ensemble.report.pages.stack import page as stack_page
+from l4s_ensemble.report.pages.unet import page as unet_page
 from l4s_ensemble.report.pieces import Page, section
 from l4s_ensemble.report.source import FITS, RunSource, StageRecord
 from l4s_ensemble.report.table import MAIN_SCORES, facts, score_row, table

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import zarr
 
-from l4s_ensemble.report.checks import run_checks
+from l4s_ensemble.report.checks.all import run_checks
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
 

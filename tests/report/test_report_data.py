@@ -12,9 +12,12 @@ from PIL import Image
 
 from l4s_ensemble.config import build
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.report import data_faults, data_page, data_shift, mosaics
-from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.figures import plot
+from l4s_ensemble.report.checks.all import run_checks
+from l4s_ensemble.report.figures.makers import plot
+from l4s_ensemble.report.pages.data import faults as data_faults
+from l4s_ensemble.report.pages.data import page as data_page
+from l4s_ensemble.report.pages.data import shift as data_shift
+from l4s_ensemble.report.pictures import mosaics
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json

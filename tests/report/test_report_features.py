@@ -15,11 +15,14 @@ from l4s_ensemble.errors import RunError
 from l4s_ensemble.features.contact import write_contact
 from l4s_ensemble.features.recipe import Feature
 from l4s_ensemble.features.summary import Places, describe, write_split_sample
-from l4s_ensemble.report import features_ablation, features_alerts, features_alike, features_shift
-from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.features_contact import coloured, limits, rimmed
-from l4s_ensemble.report.features_page import features
-from l4s_ensemble.report.features_tell import holds, rows
+from l4s_ensemble.report.checks.all import run_checks
+from l4s_ensemble.report.pages.features import ablation as features_ablation
+from l4s_ensemble.report.pages.features import alerts as features_alerts
+from l4s_ensemble.report.pages.features import alike as features_alike
+from l4s_ensemble.report.pages.features import shift as features_shift
+from l4s_ensemble.report.pages.features.page import features
+from l4s_ensemble.report.pages.features.tell import holds, rows
+from l4s_ensemble.report.pictures.features import coloured, limits, rimmed
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json

@@ -156,7 +156,7 @@ def test_gallery_is_bounded_and_worst_first(whole_report: Path) -> None:
 
 
 def test_error_pictures_show_the_counts(whole_run: Path, whole_report: Path) -> None:
-    from l4s_ensemble.report import pictures
+    from l4s_ensemble.report.pictures import draw as pictures
 
     tile = read_json(whole_report / "stack.json")["gallery"]["tiles"][0]
     drawn = np.asarray(Image.open(whole_report / tile["pictures"]["errors"]).convert("RGB"))

@@ -16,11 +16,13 @@ from l4s_ensemble.config import build
 from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.report import checks_pixel, figures, pixel_maps
-from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.failures import area, between, up_to
-from l4s_ensemble.report.pixel_importance import colours
-from l4s_ensemble.report.pixel_page import pixel
+from l4s_ensemble.report.checks import pixel as checks_pixel
+from l4s_ensemble.report.checks.all import run_checks
+from l4s_ensemble.report.figures import makers as figures
+from l4s_ensemble.report.pages.failures import area, between, up_to
+from l4s_ensemble.report.pages.pixel.importance import colours
+from l4s_ensemble.report.pages.pixel.page import pixel
+from l4s_ensemble.report.pictures import pixel as pixel_maps
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
@@ -231,7 +233,7 @@ def test_the_cut_lies_around_the_landslide() -> None:
 
 def test_groups_have_the_colours_of_the_features_page(rich_run: Path, tmp_path: Path) -> None:
     source = RunSource(rich_run)
-    from l4s_ensemble.report.features_tell import groups
+    from l4s_ensemble.report.pages.features.tell import groups
 
     known = {g["name"]: g["colour"] for g in groups(source)}
     told = colours(source, [*GROUPS, "new"])

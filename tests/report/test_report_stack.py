@@ -12,12 +12,14 @@ from fabricated_stack import SMALLEST, enrich_stack
 
 from l4s_ensemble.config import build
 from l4s_ensemble.metrics.histogram import ScoreHistogram
-from l4s_ensemble.report import figures, stack_decision, stack_distance
-from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.prediction_page import prediction
+from l4s_ensemble.report.checks.all import run_checks
+from l4s_ensemble.report.figures import makers as figures
+from l4s_ensemble.report.pages.prediction import prediction
+from l4s_ensemble.report.pages.stack import decision as stack_decision
+from l4s_ensemble.report.pages.stack import distance as stack_distance
+from l4s_ensemble.report.pages.stack.page import stack
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.stack_page import stack
 from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import read_json, write_json
 

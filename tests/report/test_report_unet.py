@@ -14,11 +14,13 @@ from l4s_ensemble.config import build
 from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.report import figures, unet_maps, words
-from l4s_ensemble.report.checks import run_checks
+from l4s_ensemble.report import words
+from l4s_ensemble.report.checks.all import run_checks
+from l4s_ensemble.report.figures import makers as figures
+from l4s_ensemble.report.pages.unet.page import unet
+from l4s_ensemble.report.pictures import unet as unet_maps
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.unet_page import unet
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.stack.agreement import agreement_where

@@ -1,0 +1,1 @@
+"""Numbered checks: passed, tip, issue."""

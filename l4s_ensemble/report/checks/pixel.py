@@ -1,0 +1,144 @@
+"""Checks of the pixel classifier: is it better than chance, do its numbers mean what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from l4s_ensemble.report import words
+from l4s_ensemble.report.checks.check import Check, Level
+from l4s_ensemble.report.pages.pixel import learning as pixel_learning
+from l4s_ensemble.report.pages.reliability import halved
+from l4s_ensemble.report.source import RunSource
+
+HALF_APART = 0.05
+"""Best threshold and half the best F1 may differ by this much."""
+
+CORRECTED = 0.02
+"""Share of the log loss that a correction must take away to be worth a word."""
+
+CARRIES = 0.8
+"""Share of what all groups' permutations cost, from which one group carries everything."""
+
+
+def beats_chance(source: RunSource) -> Iterator[Check]:
+    """Calling every pixel a landslide has a recall of 1 and the prevalence as precision."""
+    summary = source.summary("pixel")
+    oof, histogram = summary.get("oof"), summary.get("histogram")
+    if not oof or not histogram or oof.get("f1_low") is None:
+        return
+    real, other = sum(histogram["positive"]), sum(histogram["negative"])
+    if not real:
+        return
+    share = real / (real + other)
+    chance = 2 * share / (1 + share)
+    better = oof["f1_low"] > chance
+    yield Check(
+        "pixel", "chance-pixel", "passed" if better else "issue",
+        "The pixel classifier beats chance" if better
+        else "The pixel classifier is no better than chance",
+        f"The interval of its F1 begins at {words.score(oof['f1_low'])}, spatial blocks "
+        f"resampled; calling every pixel a landslide gives {words.score(chance)}, and no score "
+        "without knowledge is higher.",
+    )  # fmt: skip
+
+
+def corrected(source: RunSource) -> Iterator[Check]:
+    """A correction learnt on the other folds should find nothing to correct."""
+    maps = (source.summary("pixel").get("calibration") or {}).get("maps") or []
+    if len(maps) < 2:
+        return
+    raw = maps[0]
+    best = min(maps[1:], key=lambda m: m["log_loss"])
+    gain = 1 - best["log_loss"] / raw["log_loss"] if raw["log_loss"] > 0 else 0.0
+    worth = gain >= CORRECTED
+    yield Check(
+        "pixel", "corrected-pixel", "tip" if worth else "passed",
+        "A correction would improve the probabilities" if worth
+        else "Probabilities need no correction",
+        f"Calibration error {words.number(raw['expected_calibration_error'])} as scored, "
+        f"{words.number(best['expected_calibration_error'])} after {best['name']}; log loss "
+        f"{words.number(raw['log_loss'])} and {words.number(best['log_loss'])}."
+        + (" The stack corrects them; areas computed from this model alone are off." if worth
+           else " Nothing learnt on the other folds makes them better."),
+    )  # fmt: skip
+
+
+def half(source: RunSource) -> Iterator[Check]:
+    """The best threshold of calibrated scores is half the best F1."""
+    summary = source.summary("pixel")
+    maps = (summary.get("calibration") or {}).get("maps") or []
+    told = maps[0] if maps else halved(summary.get("oof") or {})
+    if told is None or told.get("off_half") is None:
+        return
+    at = told["half_f1"] + told["off_half"]
+    near = abs(told["off_half"]) <= HALF_APART
+    cost = ""
+    if told.get("f1_at_half") is not None:
+        cost = f" At half, F1 would be {words.score(told['f1_at_half'])}."
+    yield Check(
+        "pixel", "half-pixel", "passed" if near else "tip",
+        "Best threshold is near half the best F1" if near
+        else "Best threshold is not where calibrated scores would have it",
+        f"It is {words.score(at)}; half of F1 {words.score(told['f1_best'])} is "
+        f"{words.score(told['half_f1'])}.{cost}"
+        + ("" if near else " Around it, probabilities do not mean what they say."),
+    )  # fmt: skip
+
+
+def more_tiles(source: RunSource) -> Iterator[Check]:
+    """Tell whether the learning curve is still rising."""
+    told = pixel_learning.last_doubling(source)
+    if told is None:
+        return
+    text = (
+        f"From {words.count(told['tiles_half'])} to {words.count(told['tiles'])} training tiles "
+        f"F1 moves by {words.gain(told['rise'])}, to {words.score(told['f1'])} (small models, one "
+        "fold)."
+    )
+    yield Check(
+        "pixel", "tiles-pixel", "tip" if told["rising"] else "passed",
+        "More labelled tiles would help" if told["rising"] else "More such tiles would add little",
+        text + (" The curve is still rising." if told["rising"] else ""),
+    )  # fmt: skip
+
+
+def more_trees(source: RunSource) -> Iterator[Check]:
+    """Tell whether the number of trees fits."""
+    points = (source.summary("pixel").get("learning_curve") or {}).get("trees") or []
+    if len(points) < 2:
+        return
+    before, last = points[-2], points[-1]
+    best = max(points, key=lambda p: p["f1"])
+    level: Level = "passed"
+    title = "The number of trees is enough"
+    text = (
+        f"From {before['trees']} to {last['trees']} trees F1 on unseen tiles moves by "
+        f"{words.gain(last['f1'] - before['f1'])}."
+    )
+    if best["f1"] - last["f1"] >= pixel_learning.TREES_MOVE:
+        level, title = "tip", "Fewer trees would do better"
+        text += f" With {best['trees']} it was {words.score(best['f1'])}: lower pixel.trees."
+    elif last["f1"] - before["f1"] >= pixel_learning.TREES_MOVE:
+        level, title = "tip", "More trees would help"
+        text += " It is still rising: raise pixel.trees."
+    yield Check("pixel", "trees-pixel", level, title, text)
+
+
+def one_group(source: RunSource) -> Iterator[Check]:
+    """One group of features should not carry everything."""
+    rows = (source.summary("pixel").get("importance") or {}).get("groups") or []
+    total = sum(max(0.0, r["f1_loss"]) for r in rows)
+    if len(rows) < 2 or total <= 0:
+        return
+    first = max(rows, key=lambda r: r["f1_loss"])
+    share = first["f1_loss"] / total
+    alone = share >= CARRIES
+    rest = words.score(max(r["f1_loss"] for r in rows if r is not first))
+    yield Check(
+        "pixel", "group-pixel", "tip" if alone else "passed",
+        f"One group carries everything: {first['group']}" if alone
+        else "Several groups of features carry the score",
+        f"Permuting {first['group']} ({words.plural(first['features'], 'feature')}) costs "
+        f"{words.score(first['f1_loss'])} of F1, the next group {rest}."
+        + (" Where these features mislead, nothing else will correct them." if alone else ""),
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""The pixel classifier's page: how well it does, why it says so, where it fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from l4s_ensemble.report import words
+from l4s_ensemble.report.pages import failures, reliability
+from l4s_ensemble.report.pages.pixel import dependence as pixel_dependence
+from l4s_ensemble.report.pages.pixel import importance as pixel_importance
+from l4s_ensemble.report.pages.pixel import learning as pixel_learning
+from l4s_ensemble.report.pieces import Page, fold_table, section
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.table import facts
+
+_WHY = (
+    "All of it on tiles that the model did not see: each pixel is explained by the model of the "
+    "fold that holds its tile out. Features that say the same share their credit."
+)
+
+
+def pixel(source: RunSource) -> Page:
+    """Make the pixel classifier's page; parts that a run does not know are left out."""
+    summary = source.summary("pixel")
+    figures, tables = reliability.parts(source, "pixel")
+    for part in (pixel_importance, pixel_dependence, pixel_learning):
+        figures |= part.figures(source)
+    figures |= failures.figures(source, "pixel")
+    tables["folds"] = fold_table(
+        summary["folds"],
+        ("rows", "rows fitted", "count"), ("positives", "of them landslide", "count"),
+        ("seconds_fit", "fit", "seconds"), ("seconds_score", "score", "seconds"),
+    )  # fmt: skip
+    return {
+        "lead": f"LightGBM judges each pixel alone by "
+        f"{words.plural(len(summary['features']), 'feature')}, "
+        f"with one model for each of {len(summary['folds'])} spatial folds.",
+        "facts": _facts(source),
+        "figures": figures,
+        "tables": tables,
+        "sections": [
+            section("overview", "At a glance", "", "facts"),
+            section("scores", "How well it does", "", "pr", "threshold", "folds"),
+            section("probabilities", "What its probabilities are worth", "", "reliability",
+                    "correction", "calibration"),
+            section("learning", "Would more help?", "", "learning_trees", "learning_patches"),
+            section("why", "What it looks at", _WHY, "importance_groups", "importance_features",
+                    "gain", "contribution", "beeswarm"),
+            section("dependence", "What a value means to it", "", "dependence"),
+            section("words", "Landslides in words", "", "slides"),
+            section("maps", "Tiles, explained pixel by pixel", "", "maps"),
+            section("failures", "Where it fails", "", "failures", "f1_where", "sizes", "rims"),
+            section("tiles", "Tiles, the worst first", "", "gallery"),
+        ],
+    }  # fmt: skip
+
+
+def _facts(source: RunSource) -> list[dict[str, Any]]:
+    summary = source.summary("pixel")
+    rows = summary.get("rows", {})
+    trees = (summary.get("learning_curve") or {}).get("trees") or []
+    explain = summary.get("seconds_explain") or {}
+    return facts(
+        [
+            ("features", len(summary["features"]), "count"),
+            ("trees of a model", trees[-1]["trees"] if trees else None, "count"),
+            ("pixels sampled for training", rows.get("pixels"), "count"),
+            ("of them landslide", rows.get("positives"), "count"),
+            ("folds", len(summary["folds"]), "count"),
+            ("tiles scored per second", summary.get("patches_per_s"), "number"),
+            ("time to explain", sum(explain.values()) if explain else None, "seconds"),
+        ]
+    )

@@ -1,0 +1,160 @@
+"""The U-Net's page: how well it does, what it looks at, how far, where it fails, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from l4s_ensemble.report import words
+from l4s_ensemble.report.pages import failures, reliability
+from l4s_ensemble.report.pages.unet import beside as unet_beside
+from l4s_ensemble.report.pages.unet import cost as unet_cost
+from l4s_ensemble.report.pages.unet import occlusion as unet_occlusion
+from l4s_ensemble.report.pages.unet import progress as unet_progress
+from l4s_ensemble.report.pieces import Page, figure, fold_table, section
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.table import facts
+
+_SEES = (
+    "All of it on tiles that the networks did not see: each is judged by those of the fold that "
+    "holds it out."
+)
+
+_PARTS = (
+    ("occlusion", "What each group of bands is worth"), ("attribution", "Tiles, explained"),
+    ("receptive_field", "How far it looks"), ("failures", "Where it fails"),
+    ("calibration", "What a correction would change"), ("logits", "Logits by class"),
+    ("memory", "Memory"),
+)  # fmt: skip
+"""Keys of the summary that a run of an older version lacks, and what is then not shown."""
+
+
+_KEPT = {"last": "the last", "inner": "the best on an inner block"}
+
+
+def unet(source: RunSource) -> Page:
+    """Make the U-Net's page; parts that a run does not know are left out and named."""
+    summary = source.summary("unet")
+    figures, tables = reliability.parts(source, "unet")
+    for part in (unet_progress, unet_occlusion, unet_beside):
+        figures |= part.figures(source)
+    figures |= failures.figures(source, "unet")
+    tables |= unet_beside.tables(source) | unet_cost.tables(source)
+    if summary.get("logits"):
+        figures["logits"] = _logits(summary["logits"], summary["oof"]["threshold"])
+    watched = any(inner_f1(f) is not None for f in summary["folds"])
+    inner = [("inner_f1", "F1 on its inner block", "score")] if watched else []
+    tables["folds"] = fold_table(
+        [_fold(f) for f in summary["folds"]],
+        ("train_tiles", "tiles fitted", "count"), ("n_epochs", "epochs", "count"),
+        ("loss", "last loss", "number"), *inner, ("seconds", "time", "seconds"),
+    )  # fmt: skip
+    name = str(summary.get("network", "unet"))
+    return {
+        "lead": f"A network ({name}) with {words.count(summary.get('parameters'))} parameters "
+        f"judges each pixel by shape and surroundings, {_members(summary)}.",
+        "facts": _facts(source),
+        "figures": figures,
+        "tables": tables,
+        "missing": _missing(source),
+        "sections": [
+            section("overview", "The network", "", "facts"),
+            section("scores", "How well it does", "", "pr", "threshold", "folds"),
+            section("probabilities", "What its probabilities are worth", "", "reliability",
+                    "correction", "calibration", "logits"),
+            section("training", "How it was trained", "", "progress"),
+            section("sees", "What it looks at, and how far", _SEES, "occlusion", "field"),
+            section("maps", "Tiles, explained pixel by pixel", "", "attribution"),
+            section("beside", "What it sees that the pixel classifier does not",
+                    unet_beside.sentence(source), "beside", "beside_size", "beside_rim"),
+            section("failures", "Where it fails", "", "f1_where", "sizes", "rims", "failures"),
+            section("cost", "What it costs", "", "cost"),
+            section("tiles", "Tiles, the worst first", "", "gallery"),
+        ],
+    }  # fmt: skip
+
+
+def inner_f1(fold: Mapping[str, Any]) -> float | None:
+    """F1 of a fold's networks on the block that chose their states; None without one."""
+    return (fold.get("inner") or {}).get("f1")
+
+
+def _members(summary: Mapping[str, Any]) -> str:
+    folds = len(summary["folds"])
+    seeds = int(summary.get("seeds") or 1)
+    each = "one model" if seeds == 1 else f"the mean of {seeds} seeds"
+    return f"{each} for each of {folds} spatial folds"
+
+
+def _fold(fold: Mapping[str, Any]) -> dict[str, Any]:
+    epochs = fold.get("epochs") or []
+    last = epochs[-1].get("loss") if epochs else None
+    return {**fold, "n_epochs": len(epochs), "loss": last, "inner_f1": inner_f1(fold)}
+
+
+def _facts(source: RunSource) -> list[dict[str, Any]]:
+    summary = source.summary("unet")
+    explain = summary.get("seconds_explain") or {}
+    return facts(
+        [
+            ("network", summary.get("network"), "text"),
+            ("parameters", summary.get("parameters"), "count"),
+            ("networks of all folds", summary.get("networks"), "count"),
+            ("loss", summary.get("loss"), "text"), ("optimiser", summary.get("optimiser"), "text"),
+            ("schedule", summary.get("schedule"), "text"),
+            ("state kept", _KEPT.get(str(summary.get("checkpoint"))), "text"),
+            ("processes", summary.get("processes"), "count"),
+            *_adapted(summary),
+            ("one epoch", summary.get("seconds_per_epoch"), "seconds"),
+            ("precision", summary.get("precision"), "text"),
+            ("channels-last memory", summary.get("channels_last"), "text"),
+            ("device", summary.get("device"), "text"),
+            ("hardware", summary.get("hardware"), "text"),
+            ("time to explain", sum(explain.values()) if explain else None, "seconds"),
+            ("shown", summary.get("channels") or summary.get("bands"), "text"),
+        ]
+    )  # fmt: skip
+
+
+def _adapted(summary: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """What the networks were shown of a split to predict; nothing where they were not."""
+    told = summary.get("adapt")
+    if not told:
+        return []
+    stopped = [why for why in told["stopped"] if why]
+    return [
+        ("adapted to the images of", told["split"], "text"),
+        ("with its batch statistics", told["statistics"], "text"),
+        ("rounds on its own sure pixels, by fold", told["rounds"], "text"),
+        ("folds that stopped early", "; ".join(stopped) or None, "text"),
+    ]
+
+
+def _logits(found: Mapping[str, Any], threshold: float) -> dict[str, Any]:
+    return figure(
+        "logits",
+        "Logits of landslides and of all else",
+        "Share of each class's pixels by the network's log-odds, out of fold. The dashed line is "
+        "the threshold: landslides left of it are missed, all else right of it is a false alarm. "
+        "Two hills far apart would be easy; a single one that straddles the line is doubt.",
+        {"threshold": words.sigfig(threshold), **found},
+    )
+
+
+def _missing(source: RunSource) -> list[dict[str, str]]:
+    """What an older run, or one without the stack, does not know, and the command that tells."""
+    summary = source.summary("unet")
+    lacking = [title for key, title in _PARTS if not summary.get(key)]
+    out = []
+    if lacking:
+        out.append(
+            {"stage": "; ".join(lacking), "command": f"l4s-ensemble fit unet --run {source.run}"}
+        )
+    if not source.summary("stack").get("agreement_where"):
+        out.append(
+            {
+                "stage": "What it sees that the pixel classifier does not",
+                "command": f"l4s-ensemble fit stack --run {source.run}",
+            }
+        )
+    return out

@@ -1,0 +1,284 @@
+"""Pictures of whole scenes: every tile in its place, plain and with the colours of the folds.
+
+Colours of folds are those of the fold map. What fits nothing has no colour but a pattern, so that
+it is told apart without colour as well.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.report import words
+from l4s_ensemble.report.pages.data.scenes import largest_scenes
+from l4s_ensemble.report.pictures import draw as pictures
+from l4s_ensemble.report.pictures.draw import Picture
+from l4s_ensemble.report.source import RunSource
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from l4s_ensemble.scenes.folds import Folds
+    from l4s_ensemble.scenes.placement import Placement
+
+MOST_PIXELS = 1_000_000
+"""Of one picture."""
+
+MOST_BYTES = 400_000
+"""Of one picture; its quality is lowered until it fits."""
+
+MOST_SCENES_TARGET = 3
+"""Scenes shown of a split that is not trained on."""
+
+FOLD_TINTS = (
+    (68, 119, 170), (221, 122, 79), (34, 136, 85), (201, 162, 39), (95, 183, 216),
+    (166, 68, 111), (122, 106, 79), (141, 132, 198),
+)  # fmt: skip
+"""The fold colours of the style, light; the picture is the same on a dark page."""
+
+_NO_TILE = -9
+INK, CHALK = (16, 18, 20), (250, 248, 240)
+PATTERNS = {
+    "holdout": "repeating-linear-gradient(135deg, #faf8f0 0 3px, #101214 3px 5px)",
+    "guard": "radial-gradient(#faf8f0 0.8px, #585c62 1.1px) 0 0 / 5px 5px",
+    "degenerate": "linear-gradient(45deg, #0000 44%, #101214 44% 56%, #0000 56%), "
+    "linear-gradient(135deg, #faf8f0 44%, #101214 44% 56%, #faf8f0 56%)",
+}
+"""CSS of each role's pattern, for the key."""
+
+
+def build(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] | None:
+    """Draw the scenes of all stored splits whose tiles have known places.
+
+    Parameters
+    ----------
+    assets : Path
+        Folder of the pictures, ``mosaic-<split>-<scene>-<what>.webp``.
+    drawn : set of str
+        Names of pictures drawn; grows.
+
+    Returns
+    -------
+    dict or None
+        ``scenes`` (split, scene, tiles, rows, cols, title, read, pictures), ``legend`` (label,
+        css), ``note``. None if no tile has a known place.
+    """
+    shown: list[dict[str, Any]] = []
+    folds = None
+    left_out = 0
+    for split in source.splits:
+        store = source.store(split)
+        own = _folds_of(source) if split == "train" else None
+        folds = own or folds
+        placement = _placement(store, own)
+        if placement is None:
+            continue
+        most = {} if split == "train" else {"most": MOST_SCENES_TARGET}
+        chosen = largest_scenes(placement.scene, **most)
+        shown += [_scene(store, placement, s, split, own, assets, drawn) for s in chosen]
+        left_out += len(np.unique(placement.scene[placement.placed])) - len(chosen)
+    if not shown:
+        return None
+    more = f" {words.plural(left_out, 'smaller scene')} not shown." if left_out else ""
+    return {
+        "scenes": shown,
+        "legend": _legend(folds) if folds is not None else [],
+        "note": f"North is not known to be up: tiles lie as their ids and places say.{more}",
+    }
+
+
+def _folds_of(source: RunSource) -> Folds | None:
+    if "scenes" not in source:
+        return None
+    from l4s_ensemble.scenes.folds import load_folds
+
+    return load_folds(source["scenes"].folder)
+
+
+def _placement(store: xr.Dataset, folds: Folds | None) -> Placement | None:
+    """Places of the tiles in the order of the store, or None if none is known."""
+    from l4s_ensemble.errors import DataError
+    from l4s_ensemble.scenes.placement import Placement
+
+    ids = store["patch"].values
+    if folds is None:
+        scene, row, col = (store[k].values for k in ("scene", "row", "col"))
+    else:
+        known = np.isin(ids, folds.patch)
+        scene, row, col = (np.full(len(ids), -1) for _ in range(3))
+        for name, values in (("scene", scene), ("row", row), ("col", col)):
+            values[known] = folds.of(ids[known], name)
+    scene = np.where((row < 0) | (col < 0), -1, scene)
+    if not (scene >= 0).any():
+        return None
+    try:
+        return Placement.known(ids, scene, row, col)
+    except DataError:  # two tiles in one place: the page of data must still be made
+        return None
+
+
+def _scene(
+    store: xr.Dataset, placement: Placement, scene: int, split: str, folds: Folds | None,
+    assets: Path, drawn: set[str],
+) -> dict[str, Any]:  # fmt: skip
+    """Draw one scene and describe it."""
+    from l4s_ensemble.data.store import sensor_of
+    from l4s_ensemble.scenes.harmonise import harmonise
+    from l4s_ensemble.scenes.placement import Placement
+
+    sensor = sensor_of(store)
+    here = np.flatnonzero(placement.scene == scene)
+    own = Placement.known(*(getattr(placement, k)[here] for k in ("ids", "scene", "row", "col")))
+    rows, cols = int(np.ptp(own.row)) + 1, int(np.ptp(own.col)) + 1
+    edge = tile_edge_px(sensor.patch_pixels, rows * cols)
+    bands, is_true = pictures.colour_bands(sensor)
+    small = _thumbnails(store, here, [sensor.band_names.index(b) for b in bands], edge)
+    gain = None
+    if sensor.level == "relative" and edge >= 8:
+        # To a common level first: seams say nothing about parts that do not touch.
+        level = np.median(small, axis=(1, 2, 3), keepdims=True)
+        small /= np.where(level > 0, level / 1000, 1)
+        gain = harmonise(small, own)
+    km = sensor.patch_pixels * sensor.pixel_m / 1000
+    label = "true colour" if is_true else "colour from " + ", ".join(bands)
+    size = f"{rows} × {cols} tiles, {rows * km:.0f} × {cols * km:.0f} km"
+    plain = _mosaic(small, own, edge, gain)
+    dark = ", the rest is dark" if len(own) < rows * cols else ""
+    levelled = ", each brought to the level of its neighbours" if gain is not None else ""
+    made = [
+        _written(
+            plain, f"mosaic-{split}-{scene}-plain.webp", f"Scene {scene} of {split} in {label}",
+            f"{size}; {words.plural(len(own), 'tile')} known{levelled}{dark}. A road "
+            "or a river that breaks at a seam would betray a wrong place.",
+            assets, drawn,
+        )
+    ]  # fmt: skip
+    if folds is not None:
+        fold, role = folds.of(own.ids, "fold"), folds.of(own.ids, "role")
+        tint = np.array(
+            [FOLD_TINTS[f % len(FOLD_TINTS)] if f >= 0 else CHALK for f in fold], np.uint8
+        )
+        tinted = _marked(_mosaic(small, own, edge, gain, tint), own, fold, role, edge)
+        made.append(
+            _written(
+                tinted, f"mosaic-{split}-{scene}-folds.webp",
+                f"Scene {scene}: which tiles are scored together",
+                "Tiles of one colour are held out in one fold; lines are the borders between "
+                "folds. Patterned tiles fit nothing.", assets, drawn,
+            )
+        )  # fmt: skip
+    return {
+        "split": split, "scene": scene, "tiles": len(own), "rows": rows, "cols": cols,
+        "tile_km": km, "pictures": made,
+    }  # fmt: skip
+
+
+def tile_edge_px(patch_pixels: int, cells: int) -> int:
+    """Edge of a tile in the picture: the largest whole part of its own that keeps it small."""
+    whole = [d for d in range(4, 65) if patch_pixels % d == 0] or [patch_pixels]
+    fitting = [d for d in whole if d * d * cells <= MOST_PIXELS]
+    return fitting[-1] if fitting else whole[0]
+
+
+def _thumbnails(
+    store: xr.Dataset, positions: NDArray[np.intp], bands: list[int], edge: int
+) -> NDArray[np.float32]:
+    """Means over squares of pixels, counts, shape (tile, 3, edge, edge)."""
+    image = store["image"]
+    step = image.shape[2] // edge
+    may_be_nan = image.dtype.kind == "f"
+    small = np.empty((len(positions), 3, edge, edge), np.float32)
+    for i, n in enumerate(positions):
+        tile = image[int(n)].values[bands].astype(np.float32)
+        if may_be_nan:
+            tile = np.nan_to_num(tile)
+        # Rows first: whole lines are added, which is several times as fast as small squares.
+        lines = tile.reshape(3, edge, step, -1).sum(axis=2)
+        small[i] = lines.reshape(3, edge, edge, step).sum(axis=3) / step**2
+    return small
+
+
+def _mosaic(
+    small: NDArray[np.float32], placement: Placement, edge: int, gain: Any, tint: Any = None
+) -> Picture:
+    """One scene without margin and label, shape (y, x, 3)."""
+    from PIL import Image
+
+    from l4s_ensemble.scenes.drawing import GAP_PX, LABEL_PX, draw_mosaic
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = draw_mosaic(
+            small, placement, Path(folder) / "mosaic.png", bands=(0, 1, 2), log_gain=gain,
+            tile_px=edge, tint=tint,
+        )  # fmt: skip
+        with Image.open(path) as sheet:
+            whole = np.asarray(sheet.convert("RGB"))
+    height = (int(np.ptp(placement.row)) + 1) * edge
+    width = (int(np.ptp(placement.col)) + 1) * edge
+    top = GAP_PX + LABEL_PX
+    return whole[top : top + height, GAP_PX : GAP_PX + width].copy()
+
+
+def _marked(panel: Picture, placement: Placement, fold: Any, role: Any, edge: int) -> Picture:
+    """Patterns on tiles that fit nothing, lines between folds."""
+    first = int(placement.row.min()), int(placement.col.min())
+    shape = panel.shape[0] // edge, panel.shape[1] // edge
+    code = np.full(shape, _NO_TILE)
+    y, x = np.mgrid[:edge, :edge]
+    for row, col, f, what in zip(
+        placement.row - first[0], placement.col - first[1], fold, role, strict=True
+    ):
+        tile = panel[row * edge : (row + 1) * edge, col * edge : (col + 1) * edge]
+        if what == "holdout":
+            tile[(x + y) % 8 < 2] = INK
+        elif what == "guard":
+            tile[:] = (tile * 0.4 + 30).astype(np.uint8)
+            tile[(x % 4 == 1) & (y % 4 == 1)] = CHALK
+        elif what == "degenerate":
+            thick = max(1, edge // 12)
+            tile[(np.abs(x - y) <= thick) | (np.abs(x + y - edge + 1) <= thick)] = INK
+        code[row, col] = f if what == "fit" else -2
+    for row, col in np.argwhere(_border(code[:, 1:], code[:, :-1])):
+        panel[row * edge : (row + 1) * edge, (col + 1) * edge - 1 : (col + 1) * edge + 1] = CHALK
+    for row, col in np.argwhere(_border(code[1:], code[:-1])):
+        panel[(row + 1) * edge - 1 : (row + 1) * edge + 1, col * edge : (col + 1) * edge] = CHALK
+    return panel
+
+
+def _border(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where two tiles that are both there are of different folds."""
+    return np.asarray((one != other) & (one > _NO_TILE) & (other > _NO_TILE))
+
+
+def _written(
+    picture: Picture, name: str, title: str, read: str, assets: Path, drawn: set[str]
+) -> dict[str, Any]:
+    assets.mkdir(parents=True, exist_ok=True)
+    for quality in (84, 72, 58, 40, 20):
+        pictures.save(picture, assets / name, quality)
+        if (assets / name).stat().st_size <= MOST_BYTES:
+            break
+    drawn.add(name)
+    height, width = picture.shape[:2]
+    return {
+        "file": f"assets/{name}", "title": title, "read": read, "width": width, "height": height
+    }  # fmt: skip
+
+
+def _legend(folds: Folds) -> list[dict[str, str]]:
+    """Label and CSS background of what the tinted pictures show."""
+    made = []
+    for k in range(folds.n_folds):
+        r, g, b = FOLD_TINTS[k % len(FOLD_TINTS)]
+        made.append({"label": f"fold {k}", "css": f"rgb({r} {g} {b})"})
+    told = {
+        "holdout": "holdout, set aside",
+        "guard": "guard beside the holdout",
+        "degenerate": "degenerate, no terrain",
+    }
+    present = set(folds.role.tolist())
+    return made + [{"label": told[r], "css": css} for r, css in PATTERNS.items() if r in present]
