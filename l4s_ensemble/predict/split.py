@@ -106,6 +106,7 @@ def stage(ctx: StageContext) -> Summary:
         "predicted_share": predicted / (len(patch) * y * x),
         "landslide_patches": with_landslide,
         "fold_models": folds,
+        "histogram": sum(by_scene.values(), np.zeros(bins, np.int64)).tolist(),
         "submission": write_submission(masks, ctx.out / "submission.zip"),
         "seconds": round(time.monotonic() - started, 3),
     }

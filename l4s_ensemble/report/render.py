@@ -15,6 +15,8 @@ import yaml
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.report import words
+from l4s_ensemble.report.browser import page as browser
+from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
 from l4s_ensemble.report.figures import makers as figures
 from l4s_ensemble.report.pictures import draw as pictures
 from l4s_ensemble.report.pictures import features as features_contact
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("l4s_ensemble")
 
 TEMPLATES = Path(__file__).parent / "templates"
-INDEX_TILES = (3, 1)
-"""Worst and best tiles shown on the index."""
+INDEX_LAYERS = ("colour", "truth", "stack", "errors", "called")
+"""Pictures of a tile that the index shows; the page of the model has all."""
 
 
 def render_report(run: Path, out: Path, config: Config | None = None) -> Path:
@@ -68,14 +70,16 @@ def render_report(run: Path, out: Path, config: Config | None = None) -> Path:
     pages = summarise(source)
     drawn: set[str] = set()
     _add_galleries(source, pages, out / "assets", drawn)
+    browser.add_tiles(source, pages, out / "assets")
+    browser.add_links(pages)
     _write_assets(out / "assets")
     environment = _environment()
-    nav = [{k: p[k] for k in ("page", "file", "title")} for p in pages]
+    nav = _nav(pages)
     files = {p["page"]: p["file"] for p in pages}
     _remove_stale(out, files, drawn)
     for page in pages[1:] + pages[:1]:  # the index last: it is there when all it links to is
         write_json(out / f"{page['page']}.json", page)
-        text = environment.get_template("page.html.jinja").render(
+        text = environment.get_template(page.get("template", "page.html.jinja")).render(
             page=_with_plots(page), nav=nav, files=files, version=_version(),
             colours=_picture_colours(),
         )  # fmt: skip
@@ -84,6 +88,14 @@ def render_report(run: Path, out: Path, config: Config | None = None) -> Path:
     write_text(out / CONFIG_FILE, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     log.info("report: %d pages in %.1f s", len(pages), time.monotonic() - started)
     return out / "index.html"
+
+
+def _nav(pages: list[Page]) -> list[dict[str, str]]:
+    """Entries of the bar at the top; pages of one name share an entry, that of the first."""
+    entries: dict[str, Page] = {}
+    for page in pages:
+        entries.setdefault(page.get("nav", page["title"]), page)
+    return [{"page": p["page"], "file": p["file"], "title": t} for t, p in entries.items()]
 
 
 def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: set[str]) -> None:
@@ -113,22 +125,22 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
         return
     name = head["row"] if head["kind"] == "out-of-fold" else f"prediction-{head['split']}"
     if name in by_page:
-        index["gallery"] = _few(by_page[name], name)
+        index["gallery"] = _few(by_page[name], name, f"{name}.html#tiles")
 
 
-def _few(whole: Mapping[str, Any], page: str) -> dict[str, Any]:
-    """Take the worst and the best few tiles of a page's gallery."""
-    by_why: dict[str, list[Any]] = {}
-    for tile in whole["tiles"]:
-        by_why.setdefault(tile["why"], []).append(tile)
-    worst, best = INDEX_TILES
-    kept = (by_why.get("worst", []) + by_why.get("largest", []))[:worst] + by_why.get("best", [])[
-        :best
-    ]
-    note = (
-        f"The same pictures and more are on the page {page}. " + whole["note"].split(":")[0] + "."
-    )
-    return {**whole, "tiles": kept, "note": note if kept else whole["note"]}
+def _few(whole: Mapping[str, Any], page: str, file: str) -> dict[str, Any]:
+    """Take the worst and the best tile of a page's gallery, with few pictures of each."""
+    kept = []
+    for wanted in (("worst", "largest"), ("best",)):
+        kept += [t for t in whole["tiles"] if t["why"] in wanted][:1]
+    layers = [
+        layer for layer in whole["layers"]
+        if layer["key"] in INDEX_LAYERS or (page != "stack" and layer["key"] == page)
+    ]  # fmt: skip
+    return {
+        **whole, "tiles": kept, "layers": layers, "pair": True, "more": file if kept else None,
+        "note": "" if kept else whole["note"],
+    }  # fmt: skip
 
 
 def _with_plots(page: Page) -> Page:
@@ -193,7 +205,7 @@ def _write_assets(assets: Path) -> None:
 
     (assets / "tiles").mkdir(parents=True, exist_ok=True)
     write_text(assets / "plotly.min.js", get_plotlyjs())
-    for name in ("report.css", "report.js"):
+    for name in ("report.css", "report.js", "decision.css", "decision.js", *browser.FILES):
         shutil.copyfile(TEMPLATES / name, assets / name)
 
 
@@ -206,6 +218,9 @@ def _remove_stale(out: Path, files: Mapping[str, str], drawn: set[str]) -> None:
             if name and name not in files and "/" not in name:
                 (out / f"{name}.html").unlink(missing_ok=True)
                 (out / f"{name}.json").unlink(missing_ok=True)
+    for folder in (out / "assets" / BROWSER_FOLDER).glob(f"{browser.PREFIX}*"):
+        if folder.name not in files:
+            shutil.rmtree(folder, ignore_errors=True)
     kept = {Path(name).name for name in drawn}
     for picture in (out / "assets" / "tiles").glob("*-*-*.*"):
         if picture.suffix in {".png", ".webp"} and picture.name not in kept:

@@ -10,6 +10,7 @@ from typing import Any
 from l4s_ensemble.config import Config, is_preset
 from l4s_ensemble.errors import L4SError, RunError
 from l4s_ensemble.report import headline, ladder, words
+from l4s_ensemble.report.browser import page as browser_page
 from l4s_ensemble.report.checks import all as checks
 from l4s_ensemble.report.pages import card as card_page
 from l4s_ensemble.report.pages import prediction as prediction_page
@@ -79,6 +80,7 @@ def _makers(source: RunSource) -> list[tuple[str, list[str], Callable[[], Page]]
         behind = [s for s in source.stages if s.startswith(f"predict/{split}/")]
         make_page = partial(prediction_page.prediction, source, split)
         out.append((f"prediction-{split}", behind, make_page))
+    out += [(one.page, one.behind, one.page_of) for one in browser_page.pages(source)]
     if source.card:
         out.append(
             (
@@ -114,6 +116,8 @@ def _completed(
         "slides": None,
         "maps": None,
         "attribution": None,
+        "decide": None,
+        "browser": None,
         "missing": [],
         **made,
         "foot": _foot(source, page, behind),
@@ -137,7 +141,13 @@ def _index(source: RunSource, pages: Sequence[Page]) -> Page:
     )
     total = sum(r.seconds or 0.0 for r in source.stages.values())
     lead = f"Run {source.config.name}" + (f" on {n_splits}" if n_splits else "")
-    sections = [section("pipeline", "How it was made", "", "pipeline")]
+    told = (
+        "Bars are shares of the time. F1 is out-of-fold for models, on the split for predictions."
+    )
+    sections = [
+        section("pipeline", "How it was made", told, "pipeline"),
+        section("tiles", "The worst tile and the best", "", "gallery"),
+    ]
     tables: dict[str, Any] = {}
     if scores:
         tables["scores"] = table(
@@ -149,10 +159,10 @@ def _index(source: RunSource, pages: Sequence[Page]) -> Page:
             "optimistic where the threshold was chosen on them.",
         )  # fmt: skip
         sections.append(section("scores", "Scores", "", "scores"))
-    sections.append(section("tiles", "The worst tiles and the best", "", "gallery"))
     return {
         "lead": lead + f"; all stages took {words.seconds(total)}.",
         "pipeline": pipeline(source),
+        "story": ["pipeline", "tiles"],
         "missing": missing,
         "tables": tables,
         "facts": facts([("stages run", len(source.stages), "count"), ("time", total, "seconds")]),
@@ -259,6 +269,8 @@ def _settings(config: Config, page: str) -> dict[str, Any]:
     name = {"data": ("data", "scenes")}.get(page, (page,))
     if page.startswith("prediction-"):
         name = ("data", "stack")
+    if page.startswith(browser_page.PREFIX):
+        name = ("data", "report")
     return {k: values[k] for k in ("name", "seed", *name) if k in values}
 
 
@@ -281,6 +293,8 @@ def commands(source: RunSource, page: str) -> list[str]:
         return [f"l4s-ensemble data check {common}", f"l4s-ensemble features {common}{run}"]
     if page == "features":
         return [f"l4s-ensemble features {common}{run}"]
+    if page.startswith(browser_page.PREFIX):
+        return [f"l4s-ensemble fit-all {common}{run}", *again, f"l4s-ensemble report{run}"]
     if page.startswith("prediction-"):
         split = page.removeprefix("prediction-")
         return [c for c in again if f"--split {split} " in c]

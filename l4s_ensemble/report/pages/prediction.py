@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from l4s_ensemble.report import headline, words
+from l4s_ensemble.report.pages import decision as threshold_decision
 from l4s_ensemble.report.pages.stack import distance as stack_distance
 from l4s_ensemble.report.pages.stack import elsewhere as stack_elsewhere
 from l4s_ensemble.report.pages.stack import ledger as stack_ledger
@@ -39,6 +40,7 @@ def prediction(source: RunSource, split: str) -> Page:
         chosen = {r["model"]: r["threshold"] for r in scores["ledger"]}
         histograms = ledger_histograms(source, f"predict/{split}/scores", scores)
         figures = scored(row, histograms, "stack", chosen)
+        del figures["threshold"]  # the slider shows the same, and moves
         stage = f"predict/{split}/scores"
         figures |= stack_ledger.figures(source, stage) | stack_elsewhere.figures(source, split)
         tables = stack_ledger.tables(
@@ -89,10 +91,11 @@ def prediction(source: RunSource, split: str) -> Page:
         + stack_elsewhere.more_facts(result),
         "figures": figures,
         "tables": tables,
+        "decide": threshold_decision.of_prediction(source, split),
         "sections": [
             section("result", "The result", "", "facts", "thresholds"),
-            section("scores", "Scores", "", "ledger", "adds", "pr", "threshold", "reliability",
-                    "masks"),
+            section("scores", "Scores", "", "ledger", "adds", "pr", "reliability", "masks"),
+            section("threshold", "The threshold as a decision", "", "decide"),
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size",
                     "by_size"),
             section("seen", "Here, and where it was fitted", stack_distance.sentence(scores),

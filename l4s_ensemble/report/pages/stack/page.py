@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from l4s_ensemble.report import headline, words
+from l4s_ensemble.report.pages import decision as threshold_decision
 from l4s_ensemble.report.pages.stack import decision as stack_decision
 from l4s_ensemble.report.pages.stack import disagreement as stack_disagreement
 from l4s_ensemble.report.pages.stack import distance as stack_distance
@@ -47,6 +48,7 @@ def stack(source: RunSource) -> Page:
         ledger_histograms(source, "stack", summary), "stack",
         {**chosen, "stack": summary["threshold"]},
     )  # fmt: skip
+    del figures["threshold"]  # the slider shows the same, and moves
     figures |= stack_ledger.figures(source, "stack")
     for part in (stack_learners, stack_decision, stack_disagreement):
         figures |= part.figures(source)
@@ -66,8 +68,10 @@ def stack(source: RunSource) -> Page:
         "figures": figures,
         "tables": tables,
         "missing": _missing(source),
+        "decide": threshold_decision.of_fit(source),
         "sections": [
-            section("ledger", "The ledger", "", "ledger", "adds", "pr", "threshold", "reliability"),
+            section("ledger", "The ledger", "", "ledger", "adds", "pr", "reliability"),
+            section("threshold", "The threshold as a decision", "", "decide"),
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size"),
             section("joined", "How they are joined", "", "facts", "tried", "learners",
                     "coefficients"),

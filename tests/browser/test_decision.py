@@ -1,0 +1,143 @@
+"""The threshold's slider in a real browser: its numbers are those of the metrics."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from viewing import PHONE, OpenPage
+
+from l4s_ensemble.config import build
+from l4s_ensemble.metrics.histogram import ScoreHistogram
+from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.report.pages.decision import at_threshold
+from l4s_ensemble.report.render import render_report
+from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.stack.decision import prevalence
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PLACES = {"stack": "stack", "prediction-valid": "predict/valid/scores"}
+SLIDER, FACTOR = "#decide-threshold", "#decide-factor"
+
+
+def pooled(run: Path, page: str, model: str) -> ScoreHistogram:
+    return TileHistograms.load(run / PLACES[page] / f"tiles_{model}.npz").pooled()
+
+
+def move(page: Page, slider: str, value: float) -> None:
+    page.locator(slider).evaluate(
+        "(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", str(value)
+    )
+
+
+def shown(page: Page, key: str) -> float:
+    return float(page.locator(f'.decide [data-key="{key}"]').get_attribute("data-raw") or "nan")
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("model", ["stack", "pixel"])
+def test_numbers_are_those_of_the_metrics(
+    open_page: OpenPage, report_run: Path, name: str, model: str
+) -> None:
+    page = open_page(name)
+    page.locator(f'.decide input[value="{model}"]').check(force=True)
+    histogram = pooled(report_run, name, model)
+    curve = histogram.curve()
+    for k in (0, 50, 351, 700, 999):
+        move(page, SLIDER, k)
+        for key in ("precision", "recall", "f1", "iou"):
+            assert shown(page, key) == float(curve[key][k])  # to the last digit
+        expected = at_threshold(histogram, k)
+        for key in ("tp", "fp", "fn"):
+            assert shown(page, key) == expected[key]
+        assert shown(page, "called_km2") == pytest.approx((expected["tp"] + expected["fp"]) * 1e-4)
+    page.locator(".decide .best").click()
+    assert int(page.locator(SLIDER).input_value()) == round(histogram.best().value * 1000)
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 2.0, 4.0])
+def test_another_prevalence(open_page: OpenPage, report_run: Path, factor: float) -> None:
+    page = open_page("stack")
+    histogram = pooled(report_run, "stack", "stack")
+    move(page, FACTOR, {0.25: -2, 0.5: -1, 2.0: 1, 4.0: 2}[factor])
+    summary = read_json(report_run / "stack/summary.json")
+    (row,) = prevalence.rows(histogram, summary["threshold"], [factor])
+    used = round(summary["threshold"] * 1000)
+    for k in (used, 200):
+        move(page, SLIDER, k)
+        expected = at_threshold(histogram, k, factor)
+        for key in ("precision", "recall", "f1", "iou", "tp", "fp", "fn"):
+            assert shown(page, key) == pytest.approx(expected[key], rel=1e-12)
+    move(page, SLIDER, used)
+    assert shown(page, "f1") == pytest.approx(row["f1"], rel=1e-12)
+    lost = page.locator(".decide").get_attribute("data-lost")
+    assert float(lost or "nan") == pytest.approx(row["lost"], abs=1e-12)
+    said = page.locator(".decide .said").inner_text()
+    assert f"Suppose that landslides are {factor:g} times as common" in said
+    assert f"The best threshold is then {row['threshold_best']:.3f}" in said
+    assert f"from {row['plateau_low']:.3f} to {row['plateau_high']:.3f}" in said
+
+
+def test_it_begins_at_the_threshold_in_use_and_goes_back(open_page: OpenPage, report: Path) -> None:
+    page = open_page("stack", scheme="dark", width=PHONE)
+    twin = read_json(report / "stack.json")["decide"]
+    used = round(twin["models"][-1]["threshold"] * twin["bins"])
+    slider, back = page.locator(SLIDER), page.locator(".decide .back")
+    assert int(slider.input_value()) == used and back.is_disabled()
+    assert page.locator(".decide .said").inner_text().replace("\u202f", " ") == twin[
+        "sentence"
+    ].replace("\u202f", " ")
+    slider.focus()
+    page.keyboard.press("ArrowRight")  # the keyboard moves it by one bin
+    assert int(slider.input_value()) == used + 1
+    assert f"{(used + 1) / 1000:.3f}" in (slider.get_attribute("aria-valuetext") or "")
+    back.click()
+    assert int(slider.input_value()) == used
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_plot_can_be_dragged(open_page: OpenPage) -> None:
+    page = open_page("stack")
+    plot = page.locator(".decide .curves")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    inner = box["width"] - 34 - 12
+    for share in (0.25, 0.75):
+        page.mouse.move(box["x"] + 34 + share * inner, box["y"] + 80)
+        page.mouse.down()
+        page.mouse.up()
+        assert abs(int(page.locator(SLIDER).input_value()) - share * 999) <= 2
+
+
+def test_without_a_script_a_table_stands_there(chromium: Browser, report: Path) -> None:
+    context = chromium.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto((report / "stack.html").resolve().as_uri())
+    assert page.locator(".decide table").last.is_visible()
+    assert page.locator(".decide .said").is_visible()
+    assert not page.locator(SLIDER).is_visible()
+    context.close()
+
+
+def test_without_masks_the_called_area_moves(
+    open_page: OpenPage, report_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(report_run, run)
+    histogram = pooled(run, "prediction-valid", "stack")
+    counts = histogram.positive + histogram.negative
+    shutil.rmtree(run / "predict/valid/scores")
+    path = run / "predict/valid/result/summary.json"
+    write_json(path, {**read_json(path), "histogram": counts.tolist()})
+    few = build({"report": {"gallery_tiles": 1}})
+    folder = render_report(run, tmp_path / "out", few).parent
+    page = open_page("prediction-valid", folder=folder)
+    for k in (0, 300, 999):
+        move(page, SLIDER, k)
+        assert shown(page, "called") == int(counts[k:].sum())
+    assert page.locator(FACTOR).count() == 0

@@ -1,0 +1,118 @@
+"""The threshold as a decision: what the page is given is what the metrics say."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l4s_ensemble.metrics.counts import Counts, scores_pooled
+from l4s_ensemble.metrics.histogram import ScoreHistogram
+from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.report.pages import decision
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.stack.decision import prevalence
+
+SPLIT = "predict/valid/scores"
+
+
+def some_histogram(seed: int = 0, bins: int = 100) -> ScoreHistogram:
+    rng = np.random.default_rng(seed)
+    made = ScoreHistogram.empty(bins)
+    truth = rng.random(20_000) < 0.06
+    made.add(np.clip(rng.normal(0.2 + 0.4 * truth, 0.2), 0, 1), truth)
+    return made
+
+
+def test_the_stack_page_holds_the_counts_of_every_model(whole_run: Path) -> None:
+    told = decision.of_fit(RunSource(whole_run))
+    assert told is not None
+    assert [m["model"] for m in told["models"]] == ["pixel", "unet", "mean", "stack"]
+    for m in told["models"]:
+        tiles = TileHistograms.load(whole_run / "stack" / f"tiles_{m['model']}.npz")
+        assert m["positive"] == tiles.pooled().positive.tolist()
+        assert m["negative"] == tiles.pooled().negative.tolist()
+    assert told["pixel_km2"] == 1e-4  # 10 m
+    assert (
+        told["models"][-1]["threshold"] == read_json(whole_run / "stack/summary.json")["threshold"]
+    )
+
+
+def test_a_row_of_the_table_is_the_score_of_its_threshold(whole_run: Path) -> None:
+    told = decision.of_prediction(RunSource(whole_run), "valid")
+    assert told is not None
+    tiles = TileHistograms.load(whole_run / SPLIT / "tiles.npz")
+    marks = []
+    for row in told["table"]["rows"]:
+        expected = scores_pooled(tiles.counts(row["threshold"]))
+        if expected["tp"] + expected["fp"]:  # nothing called: precision is a word
+            assert row["precision"] == pytest.approx(expected["precision"], rel=1e-5)
+        for key in ("recall", "f1", "iou"):
+            assert row[key] == pytest.approx(expected[key], rel=1e-5)
+        assert row["false"] == pytest.approx(expected["fp"] * 1e-4, rel=1e-5)
+        assert row["missed"] == pytest.approx(expected["fn"] * 1e-4, rel=1e-5)
+        marks.append(row["mark"] or "")
+    assert sum("in use" in m for m in marks) == sum("best F1 here" in m for m in marks) == 1
+    assert "would be no fair score" in told["note"]
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 1.0, 2.0, 4.0])
+def test_another_prevalence_is_that_of_the_decision(factor: float) -> None:
+    histogram = some_histogram()
+    real, other = histogram.positive.sum(), histogram.negative.sum()
+    now = real / (real + other)
+    curve = prevalence.f1_curve(histogram, prevalence.weight_of(now, factor * now))
+    for k in (0, 17, 42, 80):
+        found = decision.at_threshold(histogram, k, factor)
+        counted = [found[key] for key in ("tp", "fp", "fn")]
+        rest = real + other - sum(counted)
+        # As many pixels as before, of them so many times as many landslides; and the counts
+        # that are shown give the scores that are shown.
+        assert (found["tp"] + found["fn"]) / (real + other) == pytest.approx(factor * now)
+        assert rest >= -1e-6
+        assert found["f1"] == pytest.approx(float(curve[k]))
+        again = scores_pooled(Counts(*(np.asarray(c) for c in (*counted, max(rest, 0)))))
+        for key in ("f1", "iou", "recall", "precision"):
+            tolerance = 1e-9 if factor == 1 else 1e-3  # pooled counts are whole numbers
+            assert found[key] == pytest.approx(again[key], abs=tolerance)
+
+
+def test_a_threshold_in_words() -> None:
+    histogram = some_histogram()
+    best = histogram.best()
+    said = decision.sentence(histogram, best.value, 1e-4)
+    curve = histogram.curve()
+    k = round(best.value * histogram.bins)
+    assert f"Of 100 called pixels {curve['precision'][k] * 100:.0f} are landslide" in said
+    assert "is as good" in said and "km²" in said
+    far = decision.sentence(histogram, 0.9, None)
+    assert f"loses {best.f1 - curve['f1'][90]:.3f}" in far and "pixels landslide" in far
+    assert "calls nothing landslide" in decision.sentence(ScoreHistogram.empty(100), 0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0.0, "0"), (0.004, "fewer than 1"), (0.685, "69"), (0.997, "more than 99"), (1.0, "100")],
+)
+def test_of_a_hundred(share: float, said: str) -> None:
+    assert decision._of_100(share) == said
+
+
+def test_without_masks_the_called_area_alone(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    tiles = TileHistograms.load(run / SPLIT / "tiles.npz").pooled()
+    shutil.rmtree(run / SPLIT)
+    assert decision.of_prediction(RunSource(run), "valid") is None  # an older run
+    path = run / "predict/valid/result/summary.json"
+    result = read_json(path)
+    counts = tiles.positive + tiles.negative
+    write_json(path, {**result, "histogram": counts.tolist()})
+    told = decision.of_prediction(RunSource(run), "valid")
+    assert told is not None and told["factors"] is None
+    used = next(r for r in told["table"]["rows"] if r["mark"] == "in use")
+    assert used["called"] == pytest.approx(result["predicted_pixels"] * 1e-4, rel=1e-5)
+    assert "precision" not in used and "nobody can say" in told["note"]
