@@ -284,6 +284,10 @@ class ReportConfig(Section):
     """What the HTML report shows; never retrains anything."""
 
     gallery_tiles: int = Field(12, ge=1)
+    browser: bool = Field(True, description="whether the tiles of each split can be browsed")
+    browser_tiles: int = Field(
+        4000, ge=1, description="most tiles of a split in the browser, those most wrong first"
+    )
     title: str = "l4s-ensemble"
 
 

@@ -163,8 +163,8 @@ def explain(
 ) -> dict[str, Any]:
     """Explain a fitted model whose tiles have been scored out of fold.
 
-    Writes ``contributions.npz``, ``contribution_maps.npz`` and ``dependence.npz`` into `out`,
-    where ``oof.zarr`` stands already.
+    Writes ``contributions.npz``, ``contribution_maps.npz``, ``tile_values.npz`` and
+    ``dependence.npz`` into `out`, where ``oof.zarr`` stands already.
 
     Parameters
     ----------
@@ -193,7 +193,14 @@ def explain(
     """
     from l4s_ensemble.metrics.failures import failures
     from l4s_ensemble.metrics.reliability import calibration
-    from l4s_ensemble.pixel import contribution_maps, dependence, importance, unseen
+    from l4s_ensemble.metrics.telling import telling_tiles
+    from l4s_ensemble.pixel import (
+        contribution_maps,
+        dependence,
+        importance,
+        tile_values,
+        unseen,
+    )
 
     clock = _Clock()
     scores = ScoreFile(out / "oof.zarr", tiles.patch, (masks.shape[1], masks.shape[2]))
@@ -229,6 +236,12 @@ def explain(
         model, explained, logit, masks[at], threshold, told.typical()
     )
     clock.lap("slides")
+    kept = [
+        tile_values.TileToKeep(int(tiles.patch[i]), int(fold[i]), why)
+        for i, why in telling_tiles(tiles.counts(threshold), tile_values.TILES_OOF)
+    ]
+    tile_values.save_tile_values(out / tile_values.TILE_VALUES_FILE, model, source, kept, jobs)
+    clock.lap("tile_values")
     failed = failures(source.store, out / "oof.zarr", threshold, jobs=jobs)
     clock.lap("failures")
     reliable = calibration(tiles, fold)

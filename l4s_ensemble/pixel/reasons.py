@@ -17,6 +17,9 @@ turns. What a slide's pixels say on average is written to ``reasons.json``::
         sentence        for example 'bare soil +1.9, slope +0.8, but water −0.7'
         words           list of {word, log_odds, features}, largest size first
         features        list of {name, group, log_odds, value, typical}, the five largest
+
+Beside it ``tile_values.npz`` has all features and contributions of the tiles with most predicted
+pixels; see `l4s_ensemble.pixel.tile_values`.
 """
 
 from __future__ import annotations
@@ -30,9 +33,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
+from l4s_ensemble.metrics.telling import most_called
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shapley import contributions
 from l4s_ensemble.pixel.slide_words import reason
+from l4s_ensemble.pixel.tile_values import (
+    TILE_VALUES_FILE,
+    TILES_PREDICTED,
+    TileToKeep,
+    save_tile_values,
+)
 from l4s_ensemble.run.files import digest_of, write_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
@@ -75,6 +85,14 @@ def stage(ctx: StageContext) -> Summary:
         ],
     }
     write_json(ctx.out / REASONS_FILE, told)
+    area = np.zeros(len(patch), np.int64)
+    for tile in outlines.with_objects():
+        area[tile] = int((outlines.labels(tile) > 0).sum())
+    kept = [
+        TileToKeep(int(patch[tile]), turn % model.folds, why)
+        for turn, (tile, why) in enumerate(most_called(area, TILES_PREDICTED))
+    ]
+    save_tile_values(ctx.out / TILE_VALUES_FILE, model, source, kept, ctx.jobs)
     return {
         **{k: told[k] for k in ("unit", "slides", "explained", "pixels_a_slide")},
         "pixels": sum(len(r[0]) for r in rows.values()),

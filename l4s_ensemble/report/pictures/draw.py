@@ -22,14 +22,27 @@ FOUND = (250, 250, 245)
 FALSE_ALARM = (230, 159, 0)
 MISSED = (86, 180, 233)
 
+FALSE_COLOUR = ("B12", "B8", "B4")
+"""Bands shown red, green and blue where the eye sees nothing."""
+
 # Anchors of a dark-to-light scale with even steps of lightness (after matplotlib's inferno, CC0).
-_SCALE = np.array(
+SCALE = np.array(
     [
         (0, 0, 4), (31, 12, 72), (85, 15, 109), (136, 34, 106), (186, 54, 85),
         (227, 89, 51), (249, 140, 10), (249, 201, 50), (252, 255, 164),
     ],
     dtype=np.float64,
 )  # fmt: skip
+
+
+DOUBT_SCALE = np.array(
+    [
+        (6, 8, 14), (20, 42, 66), (24, 79, 101), (32, 116, 121), (73, 152, 135), (131, 187, 150),
+        (190, 219, 175), (242, 247, 214),
+    ],
+    dtype=np.float64,
+)  # fmt: skip
+"""Another such scale, cool, so that doubt is not taken for probability."""
 
 
 def colour_bands(sensor: Sensor) -> tuple[tuple[str, str, str], bool]:
@@ -54,12 +67,33 @@ def true_colour(units: NDArray[np.float32], sensor: Sensor) -> Picture:
         One stretch for the three bands keeps the tile's hue; a gamma of 1/1.3 opens the shades.
     """
     bands, _ = colour_bands(sensor)
+    return _stretched(units, sensor, bands, None)
+
+
+def false_colour(units: NDArray[np.float32], sensor: Sensor) -> Picture | None:
+    """Show short-wave infrared, near infrared and red; None where a band is missing.
+
+    Vegetation is green, bare and dry soil red to pink, water dark. Each band has a stretch of its
+    own, for their levels are far apart; otherwise like `true_colour`.
+    """
+    if not set(FALSE_COLOUR) <= set(sensor.band_names):
+        return None
+    return _stretched(units, sensor, FALSE_COLOUR, (0, 1))
+
+
+def _stretched(
+    units: NDArray[np.float32],
+    sensor: Sensor,
+    bands: tuple[str, str, str],
+    axes: tuple[int, int] | None,
+) -> Picture:
+    """Three bands as red, green, blue; the ceiling is taken over `axes`, over all without them."""
     rgb = np.stack([units[sensor.band_names.index(b)] for b in bands], axis=-1)
     rgb = np.nan_to_num(rgb.astype(np.float64))
-    # Haze lifts blue most: each band begins at its own floor, the ceiling is common.
+    # Haze lifts blue most: each band begins at its own floor.
     floor = np.percentile(rgb, 1, axis=(0, 1))
-    ceiling = np.percentile(rgb - floor, 99.5)
-    level = np.clip((rgb - floor) / max(float(ceiling), 1e-9), 0, 1)
+    ceiling = np.percentile(rgb - floor, 99.5, axis=axes)
+    level = np.clip((rgb - floor) / np.maximum(ceiling, 1e-9), 0, 1)
     return np.asarray(np.round(255 * level ** (1 / 1.3)), dtype=np.uint8)
 
 
@@ -78,10 +112,10 @@ def truth(mask: NDArray[Any], colour: Picture) -> Picture:
 
 def probability(values: NDArray[np.floating[Any]]) -> Picture:
     """Probability in [0, 1] from black over red to pale yellow."""
-    place = np.clip(np.nan_to_num(values.astype(np.float64)), 0, 1) * (len(_SCALE) - 1)
-    low = np.minimum(place.astype(int), len(_SCALE) - 2)
+    place = np.clip(np.nan_to_num(values.astype(np.float64)), 0, 1) * (len(SCALE) - 1)
+    low = np.minimum(place.astype(int), len(SCALE) - 2)
     part = (place - low)[..., np.newaxis]
-    return np.asarray(np.round(_SCALE[low] * (1 - part) + _SCALE[low + 1] * part), dtype=np.uint8)
+    return np.asarray(np.round(SCALE[low] * (1 - part) + SCALE[low + 1] * part), dtype=np.uint8)
 
 
 def errors(called: NDArray[np.bool_], mask: NDArray[Any], colour: Picture) -> Picture:
@@ -117,5 +151,5 @@ def save(picture: Picture, path: Path, quality: int = 86) -> None:
 
 def scale_css() -> str:
     """Show the probability scale as a CSS gradient, for the key beside the gallery."""
-    stops = ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in _SCALE)
+    stops = ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in SCALE)
     return f"linear-gradient(to right, {stops})"

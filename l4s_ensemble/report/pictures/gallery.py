@@ -147,7 +147,7 @@ def build(source: RunSource, shown: Shown, n: int, assets: Path, drawn: set[str]
     layers = [("colour", label), *((("truth", "truth"),) if has_mask else ())]
     layers += [(m, f"{MODEL_NAMES[m]}, probability") for m in shown.maps]
     layers.append(("errors", "errors") if has_mask else ("called", "called landslide"))
-    located = _places(source, shown.split, store)
+    located = places_of(source, shown.split, store)
     # The holdout's tiles are training tiles: one picture serves both pages.
     prefix = source.data_stage(shown.split).replace("/", "-")
     tiles = []
@@ -196,8 +196,8 @@ def _draw(
     return pictures.outline(called, colour)
 
 
-def _places(source: RunSource, split: str, store: xr.Dataset) -> dict[int, dict[str, int]]:
-    """Scene, row and column of tiles: the folds know them best, else the store's manifest."""
+def places_of(source: RunSource, split: str, store: xr.Dataset) -> dict[int, dict[str, int]]:
+    """Scene, row and column of tiles by id: the folds know them best, else the store."""
     if source.data_stage(split) == "data/train" and "scenes" in source:
         from l4s_ensemble.scenes.folds import load_folds
 

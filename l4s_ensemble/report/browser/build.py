@@ -1,0 +1,208 @@
+"""Draw the tiles of a page of the browser, and describe them for its script."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.metrics.counts import Counts
+from l4s_ensemble.report import words
+from l4s_ensemble.report.browser import packing, sheets
+from l4s_ensemble.report.browser.photos import THUMB_PX, layers_of, photographs, thumbnail
+from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
+from l4s_ensemble.report.browser.values import TileValues
+from l4s_ensemble.report.headline import MODEL_NAMES
+from l4s_ensemble.report.pictures import draw as pictures
+from l4s_ensemble.report.pictures.features import TWO_SIDED
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.run.files import write_text
+from l4s_ensemble.run.progress import track
+
+log = logging.getLogger("l4s_ensemble")
+
+FOLDER = "browser"
+"""Below the assets; each page has a folder of its own there."""
+
+PHOTO_QUALITY = 84
+
+DOUBT_WORDS = {
+    "near_threshold": "nearness to the threshold", "entropy": "entropy, bits",
+    "expected_error": "probability of an error, as the stack's own probability says",
+    "logit_gap": "difference of both logits", "probability_gap": "difference of both probabilities",
+    "spread": "spread around the pixel", "combined": "probability of an error",
+}  # fmt: skip
+"""What each measure of doubt is, in a few words."""
+
+
+def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any]:
+    """Write all files of one page into ``assets/browser/<page>`` and describe them.
+
+    Parameters
+    ----------
+    assets : Path
+        Folder of the report's files. What an older report left in the page's folder goes.
+
+    Returns
+    -------
+    dict
+        ``folder, split, out_of_fold, total`` (tiles scored), ``size`` (y, x), ``pixel_m, models,
+        photos, doubt, has_truth, threshold, palettes, colours, sheets, values`` (tile id to why it
+        can be read closely), ``features_kept``, ``tiles`` (columns: ``patch, cell`` of the sheets,
+        ``scene, row, col``, ``fold, tp, fp, fn, called, doubt, threshold`` as far as known).
+    """
+    from l4s_ensemble.data.store import sensor_of
+
+    started = time.monotonic()
+    folder = assets / FOLDER / scored.page
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    sensor = sensor_of(scored.store)
+    at = chosen(source, scored, source.config.report.browser_tiles)
+    patch = scored.patch[at]
+    columns: dict[str, list[Any]] = {k: [] for k in ("called", "doubt", "tp", "fp", "fn")}
+    small = {k: np.zeros((len(at), THUMB_PX, THUMB_PX, 3), np.uint8) for k in ("colour", "errors")}
+    size = (0, 0)
+    for n, tile in enumerate(track(scored.tiles(at), f"report: {scored.page}", len(at))):
+        size = (tile.called.shape[0], tile.called.shape[1])
+        colour, *others = photographs(tile.units, sensor)
+        strip = np.concatenate([colour, *others], axis=1)
+        pictures.save(strip, folder / f"p{tile.patch}.webp", PHOTO_QUALITY)
+        write_text(folder / f"t{tile.patch}.js", tile_script(tile))
+        small["colour"][n] = thumbnail(colour)
+        small["errors"][n] = thumbnail(
+            pictures.outline(tile.called, colour) if tile.truth is None
+            else pictures.errors(tile.called, tile.truth, colour)
+        )  # fmt: skip
+        for key, value in _counted(tile).items():
+            columns[key].append(value)
+    called = np.array(columns["called"], np.int64)
+    counts = None
+    if scored.has_truth:
+        tp, fp, fn = (np.array(columns[k], np.int64) for k in ("tp", "fp", "fn"))
+        counts = Counts(tp, fp, fn, size[0] * size[1] - tp - fp - fn)
+    # What is looked at first stands together: few sheets are read.
+    order = np.argsort(-(called if counts is None else counts.fp + counts.fn), kind="stable")
+    files = {name: sheets.write_sheets(t, order, folder, name) for name, t in small.items()}
+    values = _values(source, scored, patch, counts, called, folder)
+    log.info("report: %s, %d tiles in %.1f s", scored.page, len(at), time.monotonic() - started)
+    told = {
+        "folder": f"assets/{FOLDER}/{scored.page}",
+        "split": scored.split,
+        "out_of_fold": scored.out_of_fold,
+        "total": len(scored.patch),
+        "size": size,
+        "pixel_m": sensor.pixel_m,
+        "models": [{"key": m, "name": MODEL_NAMES[m]} for m in scored.scores],
+        "photos": [{"key": k, "name": name, "note": note} for k, name, note in layers_of(sensor)],
+        "doubt": DOUBT_WORDS.get(scored.measure, scored.measure) if columns["doubt"] else None,
+        "has_truth": scored.has_truth,
+        "threshold": words.sigfig(float(np.median(scored.threshold[at]))) if len(at) else None,
+        "palettes": {
+            "probability": pictures.SCALE.tolist(), "doubt": pictures.DOUBT_SCALE.tolist(),
+            "two_sided": TWO_SIDED.tolist(),
+        },
+        "colours": {
+            "found": pictures.FOUND, "false": pictures.FALSE_ALARM, "missed": pictures.MISSED,
+        },
+        "sheets": sheets.described(files),
+        "values": {str(p): why for p, why in values.why.items()},
+        "features_kept": values.kept is not None,
+        "tiles": _columns(scored, at, order, columns),
+    }  # fmt: skip
+    write_text(folder / "index.js", packing.call("L4S.index", told))
+    return told
+
+
+def tile_script(tile: Tile) -> str:
+    """Write the script of a tile: ``L4S.tile(patch, bytes)``, one plane after the other.
+
+    Each model's probability in 1/255, doubt likewise where it is known, then bits of truth and of
+    what was called.
+    """
+    planes = [packing.in_steps(p) for p in tile.probability.values()]
+    if tile.doubt is not None:
+        planes.append(packing.in_steps(tile.doubt))
+    planes.append(packing.flags(tile.called, tile.truth))
+    return packing.call("L4S.tile", tile.patch, packing.deflated(planes))
+
+
+def chosen(source: RunSource, scored: ScoredTiles, most: int) -> NDArray[np.int64]:
+    """Positions of the tiles shown, ascending: all, or those with most wrong (or called) pixels."""
+    n = len(scored.patch)
+    if n <= most:
+        return np.arange(n)
+    stage = scored.main if scored.out_of_fold else f"predict/{scored.split}/scores"
+    tiles = source.tiles(stage) if scored.has_truth else None
+    if tiles is not None and np.array_equal(tiles.patch, scored.patch):
+        c = tiles.counts(float(np.median(scored.threshold)))
+        size = c.fp + c.fn
+    else:
+        final = scored.scores[scored.main]
+        size = np.array(
+            [
+                int((final.sel(patch=p).values >= t).sum())
+                for p, t in zip(scored.patch, scored.threshold, strict=True)
+            ]
+        )
+    return np.sort(np.argsort(-size, kind="stable")[:most])
+
+
+def _counted(tile: Tile) -> dict[str, Any]:
+    """Numbers of a tile that it is sorted and filtered by."""
+    told: dict[str, Any] = {"called": int(tile.called.sum())}
+    if tile.truth is not None:
+        told["tp"] = int((tile.called & tile.truth).sum())
+        told["fp"] = told["called"] - told["tp"]
+        told["fn"] = int(tile.truth.sum()) - told["tp"]
+    if tile.doubt is not None:
+        told["doubt"] = words.sigfig(float(tile.doubt.mean()), 3)
+    return told
+
+
+def _columns(
+    scored: ScoredTiles,
+    at: NDArray[np.int64],
+    order: NDArray[np.int64],
+    counted: Mapping[str, list[Any]],
+) -> dict[str, list[Any]]:
+    cell = np.empty(len(at), np.int64)
+    cell[order] = np.arange(len(at))
+    ids = [int(p) for p in scored.patch[at]]
+    out: dict[str, list[Any]] = {"patch": ids, "cell": cell.tolist()}
+    if any(scored.place.get(p, {}).get("scene", -1) >= 0 for p in ids):
+        for key in ("scene", "row", "col"):
+            out[key] = [scored.place.get(p, {}).get(key, -1) for p in ids]
+    if scored.fold is not None:
+        out["fold"] = [int(f) for f in scored.fold[at]]
+    out |= {k: v for k, v in counted.items() if v}
+    own = words.sigfig([float(t) for t in scored.threshold[at]])
+    if len(set(own)) > 1:
+        out["threshold"] = own
+    return out
+
+
+def _values(
+    source: RunSource,
+    scored: ScoredTiles,
+    patch: NDArray[np.int64],
+    counts: Counts | None,
+    called: NDArray[np.int64],
+    folder: Path,
+) -> TileValues:
+    """Write the scripts of the tiles whose every value can be read."""
+    from l4s_ensemble.data.store import positions_of
+
+    values = TileValues.of(source, scored, patch, counts, called)
+    ids = sorted(values.why)
+    for tile in scored.tiles(np.searchsorted(scored.patch, ids)):
+        where = int(positions_of(scored.store, [tile.patch])[0])
+        stored = scored.store["image"][where].values
+        write_text(folder / f"v{tile.patch}.js", values.script(tile, stored, scored))
+    return values
