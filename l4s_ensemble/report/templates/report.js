@@ -14,34 +14,74 @@
     return value;
   }
 
+  const LEAST = 120; // px: a narrower figure shows nothing
+
+  /** Break the titles of axes that are longer than the axis. */
+  function fitTitles({ data, layout }, width) {
+    const names = data.flatMap((d) => d.y || []).filter((v) => typeof v === "string");
+    const beside = 70 + Math.min(0.5 * width, 6.4 * Math.max(0, ...names.map((v) => v.length)));
+    for (const [key, axis] of Object.entries(layout)) {
+      const title = /^[xy]axis\d*$/.test(key) && axis.title;
+      if (!title || !title.text) continue;
+      const [from, to] = axis.domain || [0, 1];
+      const long = key[0] === "x" ? width - beside : layout.height - 80;
+      const most = Math.max(14, Math.floor((long * (to - from)) / 6.4));
+      let line = "";
+      const lines = [];
+      for (const word of title.text.split(" ")) {
+        if (line && line.length + 1 + word.length > most) { lines.push(line); line = word; }
+        else line = line ? line + " " + word : word;
+      }
+      title.text = [...lines, line].join("<br>");
+    }
+  }
+
   function draw(div, width) {
     const source = document.getElementById(div.dataset.plot);
     if (!source || !window.Plotly) return null;
     const figure = JSON.parse(source.textContent);
     const style = getComputedStyle(document.documentElement);
     const base = {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: !width,
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: "@muted" },
       hoverlabel: { bgcolor: "@card", bordercolor: "@axis", font: { color: "@ink" } },
     };
+    const wide = width || div.clientWidth;
     // A map keeps its squares square: it is as high as its width asks, at most as high as it says.
     const meta = figure.layout.meta;
     if (meta && meta.aspect) {
-      const wanted = ((width || div.clientWidth) - meta.beside) * meta.aspect + meta.below;
+      const wanted = (wide - meta.beside) * meta.aspect + meta.below;
       figure.layout.height = Math.round(Math.min(figure.layout.height, Math.max(wanted, 160)));
       div.style.minHeight = "0";
-      if (meta.labels_from && div.clientWidth < meta.labels_from) {
+      if (meta.labels_from && wide < meta.labels_from) {
         // Too narrow to write every name: the values under the pointer say them.
         for (const axis of ["xaxis", "yaxis"]) figure.layout[axis].showticklabels = false;
       }
     }
-    const layout = themed({ ...base, ...figure.layout, ...(width ? { width } : {}) }, style);
-    const options = { responsive: !width, displaylogo: false, displayModeBar: false };
+    fitTitles(figure, wide);
+    drawn.set(div, wide);
+    const layout = themed({ ...base, ...figure.layout, width: wide }, style);
+    const options = { displaylogo: false, displayModeBar: false };
     return window.Plotly.react(div, themed(figure.data, style), layout, options);
   }
 
+  // A figure is drawn when it comes near the window, and again when its place changes its width.
   const plots = Array.from(document.querySelectorAll("[data-plot]"));
-  function drawAll() { plots.forEach((div) => draw(div)); }
+  const drawn = new Map();
+  let onPaper = false;
+  function drawAgain() { drawn.forEach((_, div) => { if (div.clientWidth >= LEAST) draw(div); }); }
+  const near = new IntersectionObserver((seen) => seen.forEach(({ isIntersecting, target }) => {
+    if (!isIntersecting || target.clientWidth < LEAST) return;
+    near.unobserve(target);
+    if (!drawn.has(target)) draw(target);
+  }), { rootMargin: "700px 0px" });
+  const sized = new ResizeObserver((seen) => seen.forEach(({ target }) => {
+    const wide = target.clientWidth;
+    if (onPaper || wide < LEAST || drawn.get(target) === wide) return;
+    if (drawn.has(target)) draw(target);
+    else { near.unobserve(target); near.observe(target); }
+  }));
+  plots.forEach((div) => { near.observe(div); sized.observe(div); });
 
   function sortable(table) {
     const body = table.tBodies[0];
@@ -95,17 +135,41 @@
     }));
   });
 
+  // The list of sections shows which one is being read.
+  const links = Array.from(document.querySelectorAll(".toc a"));
+  if (links.length) {
+    const bar = links[0].closest(".toc");
+    const parts = links.map((a) => document.getElementById(a.hash.slice(1)));
+    let current = null, waiting = false;
+    const mark = () => {
+      waiting = false;
+      const n = parts.filter((p) => p && p.getBoundingClientRect().top < 90).length - 1;
+      const now = links[n] || null;
+      if (now === current) return;
+      if (current) current.removeAttribute("aria-current");
+      current = now;
+      if (!now) return;
+      now.setAttribute("aria-current", "true");
+      bar.scrollLeft = now.offsetLeft - bar.clientWidth / 3;
+    };
+    window.addEventListener("scroll", () => {
+      if (!waiting) { waiting = true; requestAnimationFrame(mark); }
+    }, { passive: true });
+    mark();
+  }
+
   document.querySelectorAll("table.sortable").forEach(sortable);
-  drawAll();
-  dark.addEventListener("change", drawAll);
+  dark.addEventListener("change", drawAgain);
   // Paper is narrower than most screens: draw again at the width of the column on paper.
   window.addEventListener("beforeprint", () => {
+    onPaper = true;
     document.documentElement.classList.add("paper");
     document.querySelectorAll("details").forEach((d) => { d.open = true; });
     plots.forEach((div) => draw(div, div.closest(".of2, .of3") ? 330 : 660));
   });
   window.addEventListener("afterprint", () => {
+    onPaper = false;
     document.documentElement.classList.remove("paper");
-    drawAll();
+    drawAgain();
   });
 })();
