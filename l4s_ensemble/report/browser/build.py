@@ -54,7 +54,7 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
     dict
         ``folder, split, out_of_fold, total`` (tiles scored), ``size`` (y, x), ``pixel_m, models,
         photos, doubt, has_truth, threshold, palettes, colours, sheets, values`` (tile id to why it
-        can be read closely), ``features_kept``, ``tiles`` (columns: ``patch, cell`` of the sheets,
+        can be read closely), ``features_kept, bands_note, tiles`` (columns: ``patch, cell`` of the sheets,
         ``scene, row, col``, ``fold, tp, fp, fn, called, doubt, threshold`` as far as known).
     """
     from l4s_ensemble.data.store import sensor_of
@@ -114,6 +114,7 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         "sheets": sheets.described(files),
         "values": {str(p): why for p, why in values.why.items()},
         "features_kept": values.kept is not None,
+        "bands_note": "light of each tile has a level of its own" if sensor.level == "relative" else "",
         "tiles": _columns(scored, at, order, columns),
     }  # fmt: skip
     write_text(folder / "index.js", packing.call("L4S.index", told))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 9
+LEVEL = 7
 
 TRUTH_BIT, CALLED_BIT = 1, 2
 """Bits of the last plane of a tile."""
