@@ -283,14 +283,30 @@ def compete(
 def report(
     run: RunOption = RUN,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write; default: reports/<run>.")
+        Path | None,
+        typer.Option(
+            "--out", help="Folder to write; default: reports/<run>, or reports/compare-<A>-<B>."
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--compare",
+            metavar="RUN_A RUN_B",
+            help="Hold two runs against each other instead: settings, data, paired scores, tiles.",
+        ),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Write the HTML report of a run. It retrains nothing."""
+    """Write the HTML report of a run, or of two runs compared. It retrains nothing."""
     from l4s_ensemble.pipeline import load_run
 
     start(quiet)
+    if compare is not None:
+        from l4s_ensemble.report.compare.render import render_comparison
+
+        console.say(f"comparison {render_comparison(*compare, out)}")
+        return
     _report(load_run(run), out)
 
 

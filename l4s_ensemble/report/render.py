@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.report import words
+from l4s_ensemble.report import html
 from l4s_ensemble.report.browser import page as browser
 from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
-from l4s_ensemble.report.figures import makers as figures
-from l4s_ensemble.report.pictures import draw as pictures
 from l4s_ensemble.report.pictures import features as features_contact
 from l4s_ensemble.report.pictures import gallery, mosaics
 from l4s_ensemble.report.pictures import pixel as pixel_maps
@@ -26,15 +23,10 @@ from l4s_ensemble.report.pictures import unet as unet_maps
 from l4s_ensemble.report.pieces import Page
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import CONFIG_FILE, summarise
-from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import read_json, write_json, write_text
-
-if TYPE_CHECKING:
-    import jinja2
 
 log = logging.getLogger("l4s_ensemble")
 
-TEMPLATES = Path(__file__).parent / "templates"
 INDEX_LAYERS = ("colour", "truth", "stack", "errors", "called")
 """Pictures of a tile that the index shows; the page of the model has all."""
 
@@ -72,16 +64,16 @@ def render_report(run: Path, out: Path, config: Config | None = None) -> Path:
     _add_galleries(source, pages, out / "assets", drawn)
     browser.add_tiles(source, pages, out / "assets")
     browser.add_links(pages)
-    _write_assets(out / "assets")
-    environment = _environment()
+    html.write_assets(out / "assets")
+    templates = html.environment()
     nav = _nav(pages)
     files = {p["page"]: p["file"] for p in pages}
     _remove_stale(out, files, drawn)
     for page in pages[1:] + pages[:1]:  # the index last: it is there when all it links to is
         write_json(out / f"{page['page']}.json", page)
-        text = environment.get_template(page.get("template", "page.html.jinja")).render(
-            page=_with_plots(page), nav=nav, files=files, version=_version(),
-            colours=_picture_colours(),
+        text = templates.get_template(page.get("template", "page.html.jinja")).render(
+            page=html.with_plots(page), nav=nav, files=files, version=html.version(),
+            colours=html.picture_colours(),
         )  # fmt: skip
         write_text(out / page["file"], text)
     settings = source.config.model_dump(mode="json")
@@ -94,7 +86,7 @@ def _nav(pages: list[Page]) -> list[dict[str, str]]:
     """Entries of the bar at the top; pages of one name share an entry, that of the first."""
     entries: dict[str, Page] = {}
     for page in pages:
-        entries.setdefault(page.get("nav", page["title"]), page)
+        entries.setdefault(str(page.get("nav") or page["title"]), page)
     return [{"page": p["page"], "file": p["file"], "title": t} for t, p in entries.items()]
 
 
@@ -143,72 +135,6 @@ def _few(whole: Mapping[str, Any], page: str, file: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _with_plots(page: Page) -> Page:
-    """Add plotly dicts and lay out the sections: what has no data is left out."""
-    plots = {key: figures.plot(spec) for key, spec in page["figures"].items()}
-    sections = [{**s, "blocks": _blocks(s["items"], page, plots)} for s in page["sections"]]
-    return {**page, "plots": plots, "sections": sections}
-
-
-def _blocks(items: list[str], page: Page, plots: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Blocks of a section; neighbouring figures share a row by twos or threes."""
-    blocks: list[dict[str, Any]] = []
-    row: list[dict[str, Any]] = []
-
-    def close_row() -> None:
-        span = {2: "of2", 3: "of3", 4: "of2", 5: "of3", 6: "of3"}.get(len(row), "")
-        for block in row:
-            block["span"] = span
-        row.clear()
-
-    for key in items:
-        if key in plots:
-            block = {"kind": "figure", "key": key, "span": ""}
-            if plots[key]["wide"]:
-                close_row()
-            else:
-                row.append(block)
-        else:
-            close_row()
-            if key in page["tables"]:
-                block = {"kind": "table", "key": key}
-            elif page.get("lines", {}).get(key):
-                block = {"kind": "lines", "key": key}
-            elif page.get(key):
-                block = {"kind": key, "key": key}
-            else:
-                continue
-        blocks.append(block)
-    close_row()
-    return blocks
-
-
-def _environment() -> jinja2.Environment:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.policies["json.dumps_kwargs"] = {
-        "sort_keys": False, "separators": (",", ":"), "allow_nan": False,
-    }  # fmt: skip
-    environment.policies["json.dumps_function"] = json.dumps
-    environment.filters["as_kind"] = write
-    environment.filters["points"] = words.points
-    environment.filters["yaml"] = lambda v: yaml.safe_dump(v, sort_keys=False, allow_unicode=True)
-    return environment
-
-
-def _write_assets(assets: Path) -> None:
-    from plotly.offline import get_plotlyjs
-
-    (assets / "tiles").mkdir(parents=True, exist_ok=True)
-    write_text(assets / "plotly.min.js", get_plotlyjs())
-    for name in ("report.css", "report.js", "decision.css", "decision.js", *browser.FILES):
-        shutil.copyfile(TEMPLATES / name, assets / name)
-
-
 def _remove_stale(out: Path, files: Mapping[str, str], drawn: set[str]) -> None:
     """Remove pages and pictures of an older report in the same folder that are no longer made."""
     old = out / "index.json"
@@ -228,20 +154,3 @@ def _remove_stale(out: Path, files: Mapping[str, str], drawn: set[str]) -> None:
     for picture in (out / "assets").glob("mosaic-*-*-*.webp"):
         if picture.name not in kept:
             picture.unlink()
-
-
-def _picture_colours() -> dict[str, str]:
-    named = {
-        "found": pictures.FOUND, "false_alarm": pictures.FALSE_ALARM, "missed": pictures.MISSED,
-    }  # fmt: skip
-    css = {k: f"rgb({r} {g} {b})" for k, (r, g, b) in named.items()}
-    return {**css, "ramp": pictures.scale_css()}
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("l4s_ensemble")
-    except metadata.PackageNotFoundError:
-        return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from l4s_ensemble.report.figures import compare as figures_compare
 from l4s_ensemble.report.figures import data as figures_data
 from l4s_ensemble.report.figures import failures as figures_failures
 from l4s_ensemble.report.figures import features as figures_features
@@ -60,6 +61,8 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "ranges": figures_data.ranges,
     "shift": figures_data.shift,
     "registration": figures_data.registration,
+    "compare_errors": figures_compare.errors,
+    "compare_where": figures_compare.where,
 }
 """Kinds of figures."""
 

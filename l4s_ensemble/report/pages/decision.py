@@ -210,7 +210,7 @@ def thresholds_table(
          ("iou", "IoU", "score"), ("called", f"called ({unit})", kind),
          ("found", f"of it landslide ({unit})", kind),
          ("false", f"of it false ({unit})", kind), ("missed", f"missed ({unit})", kind),
-         ("mark", "", "text")],
+         ("mark", "note", "text")],
         rows,
         note="A pixel is called landslide where its probability is at least the threshold.",
     )  # fmt: skip
@@ -267,7 +267,7 @@ def _called_only(source: RunSource, split: str, result: Mapping[str, Any]) -> di
             [("threshold", "threshold", "score"),
              ("called", f"called ({'pixels' if area is None else 'km²'})",
               "count" if area is None else "number"),
-             ("share", "share of all pixels", "share"), ("mark", "", "text")],
+             ("share", "share of all pixels", "share"), ("mark", "note", "text")],
             rows,
         ),
     }  # fmt: skip
