@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +21,19 @@ from l4s_ensemble.data.patches import find_patches
 from l4s_ensemble.data.places import MADE_UP, read_manifest
 from l4s_ensemble.data.sensor import Sensor, load_sensor
 from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.run import fingerprint
 from l4s_ensemble.run.stage import StageContext, Summary
 
 __all__ = [
-    "STORE", "build_store", "hashes_of", "landslide_pixels", "open_store", "positions_of",
-    "sensor_of", "stage", "units",
+    "STORE", "build_store", "content_digest", "hashes_of", "landslide_pixels", "open_store",
+    "positions_of", "sensor_of", "stage", "units",
 ]  # fmt: skip
 
 STORE = "patches.zarr"
 """Name of the store in its stage's folder."""
+
+_HASHED_TILES = 256
+"""Masks that are read at once to be hashed."""
 
 COORDINATES = ("patch", "band", "content_hash", "degenerate", "scene", "row", "col")
 """What every store says of its patches, beside ``landslide_pixels`` where there are masks."""
@@ -176,7 +181,8 @@ def stage(ctx: StageContext) -> Summary:
     """Build ``patches.zarr`` of one split.
 
     ``ctx.params`` names ``root``, ``split``, ``sensor``; with ``masks`` false the masks are left
-    out, and whoever reads the store cannot have seen them.
+    out, and whoever reads the store cannot have seen them. Files that were copied or touched give
+    the same digest: nothing after this stage is done again for them.
     """
     root, split = Path(str(ctx.params["root"])), str(ctx.params["split"])
     described = ctx.params["sensor"]
@@ -190,7 +196,34 @@ def stage(ctx: StageContext) -> Summary:
     summary = build_store(
         files, sensor, ctx.out / STORE, ctx.jobs, split=split, root=root, places=places
     )
-    return {**summary, "made_up": (root / MADE_UP).is_file()}
+    made_up = (root / MADE_UP).is_file()
+    digest = fingerprint.digest([content_digest(open_store(ctx.out / STORE)), made_up])
+    return {**summary, "made_up": made_up, "digest": digest}
+
+
+def content_digest(dataset: xr.Dataset) -> str:
+    """Hash what the patches are, wherever their files lie and whenever they were written.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `open_store`. Its content hashes stand for the images.
+
+    Returns
+    -------
+    str
+        16 hex digits.
+    """
+    total = hashlib.blake2b(digest_size=8)
+    for name in ("sensor", "split", "format"):
+        total.update(f"{name}\0{dataset.attrs.get(name)}\n".encode())
+    for name in sorted({*COORDINATES, "landslide_pixels"} & set(dataset.variables)):
+        total.update(f"{name}\0{dataset[name].values.tolist()}\n".encode())
+    if "mask" in dataset:
+        for start in range(0, dataset.sizes["patch"], _HASHED_TILES):
+            part = dataset["mask"][start : start + _HASHED_TILES].values
+            total.update(np.ascontiguousarray(part).tobytes())
+    return total.hexdigest()
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

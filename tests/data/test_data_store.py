@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import h5py
@@ -225,6 +226,24 @@ def test_the_stage_writes_a_summary_that_goes_into_json(tiny_root: Path, tmp_pat
         assert row["p99"] <= row["max"] and row["std"] > 0
     again = stage(ctx)  # what a killed process left is written over
     assert again == summary
+
+
+def test_the_digest_is_of_what_the_patches_are(tiny_root: Path, tmp_path: Path) -> None:
+    def digest(root: Path, split: str = "valid") -> str:
+        out = tmp_path / f"{root.name}-{split}"
+        out.mkdir(exist_ok=True)
+        params = {"root": str(root), "split": split, "sensor": "l4s"}
+        return str(stage(StageContext(tmp_path, out, config.load(), params, ()))["digest"])
+
+    first, elsewhere = digest(tiny_root), tmp_path / "elsewhere"
+    shutil.copytree(
+        tiny_root, elsewhere, copy_function=shutil.copyfile
+    )  # another day, another place
+    assert digest(elsewhere) == first != digest(elsewhere, "train")
+    path = elsewhere / "ValidData" / "mask" / "mask_2.h5"
+    with h5py.File(path, "r+") as file:
+        file["mask"][5, 7] = 1 - file["mask"][5, 7]
+    assert digest(elsewhere) != first
 
 
 def test_places_from_the_manifest(tmp_path: Path, rng: np.random.Generator) -> None:
