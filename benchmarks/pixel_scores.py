@@ -28,11 +28,12 @@ import numpy as np
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, summarise
-from l4s_ensemble.pipeline import Run, open_run, predict_stages
+from l4s_ensemble.pipeline import Run, open_run
 from l4s_ensemble.run.execute import Executor
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.scenes.folds import load_folds
+from l4s_ensemble.stages import predict_stages
 
 SCENE_2 = "data.holdout={scene: 2, columns: [0, 99]}"
 

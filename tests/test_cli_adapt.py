@@ -16,10 +16,10 @@ from l4s_ensemble import console
 from l4s_ensemble.config import load
 from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.pipeline import fit_stages
 from l4s_ensemble.run.stage import Stage
 from l4s_ensemble.sources.synth import make_dataset
 from l4s_ensemble.stack import ledger
+from l4s_ensemble.stages import fit_stages
 
 TINY = [
     *SMALL, "--set", "unet.epochs=1", "--set", "unet.explain=false", "--set", "unet.width=4",

@@ -114,7 +114,8 @@ def join(device: str) -> tuple[Team, str]:
 
 def _lead(asked: argparse.Namespace, team: Team, device: str) -> None:
     """The first process: the stages before, then the U-Net together with the others."""
-    from l4s_ensemble.pipeline import fit_stages, open_run
+    from l4s_ensemble.pipeline import open_run
+    from l4s_ensemble.stages import fit_stages
 
     orders = _orders()
     run = open_run(

@@ -1,0 +1,186 @@
+"""The table of stages: what each one needs, and which settings change it.
+
+This is the only place that knows the order of the rooms. It imports none of them: a stage is named
+by ``module:function`` and runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from l4s_ensemble.config import Config
+from l4s_ensemble.errors import ConfigError
+from l4s_ensemble.run.stage import Stage
+
+ADAPT_SPLITS = ("valid", "test", "holdout")
+
+
+def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Stage]:
+    """The stages of a fit, in order.
+
+    Parameters
+    ----------
+    adapt : {'valid', 'test', 'holdout'}, optional
+        Split that the U-Net is adapted to. Its images are kept in a store without masks.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such split to adapt to, or the settings ask for no adaptation.
+    """
+    images = () if adapt is None else _images_of(config, root, adapt)
+    return [
+        data_stage("data/train", config, root, "train"),
+        *images,
+        Stage(
+            "scenes", "l4s_ensemble.scenes.folds:stage", needs=("data/train",),
+            sections=("scenes", "data.holdout", "data.holdout_guard"),
+        ),
+        Stage(
+            "features", "l4s_ensemble.features.build:stage", needs=("data/train", "scenes"),
+            sections=("features",),
+        ),
+        Stage(
+            "pixel", "l4s_ensemble.pixel.train:stage", needs=("data/train", "scenes", "features"),
+            sections=("pixel", "data.align_masks", "stack.bins", "stack.resamples"),
+        ),
+        Stage(
+            "unet", "l4s_ensemble.unet.train:stage",
+            needs=("data/train", "scenes", *(s.name for s in images)),
+            sections=("unet", "data.align_masks", "stack.bins", "stack.resamples"),
+            params={} if adapt is None else {"adapt": adapt},
+        ),
+        Stage(
+            "stack", "l4s_ensemble.stack.meta:stage",
+            needs=("data/train", "scenes", "pixel", "unet"), sections=("stack",),
+        ),
+    ]  # fmt: skip
+
+
+def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) -> list[Stage]:
+    """The stages of a prediction: the result, the slides in it, and the scores.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the patches.
+    split : str
+    own : bool
+        Whether `root` is the folder the run was fitted on. Another folder's prediction stands
+        under a name of its own.
+    """
+    holdout = split == "holdout"
+    if holdout and config.data.holdout is None:
+        raise ConfigError(
+            "this run sets no tiles aside", where="data.holdout",
+            fix="fit with a config that has data.holdout, or predict --split valid",
+        )  # fmt: skip
+    folder = f"predict/{split if own else _label(root, split)}"
+    if holdout or split == "train":
+        data = data_stage("data/train" if own else f"{folder}/data", config, root, "train")
+    else:
+        data = data_stage(f"data/{split}" if own else f"{folder}/data", config, root, split)
+    params = {"data": data.name, "holdout": holdout, "split": split, "folder": folder}
+    seen = ("scenes",) if holdout else ()
+    places = ("scenes",) if data.name == "data/train" else ()
+    base = Stage("", "", params=params)
+    logits = (f"{folder}/pixel", f"{folder}/unet")
+    result = f"{folder}/result"
+    return [
+        data,
+        replace(
+            base, name=logits[0], target="l4s_ensemble.pixel.infer:stage",
+            needs=(data.name, "pixel", *seen),
+        ),
+        replace(
+            base, name=logits[1], target="l4s_ensemble.unet.infer:stage",
+            needs=(data.name, "unet", *seen),
+            sections=("unet.tta", "unet.halo_px", "unet.neighbours", "unet.precision"),
+        ),
+        replace(
+            base, name=result, target="l4s_ensemble.predict.split:stage",
+            needs=(data.name, *logits, "stack", *seen),
+        ),
+        replace(
+            base, name=f"{folder}/reasons", target="l4s_ensemble.pixel.reasons:stage",
+            needs=(data.name, "pixel", logits[0], result, *places),
+        ),
+        replace(
+            base, name=f"{folder}/slides", target="l4s_ensemble.predict.slides:stage",
+            needs=(data.name, *logits, result, f"{folder}/reasons", "stack", *places),
+        ),
+        replace(
+            base, name=f"{folder}/scores", target="l4s_ensemble.predict.score:stage",
+            needs=(data.name, *logits, result, "stack", *seen),
+            sections=("stack.bins", "stack.resamples", "scenes.bootstrap_tiles"),
+        ),
+    ]  # fmt: skip
+
+
+def data_stage(name: str, config: Config, root: Path, split: str, *, masks: bool = True) -> Stage:
+    """The stage that turns one split's files into a store.
+
+    Parameters
+    ----------
+    masks : bool
+        Whether the store holds the masks; where it does not, they are no input of the stage.
+    """
+    from l4s_ensemble.data.patches import find_patches
+    from l4s_ensemble.data.sensor import load_sensor
+
+    sensor = load_sensor(config.data.sensor)
+    files = find_patches(root, split, sensor)
+    listing = hashlib.blake2b(digest_size=8)
+    extra = [root / "scenes.csv"] if (root / "scenes.csv").is_file() else []
+    read = [p for f in files for p in (f.image, f.mask if masks else None) if p is not None]
+    for path in read + extra:
+        status = path.stat()
+        listing.update(
+            f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
+        )
+    return Stage(
+        name,
+        "l4s_ensemble.data.store:stage",
+        params={
+            "root": str(root.resolve()),
+            "split": split,
+            "sensor": config.data.sensor,
+            **({} if masks else {"masks": False}),
+        },
+        state={
+            "sensor": sensor.model_dump(mode="json"),
+            "files": len(files),
+            "listing": listing.hexdigest(),
+        },
+    )
+
+
+def _images_of(config: Config, root: Path, split: str) -> tuple[Stage, ...]:
+    """The stages that hold the images of a split to adapt to, beside those of the training."""
+    if split not in ADAPT_SPLITS:
+        raise ConfigError(
+            "no such split to adapt to", where="--adapt", found=split,
+            allowed=", ".join(ADAPT_SPLITS),
+        )  # fmt: skip
+    if not (config.unet.adapt.statistics or config.unet.adapt.rounds):
+        raise ConfigError(
+            "the settings ask for no adaptation", where="unet.adapt",
+            found="statistics=false, rounds=0",
+            fix="set unet.adapt.statistics=true, or unet.adapt.rounds=1 or more",
+        )  # fmt: skip
+    if split != "holdout":
+        return (data_stage(f"adapt/{split}", config, root, split, masks=False),)
+    if config.data.holdout is None:
+        raise ConfigError(
+            "this run sets no tiles aside", where="data.holdout",
+            fix="fit with a config that has data.holdout, or use --adapt valid",
+        )  # fmt: skip
+    return ()
+
+
+def _label(root: Path, split: str) -> str:
+    """Name for the prediction of another folder: readable, and unlike that of a third one."""
+    mark = hashlib.blake2b(str(root.resolve()).encode(), digest_size=3).hexdigest()
+    return f"{split}-{root.resolve().name}-{mark}"
