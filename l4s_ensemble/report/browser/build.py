@@ -32,6 +32,9 @@ FOLDER = "browser"
 
 PHOTO_QUALITY = 84
 
+OWN_LEVEL = "light has another level on each tile"
+"""Of a relative sensor."""
+
 DOUBT_WORDS = {
     "near_threshold": "nearness to the threshold", "entropy": "entropy, bits",
     "expected_error": "probability of an error, as the stack's own probability says",
@@ -52,10 +55,11 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
     Returns
     -------
     dict
-        ``folder, split, out_of_fold, total`` (tiles scored), ``size`` (y, x), ``pixel_m, models,
-        photos, doubt, has_truth, threshold, palettes, colours, sheets, values`` (tile id to why it
-        can be read closely), ``features_kept, bands_note, tiles`` (columns: ``patch, cell`` of the sheets,
-        ``scene, row, col``, ``fold, tp, fp, fn, called, doubt, threshold`` as far as known).
+        ``folder, split, stage`` (of the data), ``out_of_fold, total`` (tiles scored), ``size``
+        (y, x), ``pixel_m, models, photos, doubt, has_truth, threshold, palettes, colours, sheets,
+        values`` (tile id to why it can be read closely), ``features_kept, bands_note, tiles``
+        (columns: ``patch, cell`` of the sheets, ``scene, row, col``, ``fold, tp, fp, fn, called,
+        doubt, threshold`` as far as known).
     """
     from l4s_ensemble.data.store import sensor_of
 
@@ -95,6 +99,7 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
     told = {
         "folder": f"assets/{FOLDER}/{scored.page}",
         "split": scored.split,
+        "stage": source.data_stage(scored.split),
         "out_of_fold": scored.out_of_fold,
         "total": len(scored.patch),
         "size": size,
@@ -114,7 +119,7 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         "sheets": sheets.described(files),
         "values": {str(p): why for p, why in values.why.items()},
         "features_kept": values.kept is not None,
-        "bands_note": "light of each tile has a level of its own" if sensor.level == "relative" else "",
+        "bands_note": OWN_LEVEL if sensor.level == "relative" else "",
         "tiles": _columns(scored, at, order, columns),
     }  # fmt: skip
     write_text(folder / "index.js", packing.call("L4S.index", told))

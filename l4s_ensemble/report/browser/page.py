@@ -17,7 +17,7 @@ PREFIX = "tiles-"
 
 FILES = (
     "browser.css", "panzoom.js", "browser-data.js", "browser-draw.js", "browser-list.js",
-    "browser-stage.js", "browser-values.js", "browser.js", "mosaic.js",
+    "browser-stage.js", "browser-values.js", "browser.js", "mosaic.js", "mosaic.css",
 )  # fmt: skip
 """Style and scripts, in the order in which they are read."""
 
@@ -95,19 +95,36 @@ def _behind(source: RunSource, scored: ScoredTiles) -> list[str]:
 def add_links(made: list[Page]) -> None:
     """Link the tiles that other pages show to their place in the browser.
 
-    Tiles of galleries, explained tiles and called landslides get ``link``; scenes of mosaics get
-    ``links``: for each cell of their grid a page of the browser, or -1.
+    Tiles of galleries, explained tiles and called landslides get ``link``; the grids of mosaics
+    get ``links``: ``pages``, and ``page`` of each cell, -1 where it has none.
     """
-    known = {p["browser"]["split"]: _link_maker(p) for p in made if p.get("browser")}
+    known = {p["browser"]["split"]: _link_maker(p) for p in reversed(made) if p.get("browser")}
     if not known:
         return
     for page in made:
         split = (page.get("gallery") or {}).get("split", "train")
-        for key, own in (
-            ("gallery", split), ("maps", "train"), ("attribution", "train"),
+        for key, items, own in (
+            ("gallery", "tiles", split), ("maps", "tiles", "train"),
+            ("attribution", "tiles", "train"), ("slides", "rows", "train"),
         ):  # fmt: skip
-            for tile in (page.get(key) or {}).get("tiles", []):
+            for tile in (page.get(key) or {}).get(items, []):
                 tile["link"] = known[own](tile["patch"]) if own in known else None
+        for scene in (page.get("mosaics") or {}).get("scenes", []):
+            scene["grid"]["links"] = _cells(scene, made)
+
+
+def _cells(scene: dict[str, Any], made: list[Page]) -> dict[str, Any]:
+    """Pages of the browser that show tiles of a scene, and which of them each cell leads to.
+
+    The holdout's tiles lie in a training scene and have a page of their own.
+    """
+    found = [p for p in made if p.get("browser") and p["browser"]["stage"] == scene["stage"]]
+    there = [set(p["browser"]["tiles"]["patch"]) for p in found]
+    ids = scene["grid"]["ids"]
+    return {
+        "pages": [p["file"] for p in found],
+        "page": [next((n for n, own in enumerate(there) if i in own), -1) for i in ids],
+    }
 
 
 def _link_maker(page: Page) -> Any:

@@ -31,6 +31,9 @@ MOST_PIXELS = 1_000_000
 MOST_BYTES = 400_000
 """Of one picture; its quality is lowered until it fits."""
 
+LARGE_PIXELS, LARGE_BYTES = 6_000_000, 1_500_000
+"""Likewise of the picture that is looked at closely."""
+
 MOST_SCENES_TARGET = 3
 """Scenes shown of a split that is not trained on."""
 
@@ -64,8 +67,9 @@ def build(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] | 
     Returns
     -------
     dict or None
-        ``scenes`` (split, scene, tiles, rows, cols, title, read, pictures), ``legend`` (label,
-        css), ``note``. None if no tile has a known place.
+        ``scenes`` (split, scene, tiles, rows, cols, tile_km, grid, pictures), ``legend`` (label,
+        css), ``note``. A grid says ``row, col`` of its first cell and ``ids`` of all cells, row by
+        row, -1 where no tile is known. None if no tile has a known place.
     """
     shown: list[dict[str, Any]] = []
     folds = None
@@ -136,12 +140,17 @@ def _scene(
     rows, cols = int(np.ptp(own.row)) + 1, int(np.ptp(own.col)) + 1
     edge = tile_edge_px(sensor.patch_pixels, rows * cols)
     bands, is_true = pictures.colour_bands(sensor)
-    small = _thumbnails(store, here, [sensor.band_names.index(b) for b in bands], edge)
+    closer = tile_edge_px(sensor.patch_pixels, rows * cols, LARGE_PIXELS)
+    closer = closer if closer % edge == 0 else edge
+    large = _thumbnails(store, here, [sensor.band_names.index(b) for b in bands], closer)
+    step = closer // edge
+    small = large.reshape(len(large), 3, edge, step, edge, step).mean(axis=(3, 5))
     gain = None
     if sensor.level == "relative" and edge >= 8:
         # To a common level first: seams say nothing about parts that do not touch.
         level = np.median(small, axis=(1, 2, 3), keepdims=True)
-        small /= np.where(level > 0, level / 1000, 1)
+        common = np.where(level > 0, level / 1000, 1).astype(np.float32)
+        small, large = small / common, large / common
         gain = harmonise(small, own)
     km = sensor.patch_pixels * sensor.pixel_m / 1000
     label = "true colour" if is_true else "colour from " + ", ".join(bands)
@@ -157,6 +166,10 @@ def _scene(
             assets, drawn,
         )
     ]  # fmt: skip
+    if step > 1:
+        name = f"mosaic-{split}-{scene}-large.webp"
+        _save(_mosaic(large, own, closer, gain), name, LARGE_BYTES, assets, drawn)
+        made[0]["large"] = f"assets/{name}"
     if folds is not None:
         fold, role = folds.of(own.ids, "fold"), folds.of(own.ids, "role")
         tint = np.array(
@@ -172,15 +185,23 @@ def _scene(
             )
         )  # fmt: skip
     return {
-        "split": split, "scene": scene, "tiles": len(own), "rows": rows, "cols": cols,
-        "tile_km": km, "pictures": made,
+        "split": split, "stage": f"data/{split}", "scene": scene, "tiles": len(own),
+        "rows": rows, "cols": cols, "tile_km": km, "pictures": made, "grid": _grid(own, rows, cols),
     }  # fmt: skip
 
 
-def tile_edge_px(patch_pixels: int, cells: int) -> int:
+def _grid(placement: Placement, rows: int, cols: int) -> dict[str, Any]:
+    """First cell of a scene and the tiles of all cells."""
+    row, col = int(placement.row.min()), int(placement.col.min())
+    ids = np.full((rows, cols), -1)
+    ids[placement.row - row, placement.col - col] = placement.ids
+    return {"row": row, "col": col, "ids": ids.ravel().tolist()}
+
+
+def tile_edge_px(patch_pixels: int, cells: int, most: int = MOST_PIXELS) -> int:
     """Edge of a tile in the picture: the largest whole part of its own that keeps it small."""
     whole = [d for d in range(4, 65) if patch_pixels % d == 0] or [patch_pixels]
-    fitting = [d for d in whole if d * d * cells <= MOST_PIXELS]
+    fitting = [d for d in whole if d * d * cells <= most]
     return fitting[-1] if fitting else whole[0]
 
 
@@ -257,16 +278,21 @@ def _border(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool
 def _written(
     picture: Picture, name: str, title: str, read: str, assets: Path, drawn: set[str]
 ) -> dict[str, Any]:
-    assets.mkdir(parents=True, exist_ok=True)
-    for quality in (84, 72, 58, 40, 20):
-        pictures.save(picture, assets / name, quality)
-        if (assets / name).stat().st_size <= MOST_BYTES:
-            break
-    drawn.add(name)
+    _save(picture, name, MOST_BYTES, assets, drawn)
     height, width = picture.shape[:2]
     return {
         "file": f"assets/{name}", "title": title, "read": read, "width": width, "height": height
     }  # fmt: skip
+
+
+def _save(picture: Picture, name: str, most: int, assets: Path, drawn: set[str]) -> None:
+    """Write a picture of at most so many bytes, if any quality will do."""
+    assets.mkdir(parents=True, exist_ok=True)
+    for quality in (84, 72, 58, 40, 20):
+        pictures.save(picture, assets / name, quality)
+        if (assets / name).stat().st_size <= most:
+            break
+    drawn.add(name)
 
 
 def _legend(folds: Folds) -> list[dict[str, str]]:
