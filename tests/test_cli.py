@@ -118,6 +118,7 @@ def test_predicted_landslides_are_listed_and_the_card_tells_what_was_measured(pl
     told = json.loads((folder / "slides/slides.json").read_text())
     summary = json.loads((folder / "result/summary.json").read_text())
     assert sum(s["pixels"] for s in told["slides"]) == summary["predicted_pixels"]
+    assert sum(summary["histogram"]) == summary["patches"] * 128 * 128
     with (folder / "slides/slides.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [r["pixels"] for r in rows] == [str(s["pixels"]) for s in told["slides"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
+FILES = ("report.css", "report.js", "decision.css", "decision.js", *browser.FILES)
+"""Style and scripts beside the pages of a run's report."""
 
 
 def with_plots(page: Page) -> Page:
@@ -82,20 +84,13 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def write_assets(assets: Path) -> None:
-    """Copy the style and the scripts that pages ask for."""
+def write_assets(assets: Path, files: Sequence[str] = FILES) -> None:
+    """Copy the style and the scripts that pages ask for, and the plotly script."""
     from plotly.offline import get_plotlyjs
 
     (assets / "tiles").mkdir(parents=True, exist_ok=True)
     write_text(assets / "plotly.min.js", get_plotlyjs())
-    for name in (
-        "report.css",
-        "report.js",
-        "decision.css",
-        "decision.js",
-        "compare.css",
-        *browser.FILES,
-    ):
+    for name in files:
         shutil.copyfile(TEMPLATES / name, assets / name)
 
 

@@ -12,6 +12,12 @@ from l4s_ensemble.report.table import SCORES, score_row, table
 
 Page = dict[str, Any]
 
+BLOCKS = (
+    "gallery", "mosaics", "contact", "slides", "maps", "attribution", "decide", "browser",
+    "contest",
+)  # fmt: skip
+"""Blocks of a page that have a template of their own, under their key."""
+
 READ_PR = (
     "Each point of a line is one threshold; up and to the right is better. Dotted lines join "
     "points of equal F1, the marker is the threshold in use."
@@ -26,6 +32,11 @@ READ_RELIABILITY = (
     "A point on the diagonal keeps its word: of the pixels called 30\u202f% likely, 30\u202f% "
     "are landslide. Below it the model says too much. Larger points stand for more pixels."
 )
+
+
+def bare() -> Page:
+    """What any page may have and none needs: facts, tables, figures, blocks of its own kind."""
+    return {"facts": [], "tables": {}, "figures": {}, "missing": [], **dict.fromkeys(BLOCKS)}
 
 
 def section(key: str, title: str, text: str, *items: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from l4s_ensemble.report.pages.pixel import page as pixel_page
 from l4s_ensemble.report.pages.stack import learners as stack_learners
 from l4s_ensemble.report.pages.stack import page as stack_page
 from l4s_ensemble.report.pages.unet import page as unet_page
-from l4s_ensemble.report.pieces import Page, section
+from l4s_ensemble.report.pieces import Page, bare, section
 from l4s_ensemble.report.source import FITS, RunSource, StageRecord
 from l4s_ensemble.report.table import MAIN_SCORES, facts, score_row, table
 
@@ -107,18 +107,7 @@ def _completed(
         "headline": head,
         "ladder": ladder.place(head),
         "checks": found if page == "index" else [c for c in found if c["page"] == page],
-        "facts": [],
-        "tables": {},
-        "figures": {},
-        "gallery": None,
-        "mosaics": None,
-        "contact": None,
-        "slides": None,
-        "maps": None,
-        "attribution": None,
-        "decide": None,
-        "browser": None,
-        "missing": [],
+        **bare(),
         **made,
         "foot": _foot(source, page, behind),
     }

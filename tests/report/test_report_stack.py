@@ -29,7 +29,7 @@ NEW = (
     "agreement", "agreement_where", "coefficients",
 )  # fmt: skip
 NEW_SCORES = ("marginal", "masks", "reliability_of", "uncertainty", "distance", "tiles")
-OLD = {"pr", "threshold", "reliability", "coefficients", "agreement"}
+OLD = {"pr", "reliability", "coefficients", "agreement"}
 FIGURES = OLD | {
     "adds", "slides_by_size", "learners", "prevalence", "calibration", "beside", "only_where",
     "distance", "risk",
@@ -40,7 +40,7 @@ TABLES = {
     "looked", "leaks",
 }  # fmt: skip
 HERE = {
-    "pr", "threshold", "reliability", "adds", "slides_by_size", "by_size", "seen_unseen", "risk",
+    "pr", "reliability", "adds", "slides_by_size", "by_size", "seen_unseen", "risk",
 }  # fmt: skip
 
 
@@ -321,7 +321,7 @@ def test_older_runs_have_what_they_know_and_say_what_not(whole_run: Path) -> Non
     assert missing["command"].startswith("l4s-ensemble fit stack --run ")
     assert "How the decision was made" in missing["stage"]
     page = prediction(source, "valid")
-    assert set(page["figures"]) == {"pr", "threshold", "reliability", "by_size", "adds"}
+    assert set(page["figures"]) == {"pr", "reliability", "by_size", "adds"}
     assert set(page["tables"]) == {"ledger"}
     assert not {k for k in levels(source) if k.startswith(("leaks-", "doubt-", "adds-", "word-"))}
 

@@ -8,7 +8,7 @@ from typing import Any
 from l4s_ensemble.report.compare import changes, scores, tiles
 from l4s_ensemble.report.compare.pairing import Pairing, folds_alike, pair, title
 from l4s_ensemble.report.compare.sides import TRAIN, Side
-from l4s_ensemble.report.pieces import Page, section
+from l4s_ensemble.report.pieces import Page, bare, section
 
 
 def compared(a: Side, b: Side) -> Page:
@@ -50,6 +50,7 @@ def compared(a: Side, b: Side) -> Page:
             )
         )  # fmt: skip
     return {
+        **bare(),
         "page": "compare",
         "file": "compare.html",
         "template": "compare.html.jinja",
@@ -62,11 +63,7 @@ def compared(a: Side, b: Side) -> Page:
         "rows": found,
         "pairings": {k: _paired(p) for k, p in pairings.items()},
         "contests": contests,
-        "contest": None,
-        "decide": None,
         "checks": [],
-        "missing": [],
-        "facts": [],
         "lines": lines,
         "figures": figures,
         "tables": tables,

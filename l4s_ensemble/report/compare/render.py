@@ -20,6 +20,9 @@ log = logging.getLogger("l4s_ensemble")
 REPORTS = Path("reports")
 """Where reports of runs stand unless told otherwise."""
 
+FILES = ("report.css", "report.js", "compare.css")
+"""Style and scripts beside the page."""
+
 
 def render_comparison(first: Path, second: Path, out: Path | None = None) -> Path:
     """Render ``compare.html`` and its twin ``compare.json``.
@@ -57,7 +60,7 @@ def render_comparison(first: Path, second: Path, out: Path | None = None) -> Pat
     if head is not None and head["place"] in page["contests"]:
         page["contest"] = build(a, b, page["contests"][head["place"]], folder / "assets")
     _link(page, (a, b), folder)
-    html.write_assets(folder / "assets")
+    html.write_assets(folder / "assets", FILES)
     write_json(folder / "compare.json", page)
     text = html.environment().get_template(page["template"]).render(
         page=html.with_plots(page), nav=[], files={}, version=html.version(),
