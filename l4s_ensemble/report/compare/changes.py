@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from l4s_ensemble.config import Config
+from l4s_ensemble.report import words
 from l4s_ensemble.report.compare.sides import Side
 from l4s_ensemble.report.table import table
 from l4s_ensemble.run.files import read_json
@@ -38,8 +39,9 @@ def settings(a: Side, b: Side) -> tuple[dict[str, Any], list[str]]:
         new = others.keys() - known.keys()
         if new:
             said.append(
-                f"{len(new)} settings of the other run were not saved with {side.letter}, "
-                f"{side.name}: it was made by another version. Their defaults stand in for them."
+                f"{words.plural(len(new), 'setting')} of the other run "
+                f"{'was' if len(new) == 1 else 'were'} not saved with {side.letter}, {side.name}, "
+                "which another version made. The default stands in."
             )
     found = table(
         "Settings that differ",
@@ -187,12 +189,10 @@ def _written(value: Any) -> str:
 
 
 def _row(what: str, one: Any, other: Any, kind: str) -> dict[str, Any]:
-    from l4s_ensemble.report.words import KINDS
-
     if kind == "size":
         one, other = (None if v is None else len(v) for v in (one, other))
         kind = "count"
-    wrote = [None if v is None else KINDS[kind](v) for v in (one, other)]
+    wrote = [None if v is None else words.KINDS[kind](v) for v in (one, other)]
     return {
         "what": what,
         "a": wrote[0],
