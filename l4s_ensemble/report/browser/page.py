@@ -45,14 +45,13 @@ class BrowserPage:
         """Make the page without its tiles."""
         scored = self.scored
         model = headline.MODEL_NAMES[scored.main]
-        how = "out of fold: by models that did not see them" if scored.out_of_fold else "predicted"
+        how = "scored by models that did not see them" if scored.out_of_fold else "as predicted"
         n = words.plural(len(scored.patch), "tile")
         return {
             "title": title(scored),
             "nav": "Tiles",
             "template": "tiles.html.jinja",
-            "lead": f"{n} of {scored.split}, {how}. What is called landslide is the {model}'s "
-            "answer. Click a picture, or walk through them with the arrow keys.",
+            "lead": f"{n} of {scored.split}, {how}. Landslide is what the {model} calls so.",
             "headline": None,
             "ladder": None,
             "sections": [],

@@ -22,7 +22,10 @@
       const script = document.createElement("script");
       waiting.set(key, resolve);
       script.src = `${L4S.told.folder}/${key}.js`;
-      script.onload = () => script.remove();
+      script.onload = () => {
+        script.remove();
+        if (waiting.delete(key)) reject(new Error(`${key}.js does not hold it`));
+      };
       script.onerror = () => {
         waiting.delete(key);
         script.remove();

@@ -180,10 +180,14 @@
         if (left < box.scrollLeft + GAP || left + grid.width > box.scrollLeft + box.clientWidth) {
           box.scrollLeft = left - (box.clientWidth - grid.width) / 2;
         }
-      } else if (top < box.scrollTop) box.scrollTop = top - GAP;
-      else if (top + grid.height > box.scrollTop + box.clientHeight) {
-        box.scrollTop = top + grid.height + GAP - box.clientHeight;
+        render();
+        return;
       }
+      const above = box.scrollTop - top;
+      const below = top + grid.height - box.scrollTop - box.clientHeight;
+      if (Math.max(above, below) > 2 * grid.height) box.scrollTop = top - box.clientHeight / 3;
+      else if (above > 0) box.scrollTop = top - GAP;
+      else if (below > 0) box.scrollTop += below + GAP;
       render();
     }
 

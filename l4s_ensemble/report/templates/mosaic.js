@@ -30,7 +30,7 @@
   ground.setAttribute("role", "application");
   ground.setAttribute("aria-roledescription", "map of tiles");
   ground.setAttribute("aria-label", "The scene. Arrow keys choose a tile, Enter opens it; plus, minus and zero zoom.");
-  const sheet = make("div", "sheet");
+  const sheet = make("div", "lie");
   const picture = make("img");
   picture.alt = "";
   const pick = make("i");

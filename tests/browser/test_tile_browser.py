@@ -1,0 +1,354 @@
+"""The tile browser in a real browser: what it draws and says is what the run scored."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fabricated_run import fabricate
+from fabricated_tiles import enrich_tiles
+from viewing import PHONE, OpenPage
+
+from l4s_ensemble.config import build
+from l4s_ensemble.data.store import open_store
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.report.pictures import draw
+from l4s_ensemble.report.render import render_report
+from l4s_ensemble.run.files import read_json
+from l4s_ensemble.run.scores import open_scores
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up run with kept values of a few tiles: three rows of seven, so that some have all
+    their neighbours."""
+    made = fabricate(tmp_path_factory.mktemp("tiles-run"), train=(3, 7))
+    enrich_tiles(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tiles(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of its report."""
+    out = tmp_path_factory.mktemp("tiles-report") / "out"
+    return render_report(run, out, build({"report": {"gallery_tiles": 2}})).parent
+
+
+@pytest.fixture
+def told(tiles: Path) -> dict[str, Any]:
+    """What the page of the training tiles knows."""
+    return dict(read_json(tiles / "tiles-train.json")["browser"])
+
+
+def part(page: Page, name: str) -> Locator:
+    return page.locator(f'[data-part="{name}"]')
+
+
+def shows(page: Page, patch: int) -> None:
+    """Wait until a tile is drawn."""
+    page.wait_for_selector(f'.browser[data-tile="{patch}"]')
+
+
+def address(page: Page, wanted: str) -> None:
+    """Wait until the address holds something: it follows a moment later."""
+    page.wait_for_function("w => location.hash.includes(w)", arg=wanted)
+
+
+def worst(told: dict[str, Any]) -> int:
+    t = told["tiles"]
+    return int(t["patch"][int(np.argmax(np.array(t["fp"]) + np.array(t["fn"])))])
+
+
+def test_the_worst_tile_is_shown_first(
+    open_page: OpenPage, tiles: Path, told: dict[str, Any]
+) -> None:
+    for scheme, width in (("dark", 1280), ("light", PHONE)):
+        page = open_page("tiles-train", folder=tiles, scheme=scheme, width=width)
+        shows(page, worst(told))
+        assert part(page, "name").inner_text() == f"Tile {worst(told)}"
+        assert page.locator('.thumb[aria-selected="true"]').count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        address(page, f"tile={worst(told)}")
+
+
+def test_only_thumbnails_in_sight_are_made(open_page: OpenPage, tiles: Path) -> None:
+    page = open_page("tiles-train", folder=tiles, width=PHONE)
+    whole = int(page.locator(".thumb").first.get_attribute("aria-setsize") or 0)
+    assert 0 < page.locator(".thumb").count() < whole
+
+
+def test_a_pixel_says_and_shows_its_probabilities(
+    open_page: OpenPage, tiles: Path, run: Path, told: dict[str, Any]
+) -> None:
+    patch, (y, x) = worst(told), (30, 77)
+    page = open_page(
+        f"tiles-train#tile={patch}&left=stack&right=unet&mix=100&at={y}.{x}", folder=tiles
+    )
+    shows(page, patch)
+    p = open_scores(run / "stack/oof.zarr")["probability"].sel(patch=patch).values[y, x]
+    unet = sigmoid(open_scores(run / "unet/oof.zarr")["logit"].sel(patch=patch).values[y, x])
+    assert part(page, "where-pixel").inner_text() == f"Row {y}, column {x}"
+    said = part(page, "pixel").inner_text()
+    assert abs(float(re.search(r"stack\s+([\d.]+)", said)[1]) - p) < 0.01
+    assert abs(float(re.search(r"U-Net\s+([\d.]+)", said)[1]) - float(unet)) < 0.01
+    # No photograph was drawn on this canvas, so that it may be read.
+    drawn = part(page, "under").evaluate(
+        "(c, [x, y]) => Array.from(c.getContext('2d').getImageData(x, y, 1, 1).data)", [x, y]
+    )
+    wanted = draw.probability(np.array([[round(255 * float(p)) / 255]]))[0, 0]
+    np.testing.assert_allclose(drawn[:3], wanted, atol=1)
+
+
+def test_values_under_the_pointer(open_page: OpenPage, tiles: Path, told: dict[str, Any]) -> None:
+    page = open_page(f"tiles-train#tile={worst(told)}&mix=0", folder=tiles)
+    shows(page, worst(told))
+    frame = part(page, "frame")
+    frame.scroll_into_view_if_needed()
+    box = frame.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.2521, box["y"] + box["height"] * 0.7521)
+    assert part(page, "where-pixel").inner_text() == "Row 96, column 32"
+    page.mouse.move(2, 2)
+    assert part(page, "where-pixel").inner_text() == "Row 64, column 64"
+    page.mouse.click(box["x"] + box["width"] * 0.2521, box["y"] + box["height"] * 0.7521)
+    page.mouse.move(2, 2)
+    assert part(page, "where-pixel").inner_text() == "Row 96, column 32"
+    address(page, "at=96.32")
+
+
+def test_keys_walk_the_tiles_and_the_crosshair(
+    open_page: OpenPage, tiles: Path, told: dict[str, Any]
+) -> None:
+    page = open_page("tiles-train#sort=id", folder=tiles)
+    ids = told["tiles"]["patch"]
+    shows(page, ids[0])
+    part(page, "list").focus()
+    page.keyboard.press("ArrowRight")
+    shows(page, ids[1])
+    page.keyboard.press("End")
+    shows(page, ids[-1])
+    assert part(page, "next").is_disabled()
+    page.keyboard.press("Home")
+    shows(page, ids[0])
+    part(page, "frame").focus()
+    for key in ("ArrowUp", "ArrowUp", "Shift+ArrowLeft", "+"):
+        page.keyboard.press(key)
+    assert part(page, "where-pixel").inner_text() == "Row 62, column 56"
+    assert part(page, "spoken").inner_text().startswith("Row 62, column 56: pixel classifier ")
+    address(page, "zoom=1.50_")
+    page.keyboard.press("0")
+    page.wait_for_function("!location.hash.includes('zoom')")
+
+
+def test_a_link_brings_back_the_whole_view(
+    open_page: OpenPage, tiles: Path, told: dict[str, Any]
+) -> None:
+    patch = told["tiles"]["patch"][4]
+    view = (
+        f"tile={patch}&left=relief&right=doubt&mode=blend&mix=30&at=5.6&zoom=3.00_0.400_0.600"
+        "&cut=0.2&lines=truth.called&sort=called&show=real&thumbs=errors&turned=1"
+    )
+    page = open_page(f"tiles-train#{view}", folder=tiles)
+    shows(page, patch)
+    assert part(page, "left").input_value() == "relief"
+    assert part(page, "right").input_value() == "doubt"
+    assert page.locator('[name="mode"][value="blend"]').is_checked()
+    assert part(page, "over").evaluate("e => e.style.opacity") == "0.3"
+    assert part(page, "divider").is_hidden()
+    assert part(page, "cut-value").inner_text() == "0.200"
+    assert part(page, "sort").input_value() == "called"
+    assert page.locator('[name="lines"]:checked').count() == 2
+    part(page, "swap").click()
+    address(page, "left=doubt&right=relief")
+    page.wait_for_function("document.querySelector('[data-part=link]').hash === location.hash")
+    kept = page.evaluate("location.hash")
+    asked = dict(pair.split("=") for pair in view.split("&"))
+    found = dict(pair.split("=") for pair in kept[1:].split("&"))
+    assert found == {**asked, "left": "doubt", "right": "relief"}
+
+
+def test_a_tile_that_is_not_there_is_said(open_page: OpenPage, tiles: Path) -> None:
+    page = open_page("tiles-train#tile=999", folder=tiles)
+    page.wait_for_selector(".browser[data-tile]")
+    assert "Tile 999 is not among the tiles" in part(page, "fault").inner_text()
+
+
+def test_filters_count_what_they_say(
+    open_page: OpenPage, tiles: Path, told: dict[str, Any]
+) -> None:
+    t = {k: np.array(v) for k, v in told["tiles"].items()}
+    page = open_page("tiles-train", folder=tiles)
+    total = len(t["patch"])
+    real = t["tp"] + t["fn"]
+
+    def counted(n: int) -> None:
+        assert part(page, "count").inner_text() == f"{n} of {total} tiles"
+
+    counted(total)
+    part(page, "show").select_option("missed")
+    counted(int((t["fn"] > 0).sum()))
+    part(page, "show").select_option("none")
+    counted(int((real == 0).sum()))
+    part(page, "reset").click()
+    part(page, "fold").select_option("1")
+    counted(int((t["fold"] == 1).sum()))
+    part(page, "reset").click()
+    middle = int(np.median(real))
+    part(page, "least").fill(str(middle))
+    part(page, "least").press("Enter")
+    counted(int((real >= middle).sum()))
+    part(page, "least").fill("99999999")
+    part(page, "least").press("Tab")
+    counted(0)
+    assert part(page, "nothing").is_visible() and part(page, "next").is_disabled()
+    part(page, "reset").click()
+    part(page, "sort").select_option("f1")
+    first = page.locator('.thumb[aria-posinset="1"]').get_attribute("aria-label") or ""
+    f1 = np.where(real > 0, 2 * t["tp"] / np.maximum(2 * t["tp"] + t["fp"] + t["fn"], 1), 9.0)
+    assert first.startswith(f"Tile {t['patch'][int(np.argmin(f1))]},")
+
+
+def test_the_threshold_moves_the_counts(
+    open_page: OpenPage, tiles: Path, run: Path, told: dict[str, Any]
+) -> None:
+    patch = worst(told)
+    page = open_page(f"tiles-train#tile={patch}", folder=tiles)
+    shows(page, patch)
+    i = told["tiles"]["patch"].index(patch)
+
+    def counts() -> list[int]:
+        found = re.search(
+            r"([\d,]+) px found, ([\d,]+) missed, ([\d,]+) false", part(page, "told").inner_text()
+        )
+        assert found
+        return [int(v.replace(",", "")) for v in found.groups()]
+
+    assert counts() == [told["tiles"][k][i] for k in ("tp", "fn", "fp")]
+    part(page, "cut").evaluate("e => { e.value = 0.6; e.dispatchEvent(new Event('input')); }")
+    p = open_scores(run / "stack/oof.zarr")["probability"].sel(patch=patch).values
+    truth = open_store(run / "data/train")["mask"].sel(patch=patch).values == 1
+    called = np.rint(255 * p) >= 255 * 0.6
+    assert counts() == [int(v.sum()) for v in (called & truth, ~called & truth, called & ~truth)]
+    address(page, "cut=0.6")
+    part(page, "cut-back").click()
+    assert counts() == [told["tiles"][k][i] for k in ("tp", "fn", "fp")]
+
+
+def test_the_divider_cuts_and_the_slider_blends(
+    open_page: OpenPage, tiles: Path, told: dict[str, Any]
+) -> None:
+    page = open_page("tiles-train", folder=tiles)
+    shows(page, worst(told))
+    clip = part(page, "over").evaluate("e => e.style.clipPath")
+    assert "50%" in clip
+    box = part(page, "frame").bounding_box()
+    assert box is not None
+    handle = page.locator(".divider i").bounding_box()
+    assert handle is not None
+    page.mouse.move(handle["x"] + 15, handle["y"] + 15)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.2 * box["width"], handle["y"])
+    page.mouse.up()
+    assert abs(float(part(page, "mix").input_value()) - 20) < 1
+    page.locator('[name="mode"][value="blend"]').check()
+    assert abs(float(part(page, "over").evaluate("e => e.style.opacity")) - 0.2) < 0.01
+    part(page, "mix").focus()
+    page.keyboard.press("End")
+    assert part(page, "over").evaluate("e => e.style.opacity") == "1"
+
+
+def test_neighbours_lead_around_the_scene(
+    open_page: OpenPage, tiles: Path, told: dict[str, Any]
+) -> None:
+    t = told["tiles"]
+    where = {(r, c): p for r, c, p in zip(t["row"], t["col"], t["patch"], strict=True)}
+    page = open_page(f"tiles-train#tile={where[1, 3]}", folder=tiles)
+    shows(page, where[1, 3])
+    around = part(page, "neighbours").locator("button")
+    wanted = [where[r, c] for r in (0, 1, 2) for c in (2, 3, 4)]
+    assert [int(text) for text in around.all_inner_texts()] == wanted
+    around.nth(0).click()
+    shows(page, where[0, 2])
+    assert part(page, "neighbours").locator(".none").count() == 3
+
+
+def test_all_values_of_a_kept_tile(
+    open_page: OpenPage, tiles: Path, run: Path, told: dict[str, Any]
+) -> None:
+    patch = int(next(iter(told["values"])))
+    page = open_page(f"tiles-train#tile={patch}&at=40.81", folder=tiles)
+    shows(page, patch)
+    image = open_store(run / "data/train")["image"].sel(patch=patch).values[:, 40, 81]
+    rows = part(page, "bands").locator("tr").all_inner_texts()
+    assert len(rows) == 14
+    said = [float(r.split("\t")[1].replace(",", "").replace("\u2212", "-")) for r in rows]
+    np.testing.assert_allclose(said, image, rtol=6e-3)
+    assert rows[12].split("\t")[2] == "°" and rows[0].split("\t")[2] == "DN"
+    added = part(page, "adds").locator("li").all_inner_texts()
+    assert len(added) == 11  # ten features and the sum of no others
+    assert {a.split()[-1] for a in added[:2]} == {"+4.50", "\u22124.50"}
+    assert "starts at \u22122.00 and comes to \u22122.00" in part(page, "sum").inner_text()
+    value = part(page, "features").locator("tr", has_text="ndvi_mean9").inner_text()
+    low = 7  # its place among the features
+    assert low <= float(value.split("\t")[1]) <= low + 1
+    plain = next(p for p in told["tiles"]["patch"] if str(p) not in told["values"])
+    page.evaluate("p => { location.hash = `tile=${p}`; }", plain)
+    shows(page, plain)
+    assert part(page, "few").is_visible() and part(page, "all").is_hidden()
+
+
+def test_a_gallery_leads_to_its_tile(open_page: OpenPage, tiles: Path) -> None:
+    page = open_page("stack", folder=tiles)
+    link = page.locator(".tile h3 a").first
+    patch = int(link.inner_text().removeprefix("Tile "))
+    link.click()
+    shows(page, patch)
+
+
+def test_a_scene_opens_zooms_and_leads_to_a_tile(
+    open_page: OpenPage, tiles: Path, told: dict[str, Any]
+) -> None:
+    page = open_page("data", folder=tiles)
+    page.locator("a[data-grid]").first.click()
+    viewer = page.locator("dialog.viewer")
+    assert viewer.is_visible()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("+")
+    sheet = page.locator(".lie")
+    assert "scale(1.5)" in (sheet.get_attribute("style") or "")
+    page.mouse.move(600, 500)
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("!document.querySelector('.lie').style.transform.includes('(1.5)')")
+    page.keyboard.press("0")
+    assert "scale(1)" in (sheet.get_attribute("style") or "")
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+    page.locator("a[data-grid]").first.click()
+    t = told["tiles"]
+    said = page.locator(".viewer .said").inner_text()
+    patch = int(re.search(r"Tile (\d+)", said)[1])
+    assert patch in t["patch"]
+    page.keyboard.press("Enter")
+    shows(page, patch)
+    assert "tiles-train.html" in page.url
+
+
+def test_a_damaged_file_is_named(
+    open_page: OpenPage, tiles: Path, tmp_path: Path, told: dict[str, Any]
+) -> None:
+    shutil.copytree(tiles, tmp_path / "out")
+    first, second = told["tiles"]["patch"][:2]
+    (tmp_path / "out" / told["folder"] / f"t{first}.js").write_text("// nothing\n")
+    page = open_page("tiles-train#sort=id", folder=tmp_path / "out")
+    part(page, "fault").wait_for(state="visible")
+    assert f"Tile {first} cannot be shown: t{first}.js" in part(page, "fault").inner_text()
+    part(page, "next").click()
+    shows(page, second)
+    assert part(page, "fault").is_hidden()

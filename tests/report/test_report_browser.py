@@ -1,0 +1,254 @@
+"""The tile browser's data: what its scripts hold is what the run scored."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fabricated_tiles import KEPT, enrich_tiles, keep_values
+
+from l4s_ensemble.config import build as settings
+from l4s_ensemble.data.store import open_store
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.report.browser.packing import CALLED_BIT, TRUTH_BIT, predicted
+from l4s_ensemble.report.browser.photos import hillshade
+from l4s_ensemble.report.browser.scored import of_prediction
+from l4s_ensemble.report.render import render_report
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.scores import open_scores
+
+
+def handed(path: Path) -> list[Any]:
+    """What a script hands to its function."""
+    text = path.read_text(encoding="utf-8")
+    return list(json.loads("[" + text[text.index("(") + 1 : text.rindex(")")] + "]"))
+
+
+def unpacked(text: str) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+
+
+def unpredicted(raw: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Undo `predicted`, pixel by pixel."""
+    n = height * width
+    z = raw[:n].astype(np.int64) | (raw[n : 2 * n].astype(np.int64) << 8)
+    d = np.where(z & 1, -(z + 1) // 2, z // 2).reshape(height, width)
+    out = np.zeros((height + 1, width + 1), np.int64)
+    for y in range(height):
+        for x in range(width):
+            guess = out[y + 1, x] + out[y, x + 1] - out[y, x]
+            out[y + 1, x + 1] = (guess + d[y, x]) % 65536
+    return out[1:, 1:]
+
+
+@pytest.fixture(scope="module")
+def kept_run(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run with kept values of a few tiles, and doubt."""
+    run = tmp_path_factory.mktemp("kept") / "run"
+    shutil.copytree(whole_run, run)
+    enrich_tiles(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def report(kept_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("browser") / "out"
+    return render_report(kept_run, out, settings({"report": {"gallery_tiles": 3}})).parent
+
+
+def test_numbers_come_back_from_their_differences() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.integers(0, 65536, (5, 7)), np.array([[0, 65535], [65535, 0]])):
+        raw = np.frombuffer(predicted(values.astype(np.uint16)), np.uint8)
+        np.testing.assert_array_equal(unpredicted(raw, *values.shape), values)
+
+
+def test_a_tile_s_script_holds_what_was_scored(report: Path, kept_run: Path) -> None:
+    told = read_json(report / "tiles-train.json")["browser"]
+    oof = {m: open_scores(kept_run / m / "oof.zarr") for m in ("pixel", "unet", "stack")}
+    mask = open_store(kept_run / "data/train")["mask"]
+    assert [m["key"] for m in told["models"]] == list(oof) and told["doubt"]
+    assert told["tiles"]["patch"] == oof["stack"]["patch"].values.tolist()
+    for n, patch in enumerate(told["tiles"]["patch"]):
+        number, text = handed(report / told["folder"] / f"t{patch}.js")
+        assert number == patch
+        planes = unpacked(text).reshape(5, 128, 128)
+        truth = mask.sel(patch=patch).values == 1
+        final = oof["stack"]["probability"].sel(patch=patch).values
+        for plane, model in zip(planes, oof, strict=False):
+            one = oof[model].sel(patch=patch)
+            p = final if model == "stack" else sigmoid(one["logit"].values)
+            np.testing.assert_allclose(plane / 255, p, atol=0.51 / 255)
+        called = final >= np.float32(told["threshold"])
+        np.testing.assert_allclose(
+            planes[3] / 255, np.where(called, 1 - final, final), atol=0.51 / 255
+        )
+        np.testing.assert_array_equal(planes[4], TRUTH_BIT * truth + CALLED_BIT * called)
+        for key, count in (
+            ("tp", called & truth), ("fp", called & ~truth), ("fn", ~called & truth),
+            ("called", called),
+        ):  # fmt: skip
+            assert told["tiles"][key][n] == count.sum()
+
+
+def test_thumbnails_stand_in_the_order_of_wrong_pixels(report: Path) -> None:
+    told = read_json(report / "tiles-train.json")["browser"]
+    t = told["tiles"]
+    wrong = np.array(t["fp"]) + np.array(t["fn"])
+    assert (np.diff(wrong[np.argsort(t["cell"])]) <= 0).all()
+    for kind in ("colour", "errors"):
+        for name in told["sheets"]["files"][kind]:
+            assert (report / told["folder"] / name).is_file()
+
+
+def test_every_band_of_a_chosen_tile_can_be_read(report: Path, kept_run: Path) -> None:
+    told = read_json(report / "tiles-train.json")["browser"]
+    assert len(told["values"]) == KEPT and told["features_kept"]
+    patch = int(next(iter(told["values"])))
+    number, head, text = handed(report / told["folder"] / f"v{patch}.js")
+    raw = unpacked(text)
+    image = open_store(kept_run / "data/train")["image"].sel(patch=patch).values
+    size = 2 * 128 * 128
+    assert number == patch and len(head["bands"]) == 14
+    for i in (0, 3, 13):
+        name, _, offset, scale = head["bands"][i]
+        values = offset + scale * unpredicted(raw[i * size : (i + 1) * size], 128, 128)
+        np.testing.assert_allclose(values, image[i], rtol=1e-6, err_msg=name)
+    for i, (name, unit, offset, scale) in enumerate(head["logits"], start=14):
+        values = offset + scale * unpredicted(raw[i * size : (i + 1) * size], 128, 128)
+        logit = open_scores(kept_run / name / "oof.zarr")["logit"].sel(patch=patch).values
+        np.testing.assert_allclose(values, logit, atol=0.51 * scale)
+        assert unit == "log-odds"
+    assert head["bands"][12][1] == "°" and head["bands"][13][1] == "m"
+
+
+def test_contributions_add_up_and_the_strongest_come_first(report: Path) -> None:
+    told = read_json(report / "tiles-train.json")["browser"]
+    patch = next(iter(told["values"]))
+    _, head, text = handed(report / told["folder"] / f"v{patch}.js")
+    raw = unpacked(text)[2 * 128 * 128 * (14 + len(head["logits"])) :]
+    h = 32
+    features = head["features"]
+    assert len(raw) == (2 * len(features) + 1) * h * h
+    added = raw[len(features) * h * h :].view(np.int8).reshape(-1, h, h)
+    sizes = np.array([f[5] for f in features] + [head["rest"][1]])
+    total = (added * sizes[:, None, None] / 127).sum(axis=0)
+    np.testing.assert_allclose(total, sum(f - 4.5 for f in range(10)), atol=1e-3)
+    assert (np.diff(np.abs(sizes[:-1])) <= 1e-6).all() and head["start"] == -2
+    assert head["stride"] == 4 and head["rest"][0] == 0
+
+
+def test_a_run_that_kept_no_features_shows_bands_and_says_so(
+    whole_report: Path, whole_run: Path
+) -> None:
+    told = read_json(whole_report / "tiles-train.json")["browser"]
+    assert not told["features_kept"] and told["doubt"] is None
+    assert len(told["values"]) == min(24, len(told["tiles"]["patch"]))
+    _, head, _ = handed(whole_report / told["folder"] / f"v{next(iter(told['values']))}.js")
+    assert "features" not in head and len(head["bands"]) == 14
+    assert "were not kept" in (whole_report / "tiles-train.html").read_text(encoding="utf-8")
+    assert not (whole_run / "pixel" / "tile_values.npz").exists()
+
+
+def test_other_pages_lead_to_tiles(report: Path) -> None:
+    stack = read_json(report / "stack.json")["gallery"]["tiles"]
+    assert stack and all(t["link"] == f"tiles-train.html#tile={t['patch']}" for t in stack)
+    page = (report / "stack.html").read_text(encoding="utf-8")
+    assert f'href="{stack[0]["link"]}"' in page
+    valid = read_json(report / "prediction-valid.json")["gallery"]["tiles"]
+    assert valid[0]["link"].startswith("tiles-valid.html#tile=")
+    scenes = read_json(report / "data.json")["mosaics"]["scenes"]
+    for scene in scenes:
+        grid = scene["grid"]
+        ids, page_of = np.array(grid["ids"]), np.array(grid["links"]["page"])
+        assert len(ids) == scene["rows"] * scene["cols"] == len(page_of)
+        file = grid["links"]["pages"][0]
+        there = read_json(report / file.replace(".html", ".json"))["browser"]["tiles"]["patch"]
+        np.testing.assert_array_equal(page_of == 0, np.isin(ids, there))
+
+
+def test_the_bar_has_one_entry_for_all_tiles(report: Path) -> None:
+    text = (report / "tiles-valid.html").read_text(encoding="utf-8")
+    bar = text[text.index('<nav aria-label="Pages">') :]
+    bar = bar[: bar.index("</nav>")]
+    assert bar.count("tiles-") == 1 and 'href="tiles-train.html" aria-current="page"' in bar
+    assert 'aria-label="Splits"' in text
+
+
+def test_settings_limit_and_switch_off(kept_run: Path, tmp_path: Path) -> None:
+    few = {"gallery_tiles": 1, "browser_tiles": 4}
+    out = render_report(kept_run, tmp_path / "out", settings({"report": few})).parent
+    t = read_json(out / "tiles-train.json")["browser"]["tiles"]
+    assert len(t["patch"]) == 4 and t["patch"] == sorted(t["patch"])
+    wrong = read_json(out / "tiles-train.json")["browser"]
+    assert wrong["total"] > 4 and "report.browser_tiles" in (out / "tiles-train.html").read_text()
+    off = settings({"report": {"gallery_tiles": 1, "browser": False}})
+    render_report(kept_run, out, off)
+    assert not list(out.glob("tiles-*")) and not list((out / "assets/browser").glob("tiles-*"))
+    gallery = read_json(out / "stack.json")["gallery"]["tiles"]
+    assert all(t.get("link") is None for t in gallery)
+
+
+def test_those_most_wrong_are_kept(kept_run: Path, report: Path, tmp_path: Path) -> None:
+    t = read_json(report / "tiles-train.json")["browser"]["tiles"]
+    wrong = np.array(t["fp"]) + np.array(t["fn"])
+    most = sorted(np.array(t["patch"])[np.argsort(-wrong, kind="stable")[:4]].tolist())
+    few = settings({"report": {"gallery_tiles": 1, "browser_tiles": 4}})
+    out = render_report(kept_run, tmp_path / "few", few).parent
+    assert read_json(out / "tiles-train.json")["browser"]["tiles"]["patch"] == most
+
+
+def test_a_prediction_s_masks_and_thresholds_are_its_own(kept_run: Path, tmp_path: Path) -> None:
+    import h5py
+
+    run = tmp_path / "run"
+    shutil.copytree(kept_run, run)
+    folder = run / "predict/valid/result"
+    summary = read_json(folder / "summary.json")
+    scene = int(open_store(run / "data/valid")["scene"].values[0])
+    write_json(
+        folder / "summary.json",
+        {**summary, "thresholds": [{"scene": scene, "threshold": 0.9, "followed": None}]},
+    )
+    shutil.rmtree(run / "predict/valid/scores")
+    (folder / "masks").mkdir()
+    with h5py.File(folder / "masks/mask_1.h5", "w") as file:
+        file["mask"] = np.ones((128, 128), np.uint8)
+    keep_values(_made(run / "predict/valid/reasons"), np.array([2]))
+    scored = of_prediction(RunSource(run), "valid")
+    assert scored is not None and not scored.has_truth
+    tiles = {t.patch: t for t in scored.tiles(np.arange(len(scored.patch)))}
+    assert tiles[1].called.all() and tiles[1].truth is None
+    np.testing.assert_array_equal(tiles[2].called, tiles[2].probability["stack"] >= np.float32(0.9))
+    out = render_report(run, tmp_path / "out", settings({"report": {"gallery_tiles": 1}})).parent
+    told = read_json(out / "tiles-valid.json")["browser"]
+    assert "tp" not in told["tiles"] and list(told["values"]) == ["2"]
+    bits = unpacked(handed(out / told["folder"] / "t1.js")[1])[-128 * 128 :]
+    assert (bits == CALLED_BIT).all()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_light_comes_from_the_upper_left() -> None:
+    y, x = np.mgrid[:40, :40].astype(np.float32)
+    facing, turned = hillshade(4 * (x + y), None, 10.0), hillshade(-4 * (x + y), None, 10.0)
+    assert facing[20, 20].mean() > turned[20, 20].mean() + 60
+    steep = hillshade(np.zeros((40, 40), np.float32), np.full((40, 40), 45, np.float32), 10.0)
+    flat = hillshade(np.zeros((40, 40), np.float32), np.zeros((40, 40), np.float32), 10.0)
+    assert flat[20, 20].mean() > steep[20, 20].mean() + 60
+
+
+def test_a_tile_costs_little(report: Path) -> None:
+    folder = report / "assets/browser/tiles-train"
+    for pattern, most in (("t*.js", 70_000), ("p*.webp", 50_000), ("v*.js", 900_000)):
+        assert max(p.stat().st_size for p in folder.glob(pattern)) < most, pattern
