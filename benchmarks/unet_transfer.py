@@ -233,7 +233,7 @@ def arm(world: World, transfer: Transfer, settings: dict[str, Any]) -> dict[str,
     from l4s_ensemble.unet.training.engine import FoldTrainer
 
     values = world.config.unet.model_dump()
-    adapt = {**values["adapt"], **settings.get("adapt", {})}
+    adapt = {**values["adapt"], "statistics": False, **settings.get("adapt", {})}
     config = UNetConfig.model_validate({**values, **settings, "adapt": adapt, "seeds": 1})
     hardware = choose("auto", config.precision, world.jobs)
     seed = world.config.seed

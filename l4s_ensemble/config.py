@@ -135,10 +135,10 @@ class PixelConfig(Section):
 
 
 class AdaptConfig(Section):
-    """What a U-Net learns from a split to predict, without its masks."""
+    """What a U-Net that is adapted (``--adapt``) learns from a split, without its masks."""
 
     statistics: bool = Field(
-        False, description="whether the batch statistics are those of the tiles to predict"
+        True, description="whether the batch statistics are those of the tiles to predict"
     )
     rounds: int = Field(0, ge=0, le=10, description="rounds of training on its own sure pixels")
     epochs: int = Field(3, ge=1, description="epochs of a round")

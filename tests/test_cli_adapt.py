@@ -23,7 +23,7 @@ from l4s_ensemble.stages import fit_stages
 
 TINY = [
     *SMALL, "--set", "unet.epochs=1", "--set", "unet.explain=false", "--set", "unet.width=4",
-    "--set", "unet.depth=2", "--set", "unet.adapt.statistics=true",
+    "--set", "unet.depth=2",
 ]  # fmt: skip
 
 

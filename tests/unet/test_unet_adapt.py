@@ -73,7 +73,8 @@ def adaptation(
     out: Path, model: FoldModel, place: xr.Dataset, config: UNetConfig = LEARNT, **adapt: Any
 ) -> Adaptation:
     """Adaptation of a trained network, its file in place."""
-    settings = AdaptConfig(**{"epochs": 6, "sure": 0.8, "sure_not": 0.1, "lr_share": 0.5, **adapt})
+    given = {"statistics": False, "epochs": 6, "sure": 0.8, "sure_not": 0.1, "lr_share": 0.5}
+    settings = AdaptConfig(**{**given, **adapt})
     config = config.model_copy(update={"adapt": settings})
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / fold_file(0))
