@@ -21,6 +21,7 @@ from l4s_ensemble.pixel.explain import explain
 from l4s_ensemble.pixel.fit import fit_folds, fit_job
 from l4s_ensemble.pixel.infer import score_own_fold
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
+from l4s_ensemble.pixel.rule import ndvi_slope
 from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
 from l4s_ensemble.pixel.strata import STRATA
 from l4s_ensemble.run.files import atomic_path
@@ -102,6 +103,10 @@ def stage(ctx: StageContext) -> Summary:
     )  # fmt: skip
     if config.learning_curve:
         told["learning_curve"] = learning_curves(job, scores, ctx.jobs)
+    told["rule"] = ndvi_slope(
+        ctx.input("data/train") / STORE, folds, ids, tiles.counts(whole["threshold"]),
+        resamples=ctx.config.stack.resamples, seed=seed, jobs=ctx.jobs,
+    )  # fmt: skip
     pooled = tiles.pooled()
     return {
         "features": list(model.features),

@@ -18,6 +18,7 @@ def table(
     *,
     note: str = "",
     sortable: bool = False,
+    folded: bool = False,
 ) -> dict[str, Any]:
     """Make a table.
 
@@ -32,13 +33,18 @@ def table(
         One sentence on how to read it.
     sortable : bool
         Whether a reader may sort it by its headings.
+    folded : bool
+        Whether it is closed at first: a figure above it shows the same.
     """
     heads = [{"key": k, "label": label, "kind": kind} for k, label, kind in columns]
     for head in heads:
         if head["kind"] not in KINDS:
             raise ValueError(f"no such kind of column: {head['kind']}")
     kept = [{h["key"]: sigfig(row.get(h["key"]), 6) for h in heads} for row in rows]
-    return {"title": title, "columns": heads, "rows": kept, "note": note, "sortable": sortable}
+    return {
+        "title": title, "columns": heads, "rows": kept, "note": note, "sortable": sortable,
+        "folded": folded,
+    }  # fmt: skip
 
 
 def facts(pairs: Iterable[tuple[str, Any, str]]) -> list[dict[str, Any]]:

@@ -2,12 +2,135 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from urllib.parse import unquote
+
 import pytest
-from viewing import PAGES, PHONE, OpenPage
+from viewing import DESK, PHONE, OpenPage, whole
+
+OVERRUN = """() => {
+  const seen = [], wide = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth > wide) seen.push('the page is wider than the window');
+  for (const card of document.querySelectorAll('.card, .sheet, .tile')) {
+    const own = card.getBoundingClientRect();
+    if (own.width && own.right > wide + 1) seen.push(`${card.id || card.className} leaves it`);
+    for (const part of card.querySelectorAll('*')) {
+      if (part.closest('.scroll, pre, .unseen, svg svg') || !part.getClientRects().length) continue;
+      const inner = part.getBoundingClientRect();
+      if (inner.width && inner.height && inner.right > own.right + 1.5)
+        seen.push(`${card.id || card.className}: ${part.tagName} runs over by ` +
+                  Math.round(inner.right - own.right));
+    }
+  }
+  return seen.slice(0, 9);
+}"""
+"""What is wider than the window, or than the card that it stands in."""
+
+NOT_SHOWN = """() => [...document.images].filter(i => i.getBoundingClientRect().top < innerHeight
+  && i.getAttribute('src') && !i.naturalWidth).map(i => i.src)"""
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_loads_and_asks_for_nothing_from_outside(open_page: OpenPage, name: str) -> None:
-    for scheme, width in (("light", PHONE), ("dark", 1280)):
-        page = open_page(name, scheme=scheme, width=width)
-        assert page.locator("h1").is_visible()
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder for pictures of the pages: ``L4S_SCREENSHOTS``, else a temporary one."""
+    named = os.environ.get("L4S_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"screenshots of the pages: {folder}")
+    return folder
+
+
+def pages_of(report: Path) -> list[str]:
+    return sorted(path.stem for path in report.glob("*.html"))
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", DESK), ("dark", PHONE)])
+def test_every_page_loads_and_fits(
+    open_page: OpenPage, report: Path, screenshots: Path, scheme: str, width: int
+) -> None:
+    """In both colours and widths; the fixture fails it for a request or an error."""
+    wrong = {}
+    for name in pages_of(report):
+        page = whole(open_page(name, scheme=scheme, width=width))
+        assert page.locator("h1").count() == 1, name
+        found = page.evaluate(OVERRUN) + page.evaluate(NOT_SHOWN)
+        page.screenshot(path=screenshots / f"{name}-{scheme}-{width}.jpg", quality=70)
+        other_scheme, other_width = ("dark" if scheme == "light" else "light"), DESK + PHONE - width
+        page.emulate_media(color_scheme=other_scheme)
+        page.set_viewport_size({"width": other_width, "height": 900})
+        whole(page)
+        found += page.evaluate(OVERRUN)
+        page.screenshot(path=screenshots / f"{name}-{other_scheme}-{other_width}.jpg", quality=70)
+        if found:
+            wrong[name] = found
+    assert not wrong
+
+
+def test_links_lead_somewhere(open_page: OpenPage, report: Path) -> None:
+    """Files, and places in pages; a place that a script reads is named with a ``=``."""
+    ids: dict[str, set[str]] = {}
+    asked: set[tuple[str, str]] = set()
+    for name in pages_of(report):
+        page = open_page(name)
+        ids[f"{name}.html"] = set(page.eval_on_selector_all("[id]", "all => all.map(e => e.id)"))
+        links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))")
+        asked |= {(f"{name}.html", unquote(link)) for link in links}
+    for name, link in asked:
+        path, _, anchor = link.partition("#")
+        assert (report / (path or name)).is_file(), f"{name}: {link}"
+        if anchor and "=" not in anchor:
+            assert anchor in ids[path or name], f"{name}: {link}"
+
+
+def test_the_index_tells_its_story_on_one_screen(open_page: OpenPage) -> None:
+    page = open_page("index", width=DESK, height=900)
+    for told in (".sentence", ".ladder .ours", ".pipeline .predict", ".tile img"):
+        box = page.locator(told).last.bounding_box()
+        assert box is not None and box["y"] + box["height"] <= 900, told
+
+
+@pytest.mark.parametrize("name", ["stack", "pixel"])
+def test_long_pages_list_their_sections(open_page: OpenPage, name: str) -> None:
+    page = open_page(name, width=PHONE)
+    links = page.locator(".toc a")
+    assert links.count() > 4
+    links.nth(3).click()
+    place = page.locator(str(links.nth(3).get_attribute("href")))
+    page.wait_for_function("() => document.querySelector('.toc [aria-current]')")
+    page.wait_for_timeout(100)
+    bar, section = page.locator(".toc").bounding_box(), place.bounding_box()
+    assert bar is not None and section is not None
+    assert bar["y"] == pytest.approx(0, abs=1)  # it stays at the top
+    assert bar["height"] - 1 <= section["y"] < 200  # and hides nothing of what was asked for
+    assert page.locator(".toc [aria-current]").inner_text() == links.nth(3).inner_text()
+
+
+def test_tables_are_sorted_by_keyboard(open_page: OpenPage) -> None:
+    page = open_page("features")
+    table = page.locator("table.sortable").first
+    heads = table.locator("thead th")
+    column = 2
+    button = heads.nth(column).locator("button")
+    button.focus()
+    for order, way in (("descending", -1), ("ascending", 1)):
+        page.keyboard.press("Enter")
+        assert heads.nth(column).get_attribute("aria-sort") == order
+        cells = table.locator(f"tbody tr > :nth-child({column + 1})")
+        raw = cells.evaluate_all("all => all.map(c => c.dataset.raw)")
+        values = [float(v) for v in raw if v]
+        assert len(values) > 3 and values == sorted(values, key=lambda v: way * v)
+
+
+def test_paper_shows_everything(open_page: OpenPage) -> None:
+    """Closed parts are opened, bars that stick are gone, and figures fit the column."""
+    page = open_page("stack", width=720)
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert not page.locator(".toc").is_visible()
+    assert page.locator("[data-plot] .main-svg").count() >= page.locator("[data-plot]").count()
+    widest = page.eval_on_selector_all(
+        "[data-plot]", "all => Math.max(...all.map(d => d.scrollWidth - d.clientWidth))"
+    )
+    assert widest <= 1

@@ -1,4 +1,4 @@
-"""How the tests look at a page: widths of the window, and what opens a page."""
+"""How the tests look at a page: widths of the window, what opens a page, and all of it drawn."""
 
 from __future__ import annotations
 
@@ -11,8 +11,29 @@ if TYPE_CHECKING:
 DESK, PHONE = 1280, 390
 """Widths that every page is looked at, px."""
 
+TALLEST = 16_000
+"""A window higher than this is not made, px: a picture of it would not be."""
+
 OpenPage = Callable[..., "Page"]
 """Fixture ``open_page``; its parameters are in ``conftest.py``."""
 
-PAGES = ("index", "data", "features", "pixel", "unet", "stack", "prediction-valid")
-"""Pages of the made-up run's report."""
+PAGES = (
+    "index", "data", "features", "pixel", "unet", "stack", "prediction-valid", "tiles-train",
+    "tiles-valid", "tiles",
+)  # fmt: skip
+"""Pages that the made-up run's report may have."""
+
+_DRAWN = """() => [...document.querySelectorAll('[data-plot]')].every(d => {
+  const r = d.getBoundingClientRect();
+  return d.clientWidth < 120 || r.top > innerHeight || d.querySelector('.main-svg');
+}) && [...document.images].every(i => i.complete || i.getBoundingClientRect().top > innerHeight)"""
+
+
+def whole(page: Page) -> Page:
+    """Make the window as high as the page, so that all figures and pictures of it are there."""
+    width = page.viewport_size["width"] if page.viewport_size else DESK
+    for _ in range(2):  # a drawn figure may be higher than the place that was kept for it
+        height = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": width, "height": min(height, TALLEST)})
+        page.wait_for_function(_DRAWN, timeout=30_000)
+    return page

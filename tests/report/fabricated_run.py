@@ -16,6 +16,7 @@ from l4s_ensemble.data import store
 from l4s_ensemble.data.bands import L4S_BANDS
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, summarise
+from l4s_ensemble.pixel.rule import ndvi_slope
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes import folds as scenes
@@ -234,6 +235,10 @@ def _base(
         "seconds": 30.0,
     }  # fmt: skip
     if model == "pixel":
+        summary["rule"] = ndvi_slope(
+            run / "data/train/patches.zarr", folds, tiles.patch, tiles.counts(whole["threshold"]),
+            resamples=100,
+        )  # fmt: skip
         names = [f[0] for f in FEATURES]
         groups = {f[0]: f[1] for f in FEATURES}
         share = np.linspace(1, 0.02, len(names))

@@ -59,6 +59,22 @@ def worse_than_a_feature(s: dict[str, Any]) -> None:
     s["oof"]["f1"] = 0.05
 
 
+def worse_than_the_rule(s: dict[str, Any]) -> None:
+    s["rule"]["gain"].update(value=-0.1, low=-0.2, high=-0.05)
+
+
+def hardly_better_than_the_rule(s: dict[str, Any]) -> None:
+    s["rule"]["gain"].update(value=0.02, low=-0.01, high=0.05)
+
+
+def better_than_the_rule(s: dict[str, Any]) -> None:
+    s["rule"]["gain"].update(value=0.2, low=0.1, high=0.3)
+
+
+def no_slope(s: dict[str, Any]) -> None:
+    s["rule"] = {"lacks": ["slope"]}
+
+
 def diverged(s: dict[str, Any]) -> None:
     s["folds"][1]["epochs"][-1]["loss"] = 9.0
 
@@ -119,6 +135,10 @@ def shifted(s: dict[str, Any]) -> None:
         ("data/train", inexact, "units-train", "issue"),
         ("data/train", many_degenerate, "degenerate-train", "tip"),
         ("pixel", worse_than_a_feature, "one-feature", "issue"),
+        ("pixel", worse_than_the_rule, "rule-pixel", "issue"),
+        ("pixel", hardly_better_than_the_rule, "rule-pixel", "tip"),
+        ("pixel", no_slope, "rule-pixel", "tip"),
+        ("pixel", better_than_the_rule, "rule-pixel", "passed"),
         ("unet", diverged, "loss", "issue"),
         ("pixel", one_bad_fold, "spread-pixel", "tip"),
         ("pixel", off_plateau, "plateau-pixel", "issue"),

@@ -18,6 +18,8 @@ from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import read_json, write_json
 
 PAGES = ("index", "data", "features", "pixel", "unet", "stack", "prediction-valid")
+TILES = ("tiles-train", "tiles-valid")
+"""Pages of the tile browser: they have no headline and no figure."""
 FEW = build({"report": {"gallery_tiles": 2}})
 """Settings for reports whose pictures do not matter: drawing them takes most of the time."""
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -70,11 +72,11 @@ def page(report: Path, name: str) -> Page:
 
 
 def test_every_stage_has_a_page_and_a_twin(whole_report: Path) -> None:
-    assert {p.stem for p in whole_report.glob("*.html")} == set(PAGES)
-    assert {p.stem for p in whole_report.glob("*.json")} == set(PAGES)
+    assert {p.stem for p in whole_report.glob("*.html")} == {*PAGES, *TILES}
+    assert {p.stem for p in whole_report.glob("*.json")} == {*PAGES, *TILES}
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", PAGES + TILES)
 def test_nothing_comes_from_a_network(whole_report: Path, name: str) -> None:
     found = page(whole_report, name)
     assert not [v for v in found.links if re.match(r"(?i)(https?:)?//", v)]
@@ -82,7 +84,7 @@ def test_nothing_comes_from_a_network(whole_report: Path, name: str) -> None:
     assert "@import" not in (whole_report / "assets" / "report.css").read_text()
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", PAGES + TILES)
 def test_links_and_pictures_are_there(whole_report: Path, name: str) -> None:
     found = page(whole_report, name)
     for link in found.links:
@@ -90,6 +92,11 @@ def test_links_and_pictures_are_there(whole_report: Path, name: str) -> None:
             continue
         path, _, anchor = link.partition("#")
         assert not path or (whole_report / path).is_file(), link
+        if path.startswith("tiles-") and anchor:  # a view, not a place on the page
+            patch = int(anchor.removeprefix("tile="))
+            shown = read_json(whole_report / f"{path[:-5]}.json")["browser"]["tiles"]["patch"]
+            assert patch in shown
+            continue
         assert not anchor or anchor in (page(whole_report, path[:-5]).ids if path else found.ids)
     assert all(i.get("alt") for i in found.images)
     assert len(found.ids) == len(set(found.ids))
@@ -180,7 +187,10 @@ def test_missing_stages_are_left_out_and_named(whole_run: Path, tmp_path: Path) 
         shutil.rmtree(run / name)
     render_report(run, out, FEW)
     # Nothing of the older report in the same folder is left; what is not ours stays.
-    assert {p.stem for p in out.glob("*.html")} == {"index", "data", "features", "pixel"}
+    assert {p.stem for p in out.glob("*.html")} == {
+        "index", "data", "features", "pixel", "tiles-train",
+    }  # fmt: skip
+    assert [p.name for p in (out / "assets/browser").iterdir()] == ["tiles-train"]
     assert not list((out / "assets/tiles").glob("*-valid-*"))
     assert own.read_text() == "mine"
     flat = page(out, "index").words

@@ -46,6 +46,7 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_models.calibration,
     checks_models.interval,
     checks_pixel.beats_chance,
+    checks_pixel.beats_rule,
     checks_pixel.corrected,
     checks_pixel.half,
     checks_pixel.more_tiles,

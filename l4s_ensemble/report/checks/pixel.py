@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from l4s_ensemble.report import words
 from l4s_ensemble.report.checks.check import Check, Level
@@ -39,6 +40,37 @@ def beats_chance(source: RunSource) -> Iterator[Check]:
         f"The interval of its F1 begins at {words.score(oof['f1_low'])}, spatial blocks "
         f"resampled; calling every pixel a landslide gives {words.score(chance)}, and no score "
         "without knowledge is higher.",
+    )  # fmt: skip
+
+
+def beats_rule(source: RunSource) -> Iterator[Check]:
+    """Bare and steep: the classifier must know more than two cuts do."""
+    summary = source.summary("pixel")
+    rule, oof = summary.get("rule"), summary.get("oof")
+    if not rule or not oof:
+        return
+    if rule["lacks"]:
+        yield Check(
+            "pixel", "rule-pixel", "tip", "The rule of NDVI and slope cannot be asked",
+            f"The sensor has no {', '.join(rule['lacks'])}: what bare and steep ground alone "
+            "would score is not known here.",
+        )  # fmt: skip
+        return
+    gain = rule["gain"]
+    known = gain["low"] is not None and gain["high"] is not None
+    level: Level = "tip"
+    title = "Not shown to be better than the rule of NDVI and slope"
+    if known and gain["low"] > 0:
+        level, title = "passed", "Better than the rule of NDVI and slope"
+    elif gain["value"] <= 0:
+        level, title = "issue", "No better than the rule of NDVI and slope"
+    between = f" ({words.gain(gain['low'])} to {words.gain(gain['high'])})" if known else ""
+    yield Check(
+        "pixel", "rule-pixel", level, title,
+        f"Calling every pixel with {_cuts(rule['folds'])} scores F1 {words.score(rule['f1'])} "
+        f"out-of-fold, the cuts chosen on each fold's training tiles; the classifier scores "
+        f"{words.score(oof['f1'])}, {words.gain(gain['value'])}{between}"
+        + ("." if known else "; too few spatial blocks for an interval."),
     )  # fmt: skip
 
 
@@ -142,3 +174,13 @@ def one_group(source: RunSource) -> Iterator[Check]:
         f"{words.score(first['f1_loss'])} of F1, the next group {rest}."
         + (" Where these features mislead, nothing else will correct them." if alone else ""),
     )  # fmt: skip
+
+
+def _cuts(folds: list[dict[str, Any]]) -> str:
+    """Say the cuts that the folds chose."""
+
+    def span(key: str) -> str:
+        low, high = min(f[key] for f in folds), max(f[key] for f in folds)
+        return words.number(low) + (f" to {words.number(high)}" if high > low else "")
+
+    return f"NDVI below {span('ndvi_below')} and slope from {span('slope_from_deg')}\u202f°"

@@ -63,7 +63,7 @@ def prediction(source: RunSource, split: str) -> Page:
     tables |= stack_elsewhere.tables(source, split)
     listed = source.summary(f"predict/{split}/slides")
     if listed:
-        tables["slides_by_size"], tables["slides_largest"] = _slides(listed)
+        tables["slides_sizes"], tables["slides_largest"] = _slides(listed)
     listed_in = ""
     if listed:
         listed_in = (
@@ -103,7 +103,7 @@ def prediction(source: RunSource, split: str) -> Page:
             section("doubt", "Whether it knows where it is wrong",
                     stack_uncertainty.sentence(scores), "risk", "doubt", "looked"),
             section("landslides", "Predicted landslides", listed_in, "slides_largest",
-            "slides_by_size"),
+            "slides_sizes"),
             section("tiles", "Tiles", "", "gallery"),
         ],
     }  # fmt: skip

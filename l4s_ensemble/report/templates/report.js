@@ -165,7 +165,7 @@
     onPaper = true;
     document.documentElement.classList.add("paper");
     document.querySelectorAll("details").forEach((d) => { d.open = true; });
-    plots.forEach((div) => draw(div, div.closest(".of2, .of3") ? 330 : 660));
+    plots.forEach((div) => draw(div, div.clientWidth));
   });
   window.addEventListener("afterprint", () => {
     onPaper = false;

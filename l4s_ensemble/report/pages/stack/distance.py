@@ -67,6 +67,7 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Any]:
             note="Distance as a king moves on a chessboard: 1 touches, corners too. At one "
             "prevalence: recall and false alarm rate of the row with the share of landslides "
             "of all.",
+            folded=True,
         )
     }  # fmt: skip
 

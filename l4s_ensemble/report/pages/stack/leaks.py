@@ -21,6 +21,7 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Any]:
              ("said", "found", "text")],
             details,
             note="A leak would have stopped the fit. What does not hold is no leak by itself.",
+            folded=True,
         )
     }  # fmt: skip
 

@@ -58,6 +58,7 @@ def tables(source: RunSource, stage: str, where: str) -> dict[str, Any]:
             [{**r, "size": area(r["low_px"], r["high_px"], pixel_m)} for r in told["by_size"]],
             note="True landslides stand in the row of their own size, called ones in that of "
             "theirs.",
+            folded=True,
         )  # fmt: skip
     return out
 

@@ -67,6 +67,7 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Any]:
              ("f1_helped", "F1 of all, if the person is right", "score"),
              ("f1_rest", "F1 of the rest", "score"), ("errors_seen", "errors seen", "share")],
             rows,
+            folded=True,
         )  # fmt: skip
     return out
 

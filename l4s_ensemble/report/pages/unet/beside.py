@@ -68,6 +68,7 @@ def tables(source: RunSource) -> dict[str, Any]:
              ("pixels", "pixels", "count"), *_COLUMNS],
             rows,
             note="Of the pixels of true landslides. Out of fold, each model at its own threshold.",
+            folded=True,
         )  # fmt: skip
     if found.get("inside") and found.get("outside"):
         named = [(f"{up_to(r['low'], r['high'])} inside", r) for r in reversed(found["inside"])]
@@ -83,6 +84,7 @@ def tables(source: RunSource) -> dict[str, Any]:
             [{"bin": n, **s} for (n, _), s in zip(named, _shares(rows), strict=True)],
             note="Inside, right is found. Outside stand only pixels that one of the two calls: "
             "right is not called, so both cannot be right.",
+            folded=True,
         )
     return out
 

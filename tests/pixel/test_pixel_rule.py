@@ -1,0 +1,101 @@
+"""The rule of NDVI and slope: its cuts are the best of all pairs, chosen on other folds' tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from pixel_world import made_up, save
+
+from l4s_ensemble.data.store import units
+from l4s_ensemble.metrics.counts import Counts, f1_pooled
+from l4s_ensemble.pixel.rule import (
+    NDVI_BINS,
+    NDVI_STEP,
+    SLOPE_BINS,
+    best_cuts,
+    count_called,
+    histograms_of,
+    ndvi_slope,
+)
+
+
+class Halves:
+    """Two folds, every second tile; each tile is a block."""
+
+    n_folds = 2
+
+    def __init__(self, ids: np.ndarray) -> None:
+        self._ids = ids
+
+    def train_ids(self, fold: int) -> np.ndarray:
+        return self._ids[np.arange(len(self._ids)) % 2 != fold]
+
+    def of(self, ids: np.ndarray, name: str) -> np.ndarray:
+        at = np.searchsorted(self._ids, ids)
+        return at % 2 if name == "fold" else at
+
+
+def of_pixels(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """NDVI, slope in degrees and truth, each (tile, y, x)."""
+    image = units(dataset).astype(np.float64)
+    near, red = image[:, 7], image[:, 3]
+    return (near - red) / (near + red), image[:, 12], dataset["mask"].values == 1
+
+
+def test_histograms_count_what_the_cuts_call(_tiny_store: Path, tiny_dataset: xr.Dataset) -> None:
+    ids = tiny_dataset["patch"].values
+    tiles = histograms_of(_tiny_store, ids)
+    ndvi, slope, truth = of_pixels(tiny_dataset)
+    assert (tiles.sum(axis=(2, 3))[:, 1] == truth.sum(axis=(1, 2))).all()
+    below, above = 52, 17
+    # Half a step off the edge: float32 and float64 may part at the edge itself.
+    far = np.abs(ndvi - (-1 + below * NDVI_STEP)) > 1e-6
+    called = (ndvi < -1 + below * NDVI_STEP) & (slope >= above)
+    tp = (called & truth & far).sum(axis=(1, 2))
+    found = count_called(tiles, below, above)
+    assert np.abs(found[:, 0] - tp).max() <= (~far).sum()
+    assert (found.sum(axis=1) == truth[0].size).all()
+
+
+def test_no_other_pair_of_cuts_is_better(rng: np.random.Generator) -> None:
+    tiles = rng.integers(0, 9, (3, 2, NDVI_BINS, SLOPE_BINS)).astype(np.uint16)
+    tiles[:, 0] += 30
+    tiles[:, 1, :30, 20:] += 400
+    below, above, f1 = best_cuts(tiles)
+    assert (below, above) == (30, 20)
+    tries = [(b, a) for b in (0, 29, 30, 31, NDVI_BINS) for a in (0, 19, 20, 21)]
+    scores = [f1_pooled(Counts(*count_called(tiles, b, a).T).pooled()) for b, a in tries]
+    assert f1 == pytest.approx(max(scores))
+
+
+def test_a_fold_is_scored_by_cuts_of_the_other(_tiny_store: Path, tiny_dataset: xr.Dataset) -> None:
+    ids = tiny_dataset["patch"].values
+    nothing = Counts(*(np.zeros(len(ids), np.int64) for _ in range(4)))
+    folds: Any = Halves(ids)
+    told = ndvi_slope(_tiny_store, folds, ids, nothing, resamples=50)
+    tiles = histograms_of(_tiny_store, ids)
+    for row in told["folds"]:
+        held = np.arange(len(ids)) % 2 == row["fold"]
+        below, above, f1 = best_cuts(tiles[~held])
+        assert row["f1_train"] == pytest.approx(f1)
+        assert row["slope_from_deg"] == above
+        assert row["ndvi_below"] == pytest.approx(-1 + below * NDVI_STEP)
+        own = Counts(*count_called(tiles[held], below, above).T).pooled()
+        assert row["f1"] == pytest.approx(f1_pooled(own))
+    assert told["f1"] > 0.8  # made-up slides are bare and steep
+    assert told["gain"]["value"] == pytest.approx(-told["f1"])
+    assert told["lacks"] == []
+
+
+def test_a_sensor_without_slope_says_so(tmp_path: Path) -> None:
+    dataset = made_up(2, 2)
+    save(dataset, tmp_path)
+    store = tmp_path / "data/train/patches.zarr"
+    ids = dataset["patch"].values
+    folds: Any = Halves(ids)
+    nothing = Counts(*(np.zeros(len(ids), np.int64) for _ in range(4)))
+    assert ndvi_slope(store, folds, ids, nothing) == {"lacks": ["slope"]}
