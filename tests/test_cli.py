@@ -148,7 +148,7 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
     ctx = StageContext(run, tmp_path, load("demo"), params, needs)
     summary = reasons.stage(ctx)
     told = json.loads((tmp_path / "reasons.json").read_text())
-    _, place_of_tiles, outlines = predicted_outlines(ctx)
+    ids, place_of_tiles, outlines = predicted_outlines(ctx)
     assert summary["explained"] == summary["slides"] == len(outlines) > 0
     assert (place_of_tiles[0] >= 0).all()
     logit = open_scores(folder / "pixel/logit.zarr")["logit"].values.reshape(2, 4, -1)
@@ -160,6 +160,15 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
         assert row["logit"] == pytest.approx(said, abs=2e-3)
         assert row["pixels"] == outlines.pixels[row["id"] - 1] and row["sentence"]
         assert set(own[:, 3]) == set(range(folds)) and len(own) <= reasons.PIXELS
+    # All features of the tiles with most predicted pixels are kept, explained model by model.
+    with np.load(tmp_path / "tile_values.npz") as kept:
+        area = {int(p): int(outlines.read(i).sum()) for i, p in enumerate(ids)}
+        assert [area[int(p)] for p in kept["patch"]] == sorted(area.values(), reverse=True)[:12]
+        for i, (patch, fold) in enumerate(zip(kept["patch"], kept["fold"], strict=True)):
+            assert fold == i % folds
+            own = open_scores(folder / "pixel/logit.zarr")["logit"].sel(patch=patch)
+            found = kept["added"][i].astype(float).sum(axis=0) + kept["expected"][i]
+            np.testing.assert_allclose(found, own.values[fold][::4, ::4], rtol=5e-3, atol=2e-2)
 
 
 def test_compete_scores_what_has_masks_and_says_why_it_has_no_place(place):

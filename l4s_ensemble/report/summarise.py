@@ -80,7 +80,8 @@ def _makers(source: RunSource) -> list[tuple[str, list[str], Callable[[], Page]]
         behind = [s for s in source.stages if s.startswith(f"predict/{split}/")]
         make_page = partial(prediction_page.prediction, source, split)
         out.append((f"prediction-{split}", behind, make_page))
-    out += [(one.page, one.behind, one.page_of) for one in browser_page.pages(source)]
+    shown = _guarded(source, lambda: browser_page.pages(source))
+    out += [(one.page, one.behind, one.page_of) for one in shown]
     if source.card:
         out.append(
             (

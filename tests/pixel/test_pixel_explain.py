@@ -14,6 +14,7 @@ from pixel_world import SENSOR, made_up
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.pixel import tile_values
 from l4s_ensemble.pixel.contribution_maps import (
     STRIDE_PX,
     ChosenTile,
@@ -156,6 +157,25 @@ def test_maps_are_of_the_model_that_did_not_see_the_tile(fitted: Path) -> None:
         np.testing.assert_allclose(found, logit, rtol=5e-3, atol=2e-2)
         size = np.abs(maps["by_feature"][i].astype(np.float64)).mean(axis=(1, 2))
         assert (np.diff(size) <= 1e-3).all()
+
+
+def test_kept_values_add_up_to_the_out_of_fold_logit(fitted: Path) -> None:
+    kept = np.load(fitted / "pixel" / tile_values.TILE_VALUES_FILE)
+    oof = open_scores(fitted / "pixel" / "oof.zarr")
+    source = FeatureSource.beside(fitted / "pixel", fitted / "data/train/patches.zarr")
+    step = int(kept["stride_px"])
+    assert len(kept["patch"]) == min(tile_values.TILES_OOF, oof.sizes["patch"])
+    assert len(set(kept["patch"].tolist())) == len(kept["patch"])
+    for i, patch in enumerate(kept["patch"]):
+        tile = oof.sel(patch=patch)
+        assert int(tile["fold"]) == kept["fold"][i]
+        logit = tile["logit"].values[::step, ::step]
+        found = kept["added"][i].astype(np.float64).sum(axis=0) + kept["expected"][i]
+        np.testing.assert_allclose(found, logit, rtol=5e-3, atol=2e-2)
+    low, high = (kept[k][0][:, None, None] for k in ("low", "high"))
+    values = low + (high - low) * kept["values"][0] / 255
+    own = source.tiles(source.positions(kept["patch"][:1]))[0][:, ::step, ::step]
+    assert (np.abs(values - own) < 0.51 * (high - low) / 255 + 1e-4).all()
 
 
 def test_tiles_are_chosen_by_f1_among_middling_landslides() -> None:

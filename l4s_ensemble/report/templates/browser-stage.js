@@ -99,8 +99,8 @@
         add("missed", L4S.css.colour("missed"));
         add("false alarm", L4S.css.colour("false"));
       }
-      if (layer.key === "doubt") box.append(`${L4S.told.doubt}`);
-      if (layer.note) box.append(layer.note);
+      const note = layer.key === "doubt" ? L4S.told.doubt : layer.note;
+      if (note) box.append(Object.assign(document.createElement("li"), { textContent: note }));
     }
 
     function called() {

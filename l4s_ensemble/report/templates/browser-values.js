@@ -38,7 +38,11 @@
       const dd = make("dd");
       dd.append(...[value].flat());
       line.append(make("dt", "", name), dd);
-      if (more) line.append(more);
+      if (more) {
+        const track = make("dd", "track");
+        track.append(more);
+        line.append(track);
+      }
       box.append(line);
     };
     for (const m of told.models) {
@@ -59,7 +63,9 @@
     const line = make("div", "verdict");
     const mark = make("i");
     mark.style.background = verdict ? L4S.css.colour(verdict) : "none";
-    line.append(mark, verdict ? VERDICTS[verdict] : "rightly left out");
+    const said = make("dd");
+    said.append(mark, verdict ? VERDICTS[verdict] : "rightly left out");
+    line.append(make("dt", "unseen", "so it is"), said);
     box.append(line);
   };
 
