@@ -39,7 +39,7 @@
       dd.append(...[value].flat());
       line.append(make("dt", "", name), dd);
       if (more) {
-        const track = make("dd", "track");
+        const track = make("dd", "gauge");
         track.append(more);
         line.append(track);
       }
