@@ -39,8 +39,8 @@ def foldmap(d: Mapping[str, Any]) -> Plot:
         data,
         axis("column (tiles of 1.28 km)", showgrid=False, constrain="domain", dtick=step,
         zeroline=False),
-        axis("row", showgrid=False, autorange="reversed", scaleanchor="x", constrain="domain",
-              dtick=max(1, round(rows / 8)), zeroline=False),
+        axis("row (tiles of 1.28 km)", showgrid=False, autorange="reversed", scaleanchor="x",
+              constrain="domain", dtick=max(1, round(rows / 8)), zeroline=False),
         80 + cell * rows,
         meta={"aspect": rows / cols, "beside": 80, "below": 70},
     )  # fmt: skip
