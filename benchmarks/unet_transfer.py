@@ -57,6 +57,9 @@ BANDS = 4
 HELD_SHARE = 0.1
 """Share of the tiles that a fold must hold out to give a threshold."""
 
+SCORING = ("tta", "halo_px", "adapt")
+"""Settings that training does not read."""
+
 FIRST = "nothing"
 ARMS: dict[str, dict[str, Any]] = {
     FIRST: {},
@@ -218,13 +221,38 @@ class World:
 
 
 def arm(world: World, transfer: Transfer, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train, adapt and score one arm.
+    """Train, adapt and score one arm, or find its scores.
 
     Returns
     -------
     dict
-        ``held, target`` (`TileHistograms`), ``seconds, adapt``.
+        ``held, target`` (`TileHistograms`), ``seconds, adapt``, ``scores`` (folder below the work
+        folder that keeps both as ``.npz``, for `benchmarks.thresholds`).
     """
+    values = world.config.unet.model_dump()
+    adapt = {**values["adapt"], "statistics": False, **settings.get("adapt", {})}
+    config = UNetConfig.model_validate({**values, **settings, "adapt": adapt, "seeds": 1})
+    plain = config.model_copy(update={"adapt": world.config.unet.adapt})
+    out = world.work / digest([transfer.train.tolist(), world.config.seed, _trained(plain)])
+    scoring = {k: v for k, v in config.model_dump(mode="json").items() if k in SCORING}
+    kept = out / digest([transfer.name, scoring])
+    if not (kept / "told.json").is_file():
+        kept.mkdir(parents=True, exist_ok=True)
+        scored, told = _scored(world, transfer, config, plain, out)
+        for name, tiles in scored.items():
+            tiles.save(kept / f"{name}.npz")
+        write_json(kept / "told.json", told)
+    return {
+        **{n: TileHistograms.load(kept / f"{n}.npz") for n in ("held", "target")},
+        **read_json(kept / "told.json"),
+        "scores": kept.relative_to(world.work).as_posix(),
+    }
+
+
+def _scored(
+    world: World, transfer: Transfer, config: UNetConfig, plain: UNetConfig, out: Path
+) -> tuple[dict[str, TileHistograms], dict[str, Any]]:
+    """Train in `out`, or go on; adapt if `config` says so; score both places."""
     from l4s_ensemble.unet.adapting.adapt import Adaptation
     from l4s_ensemble.unet.adapting.target import Target
     from l4s_ensemble.unet.hardware import choose
@@ -232,18 +260,11 @@ def arm(world: World, transfer: Transfer, settings: dict[str, Any]) -> dict[str,
     from l4s_ensemble.unet.model import FoldModel, fold_file
     from l4s_ensemble.unet.training.engine import FoldTrainer
 
-    values = world.config.unet.model_dump()
-    adapt = {**values["adapt"], "statistics": False, **settings.get("adapt", {})}
-    config = UNetConfig.model_validate({**values, **settings, "adapt": adapt, "seeds": 1})
-    hardware = choose("auto", config.precision, world.jobs)
-    seed = world.config.seed
+    hardware, seed = choose("auto", config.precision, world.jobs), world.config.seed
+    adapt = config.adapt.model_dump()
     ids = np.union1d(transfer.train, transfer.held)
     tiles = world.load(ids, masks=True).to(hardware.device)
     train, held = np.searchsorted(ids, transfer.train), np.searchsorted(ids, transfer.held)
-    plain = config.model_copy(update={"adapt": world.config.unet.adapt})
-    key = [transfer.train.tolist(), seed]
-    out = world.work / digest([*key, _trained(plain)])
-    out.mkdir(parents=True, exist_ok=True)
     if not (out / "plain.json").is_file():
         trainer = FoldTrainer(tiles, train, plain, seed=seed, fold=0, hardware=hardware)
         trainer.resume(out / "checkpoint.pt")
@@ -277,11 +298,8 @@ def arm(world: World, transfer: Transfer, settings: dict[str, Any]) -> dict[str,
         ),
     }
     asked = {"held": transfer.held, "target": transfer.target}
-    return {
-        **{name: _histograms(world, asked[name], scored[name]) for name in scored},
-        "seconds": seconds,
-        "adapt": told,
-    }
+    tiles_of = {name: _histograms(world, asked[name], scored[name]) for name in scored}
+    return tiles_of, {"seconds": seconds, "adapt": told}
 
 
 def measure(world: World, transfer: Transfer, only: list[str], until: float) -> tuple[Table, Table]:
@@ -299,6 +317,7 @@ def measure(world: World, transfer: Transfer, only: list[str], until: float) -> 
             "seconds": found["seconds"],
             "held_f1": found["held"].pooled().best().f1,
             "stopped": found["adapt"] and found["adapt"]["stopped"],
+            "scores": found["scores"],
         }
         for table, at in ((carried, threshold), (best, None)):
             row = table.add(label, found["target"], told, threshold=at)
@@ -308,8 +327,7 @@ def measure(world: World, transfer: Transfer, only: list[str], until: float) -> 
 
 def _trained(config: UNetConfig) -> dict[str, Any]:
     """What training reads of the settings."""
-    scoring = ("tta", "halo_px", "adapt")
-    return {k: v for k, v in config.model_dump(mode="json").items() if k not in scoring}
+    return {k: v for k, v in config.model_dump(mode="json").items() if k not in SCORING}
 
 
 def _histograms(world: World, ids: NDArray[np.int64], logit: NDArray[np.float32]) -> TileHistograms:
