@@ -238,7 +238,7 @@ def explain(
     clock.lap("slides")
     kept = [
         tile_values.TileToKeep(int(tiles.patch[i]), int(fold[i]), why)
-        for i, why in telling_tiles(tiles.counts(threshold), tile_values.TILES_OOF)
+        for i, why in telling_tiles(tiles.counts(threshold), tile_values.TILES_KEPT)
     ]
     tile_values.save_tile_values(out / tile_values.TILE_VALUES_FILE, model, source, kept, jobs)
     clock.lap("tile_values")

@@ -39,7 +39,7 @@ from l4s_ensemble.pixel.shapley import contributions
 from l4s_ensemble.pixel.slide_words import reason
 from l4s_ensemble.pixel.tile_values import (
     TILE_VALUES_FILE,
-    TILES_PREDICTED,
+    TILES_KEPT,
     TileToKeep,
     save_tile_values,
 )
@@ -90,7 +90,7 @@ def stage(ctx: StageContext) -> Summary:
         area[tile] = int((outlines.labels(tile) > 0).sum())
     kept = [
         TileToKeep(int(patch[tile]), turn % model.folds, why)
-        for turn, (tile, why) in enumerate(most_called(area, TILES_PREDICTED))
+        for turn, (tile, why) in enumerate(most_called(area, TILES_KEPT))
     ]
     save_tile_values(ctx.out / TILE_VALUES_FILE, model, source, kept, ctx.jobs)
     return {

@@ -31,8 +31,8 @@ from l4s_ensemble.run.files import atomic_path
 
 TILE_VALUES_FILE = "tile_values.npz"
 STRIDE_PX = 4
-TILES_OOF, TILES_PREDICTED = 24, 12
-"""Tiles kept of the out-of-fold scores, and of a prediction."""
+TILES_KEPT = 24
+"""Tiles kept of the out-of-fold scores, and as many of a prediction."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.metrics.telling import most_called, telling_tiles
-from l4s_ensemble.pixel.tile_values import TILE_VALUES_FILE, TILES_OOF
+from l4s_ensemble.pixel.tile_values import TILE_VALUES_FILE, TILES_KEPT
 from l4s_ensemble.report import words
 from l4s_ensemble.report.browser.packing import call, deflated, predicted
 from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
@@ -72,7 +72,7 @@ class TileValues:
         stage = "pixel" if scored.out_of_fold else f"predict/{scored.split}/reasons"
         kept = source.arrays(stage, TILE_VALUES_FILE)
         if kept is None or not len(kept["patch"]):
-            some = telling_tiles(counts, TILES_OOF) if counts else most_called(called, TILES_OOF)
+            some = telling_tiles(counts, TILES_KEPT) if counts else most_called(called, TILES_KEPT)
             return cls({int(patch[i]): why for i, why in some}, None, {})
         rows = source.summary("features").get("features", [])
         there = set(patch.tolist())
