@@ -164,7 +164,7 @@ def test_kept_values_add_up_to_the_out_of_fold_logit(fitted: Path) -> None:
     oof = open_scores(fitted / "pixel" / "oof.zarr")
     source = FeatureSource.beside(fitted / "pixel", fitted / "data/train/patches.zarr")
     step = int(kept["stride_px"])
-    assert len(kept["patch"]) == min(tile_values.TILES_OOF, oof.sizes["patch"])
+    assert len(kept["patch"]) == min(tile_values.TILES_KEPT, oof.sizes["patch"])
     assert len(set(kept["patch"].tolist())) == len(kept["patch"])
     for i, patch in enumerate(kept["patch"]):
         tile = oof.sel(patch=patch)
