@@ -19,7 +19,8 @@
   /** Break the titles of axes that are longer than the axis. */
   function fitTitles({ data, layout }, width) {
     const { ticktext = [] } = layout.yaxis || {};
-    const names = [...ticktext, ...data.flatMap((d) => d.y || [])].filter((v) => typeof v === "string");
+    const names = [...ticktext, ...data.flatMap((d) => d.y || [])]
+      .filter((v) => typeof v === "string");
     const beside = 70 + Math.min(0.5 * width, 6.4 * Math.max(0, ...names.map((v) => v.length)));
     for (const [key, axis] of Object.entries(layout)) {
       const title = /^[xy]axis\d*$/.test(key) && axis.title;
