@@ -268,10 +268,12 @@ class StackConfig(Section):
     calibrate: Literal["auto", "none"] = Field(
         "auto", description="whether a rising map corrects probabilities, where shown to help"
     )
-    follow: Literal["none", "auto", "em", "expected", "quantile", "share", "shrunk"] = Field(
-        "auto",
-        description="how the threshold follows the scores of a place to predict; auto: only as "
-        "shown to help on scenes that the models never saw",
+    follow: Literal["none", "auto", "em", "expected", "quantile", "share", "shrunk", "unlike"] = (
+        Field(
+            "auto",
+            description="how the threshold follows the scores of a place to predict; auto: only as "
+            "shown to help on scenes that the models never saw",
+        )
     )
     postprocess: Literal["auto", "none"] = Field(
         "auto", description="whether masks are cleaned, by steps shown to help"

@@ -78,7 +78,8 @@ def stage(ctx: StageContext) -> Summary:
         unsure.write(at, np.mean(maps, axis=0))
         for one, where in zip(final, scene[at], strict=True):
             by_scene[int(where)] += np.bincount(bin_index(one.ravel(), bins), minlength=bins)
-    followed = {s: decision.followed(h) for s, h in by_scene.items()}
+    seen = _scenes_of_the_fit(ctx)
+    followed = {s: decision.followed(h, seen=s in seen) for s, h in by_scene.items()}
     threshold = {s: decision.threshold if f is None else f.threshold for s, f in followed.items()}
     masks = ctx.out / "masks"
     shutil.rmtree(masks, ignore_errors=True)
@@ -138,6 +139,14 @@ def joined(
             for p, u in zip(pixel, unet, strict=True)
         ]
     )
+
+
+def _scenes_of_the_fit(ctx: StageContext) -> set[int]:
+    """Scenes to predict that the models know: only the tiles set aside lie in such."""
+    if not ctx.params["holdout"]:
+        return set()
+    folds = load_folds(ctx.input("scenes"))
+    return {int(s) for s in np.unique(folds.of(folds.fit_ids, "scene"))}
 
 
 def open_logits(ctx: StageContext, model: str) -> xr.Dataset:

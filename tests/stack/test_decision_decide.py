@@ -178,6 +178,14 @@ def whole() -> Decision:
     )
 
 
+def test_a_scene_that_the_models_know_is_never_unlike():
+    decision, strange = replace(whole(), follow="unlike"), np.full(10, 20_000)
+    assert decision.followed(strange, seen=True) is None
+    found = decision.followed(strange)
+    assert found is not None and found.method == "unlike"
+    assert whole().followed(strange, seen=True) is not None  # label shift is there as well
+
+
 def test_a_decision_reads_back_as_it_was(tmp_path):
     decision = whole()
     decision.save(tmp_path / "decision.json")

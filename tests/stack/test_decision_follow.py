@@ -84,7 +84,11 @@ def test_a_probability_is_corrected_by_the_odds_of_the_priors():
     np.testing.assert_allclose(corrected(new, 0.8, 0.5), p, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", METHODS)
+BY_SHIFT = [m for m in METHODS if m != "unlike"]
+"""Methods that believe the probabilities of a scene, once its prior is known."""
+
+
+@pytest.mark.parametrize("method", BY_SHIFT)
 def test_scores_like_those_of_training_move_nothing(rng, method):
     source = calibrated(rng, 200_000, 0.05)
     for times in (1, 3):
@@ -116,7 +120,7 @@ def test_the_same_share_is_called_by_quantile(rng):
     assert share == pytest.approx(wanted, rel=0.03)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BY_SHIFT)
 def test_the_threshold_stays_where_the_scores_tell_nothing(rng, method):
     source = calibrated(rng, 200_000, 0.05)
     few = follow(source, calibrated(rng, 20_000, 0.3).positive, 0.3, method)
@@ -139,6 +143,36 @@ def test_no_move_is_longer_than_allowed(rng, method):
         found = follow(source, pixels_of(calibrated(rng, 200_000, prior)), 0.3, method)
         move = np.log(found.threshold / (1 - found.threshold)) - np.log(0.3 / 0.7)
         assert abs(move) <= LONGEST + 0.01
+
+
+def squeezed(histogram: ScoreHistogram, by: float) -> ScoreHistogram:
+    """The same scores moved by some log-odds: their order is kept, their meaning lost."""
+    z = np.log((np.arange(1000) + 0.5) / (999.5 - np.arange(1000))) + by
+    there = np.clip((1000 / (1 + np.exp(-z))).astype(int), 0, 999)
+    both = (histogram.positive, histogram.negative)
+    return ScoreHistogram(
+        *(np.bincount(there, weights=part, minlength=1000).astype(np.int64) for part in both)
+    )
+
+
+@pytest.mark.parametrize("by", [-3.0, 2.0])
+def test_where_probabilities_mean_nothing_their_order_finds_the_threshold(rng, by):
+    source = calibrated(rng, 400_000, 0.05)
+    here = squeezed(calibrated(rng, 400_000, 0.06), by)
+    carried = source.best().value
+    found = follow(source, pixels_of(here), carried, "unlike")
+    assert f1_at(here, found.threshold) > f1_at(here, carried) + 0.05
+    assert f1_at(here, found.threshold) > here.best().f1 - 0.02
+    kept = follow(source, pixels_of(here), carried, "em")
+    assert kept.threshold == carried and kept.kept_because is not None
+
+
+@pytest.mark.parametrize("prior", [0.02, 0.05, 0.12])
+def test_scores_that_another_prior_explains_keep_the_threshold(rng, prior):
+    source = calibrated(rng, 400_000, 0.05)
+    found = follow(source, pixels_of(calibrated(rng, 400_000, prior)), 0.3, "unlike")
+    assert found.threshold == 0.3
+    assert found.kept_because == "scores like those of training"
 
 
 def test_a_wrong_method_or_other_bins_are_named():

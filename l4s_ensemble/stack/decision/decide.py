@@ -106,9 +106,15 @@ class Decision:
         found = self.followed(histogram_of_probability)
         return self.threshold if found is None else found.threshold
 
-    def followed(self, histogram_of_probability: ArrayLike) -> Followed | None:
-        """Likewise with how it came about; None where the threshold does not follow."""
-        if self.follow is None:
+    def followed(
+        self, histogram_of_probability: ArrayLike, *, seen: bool = False
+    ) -> Followed | None:
+        """Likewise with how it came about; None where the threshold does not follow.
+
+        `seen`: whether the models were fitted on other tiles of that scene. Then its probabilities
+        keep their meaning, and ``unlike`` has nothing to mend.
+        """
+        if self.follow is None or (seen and self.follow == "unlike"):
             return None
         return follow(self.reference, histogram_of_probability, self.threshold, self.follow)
 

@@ -15,11 +15,15 @@ expected   at the best expected F1 of the probabilities as they are (Jansche 200
 quantile   such that the same share of pixels is called as in training
 share      likewise, that share multiplied by mean probability here over that in training
 shrunk     half way, in log-odds, from the threshold of training to that of ``em``
+unlike     as ``quantile``, but only where the scene's scores are unlike those of training: there
+           its probabilities mean nothing, and their order is all there is to go by
 ========== ====================================================================================
 
 A scene's threshold is not moved, and the answer says why, where there are too few pixels, where a
 mixture of the training scores of both classes cannot make up the scene's scores, or where the
-scene's prior is out of all proportion. No move is longer than `LONGEST`.
+scene's prior is out of all proportion. No move is longer than `LONGEST`. With ``unlike`` it is the
+other way round: scores that such a mixture explains keep the threshold, others move it as far as it
+takes. It supposes that about as much of the scene is landslide as in training.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ from l4s_ensemble.metrics.reliability import fit_isotonic
 
 Array = NDArray[np.float64]
 
-METHODS = ("em", "expected", "quantile", "share", "shrunk")
+METHODS = ("em", "expected", "quantile", "share", "shrunk", "unlike")
 
 FEWEST_PIXELS = 65_536
 """Four tiles: below, a scene's scores are those of a slide or two."""
@@ -131,6 +135,7 @@ def follow(
             "scores are counted in other bins than in training",
             found=here.shape, allowed=reference.positive.shape,
         )  # fmt: skip
+    whole = (here, (reference.positive + reference.negative).astype(np.float64))
     reference = ScoreHistogram(_floored(reference.positive), _floored(reference.negative))
     here = _floored(here)
     training = (reference.positive + reference.negative).astype(np.float64)
@@ -144,13 +149,22 @@ def follow(
     new = shifted_prior(here, p, prior)
     distance = mixture_distance(reference, here, new)
     told |= {"prior_here": new, "distance": distance}
-    if guarded and not prior / PRIOR_FACTOR <= new <= prior * PRIOR_FACTOR:
-        return Followed(**told, **kept, kept_because="a prior out of all proportion to training's")
-    if guarded and distance > FARTHEST:
-        return Followed(**told, **kept, kept_because="scores unlike those of training")
+    strange_prior = not prior / PRIOR_FACTOR <= new <= prior * PRIOR_FACTOR
+    strange = strange_prior or distance > FARTHEST
+    if guarded and method == "unlike":
+        if not strange:
+            return Followed(**told, **kept, kept_because="scores like those of training")
+    elif guarded and strange:
+        why = "scores unlike those of training"
+        if strange_prior:
+            why = "a prior out of all proportion to training's"
+        return Followed(**told, **kept, kept_because=why)
+    if method == "unlike":  # an order has no hopeless end
+        here, training = whole
     cut_here, cut_training = _CUTS[method](here, training, p, prior, new, threshold)
     move = (0.5 if method == "shrunk" else 1.0) * (_logit(cut_here) - _logit(cut_training))
-    bounded = float(np.clip(move, -LONGEST, LONGEST)) if guarded else move
+    free = not guarded or method == "unlike"
+    bounded = move if free else float(np.clip(move, -LONGEST, LONGEST))
     z = _logit(threshold) + bounded
     moved = round(float(1 / (1 + np.exp(-z))) * reference.bins) / reference.bins
     return Followed(
@@ -254,6 +268,7 @@ _CUTS: dict[
     "quantile": _cut_quantile,
     "share": _cut_share,
     "shrunk": _cut_em,
+    "unlike": _cut_quantile,
 }
 
 

@@ -24,6 +24,7 @@ _METHODS = {
     "quantile": "same share called as in training",
     "share": "share called by the mean probability",
     "shrunk": "half way to the best expected F1",
+    "unlike": "same share called, where scores are unlike those of training",
 }
 _STEPS = {
     "smooth": "smoothing", "guided": "guided filter", "hysteresis": "hysteresis",
