@@ -24,8 +24,9 @@ PAGES = (
 """Pages that the made-up run's report may have."""
 
 _DRAWN = """() => [...document.querySelectorAll('[data-plot]')].every(d => {
-  const r = d.getBoundingClientRect();
-  return d.clientWidth < 120 || r.top > innerHeight || d.querySelector('.main-svg');
+  const r = d.getBoundingClientRect(), svg = d.querySelector('.main-svg');
+  return d.clientWidth < 120 || r.top > innerHeight
+    || svg && Math.abs(svg.getBoundingClientRect().width - d.clientWidth) <= 1;
 }) && [...document.images].every(i => i.complete || i.getBoundingClientRect().top > innerHeight)"""
 
 
