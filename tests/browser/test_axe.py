@@ -16,7 +16,9 @@ WITHOUT_FIGURES = {"exclude": [[".main-svg"]]}
 """A figure is one picture with a text that tells it (role img); what it is drawn of is not read."""
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", PHONE), ("dark", DESK)])
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", PHONE), pytest.param("dark", DESK, marks=pytest.mark.slow)]
+)
 def test_axe_finds_nothing(open_page: OpenPage, report: Path, scheme: str, width: int) -> None:
     wrong = []
     for path in sorted(report.glob("*.html")):

@@ -48,7 +48,9 @@ def pages_of(report: Path) -> list[str]:
     return sorted(path.stem for path in report.glob("*.html"))
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", DESK), ("dark", PHONE)])
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", DESK), pytest.param("dark", PHONE, marks=pytest.mark.slow)]
+)
 def test_every_page_loads_and_fits(
     open_page: OpenPage, report: Path, screenshots: Path, scheme: str, width: int
 ) -> None:
