@@ -207,8 +207,9 @@ def _values(
 
     values = TileValues.of(source, scored, patch, counts, called)
     ids = sorted(values.why)
-    for tile in scored.tiles(np.searchsorted(scored.patch, ids)):
-        where = int(positions_of(scored.store, [tile.patch])[0])
+    places = positions_of(scored.store, ids).tolist()
+    tiles = scored.tiles(np.searchsorted(scored.patch, ids))
+    for tile, where in zip(tiles, places, strict=True):
         stored = scored.store["image"][where].values
         write_text(folder / f"v{tile.patch}.js", values.script(tile, stored, scored))
     return values
