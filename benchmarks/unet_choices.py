@@ -87,7 +87,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 
 class World:
-    """The fitting tiles of a run, in memory.
+    """The fitting tiles of a run, on the device.
 
     Parameters
     ----------
@@ -102,6 +102,7 @@ class World:
         from l4s_ensemble.data.store import open_store, positions_of
         from l4s_ensemble.scenes.folds import load_folds
         from l4s_ensemble.scenes.surroundings import measure_surroundings
+        from l4s_ensemble.unet.hardware import choose
         from l4s_ensemble.unet.inputs.normalisation import load
 
         run = open_run(work / "run", source=preset, overrides=overrides, data=data, jobs=jobs)
@@ -111,7 +112,8 @@ class World:
         dataset = open_store(run.folder / "data" / "train" / "patches.zarr")
         self.ids: NDArray[np.int64] = np.sort(self.folds.fit_ids).astype(np.int64)
         self.dataset, self.around = dataset, measure_surroundings(dataset, self.folds)
-        self.tiles = load(dataset, positions_of(dataset, self.ids), surroundings=self.around)
+        tiles = load(dataset, positions_of(dataset, self.ids), surroundings=self.around)
+        self.tiles = tiles.to(choose("auto", "auto", jobs).device)
 
     def networks(self, config: UNetConfig, fold: int) -> tuple[Any, float]:
         """Networks of a fold, trained or found, and the seconds that training took."""
@@ -145,7 +147,7 @@ class World:
         tiles = TileHistograms.empty(self.ids[held], 1000)
         if self.tiles.mask is None:
             raise ValueError("scores need masks")
-        mask = self.tiles.mask.numpy()
+        mask = self.tiles.mask.cpu().numpy()
         known = self.tiles
         if not config.neighbours:  # each tile as if nothing was known of its place
             known = replace(known, around=None, scene=None)

@@ -136,7 +136,7 @@ def _scored(
     where = positions_of(world.dataset, ids)
     out, mask = TileHistograms.empty(ids), world.dataset["mask"]
     for positions, logit in score_split(world.dataset, where, [predictor], known, 64):
-        for at, z in zip(positions, logit[:, 0].numpy(), strict=True):
+        for at, z in zip(positions, logit[:, 0].cpu().numpy(), strict=True):
             tile = int(np.flatnonzero(where == at)[0])
             out.add(tile, sigmoid(z), mask[at].values)
     return out

@@ -14,7 +14,7 @@ from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.unet.inputs import augment, sampling
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
-from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES
+from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, sent
 from l4s_ensemble.unet.inputs.windows import cut
 
 
@@ -108,7 +108,7 @@ class Batches:
         if len(mixed) and len(self.positions) > 1:
             self._mix(batch, epoch, position, draw, mixed)
         if not draw.shown.all():
-            batch.x.mul_(torch.from_numpy(draw.shown).to(batch.x.device)[:, :, None, None])
+            batch.x.mul_(sent(draw.shown, batch.x.device)[:, :, None, None])
         return batch
 
     def plain(self, count: int, batch: int) -> Iterator[torch.Tensor]:
@@ -119,7 +119,7 @@ class Batches:
         count = min(count, len(self.positions)) // batch * batch
         spread = np.linspace(0, len(self.positions) - 1, count).round().astype(np.int64)
         for where in np.split(self.positions[spread], count // batch):
-            index = torch.from_numpy(where).to(self.tiles.counts.device)
+            index = sent(where, self.tiles.counts.device)
             yield self.normalisation.inputs(self.tiles, index)
 
     def _draw(
@@ -142,18 +142,17 @@ class Batches:
     def _cut(self, position: NDArray[np.int64], draw: augment.Draw) -> Batch:
         """Windows of tiles, as inputs and targets, before they are mixed and channels dropped."""
         tiles, device = self.tiles, self.tiles.counts.device
-        index = torch.from_numpy(position).to(device)
-        shifted = bool(draw.offset_px.any())
+        index = sent(position, device)
         seen = cut(
             tiles,
             index,
             tiles.counts.shape[-1],
-            offset_px=torch.from_numpy(draw.offset_px).to(device) if shifted else None,
-            symmetry=torch.from_numpy(draw.symmetry).to(device),
+            offset_px=torch.from_numpy(draw.offset_px) if draw.offset_px.any() else None,
+            symmetry=torch.from_numpy(draw.symmetry) if draw.symmetry.any() else None,
         )
         if seen.mask is None:
             raise ValueError("training needs masks")
-        gain = torch.from_numpy(draw.gain).to(device)
+        gain = sent(draw.gain, device)
         x = self.normalisation.apply(seen.units, gain, tiles.middle_of(index))
         return Batch(x, seen.mask[:, None].float(), seen.known[:, None].float())
 

@@ -7,6 +7,7 @@ that windows over several tiles and whole tiles agree.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,12 +89,17 @@ class TileSet:
         """Which bands measure light, shape (band,)."""
         return np.isin(self.sensor.band_names, self.sensor.spectral)
 
+    @property
+    def light(self) -> torch.Tensor:
+        """`spectral` on the device, bool (band,)."""
+        return _light(tuple(self.spectral.tolist()), self.counts.device)
+
     def to(self, device: torch.device) -> TileSet:
         """Move the arrays to a device."""
         if device.type == "cpu":
             return self
         moved: dict[str, Any] = {
-            name: _pinned(value, device)
+            name: sent(value, device)
             for name, value in vars(self).items()
             if isinstance(value, torch.Tensor)
         }
@@ -142,8 +148,7 @@ class TileSet:
         raw = self.counts[index] if symmetrised is None else symmetrised
         scale = self.scale[index]
         if self.own is not None:
-            light = torch.from_numpy(self.spectral).to(scale.device)
-            scale = torch.where(light, scale * self.own[index][:, None], scale)
+            scale = torch.where(self.light, scale * self.own[index][:, None], scale)
         out = plain(raw)
         # In place where that is safe: new memory costs more than the arithmetic.
         out = out * _plane(scale) if out is raw else out.mul_(_plane(scale))
@@ -268,5 +273,18 @@ def _plane(values: torch.Tensor) -> torch.Tensor:
     return values[:, :, None, None]
 
 
-def _pinned(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    return values.pin_memory().to(device, non_blocking=True)
+def sent(values: torch.Tensor | NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Values on a device. A GPU takes them when it comes to it: whoever sends does not wait.
+
+    From memory that is not pinned each copy to a GPU waits for all that was launched before it.
+    """
+    tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(values)
+    if device.type != "cuda" or tensor.device.type == "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=16)
+def _light(spectral: tuple[bool, ...], device: torch.device) -> torch.Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(spectral, device=device)

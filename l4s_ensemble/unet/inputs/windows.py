@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from l4s_ensemble.unet.inputs import augment
-from l4s_ensemble.unet.inputs.normalisation import TileSet, plain
+from l4s_ensemble.unet.inputs.tileset import TileSet, plain, sent
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def cut(
         window is about the middle of the tile.
     symmetry : int64 Tensor, shape (n,), optional
         Symmetry of each window, as `l4s_ensemble.unet.inputs.augment.apply_symmetry` numbers
-        them. It and the offsets may lie on the CPU whatever the device: then a GPU need not wait
-        for them.
+        them. It and the offsets lie on the CPU whatever the device: nobody waits for a GPU to tell
+        them.
     alone : bool Tensor, shape (n,), optional
         Windows for which the neighbours count as missing.
 
@@ -183,8 +183,7 @@ def _scale(tiles: TileSet, source: torch.Tensor, own: torch.Tensor) -> torch.Ten
     scale = tiles.scale[source]
     if tiles.own is None:
         return scale
-    light = torch.from_numpy(tiles.spectral).to(scale.device)
-    return torch.where(light, scale * tiles.own[own].unsqueeze(-1), scale)
+    return torch.where(tiles.light, scale * tiles.own[own].unsqueeze(-1), scale)
 
 
 def looked_up(
@@ -203,8 +202,8 @@ def looked_up(
         Positions of the tiles about each window's own, -1 where there is none.
     """
     device, tile_px = tiles.counts.device, tiles.counts.shape[-1]
-    offset_px = offset_px.to(device)
-    symmetry = None if symmetry is None else symmetry.to(device)
+    offset_px = sent(offset_px, device)
+    symmetry = None if symmetry is None else sent(symmetry, device)
     source, pixel, known = _sources(tile_px, index, size_px, offset_px, around, symmetry)
     bands, area = tiles.counts.shape[1], tile_px * tile_px
     where = source * (bands * area) + pixel

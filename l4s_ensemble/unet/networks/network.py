@@ -16,6 +16,7 @@ from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.unet.networks.encoders import EncoderNetwork, parse_name
 from l4s_ensemble.unet.networks.official import OfficialUNet, load_official
+from l4s_ensemble.unet.networks.upsampling import twice
 from l4s_ensemble.unet.networks.weights import load_pretrained
 
 LANDSLIDE_PRIOR = 0.05
@@ -142,7 +143,7 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.up))):
             skip = skips.pop()
             x = self.reduce[level](x)
-            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = _upsampled(x, skip.shape[-2:])
             x = self.up[level](torch.cat([x, skip], dim=1))
             if deep:
                 coarse.append(x)
@@ -278,6 +279,12 @@ def _initialise_head(head: nn.Module) -> None:
     odds = torch.tensor(LANDSLIDE_PRIOR / (1 - LANDSLIDE_PRIOR))
     nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]
     nn.init.constant_(head.bias, float(odds.log()))  # type: ignore[arg-type]
+
+
+def _upsampled(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    if tuple(size) == (2 * x.shape[-2], 2 * x.shape[-1]):
+        return twice(x, align_corners=False)
+    return _resized(x, size)  # an odd size was halved on the way down
 
 
 def _resized(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from l4s_ensemble.errors import ModelError
+from l4s_ensemble.unet.networks.upsampling import twice
 from l4s_ensemble.unet.networks.weights import read_state
 
 BANDS = 14
@@ -62,12 +63,11 @@ class Up(nn.Module):
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
-        self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
         self.conv = DoubleConv(inside, outside, inside // 2)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """(n, a, y, x) and (n, b, Y, X) -> (n, outside, Y, X), a + b = inside."""
-        x = self.up(x)
+        x = twice(x, align_corners=True)
         rows, columns = (skip.shape[d] - x.shape[d] for d in (-2, -1))
         if rows or columns:  # an odd size was halved on the way down
             x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))

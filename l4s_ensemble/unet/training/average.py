@@ -32,8 +32,9 @@ class Average:
     def update(self, network: nn.Module, step: int) -> None:
         """Move the average towards the network after `step` steps (the first is 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for mine, new in zip(self.network.parameters(), network.parameters(), strict=True):
-            mine.lerp_(new, 1 - decay)
+        mine: list[torch.Tensor] = list(self.network.parameters())
+        new: list[torch.Tensor] = list(network.parameters())
+        torch._foreach_lerp_(mine, new, 1 - decay)  # a GPU wants one launch, not one a weight
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,18 @@ from torch import nn
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.unet.hardware import Hardware
-from l4s_ensemble.unet.inputs.batches import Batches
+from l4s_ensemble.unet.inputs.batches import Batch, Batches
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
 from l4s_ensemble.unet.inputs.sampling import read_tickets
 from l4s_ensemble.unet.model import FoldModel
 from l4s_ensemble.unet.networks.network import arguments_of, build
 from l4s_ensemble.unet.training import checkpoint
 from l4s_ensemble.unet.training.average import Average, recalibrate
+from l4s_ensemble.unet.training.captured import capture
 from l4s_ensemble.unet.training.compiled import compiled
 from l4s_ensemble.unet.training.losses import loss_by_name
 from l4s_ensemble.unet.training.not_finite import not_finite
-from l4s_ensemble.unet.training.schedule import learning_rate, optimiser_of
+from l4s_ensemble.unet.training.schedule import learning_rate, optimiser_of, restore, set_rate
 from l4s_ensemble.unet.training.stopwatch import Stopwatch
 from l4s_ensemble.unet.training.team import ALONE, Team
 from l4s_ensemble.unet.training.watch import Inner, watch
@@ -41,9 +43,13 @@ CHECK_EVERY = 25
 """On a GPU, steps between two looks at the loss: each look waits for the device."""
 
 PARTS = ("batches", "network", "optimiser")
-"""Of a step: making the batch, forward and backward, the rest. In an epoch ``seconds_<part>``."""
+"""Of a step: making the batch, forward and backward, the rest. In an epoch ``seconds_<part>``.
+
+Where a step is captured the optimiser counts with the network."""
 
 Epoch = dict[str, Any]
+Learn = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Mark = Callable[[str], None]
 
 
 class FoldTrainer:
@@ -140,7 +146,7 @@ class FoldTrainer:
         smoothing = config.label_smoothing
         self.loss = loss_by_name(config.loss, label_smoothing=smoothing, pool=team.pool)
         self._loss_alone = loss_by_name(config.loss, label_smoothing=smoothing)
-        self._runner: Any = None
+        self._learn: Learn | None = None
         self._clock = Stopwatch(hardware.device)
         self._best: dict[str, torch.Tensor] = {}
         self.best_epoch: int | None = None
@@ -184,8 +190,7 @@ class FoldTrainer:
         every = 1 if self.hardware.device.type == "cpu" else CHECK_EVERY
         for i in range(count):
             lr = learning_rate(before + i, self.steps, self.config.lr, self.config.schedule)
-            for group in self.optimiser.param_groups:
-                group["lr"] = lr
+            set_rate(self.optimiser, lr)
             losses.append(self._step(epoch, shuffled[i * self.batch : (i + 1) * self.batch]))
             if self.config.ema > 0:
                 self.average.update(self.network, before + i + 1)
@@ -213,24 +218,49 @@ class FoldTrainer:
         self._clock.start()
         batch = self.batches.make(epoch, self.team.part(where))
         x = self._laid_out(batch.x)
-        if self._runner is None:
-            self._runner = self._make_runner(x)
-            self._clock.start()  # compiling is no part of a step
+        if self._learn is None:
+            self._learn = self._make_step(x, batch)
+            self._clock.start()  # compiling and capturing are no part of a step
         self._clock.mark("batches")
+        return self._learn(x, batch.target, batch.weight)
+
+    def _learn_from(
+        self, x: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, *, run: Any, mark: Mark
+    ) -> torch.Tensor:
+        """One step on a batch: forward, backward, optimiser; the loss before it."""
         self.optimiser.zero_grad(set_to_none=True)
         with self.hardware.autocast():
-            logits = self._runner(x, deep=True) if len(self.deep) > 1 else [self._runner(x)]
-        terms = [self.loss(z, batch.target, batch.weight) for z in logits]
+            logits = run(x, deep=True) if len(self.deep) > 1 else [run(x)]
+        terms = [self.loss(z, target, weight) for z in logits]
         loss = terms[0]
         if len(terms) > 1:
             loss = torch.stack([w * t for w, t in zip(self.deep, terms, strict=True)]).sum()
         # Each process has the gradient of its part; what they share is the mean, not the sum.
         (loss * self.team.size if self.team.size > 1 else loss).backward()  # type: ignore[no-untyped-call]
-        self._clock.mark("network")
+        mark("network")
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip)
         self.optimiser.step()
         # A gradient that is not finite shows in the same number.
         return loss.detach() + 0 * norm.detach()
+
+    def _make_step(self, x: torch.Tensor, batch: Batch) -> Learn:
+        """What learns from a batch; on a GPU that is alone a captured step, where that works."""
+        run = self._make_runner(x)
+        plain = partial(self._learn_from, run=run, mark=self._clock.mark)
+        if self.hardware.device.type != "cuda" or self.team.size > 1:
+            return plain
+        silent = partial(self._learn_from, run=run, mark=lambda _: None)
+        tensors = (x, batch.target, batch.weight)
+        captured = capture(silent, tensors, self.network, self.optimiser)
+        if captured is None:
+            return plain
+
+        def replay(*inputs: torch.Tensor) -> torch.Tensor:
+            loss = captured(*inputs)
+            self._clock.mark("network")  # the optimiser is in it
+            return loss
+
+        return replay
 
     def _make_runner(self, x: torch.Tensor) -> Any:
         runner = self.team.wrap(self.network, self.hardware)
@@ -315,7 +345,8 @@ class FoldTrainer:
         if state is not None:
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            restore(self.optimiser, state["optimiser"])
+            self._learn = None  # a captured step has its own state
             self.epochs = list(state["epochs"])
             self._best, self.best_epoch = state["best"], state["best_epoch"]
         if self.team.told(len(self.epochs)) != len(self.epochs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -46,17 +46,42 @@ def learning_rate(
 def optimiser_of(network: nn.Module, config: UNetConfig) -> torch.optim.Optimizer:
     """Optimiser of a network's weights.
 
+    On a GPU its learning rate is a tensor there, so that a captured step follows it: `set_rate`.
+
     ``adamw`` pulls weights towards 0 apart from the gradient (Loshchilov and Hutter 2019,
     https://arxiv.org/abs/1711.05101); norms and biases do not decay. ``adam`` is the official
     baseline's: its decay is part of the gradient (L2), and every value decays.
     """
     parameters = list(network.parameters())
+    device = parameters[0].device
+    more: dict[str, Any] = {"lr": config.lr, "fused": True}
+    if device.type == "cuda":
+        more |= {"lr": torch.tensor(config.lr, device=device), "capturable": True}
     if config.optimiser == "adam":
-        return torch.optim.Adam(
-            parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        return torch.optim.Adam(parameters, weight_decay=config.weight_decay, **more)
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+    return torch.optim.AdamW(groups, **more)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of all groups."""
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def restore(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state, from whatever device; what the device decides stays as it is."""
+    own = [{k: group[k] for k in _OF_DEVICE} for group in optimiser.param_groups]
+    optimiser.load_state_dict(state)
+    for group, kept in zip(optimiser.param_groups, own, strict=True):
+        group.update(kept)
+
+
+_OF_DEVICE = ("lr", "capturable", "fused", "foreach")
+"""Settings of an optimiser that follow its device; the rate is set at every step."""
