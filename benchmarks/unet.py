@@ -11,6 +11,10 @@
    (`benchmarks.unet_race`); needs ``--rgb`` and segmentation-models-pytorch, and takes minutes.
    What has been trained is kept in the work folder, so that a race that was stopped goes on.
 4. **forms**, only where asked for: the same step in each precision and layout.
+5. **large**, only where asked for: our own network, 128 channels wide and 5 levels deep, and the
+   share of the matrix product's rate that it reaches.
+
+``--compiled`` compiles the networks of our engine.
 
 The official loop's workers read ahead, up to 8 batches: on a GPU blocks have many steps, so that
 this gift of theirs is small. The last line is JSON. Ratios of speed are ours / theirs; the ratio of
@@ -39,19 +43,21 @@ from benchmarks.unet_speed import (
     compare_prediction,
     compare_training,
     fresh_model,
+    print_large,
     print_prediction,
     print_training,
+    train_large,
 )
 from l4s_ensemble.pipeline import default_jobs
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.sources.synth import make_dataset
 from l4s_ensemble.unet.hardware import choose
 
-PARTS = ("train", "predict", "race", "forms")
+PARTS = ("train", "predict", "race", "forms", "large")
 STEPS = {"cpu": 2, "cuda": 100}
 """Steps of a block."""
 
-TILES = {"cpu": 32, "cuda": 96}
+TILES = {"cpu": 32, "cuda": 400}
 """Patches to predict."""
 
 
@@ -72,15 +78,21 @@ def main(words: Sequence[str] | None = None) -> None:
         f"load {os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory() as name:
-        if {"train", "predict"} & set(parts):
+        if {"train", "predict", "large"} & set(parts):
             world = made_up(Path(name), asked.tiles, asked.jobs)
             model = None
             if "train" in parts:
                 told["train"], model = compare_training(
                     world, hardware, batch=asked.batch, steps=asked.steps or STEPS.get(kind, 2),
-                    turns=asked.turns,
+                    turns=asked.turns, compiled=asked.compiled,
                 )  # fmt: skip
                 print_training(told["train"])
+            if "large" in parts:
+                told["large"] = train_large(
+                    world, hardware, batch=asked.batch, steps=asked.steps or STEPS.get(kind, 2),
+                    turns=asked.turns, compiled=asked.compiled,
+                )  # fmt: skip
+                print_large(told["large"])
             if "predict" in parts:
                 told["predict"] = compare_prediction(
                     world, hardware, model or fresh_model(world, hardware),
@@ -140,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=18.0, help="of each in the race, at most")
     parser.add_argument("--set", action="append", default=[], help="section.key=value, of the race")
     parser.add_argument("--smp", action="append", default=[], help="key=value, for smp alone")
-    parser.add_argument("--compiled", action="store_true", help="forms: torch.compile too")
+    parser.add_argument("--compiled", action="store_true", help="by torch.compile too")
     return parser
 
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.unet_seeds --rgb L4S_RGB_FOLDER [--work runs/unet-seeds]
         [--arms ours,smp,official] [--seeds 0,1,2] [--steps 800] [--set unet.key=value]
+        [--smp key=value]
 
 Each is trained once a seed on the fitting tiles of the preset ``l4s-rgb``, from random weights. An
 inner block of them is set aside: it gives the threshold, and for the official network, whose
@@ -24,10 +25,12 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from benchmarks.unet_choices import World
@@ -52,7 +55,9 @@ _STREAM = 0x5EED
 """Keeps the draw of inner blocks apart from other draws with the same seed."""
 
 
-def settings_of(arm: str, preset: UNetConfig, steps: int, smp_epochs: int) -> UNetConfig:
+def settings_of(
+    arm: str, preset: UNetConfig, steps: int, smp_epochs: int, smp: Sequence[str] = ()
+) -> UNetConfig:
     """Settings of an arm.
 
     Parameters
@@ -62,10 +67,13 @@ def settings_of(arm: str, preset: UNetConfig, steps: int, smp_epochs: int) -> UN
     steps : int
         Of the official network.
     smp_epochs : int
+    smp : sequence of str
+        ``key=value`` for smp alone.
     """
     own = preset.model_dump()
     if arm == "smp":
-        own |= {**RIVAL_SETTINGS, "epochs": smp_epochs}
+        words = (w.split("=", 1) for w in smp)
+        own |= {**RIVAL_SETTINGS, "epochs": smp_epochs, **{k: yaml.safe_load(v) for k, v in words}}
     elif arm == "official":
         own = configuration.load("baseline").unet.model_dump()
         own |= {"standard": "fit", "steps": steps, "checkpoint": "inner"}
@@ -203,6 +211,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800, help="of the official network")
     parser.add_argument("--smp-epochs", type=int, default=SMP_EPOCHS)
     parser.add_argument("--set", action="append", default=[], help="unet.key=value")
+    parser.add_argument("--smp", action="append", default=[], help="key=value, for smp alone")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path)
     words = parser.parse_args()
@@ -210,12 +219,12 @@ def main() -> None:
     world = World(words.work, words.rgb, "l4s-rgb", words.set, words.jobs)
     found: dict[str, list[dict[str, Any]]] = {}
     for arm in words.arms.split(","):
-        config = settings_of(arm, world.config.unet, words.steps, words.smp_epochs)
+        config = settings_of(arm, world.config.unet, words.steps, words.smp_epochs, words.smp)
         found[arm] = [score(world, arm, config, seed) for seed in _seeds(words.seeds, arm)]
     block = world.folds.of(next(iter(found.values()))[0]["tiles"].patch, "block")
     rows = table(block, found)
     if words.out is not None:
-        write_json(words.out, {"rows": rows, "set": words.set})
+        write_json(words.out, {"rows": rows, "set": words.set, "smp": words.smp})
     show(rows)
     print(json.dumps({r["arm"]: [round(r["f1"], 4), r["gain_of_first"]] for r in rows}))
 

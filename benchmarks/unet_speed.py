@@ -92,6 +92,7 @@ def compare_training(
     steps: int,
     turns: int,
     workers: int = WORKERS,
+    compiled: bool = False,
 ) -> tuple[dict[str, Any], FoldModel]:
     """Blocks of steps, ours and the official ones in turns, on the same tiles.
 
@@ -101,7 +102,9 @@ def compare_training(
     """
     tiles = world.tiles().to(hardware.device)
     where = np.resize(np.arange(len(tiles)), steps * batch)
-    config = settings(f"unet.batch={batch}", f"unet.epochs={turns + 1}")
+    config = settings(
+        f"unet.batch={batch}", f"unet.epochs={turns + 1}", f"unet.compile={str(compiled).lower()}"
+    )
     trainer = FoldTrainer(tiles, where, config, seed=0, fold=0, hardware=hardware)
     bands = len(world.sensor.bands)
     theirs = OfficialLoop(official_network(bands), hardware.device)
@@ -128,6 +131,7 @@ def compare_training(
         "batch": batch,
         "steps_a_block": steps,
         "blocks": turns,
+        "compiled": compiled,
         "official_patches_per_s": _rounded(patches / statistics.median(s.wall for s in told[1:])),
         "patches_per_s": _rounded(rate),
         "ratio": round(statistics.median(ratio), 2),
@@ -138,6 +142,50 @@ def compare_training(
         "matmul_tflops_per_s": _rounded(possible / 1e12),
         "share_of_matmul": round(flops * rate / possible, 3),
     }, model
+
+
+LARGE = {"width": 128, "depth": 5, "tta": False}
+"""Our network at a size that a GPU is bought for."""
+
+
+def train_large(
+    world: World, hardware: Hardware, *, batch: int, steps: int, turns: int, compiled: bool
+) -> dict[str, Any]:
+    """How much of the machine the training of a large network uses; the first block is not counted.
+
+    Its seconds are those of the whole step: batches, augmentation, optimiser and averaged weights.
+    """
+    tiles = world.tiles().to(hardware.device)
+    where = np.resize(np.arange(len(tiles)), steps * batch)
+    config = UNetConfig.model_validate(
+        {**LARGE, "batch": batch, "epochs": turns + 1, "compile": compiled}
+    )
+    trainer = FoldTrainer(tiles, where, config, seed=0, fold=0, hardware=hardware)
+    trainer.run()
+    rate = statistics.median(e["patches_per_s"] for e in trainer.epochs[1:])
+    bands, edge = len(world.sensor.bands), int(tiles.counts.shape[-1])
+    flops = flops_per_patch("unet", bands, edge, width=config.width, depth=config.depth)
+    possible = matmul_flops_per_s(hardware.device)
+    return {
+        **LARGE,
+        "batch": batch,
+        "compiled": compiled,
+        "patches_per_s": _rounded(rate),
+        "gflops_per_patch": _rounded(flops / 1e9),
+        "tflops_per_s": _rounded(flops * rate / 1e12),
+        "matmul_tflops_per_s": _rounded(possible / 1e12),
+        "share_of_matmul": round(flops * rate / possible, 3),
+    }
+
+
+def print_large(told: dict[str, Any]) -> None:
+    """Show the large network."""
+    print(
+        f"\nOurs, {told['width']} wide, {told['depth']} levels, batch {told['batch']}: "
+        f"{told['patches_per_s']} patches/s, {told['tflops_per_s']} TFLOP/s, "
+        f"{100 * told['share_of_matmul']:.0f} % of the {told['matmul_tflops_per_s']} of a bf16 "
+        "matrix product here"
+    )
 
 
 def fresh_model(world: World, hardware: Hardware) -> FoldModel:

@@ -55,7 +55,10 @@ class Captured:
             here.wait_stream(beside)
             self._graph = torch.cuda.CUDAGraph()
             optimiser.zero_grad(set_to_none=True)
-            with torch.cuda.graph(self._graph):
+            torch.cuda.empty_cache()  # a graph has memory of its own, and takes none that is kept
+            # On the same stream: what sums up gradients stays on the one it began on, as long as
+            # anything keeps it alive, and work of another stream ends a capture.
+            with torch.cuda.graph(self._graph, stream=beside):
                 self._loss = step(*self._inputs)
         finally:
             before.put_back()
@@ -89,7 +92,8 @@ class _State:
 
     def __init__(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         self.network, self.optimiser = network, optimiser
-        self.values = {name: value.clone() for name, value in _tensors(network)}
+        # Detached: a graph of these copies would tie the gradients to the stream of today.
+        self.values = {name: value.detach().clone() for name, value in _tensors(network)}
         self.moments: dict[Any, dict[str, torch.Tensor]] = {
             parameter: {name: value.clone() for name, value in state.items()}
             for parameter, state in optimiser.state.items()
