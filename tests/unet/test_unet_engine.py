@@ -18,6 +18,7 @@ from l4s_ensemble.unet.networks.network import build
 from l4s_ensemble.unet.training import engine
 from l4s_ensemble.unet.training.engine import PARTS, FoldTrainer
 from l4s_ensemble.unet.training.losses import loss_by_name
+from l4s_ensemble.unet.training.schedule import optimiser_of, restore, set_rate
 from l4s_ensemble.unet.training.watch import Inner, Watched, watch
 
 
@@ -244,3 +245,30 @@ def test_without_averaging_the_network_is_the_trained_one() -> None:
     assert same(model.network, job.network)
     state = model.network.state_dict()
     assert {int(v) for k, v in state.items() if k.endswith("num_batches_tracked")} == {job.steps}
+
+
+def test_a_state_from_a_gpu_goes_on_on_a_cpu() -> None:
+    """A GPU keeps its rate as a tensor and captures its steps: neither may come along."""
+    network = torch.nn.Conv2d(2, 1, 3)
+
+    def step(optimiser: torch.optim.Optimizer) -> None:
+        optimiser.zero_grad()
+        network(torch.ones(1, 2, 4, 4)).sum().backward()
+        optimiser.step()
+
+    first = optimiser_of(network, tiny())
+    step(first)
+    state = first.state_dict()
+    for group in state["param_groups"]:
+        group |= {"lr": torch.tensor(0.5), "capturable": True}
+    again = optimiser_of(network, tiny())
+    restore(again, state)
+    set_rate(again, 1e-3)
+    assert all(g["lr"] == 1e-3 and not g["capturable"] for g in again.param_groups)
+    moments = [again.state[p]["exp_avg"] for p in network.parameters()]
+    assert all(
+        torch.equal(m, first.state[p]["exp_avg"])
+        for m, p in zip(moments, network.parameters(), strict=True)
+    )
+    step(again)
+    assert again.state[network.bias]["step"] == 2
