@@ -88,7 +88,8 @@ def risk_coverage(
     list of dict
         ``share``; ``f1_rest``: of the pixels that are left to the stack alone; ``f1_helped``: of
         all pixels, if the person is always right; ``errors_seen``: share of all wrong pixels that
-        the person sees. None without a denominator.
+        the person sees. None without a denominator, and ``f1_rest`` where none of what is left is
+        called landslide.
     """
     h = np.asarray(histogram, dtype=np.float64)
     total = h.sum(axis=0)
@@ -104,7 +105,7 @@ def risk_coverage(
         out.append(
             {
                 "share": float(share),
-                "f1_rest": _f1(left[3], left[2], left[1]),
+                "f1_rest": _f1(left[3], left[2], left[1]) if left[3] + left[2] > 0 else None,
                 "f1_helped": _f1(left[3] + seen[3] + seen[1], left[2], left[1]),
                 "errors_seen": float((seen[1] + seen[2]) / wrong) if wrong else None,
             }

@@ -224,14 +224,14 @@ def _scores(stages: Mapping[str, Record]) -> list[dict[str, Any]]:
         name = f"predict/{split}/scores"
         own_data = stages.get(f"predict/{split}/data") or stages.get(f"data/{split}")
         data = (own_data or {"summary": train})["summary"]
-        kind = "split" if own_data and split != "train" else _kind_on_train(split)
+        unseen = (own_data is not None and split != "train") or split in OFFICIAL
+        kind = "split" if unseen else _kind_on_train(split)
         row: dict[str, Any] = {"on": _on(split, kind), "split": split, "kind": kind}
         if name in stages and _is_current(stages, name):
             row.update(_measured(stages[name]["summary"], split, kind, data, grid))
         elif name in stages:
             row.update(_not_measured("scored with models that have been fitted again since"))
         elif own_data is None and split in OFFICIAL:
-            row["kind"] = "split"
             row.update(_not_measured("nothing of this split was predicted"))
         elif own_data is not None and not data.get("masks"):
             row.update(_not_measured("the split has no masks"))

@@ -214,7 +214,10 @@ def _not_run(source: RunSource) -> list[dict[str, str]]:
         data = source.summary(source.data_stage(split))
         if f"predict/{split}/scores" not in source and data.get("masks"):
             out.append(
-                {"stage": f"Scores of {split}", "command": f"l4s-ensemble evaluate --split {split}"}
+                {
+                    "stage": f"Scores of {split}",
+                    "command": f"l4s-ensemble evaluate {_which(source, split)}",
+                }
             )
     return out
 
@@ -273,22 +276,32 @@ def commands(source: RunSource, page: str) -> list[str]:
     common += f" --data {shlex.quote(str(root))}" if root else ""
     run = f" --run {shlex.quote(str(source.run))}"
     again = [
-        f"l4s-ensemble {verb} --split {split}{run}"
+        (split, f"l4s-ensemble {verb} {_which(source, split)}{run}")
         for split in source.predicted
         for verb in (["predict"] if f"predict/{split}/scores" not in source else ["evaluate"])
     ]
+    all_again = [command for _, command in again]
     if page in ("index", "card"):
-        return [f"l4s-ensemble fit-all {common}{run}", *again, f"l4s-ensemble report{run}"]
+        return [f"l4s-ensemble fit-all {common}{run}", *all_again, f"l4s-ensemble report{run}"]
     if page == "data":
         return [f"l4s-ensemble data check {common}", f"l4s-ensemble features {common}{run}"]
     if page == "features":
         return [f"l4s-ensemble features {common}{run}"]
     if page.startswith(browser_page.PREFIX):
-        return [f"l4s-ensemble fit-all {common}{run}", *again, f"l4s-ensemble report{run}"]
+        return [f"l4s-ensemble fit-all {common}{run}", *all_again, f"l4s-ensemble report{run}"]
     if page.startswith("prediction-"):
         split = page.removeprefix("prediction-")
-        return [c for c in again if f"--split {split} " in c]
+        return [command for of, command in again if of == split]
     return [f"l4s-ensemble fit {page} {common}{run}"]
+
+
+def _which(source: RunSource, split: str) -> str:
+    """Words of the command line for a predicted split; one of another folder names that folder."""
+    if f"predict/{split}/data" not in source:
+        return f"--split {split}"
+    root = source.summary(f"predict/{split}/data").get("root")
+    where = f" --data {shlex.quote(str(root))}" if root else ""
+    return f"--split {split.partition('-')[0]}{where}"
 
 
 def _guarded(source: RunSource, make: Callable[[], Any]) -> Any:

@@ -76,3 +76,11 @@ def test_risk_coverage_by_sorting(pixels) -> None:
     assert risk_coverage(none, [0.5]) == [
         {"share": 0.5, "f1_rest": None, "f1_helped": None, "errors_seen": None}
     ]
+
+
+def test_where_nothing_that_is_left_is_called_there_is_no_f1() -> None:
+    """A miss that nobody looks at is no score of 0: there is nothing to be precise about."""
+    u = np.array([0.1, 0.2, 0.8, 0.9])
+    rows = risk_coverage(error_histogram(u, np.array([0, 1, 1, 1]) > 0, u > 0.5), [0, 0.5])
+    assert rows[0]["f1_rest"] == pytest.approx(0.8)
+    assert rows[1]["f1_rest"] is None and rows[1]["f1_helped"] == pytest.approx(0.8)

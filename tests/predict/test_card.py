@@ -74,6 +74,7 @@ def test_scores_are_those_of_the_run_and_nothing_is_made_up_for_the_rest(run):
     assert valid["not_comparable"] is None
     test = row(card, "test")
     assert not test["measured"] and test["told"] == "not measured" and "models" not in test
+    assert (test["on"], test["kind"]) == ("test", "split")  # no tile of it was fitted on
     assert card["thresholds"]["stack"] == 0.4 and card["seed"] == 3
     assert card["seconds"]["stack"] == 2.0 and card["seconds"]["all"] == 12.0
     assert card["protocol"]["tiles"] == {"fit": 10, "holdout": 2}

@@ -14,6 +14,8 @@ from PIL import Image
 from l4s_ensemble.config import build
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.report.render import render_report
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.summarise import commands
 from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import read_json, write_json
 
@@ -308,3 +310,19 @@ def test_scores_that_used_a_splits_images_are_told_apart(whole_run: Path, tmp_pa
     rows = read_json(out / "prediction-valid.json")["tables"]["ledger"]["rows"]
     names = [r["model"] for r in rows]
     assert "pixel classifier" in names and "U-Net, adapted to valid" in names
+
+
+def test_a_command_for_tiles_of_another_folder_names_the_folder(
+    whole_run: Path, tmp_path: Path
+) -> None:
+    """`--split valid-far-1a2b3c` is a folder's name in the run, and no split."""
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    (run / "predict" / "valid").rename(run / "predict" / "valid-far-1a2b3c")
+    data = run / "predict" / "valid-far-1a2b3c" / "data"
+    shutil.copytree(run / "data" / "valid", data)
+    summary = read_json(data / "summary.json")
+    write_json(data / "summary.json", {**summary, "root": "/far away/patches"})
+    told = commands(RunSource(run), "prediction-valid-far-1a2b3c")
+    assert len(told) == 1
+    assert "--split valid --data '/far away/patches' --run" in told[0]

@@ -45,7 +45,7 @@ def card(source: RunSource) -> Page:
                 "Thresholds, chosen out-of-fold",
                 [("model", "model", "text"), ("threshold", "threshold", "score")],
                 [
-                    {"model": headline.MODEL_NAMES.get(name, name), "threshold": value}
+                    {"model": headline.name_of({"model": name}), "threshold": value}
                     for name, value in made["thresholds"].items()
                 ],
             ),

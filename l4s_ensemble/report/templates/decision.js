@@ -4,6 +4,7 @@
 (function () {
   const NARROW = "\u202f";
   const EDGE = { left: 34, right: 12, top: 12, bottom: 22 };
+  const DIGIT_PX = 7;
 
   const score = (v) => v.toFixed(3).replace("-", "\u2212");
   const count = (v) => Math.round(v).toLocaleString("en-US");
@@ -152,7 +153,8 @@
 
     /* ---- the plot ---- */
     let width = 0, height = 0, moving = null, touched = false;
-    const x = (k) => EDGE.left + ((width - EDGE.left - EDGE.right) * k) / (bins - 1);
+    let left = EDGE.left;
+    const x = (k) => left + ((width - left - EDGE.right) * k) / (bins - 1);
     const depth = () => height - EDGE.top - EDGE.bottom;
     const y = (v) => EDGE.top + depth() * (1 - v);
     const tag = (name, attributes, text) => {
@@ -184,9 +186,12 @@
       svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       svg.style.aspectRatio = `${width} / ${height}`;
       svg.replaceChildren();
-      for (const [v, text] of yTicks()) {
-        svg.append(line("grid", EDGE.left, y(v), width - EDGE.right, y(v)),
-          tag("text", { x: EDGE.left - 6, y: y(v) + 4, "text-anchor": "end" }, text));
+      const ticks = yTicks();
+      left = Math.max(EDGE.left, 10 + DIGIT_PX * Math.max(...ticks.map(([, text]) => text.length)));
+      svg.closest(".drawn").style.setProperty("--left", `${left}px`);
+      for (const [v, text] of ticks) {
+        svg.append(line("grid", left, y(v), width - EDGE.right, y(v)),
+          tag("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, text));
       }
       for (let v = 0; v <= 1.001; v += width < 420 ? 0.25 : 0.1) {
         const k = v * bins;
@@ -194,7 +199,7 @@
         svg.append(tag("text", { x: x(Math.min(k, bins - 1)), y: height - 6, "text-anchor": "middle" },
           String(Number(v.toFixed(2)))));
       }
-      if (!scored) svg.append(tag("text", { x: EDGE.left, y: 9 }, area === null ? "pixels" : "km²"));
+      if (!scored) svg.append(tag("text", { x: left, y: 9 }, area === null ? "pixels" : "km²"));
       if (scored) {
         svg.append(tag("rect", { class: "band", x: x(curve.low), y: EDGE.top, height: depth(),
           width: Math.max(x(curve.high) - x(curve.low), 1) }));
@@ -276,8 +281,8 @@
     });
     const pointed = (event) => {
       const box = svg.getBoundingClientRect();
-      const inner = (width - EDGE.left - EDGE.right) * (box.width / width);
-      moveTo(((event.clientX - box.left - EDGE.left * (box.width / width)) / inner) * (bins - 1));
+      const inner = (width - left - EDGE.right) * (box.width / width);
+      moveTo(((event.clientX - box.left - left * (box.width / width)) / inner) * (bins - 1));
     };
     svg.addEventListener("pointerdown", (event) => {
       svg.setPointerCapture(event.pointerId);
