@@ -37,7 +37,7 @@ def why_not_comparable(split: str, kind: str, data: Mapping[str, Any], grid: str
     if kind == "out-of-fold":
         reasons.append("it is out-of-fold on training tiles")
     elif kind == "holdout":
-        reasons.append("it is on training tiles set aside, beside the scenes that were learnt from")
+        reasons.append("it is on training tiles set aside")
     elif kind == "fitted":
         reasons.append("the models were fitted on these very tiles")
     elif split not in OFFICIAL_TILES:

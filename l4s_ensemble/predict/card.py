@@ -179,7 +179,8 @@ def _protocol(stages: Mapping[str, Record], config: Mapping[str, Any]) -> dict[s
     return {
         "grid": told.get("grid"),
         "scenes": [
-            {k: s.get(k) for k in ("scene", "tiles", "prevalence")} for s in told.get("scenes", [])
+            {k: s.get(k) for k in ("scene", "tiles", "fitted_tiles", "prevalence")}
+            for s in told.get("scenes", [])
         ],
         "folds": told.get("folds"),
         "folds_are": told.get("by"),

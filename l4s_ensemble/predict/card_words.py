@@ -78,13 +78,18 @@ def limits(
         told.append("The patches are made up: no score here says anything about a real place.")
     scenes = [s for s in protocol["scenes"] if (s.get("scene") or 0) >= 0]
     if scenes:
-        listed = ", ".join(f"scene {s['scene']} ({s['tiles']} tiles)" for s in scenes[:8])
-        more = f" and {len(scenes) - 8} more" if len(scenes) > 8 else ""
+        fitted = [s for s in scenes if _fitted(s)]
+        whole = [s for s in scenes if not _fitted(s)]
+        same = "out-of-fold" if whole else "out-of-fold and on tiles set aside"
         told.append(
-            f"Fitted on {listed}{more}. A place unlike these can fail badly: scores out-of-fold "
-            "and on tiles set aside are of the same scenes, and neither is a score of a place "
-            "never seen."
+            f"Fitted on {_listed(fitted)}. A place unlike these can fail badly: scores {same} are "
+            "of the same scenes, and say nothing of a place never seen."
         )
+        if whole:
+            told.append(
+                f"Set aside whole: {_listed(whole)}. Scores there are of a place never seen; "
+                "another one can be harder or easier."
+            )
     else:
         told.append(
             "It is not known which places the training tiles show. A place unlike them can fail "
@@ -126,3 +131,14 @@ def limits(
         "where they are rarer, it says too much."
     )
     return told
+
+
+def _fitted(scene: Mapping[str, Any]) -> int:
+    """Tiles of a scene that were fitted on; all of them where an older run does not say."""
+    count = scene.get("fitted_tiles")
+    return int(scene["tiles"] if count is None else count)
+
+
+def _listed(scenes: Sequence[Mapping[str, Any]]) -> str:
+    named = ", ".join(f"scene {s['scene']} ({_fitted(s) or s['tiles']} tiles)" for s in scenes[:8])
+    return named + (f" and {len(scenes) - 8} more" if len(scenes) > 8 else "")

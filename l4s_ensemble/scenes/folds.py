@@ -320,6 +320,7 @@ def summarise(folds: Folds, sensor: Sensor, *, asked_block_tiles: int) -> Summar
             {
                 "scene": int(scene),
                 "tiles": int(inside.sum()),
+                "fitted_tiles": int((inside & (folds.role == "fit")).sum()),
                 "rows": int(np.ptp(folds.row[inside])) + 1 if known else None,
                 "cols": int(np.ptp(folds.col[inside])) + 1 if known else None,
                 "prevalence": pixels / (int(inside.sum()) * area),

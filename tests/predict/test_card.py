@@ -10,7 +10,7 @@ import pytest
 
 from l4s_ensemble.metrics.ladder import standing
 from l4s_ensemble.predict.card import model_card, write_card
-from l4s_ensemble.predict.card_words import data_licence
+from l4s_ensemble.predict.card_words import data_licence, limits
 from l4s_ensemble.run.files import read_json, write_json
 
 ROW = {
@@ -93,6 +93,20 @@ def test_the_card_says_what_the_models_do_not_know(run):
     assert "scene 1 (12 tiles)" in told and "place never seen" in told
     assert "B12" in told and "coarser" in told
     assert "resample single tiles" in told
+
+
+def test_a_scene_that_was_set_aside_whole_is_not_one_of_the_fit():
+    def told(**fitted: int) -> str:
+        scenes = [
+            {"scene": 1, "tiles": 12, "fitted_tiles": 10},
+            {"scene": 2, "tiles": 5, **fitted},
+        ]
+        return " ".join(limits({}, {"scenes": scenes}, [], []))
+
+    assert "Fitted on scene 1 (10 tiles). A" in told(fitted_tiles=0)
+    assert "Set aside whole: scene 2 (5 tiles)" in told(fitted_tiles=0)
+    for words in (told(fitted_tiles=4), told()):  # an older run does not say how many
+        assert "Set aside whole" not in words and "and on tiles set aside are" in words
 
 
 def test_the_card_may_be_shown_to_others(run):
