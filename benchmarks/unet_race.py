@@ -76,9 +76,7 @@ def runners(
 
     `rival` holds ``key=value`` for smp alone.
     """
-    own = dict(words.split("=", 1) for words in rival)
-    other = {**RIVAL_SETTINGS, **{k: yaml.safe_load(v) for k, v in own.items()}}
-    settings = {"ours": ALIKE, "smp": {**ALIKE, **other}}
+    settings = {"ours": ALIKE, "smp": {**ALIKE, **rival_settings(rival)}}
     made = {
         name: UNetConfig.model_validate({**config.model_dump(), **change})
         for name, change in settings.items()
@@ -87,6 +85,12 @@ def runners(
         Runner(name, made[name], choose(device, made[name].precision, threads)) for name in made
     )
     return ours, smp
+
+
+def rival_settings(words: Sequence[str] = ()) -> dict[str, Any]:
+    """`RIVAL_SETTINGS`, changed by ``key=value`` words."""
+    own = dict(word.split("=", 1) for word in words)
+    return {**RIVAL_SETTINGS, **{k: yaml.safe_load(v) for k, v in own.items()}}
 
 
 def race(world: World, fold: int, minutes: float, pair: tuple[Runner, Runner]) -> dict[str, Any]:

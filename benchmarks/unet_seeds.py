@@ -30,11 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from benchmarks.unet_choices import World
-from benchmarks.unet_race import RIVAL_SETTINGS
+from benchmarks.unet_race import rival_settings
 from l4s_ensemble import config as configuration
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
@@ -72,8 +71,7 @@ def settings_of(
     """
     own = preset.model_dump()
     if arm == "smp":
-        words = (w.split("=", 1) for w in smp)
-        own |= {**RIVAL_SETTINGS, "epochs": smp_epochs, **{k: yaml.safe_load(v) for k, v in words}}
+        own |= rival_settings([f"epochs={smp_epochs}", *smp])
     elif arm == "official":
         own = configuration.load("baseline").unet.model_dump()
         own |= {"standard": "fit", "steps": steps, "checkpoint": "inner"}

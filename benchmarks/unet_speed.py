@@ -126,7 +126,7 @@ def compare_training(
     patches = steps * batch
     rate = patches / statistics.median(s.wall for s in ours[1:])
     edge = int(tiles.counts.shape[-1])
-    flops, possible = flops_per_patch("baseline", bands, edge), matmul_flops_per_s(hardware.device)
+    flops = flops_per_patch("baseline", bands, edge)
     return {
         "batch": batch,
         "steps_a_block": steps,
@@ -137,11 +137,19 @@ def compare_training(
         "ratio": round(statistics.median(ratio), 2),
         "ratios": [round(r, 2) for r in ratio],
         "ratio_processor": round(statistics.median(busy), 2),
+        **_arithmetic(flops, rate, hardware.device),
+    }, model
+
+
+def _arithmetic(flops: int, rate: float, device: torch.device) -> dict[str, float]:
+    """What a training at a rate in patches/s computes, and its share of a matrix product's rate."""
+    possible = matmul_flops_per_s(device)
+    return {
         "gflops_per_patch": _rounded(flops / 1e9),
         "tflops_per_s": _rounded(flops * rate / 1e12),
         "matmul_tflops_per_s": _rounded(possible / 1e12),
         "share_of_matmul": round(flops * rate / possible, 3),
-    }, model
+    }
 
 
 LARGE = {"width": 128, "depth": 5, "tta": False}
@@ -165,16 +173,12 @@ def train_large(
     rate = statistics.median(e["patches_per_s"] for e in trainer.epochs[1:])
     bands, edge = len(world.sensor.bands), int(tiles.counts.shape[-1])
     flops = flops_per_patch("unet", bands, edge, width=config.width, depth=config.depth)
-    possible = matmul_flops_per_s(hardware.device)
     return {
         **LARGE,
         "batch": batch,
         "compiled": compiled,
         "patches_per_s": _rounded(rate),
-        "gflops_per_patch": _rounded(flops / 1e9),
-        "tflops_per_s": _rounded(flops * rate / 1e12),
-        "matmul_tflops_per_s": _rounded(possible / 1e12),
-        "share_of_matmul": round(flops * rate / possible, 3),
+        **_arithmetic(flops, rate, hardware.device),
     }
 
 
@@ -182,9 +186,14 @@ def print_large(told: dict[str, Any]) -> None:
     """Show the large network."""
     print(
         f"\nOurs, {told['width']} wide, {told['depth']} levels, batch {told['batch']}: "
-        f"{told['patches_per_s']} patches/s, {told['tflops_per_s']} TFLOP/s, "
-        f"{100 * told['share_of_matmul']:.0f} % of the {told['matmul_tflops_per_s']} of a bf16 "
-        "matrix product here"
+        f"{told['patches_per_s']} patches/s, {_of_matmul(told)}"
+    )
+
+
+def _of_matmul(told: dict[str, Any]) -> str:
+    return (
+        f"{told['tflops_per_s']} TFLOP/s, {100 * told['share_of_matmul']:.0f} % of the "
+        f"{told['matmul_tflops_per_s']} of a bf16 matrix product here"
     )
 
 
@@ -285,11 +294,7 @@ def print_training(told: dict[str, Any]) -> None:
         f"{told['steps_a_block']} steps in turns\n"
     )
     _print_rates("float32 loop, files, 4 workers", told)
-    print(
-        f"\n{told['gflops_per_patch']} GFLOP a patch: {told['tflops_per_s']} TFLOP/s, "
-        f"{100 * told['share_of_matmul']:.0f} % of the {told['matmul_tflops_per_s']} of a bf16 "
-        "matrix product here"
-    )
+    print(f"\n{told['gflops_per_patch']} GFLOP a patch: {_of_matmul(told)}")
 
 
 def print_prediction(told: dict[str, Any]) -> None:

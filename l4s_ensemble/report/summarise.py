@@ -275,23 +275,20 @@ def commands(source: RunSource, page: str) -> list[str]:
     common = f"--config {shlex.quote(settings)}"
     common += f" --data {shlex.quote(str(root))}" if root else ""
     run = f" --run {shlex.quote(str(source.run))}"
-    again = [
-        (split, f"l4s-ensemble {verb} {_which(source, split)}{run}")
-        for split in source.predicted
-        for verb in (["predict"] if f"predict/{split}/scores" not in source else ["evaluate"])
-    ]
-    all_again = [command for _, command in again]
+    again = {}
+    for split in source.predicted:
+        verb = "evaluate" if f"predict/{split}/scores" in source else "predict"
+        again[split] = f"l4s-ensemble {verb} {_which(source, split)}{run}"
     if page in ("index", "card"):
-        return [f"l4s-ensemble fit-all {common}{run}", *all_again, f"l4s-ensemble report{run}"]
+        return [f"l4s-ensemble fit-all {common}{run}", *again.values(), f"l4s-ensemble report{run}"]
     if page == "data":
         return [f"l4s-ensemble data check {common}", f"l4s-ensemble features {common}{run}"]
     if page == "features":
         return [f"l4s-ensemble features {common}{run}"]
     if page.startswith(browser_page.PREFIX):
-        return [f"l4s-ensemble fit-all {common}{run}", *all_again, f"l4s-ensemble report{run}"]
+        return [f"l4s-ensemble fit-all {common}{run}", *again.values(), f"l4s-ensemble report{run}"]
     if page.startswith("prediction-"):
-        split = page.removeprefix("prediction-")
-        return [command for of, command in again if of == split]
+        return [again[page.removeprefix("prediction-")]]
     return [f"l4s-ensemble fit {page} {common}{run}"]
 
 
