@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from l4s_ensemble.config import UNetConfig
+from l4s_ensemble.unet.training.muon import Muon
 
 WARM_UP = 0.3
 """Share of the steps in which the learning rate rises."""
@@ -51,6 +52,7 @@ def optimiser_of(network: nn.Module, config: UNetConfig) -> torch.optim.Optimize
     ``adamw`` pulls weights towards 0 apart from the gradient (Loshchilov and Hutter 2019,
     https://arxiv.org/abs/1711.05101); norms and biases do not decay. ``adam`` is the official
     baseline's: its decay is part of the gradient (L2), and every value decays.
+    ``muon``: see `Muon`.
     """
     parameters = list(network.parameters())
     device = parameters[0].device
@@ -59,6 +61,8 @@ def optimiser_of(network: nn.Module, config: UNetConfig) -> torch.optim.Optimize
         more |= {"lr": torch.tensor(config.lr, device=device), "capturable": True}
     if config.optimiser == "adam":
         return torch.optim.Adam(parameters, weight_decay=config.weight_decay, **more)
+    if config.optimiser == "muon":
+        return Muon(parameters, weight_decay=config.weight_decay, **more)
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
