@@ -71,6 +71,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "depth 5": {"depth": 5},
     "width 24": {"width": 24},
     "two networks a fold": {"seeds": 2},
+    "AdamW": {"optimiser": "adamw"},
     "BCE alone": {"loss": "bce"},
     "BCE and Lovász": {"loss": "bce+lovasz"},
     "focal and Dice": {"loss": "focal+dice"},
