@@ -72,6 +72,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "width 24": {"width": 24},
     "two networks a fold": {"seeds": 2},
     "AdamW": {"optimiser": "adamw"},
+    "Muon": {"optimiser": "muon"},
     "BCE alone": {"loss": "bce"},
     "BCE and Lovász": {"loss": "bce+lovasz"},
     "focal and Dice": {"loss": "focal+dice"},

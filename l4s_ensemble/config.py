@@ -204,7 +204,7 @@ class UNetConfig(Section):
     epochs: int = Field(16, ge=1)
     steps: int | None = Field(None, ge=1, description="optimiser steps of a fold, not epochs")
     batch: int = Field(16, ge=1)
-    optimiser: Literal["muon", "adamw", "adam"] = "muon"
+    optimiser: Literal["adamw", "muon", "adam"] = "adamw"
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
     lr: float = Field(2e-3, gt=0, description="peak of the schedule")
     weight_decay: float = Field(1e-2, ge=0)

@@ -63,24 +63,29 @@ def test_windows_are_the_bits_of_a_cpu(size: int, rng: np.random.Generator) -> N
     assert torch.equal(found.mask.cpu()[at], expected.mask[at])
 
 
-def test_float32_trains_as_on_a_cpu() -> None:
-    config = tiny(shift_px=8, epochs=2)
+@pytest.mark.parametrize(("optimiser", "rtol"), [("adamw", 1e-3), ("muon", 2e-2)])
+def test_float32_trains_as_on_a_cpu(optimiser: str, rtol: float) -> None:
+    """Muon evens its steps in bfloat16 on a GPU."""
+    config = tiny(shift_px=8, epochs=2, optimiser=optimiser)
     here, there = trained(cpu(), config), trained(gpu(), config)
     here.run()
     there.run()
     losses = [[e["loss"] for e in t.epochs] for t in (here, there)]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=rtol)
 
 
-def test_bfloat16_learns() -> None:
-    job = trained(gpu("bfloat16"), tiny(epochs=20, lr=1e-2, precision="bfloat16"))
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_bfloat16_learns(optimiser: str) -> None:
+    config = tiny(epochs=20, lr=1e-2, precision="bfloat16", optimiser=optimiser)
+    job = trained(gpu("bfloat16"), config)
     job.run()
     assert job.epochs[-1]["loss"] < 0.95 * job.epochs[0]["loss"]
     assert all(e["seconds_network"] > 0 for e in job.epochs)
 
 
-def test_kill_and_resume_go_on(tmp_path: Path) -> None:
-    config = tiny(epochs=3)
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_kill_and_resume_go_on(optimiser: str, tmp_path: Path) -> None:
+    config = tiny(epochs=3, optimiser=optimiser)
     whole = trained(gpu(), config)
     whole.run()
     killed = trained(gpu(), config)
