@@ -75,16 +75,17 @@ class Muon(torch.optim.AdamW):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         every = state["param_groups"]
-        super().__setstate__({**state, "param_groups": _without_kernels(every)})
+        rest = {**state, "param_groups": _without_kernels(every)}
+        super().__setstate__(rest)  # type: ignore[no-untyped-call]
         self.param_groups = every
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of all groups."""
         every = self.param_groups
         self.param_groups = _without_kernels(every)
         try:
-            loss = super().step(closure)  # type: ignore[arg-type]
+            loss = super().step(closure)
         finally:
             self.param_groups = every
         for group in every:
