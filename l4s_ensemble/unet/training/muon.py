@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -63,14 +63,11 @@ class Muon(torch.optim.AdamW):
     ) -> None:
         every = list(parameters)
         kernels = [p for p in every if is_kernel(p)]
-        rest = [p for p in every if not is_kernel(p)]
+        rest = by_decay([p for p in every if not is_kernel(p)], weight_decay)
         groups = [
             {"params": kernels, "weight_decay": weight_decay, "kernels": True},
-            {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+            *({**group, "kernels": False} for group in rest),
         ]
-        for group in groups:
-            group.setdefault("kernels", False)
         super().__init__([g for g in groups if g["params"]], lr=lr, **more)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -114,6 +111,14 @@ class Muon(torch.optim.AdamW):
             state["momentum"] = p.new_zeros(len(p), p.numel() // len(p))
         momentum: torch.Tensor = state["momentum"]
         return momentum
+
+
+def by_decay(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Groups for AdamW: norms and biases do not decay."""
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 def _without_kernels(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

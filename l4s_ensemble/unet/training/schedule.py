@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.unet.training.muon import Muon
+from l4s_ensemble.unet.training.muon import Muon, by_decay
 
 WARM_UP = 0.3
 """Share of the steps in which the learning rate rises."""
@@ -63,11 +63,7 @@ def optimiser_of(network: nn.Module, config: UNetConfig) -> torch.optim.Optimize
         return torch.optim.Adam(parameters, weight_decay=config.weight_decay, **more)
     if config.optimiser == "muon":
         return Muon(parameters, weight_decay=config.weight_decay, **more)
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, **more)
+    return torch.optim.AdamW(by_decay(parameters, config.weight_decay), **more)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
