@@ -16,6 +16,9 @@ from l4s_ensemble.scenes.grid import Grid
 
 log = logging.getLogger("l4s_ensemble")
 
+FEWEST_TO_CUT = 6
+"""Tiles along a scene that is cut in two: the tiles beside a cut train neither side's model."""
+
 _TILES_WEIGHT = 0.2  # folds are balanced in landslide pixels first, then a little in tiles
 
 
@@ -87,7 +90,9 @@ def make_folds(
         return folds
     for edge in range(config.block_tiles, 0, -1):
         block = _blocks(grid, fit, edge)
-        folds = folds_of(_balance(block, landslide_pixels, fit, config.folds, seed), edge)
+        folds = folds_of(
+            _balance(block, grid.scene, landslide_pixels, fit, config.folds, seed), edge
+        )
         short = _folds_without_landslides(folds)
         if not short:
             if edge < config.block_tiles:
@@ -181,8 +186,10 @@ def _extents(grid: Grid) -> str:
 def _blocks(grid: Grid, fit: NDArray[np.bool_], edge: int) -> NDArray[np.int64]:
     """Block of each tile, -1 for tiles that do not fit; shape (patch,).
 
-    The extent of a scene's tiles is cut evenly, so that no sliver of one column remains. Where no
-    place is known a block is a run of edge x edge ids.
+    The extent of a scene's tiles is cut evenly, so that no sliver of one column remains. A scene
+    that would be one block is cut in two along its longer side, where `FEWEST_TO_CUT` tiles lie
+    along it: blocks ask about another part of a known scene, and only ``scenes.by=scenes`` about
+    one never seen. Where no place is known a block is a run of edge x edge ids.
     """
     block = np.full(len(grid.patch), -1, np.int64)
     if grid.name == "none":
@@ -194,38 +201,56 @@ def _blocks(grid: Grid, fit: NDArray[np.bool_], edge: int) -> NDArray[np.int64]:
     first = 0
     for scene in np.unique(grid.scene[fit]):
         inside = fit & (grid.scene == scene)
-        r, _ = _even_cut(grid.row[inside], edge)
-        c, columns = _even_cut(grid.col[inside], edge)
+        parts = _parts(grid.row[inside], grid.col[inside], edge)
+        r, c = _even_cut(grid.row[inside], parts[0]), _even_cut(grid.col[inside], parts[1])
+        columns = parts[1]
         _, numbered = np.unique(r * columns + c, return_inverse=True)
         block[inside] = first + numbered
         first += int(numbered.max()) + 1
     return block
 
 
-def _even_cut(values: NDArray[np.int32], edge: int) -> tuple[NDArray[np.int64], int]:
-    """Cut the range of values into parts of about `edge`; part of each value and their number."""
+def _parts(row: NDArray[np.int32], col: NDArray[np.int32], edge: int) -> tuple[int, int]:
+    """Rows and columns of blocks in a scene."""
+    high, wide = (int(values.max()) - int(values.min()) + 1 for values in (row, col))
+    rows, columns = (max(1, round(extent / edge)) for extent in (high, wide))
+    if rows * columns == 1 and max(high, wide) >= FEWEST_TO_CUT:
+        return (2, 1) if high > wide else (1, 2)
+    return rows, columns
+
+
+def _even_cut(values: NDArray[np.int32], parts: int) -> NDArray[np.int64]:
+    """Cut the range of values into parts; part of each value."""
     low = int(values.min())
     extent = int(values.max()) - low + 1
-    parts = max(1, round(extent / edge))
-    return (values.astype(np.int64) - low) * parts // extent, parts
+    return (values.astype(np.int64) - low) * parts // extent
 
 
 def _balance(
     block: NDArray[np.int64],
+    scene: NDArray[np.int32],
     landslide_pixels: NDArray[np.int64],
     fit: NDArray[np.bool_],
     folds: int,
     seed: int,
 ) -> NDArray[np.int32]:
-    """Fold of each tile: the heaviest block first, to the fold that holds least so far."""
+    """Fold of each tile: the heaviest block first, to the fold that holds least so far.
+
+    The last block of a scene does not go where all the others are.
+    """
     blocks = int(block.max()) + 1
+    of_scene = np.empty(blocks, np.int64)
+    of_scene[block[fit]] = scene[fit]
     weight, _ = _weights(block[fit], landslide_pixels[fit])
     shuffled = np.random.default_rng([seed, 101]).permutation(blocks)
     order = shuffled[np.argsort(-weight[shuffled], kind="stable")]
     load = np.zeros(folds)
-    chosen = np.empty(blocks, np.int32)
+    chosen = np.full(blocks, -1, np.int32)
     for b in order:
-        k = int(np.argmin(load))
+        others = chosen[(of_scene == of_scene[b]) & (np.arange(blocks) != b)]
+        whole = len(others) > 0 and others[0] >= 0 and (others == others[0]).all()
+        barred = others[0] if whole else -1
+        k = int(np.argmin(np.where(np.arange(folds) == barred, np.inf, load)))
         chosen[b] = k
         load[k] += weight[b]
     fold = np.full(len(block), -1, np.int32)

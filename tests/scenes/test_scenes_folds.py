@@ -74,6 +74,25 @@ def test_a_row_does_not_touch_the_next_rows_other_end() -> None:
     assert set(touched.tolist()) == {40, 81, 82}
 
 
+@pytest.mark.parametrize(("rows", "cols", "cut"), [(10, 8, True), (8, 10, True), (5, 4, False)])
+def test_a_block_does_not_swallow_a_scene_that_can_be_cut(rows: int, cols: int, cut: bool) -> None:
+    """Else a fold asks about a scene never seen, where another part of a known one is meant."""
+    large, small = full_grid(28, 28), full_grid(rows, cols)
+    both = Grid(
+        "manifest",
+        np.concatenate([large.patch, 1000 + small.patch]),
+        np.concatenate([large.scene, 1 + small.scene]),
+        np.concatenate([large.row, small.row]),
+        np.concatenate([large.col, small.col]),
+    )
+    folds = make(both, folds=5, block_tiles=14)
+    of_small = folds.fold[folds.scene == 2]
+    assert len(set(of_small.tolist())) == (2 if cut else 1)
+    sizes = np.bincount(of_small)
+    assert sizes[sizes > 0].min() >= rows * cols / 2 - max(rows, cols)
+    assert len(set(folds.fold[folds.scene == 1].tolist())) >= 3
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.integers(6, 20),
