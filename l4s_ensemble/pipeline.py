@@ -89,19 +89,21 @@ class Run:
             ``probability`` float32 and ``mask`` uint8, dims ``(patch, y, x)``. The attributes are
             the result's summary (``threshold``, ``predicted_share`` …), its ``folder``, and
             ``slides_stage`` and ``slides_folder``, where ``slides.csv`` has a row for each
-            predicted landslide.
+            predicted landslide. ``likeness`` says how many tiles are unlike all training tiles.
         """
         from l4s_ensemble.predict.split import open_masks, open_probability
 
         stages = self._predict_stages(split, data)
         slides = self._bring_up_to_date(stages, "slides")
-        result = slides.with_name("result")
+        result, likeness = slides.with_name("result"), slides.with_name("likeness")
         found = open_probability(result)
         found.attrs = {
             **self.summary(result.relative_to(self.folder).as_posix()),
             "folder": str(result),
             "slides_stage": slides.relative_to(self.folder).as_posix(),
             "slides_folder": str(slides),
+            "likeness": self.summary(likeness.relative_to(self.folder).as_posix()),
+            "likeness_folder": str(likeness),
         }
         found["mask"] = ("patch", "y", "x"), open_masks(result, found["patch"].values)
         return found

@@ -91,6 +91,10 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
     return [
         data,
         replace(
+            base, name=f"{folder}/likeness", target="l4s_ensemble.predict.likeness:stage",
+            needs=(data.name, "scenes"),
+        ),
+        replace(
             base, name=logits[0], target="l4s_ensemble.pixel.infer:stage",
             needs=(data.name, "pixel", *seen),
         ),
@@ -109,11 +113,14 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
         ),
         replace(
             base, name=f"{folder}/slides", target="l4s_ensemble.predict.slides:stage",
-            needs=(data.name, *logits, result, f"{folder}/reasons", "stack", *places),
+            needs=(
+                data.name, *logits, result, f"{folder}/reasons", f"{folder}/likeness", "stack",
+                *places,
+            ),
         ),
         replace(
             base, name=f"{folder}/scores", target="l4s_ensemble.predict.score:stage",
-            needs=(data.name, *logits, result, "stack", *seen),
+            needs=(data.name, *logits, result, f"{folder}/likeness", "stack", *seen),
             sections=("stack.bins", "stack.resamples", "scenes.bootstrap_tiles"),
         ),
     ]  # fmt: skip

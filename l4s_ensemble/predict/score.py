@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from l4s_ensemble.metrics.error_auc import (
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import ObjectCounts, objects_of, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.predict.likeness import unlike_tiles
 from l4s_ensemble.predict.split import (
     open_logits,
     open_masks,
@@ -127,11 +128,40 @@ def stage(ctx: StageContext) -> Summary:
         "distance": None if folds is None else by_distance(
             counts, holdout_distance(folds, patch), block, **options
         ),
+        "likeness": _by_likeness(
+            unlike_tiles(read_json(ctx.input(f"{folder}/likeness") / "summary.json")),
+            found.tiles, thresholds, block, options,
+        ),
         "tiles": [
             {"patch": int(n), "tp": int(tp), "fp": int(fp), "fn": int(fn), "tn": int(tn)}
             for n, (tp, fp, fn, tn) in zip(patch, found.masks, strict=True)
         ],
     }  # fmt: skip
+
+
+def _by_likeness(
+    unlike: set[int] | None,
+    tiles: Mapping[str, TileHistograms],
+    thresholds: Mapping[str, float],
+    block: NDArray[Any],
+    options: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Score the tiles that are like the training tiles, and those that are not."""
+    if unlike is None:
+        return []
+    far = np.array([int(p) in unlike for p in tiles["stack"].patch])
+    rows = []
+    for like, own in ((True, ~far), (False, far)):
+        if not own.any():
+            continue
+        row: dict[str, Any] = {"like": like, "tiles": int(own.sum())}
+        for model in ledger.MODELS:
+            scored = tiles[model].subset(own)
+            row[model] = asdict(
+                f1_interval(scored.counts(thresholds[model]), block[own], **options)
+            )
+        rows.append(row)
+    return rows
 
 
 def _scored(

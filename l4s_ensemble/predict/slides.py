@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.predict.likeness import unlike_tiles
 from l4s_ensemble.predict.slides_table import (
     COLUMNS,
     FORMAT,
@@ -194,7 +195,9 @@ def stage(ctx: StageContext) -> Summary:
             "the reasons are those of other slides", where=reasons_file,
             fix="delete the folder they stand in and predict again",
         )  # fmt: skip
+    unlike = unlike_tiles(read_json(ctx.input(f"{folder}/likeness") / "summary.json"))
     for row in rows:
+        row["like_training"] = None if unlike is None else unlike.isdisjoint(row["tiles"])
         row.update(why(reasons.get(row["id"])))
     measure = read_json(ctx.input(f"{folder}/result") / "summary.json").get("uncertainty")
     note = (

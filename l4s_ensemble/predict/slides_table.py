@@ -42,6 +42,7 @@ COLUMNS: dict[str, str] = {
     "mean_probability_pixel": "mean probability by the pixel classifier alone",
     "mean_probability_unet": "mean probability by the U-Net alone",
     "true_share": "share of its pixels that are landslide, where masks exist",
+    "like_training": "whether all its tiles are like some that scores of the run were measured on",
     "reason": "what speaks for it and against it to the pixel classifier, log-odds",
     **{
         key: text

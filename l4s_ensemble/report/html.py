@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
-FILES = ("report.css", "report.js", "decision.css", "decision.js", *browser.FILES)
+FILES = ("report.css", "report.js", "words.js", "decision.css", "decision.js", *browser.FILES)
 """Style and scripts beside the pages of a run's report."""
 
 

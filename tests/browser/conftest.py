@@ -13,6 +13,7 @@ from fabricated_run import fabricate
 from fabricated_stack import enrich_stack
 from viewing import DESK, OpenPage
 
+from l4s_ensemble.predict.card import write_card
 from l4s_ensemble.report.render import render_report
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def report_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made-up run folder with every stage; a test that changes it copies it first."""
     run = fabricate(tmp_path_factory.mktemp("browser-run"))
     enrich_stack(run)
+    write_card(run)
     return run
 
 

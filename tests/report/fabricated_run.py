@@ -17,6 +17,7 @@ from l4s_ensemble.data.bands import L4S_BANDS
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, summarise
 from l4s_ensemble.pixel.rule import ndvi_slope
+from l4s_ensemble.predict import likeness
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes import folds as scenes
@@ -303,6 +304,9 @@ def _predict(run: Path, config: Config, split: str, rng: Any, gain: float) -> No
     tiles = store.open_store(run / "data" / split)
     ids, truth = tiles["patch"].values, tiles["mask"].values
     base = run / "predict" / split
+    params = {"data": f"data/{split}", "holdout": False, "split": split}
+    needs = (f"data/{split}", "scenes")
+    _real_stage(run, f"predict/{split}/likeness", config, likeness.stage, params, needs=needs)
     logits = {}
     for model, skill, size in (("pixel", 1.2, 2.0), ("unet", 2.2, 5.0)):
         both = np.stack([_logits(truth, rng, skill * gain, size) for _ in range(2)])

@@ -41,6 +41,7 @@ TABLES = {
 }  # fmt: skip
 HERE = {
     "pr", "reliability", "adds", "slides_by_size", "by_size", "seen_unseen", "risk",
+    "likeness",
 }  # fmt: skip
 
 
@@ -321,7 +322,7 @@ def test_older_runs_have_what_they_know_and_say_what_not(whole_run: Path) -> Non
     assert missing["command"].startswith("l4s-ensemble fit stack --run ")
     assert "How the decision was made" in missing["stage"]
     page = prediction(source, "valid")
-    assert set(page["figures"]) == {"pr", "reliability", "by_size", "adds"}
+    assert set(page["figures"]) == {"pr", "reliability", "by_size", "adds", "likeness"}
     assert set(page["tables"]) == {"ledger"}
     assert not {k for k in levels(source) if k.startswith(("leaks-", "doubt-", "adds-", "word-"))}
 
@@ -348,5 +349,5 @@ def test_no_scores_no_figures(rich_run: Path, tmp_path: Path) -> None:
     source = changed(rich_run, tmp_path)
     shutil.rmtree(source.run / "predict/valid/scores")
     page = prediction(RunSource(source.run), "valid")
-    assert page["figures"] == {} and set(page["tables"]) == {"thresholds"}
+    assert set(page["figures"]) == {"likeness"} and set(page["tables"]) == {"thresholds"}
     assert "Without masks it has no score." in page["lead"]

@@ -69,6 +69,7 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_predictions.threshold_carries,
     checks_predictions.prevalence,
     checks_predictions.alike,
+    checks_predictions.like_training,
     checks_predictions.submission,
 )
 """In the order of their numbers."""

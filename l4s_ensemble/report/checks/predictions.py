@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from l4s_ensemble.report import words
 from l4s_ensemble.report.checks.check import Check, Level
 from l4s_ensemble.report.checks.models import scored_rows
+from l4s_ensemble.report.pages import likeness
 from l4s_ensemble.report.source import RunSource
 
 THRESHOLD_COST = (0.01, 0.05)
@@ -14,6 +15,9 @@ THRESHOLD_COST = (0.01, 0.05)
 
 PREVALENCE_RATIO = ((0.33, 3.0), (0.1, 10.0))
 """Predicted share over the training share of landslide pixels: passed, tip."""
+
+UNLIKE = (0.1, 0.5)
+"""Share of the tiles unlike all of training: passed, tip."""
 
 MEDIAN_SHIFT = 1.0
 """Shift of a band's median between splits, in interquartile ranges, that is worth a tip."""
@@ -86,6 +90,25 @@ def alike(source: RunSource) -> Iterator[Check]:
             f"{', '.join(far)}. "
             "Scores from training may not hold." if far else
             "No band's median has moved by more than one interquartile range.",
+        )  # fmt: skip
+
+
+def like_training(source: RunSource) -> Iterator[Check]:
+    """Tiles should be like some that the run's scores were measured on."""
+    for split in source.predicted:
+        told = likeness.told(source, split)
+        if not told:
+            continue
+        share = told["unlike"] / told["patches"]
+        level: Level = "passed" if share <= UNLIKE[0] else "tip" if share <= UNLIKE[1] else "issue"
+        few = "nearly all tiles" if told["unlike"] else "all tiles"
+        title = {"passed": few, "tip": "not all tiles", "issue": "most tiles"}[level]
+        yield Check(
+            f"prediction-{split}", f"likeness-{split}", level,
+            f"{title[0].upper()}{title[1:]} of {split} are "
+            f"{'unlike any' if level == 'issue' else 'like some'} of training",
+            likeness.sentence(told)
+            + ("" if level == "passed" else " tiles.csv beside the prediction names them."),
         )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "risk": figures_stack.risk,
     "seen_unseen": figures_stack.seen_unseen,
     "by_size": figures_scores.by_size,
+    "likeness": figures_scores.likeness,
     "bars": figures_features.bars,
     "beeswarm": figures_features.beeswarm,
     "classes": figures_features.classes,

@@ -181,3 +181,33 @@ def by_size(d: Mapping[str, Any]) -> Plot:
         data, axis("landslide pixels in the tile", type="log"), axis("F1 of the tile", range=[-0.03,
         1.03]), 380
     )  # fmt: skip
+
+
+def likeness(d: Mapping[str, Any]) -> Plot:
+    """Draw how far tiles are from the training tiles, here and where folds hold them out."""
+    edges = d["edges"]
+    width = edges[1] - edges[0]
+    middle = [e + width / 2 for e in edges]
+    data = [
+        {
+            "type": "bar", "name": name, "x": middle, "y": d[key], "width": width,
+            "marker": {"color": colour, "opacity": opacity}, "customdata": [
+                f"{e:.2f} to {e + width:.2f}" if i < len(edges) - 1 else f"{e:.2f} and more"
+                for i, e in enumerate(edges)
+            ],
+            "hovertemplate": "%{customdata}: %{y:.1%} of the tiles<extra>" + name + "</extra>",
+        }
+        for key, name, colour, opacity in (
+            ("held_out", "training tiles, held out", "@other", 0.55),
+            ("here", "here", "@stack", 0.6),
+        )
+    ]  # fmt: skip
+    limit = {
+        "type": "line", "x0": d["limit"], "x1": d["limit"], "y0": 0, "y1": 1, "yref": "paper",
+        "line": {"color": "@axis", "width": 1.5, "dash": "dash"},
+    }  # fmt: skip
+    return one(
+        data, axis("distance to the training tiles (1: median of a held-out one)"),
+        axis("share of the tiles", tickformat=".0%"), 340, barmode="overlay", showlegend=True,
+        shapes=[limit],
+    )  # fmt: skip

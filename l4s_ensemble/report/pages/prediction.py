@@ -7,6 +7,7 @@ from typing import Any
 
 from l4s_ensemble.report import headline, words
 from l4s_ensemble.report.pages import decision as threshold_decision
+from l4s_ensemble.report.pages import likeness
 from l4s_ensemble.report.pages.stack import distance as stack_distance
 from l4s_ensemble.report.pages.stack import elsewhere as stack_elsewhere
 from l4s_ensemble.report.pages.stack import ledger as stack_ledger
@@ -61,6 +62,9 @@ def prediction(source: RunSource, split: str) -> Page:
     else:
         lead += " Without masks it has no score."
     tables |= stack_elsewhere.tables(source, split)
+    alike = likeness.told(source, split)
+    figures |= likeness.figures(alike)
+    tables |= likeness.tables(alike, scores)
     listed = source.summary(f"predict/{split}/slides")
     if listed:
         tables["slides_sizes"], tables["slides_largest"] = _slides(listed)
@@ -79,6 +83,7 @@ def prediction(source: RunSource, split: str) -> Page:
             [
                 ("tiles", result["patches"], "count"),
                 ("tiles with a predicted landslide", result.get("landslide_patches"), "count"),
+                ("tiles unlike all of training", alike.get("unlike"), "count"),
                 ("predicted pixels", result["predicted_pixels"], "count"),
                 ("predicted share", result["predicted_share"], "share"),
                 ("threshold", result["threshold"], "score"),
@@ -98,8 +103,9 @@ def prediction(source: RunSource, split: str) -> Page:
             section("threshold", "The threshold as a decision", "", "decide"),
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size",
                     "by_size"),
-            section("seen", "Here, and where it was fitted", stack_distance.sentence(scores),
-                    "seen_unseen", "distance", "distances"),
+            section("seen", "Here, and where it was fitted",
+                    f"{likeness.sentence(alike)} {stack_distance.sentence(scores)}".strip(),
+                    "likeness", "likenesses", "seen_unseen", "distance", "distances"),
             section("doubt", "Whether it knows where it is wrong",
                     stack_uncertainty.sentence(scores), "risk", "doubt", "looked"),
             section("landslides", "Predicted landslides", listed_in, "slides_largest",

@@ -125,20 +125,4 @@
     told.restAdds = (i) => (head.rest[1] * rest[i]) / 127;
     return told;
   });
-
-  // Numbers as the rest of the report writes them.
-  const minus = (text) => text.replace("-", "\u2212");
-  L4S.words = {
-    count: (v) => minus(Math.round(v).toLocaleString("en-US")),
-    score: (v) => (v === null || v === undefined || Number.isNaN(v) ? "\u2013" : v.toFixed(3)),
-    chance: (v) => v.toFixed(2),
-    signed: (v) => (v >= 0 ? "+" : "\u2212") + Math.abs(v).toFixed(2),
-    number: (v) => {
-      if (v === 0) return "0";
-      const size = Math.abs(v);
-      if (size >= 1000) return minus(Math.round(v).toLocaleString("en-US"));
-      if (size < 1e-4) return minus(v.toExponential(1));
-      return minus(String(Number(v.toPrecision(3))));
-    },
-  };
 })();

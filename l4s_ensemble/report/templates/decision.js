@@ -2,31 +2,10 @@
    metrics, in the same order, so that the numbers are the same to the last digit. */
 "use strict";
 (function () {
-  const NARROW = "\u202f";
   const EDGE = { left: 34, right: 12, top: 12, bottom: 22 };
   const DIGIT_PX = 7;
 
-  const score = (v) => v.toFixed(3).replace("-", "\u2212");
-  const count = (v) => Math.round(v).toLocaleString("en-US");
-  function number(v) {
-    if (v === 0) return "0";
-    if (Math.abs(v) >= 1000) return count(v);
-    if (Math.abs(v) < 1e-4) return v.toExponential(1);
-    return String(Number(v.toPrecision(3)));
-  }
-  function share(v) {
-    const percent = 100 * v;
-    if (percent === 0 || percent === 100) return percent + NARROW + "%";
-    const text = percent.toFixed(percent >= 1 ? 1 : 2);
-    if (Number(text) === 0) return "<" + NARROW + "0.01" + NARROW + "%";
-    return (Number(text) === 100 ? ">" + NARROW + "99.9" : text) + NARROW + "%";
-  }
-  function of100(v) {
-    const n = 100 * v;
-    if (n > 0 && n < 1) return "fewer than 1";
-    if (n > 99 && n < 100) return "more than 99";
-    return String(Math.floor(n + 0.5));
-  }
+  const { NARROW, count, score, number, share, of100 } = window.L4S.words;
   const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 
   /** Pixels in this bin or a higher one. */

@@ -1,0 +1,92 @@
+"""How like the training tiles the tiles of a split are: a table of tiles, and what differs.
+
+`l4s_ensemble.scenes.likeness` says what the distance is. No mask is read.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.store import sensor_of
+from l4s_ensemble.run.files import write_text
+from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.scenes.folds import patches_to_predict
+from l4s_ensemble.scenes.likeness import Likeness, describe, load_likeness
+
+TABLE = "tiles.csv"
+COLUMNS = ("patch", "scene", "distance", "like_training")
+
+_MOST_TOLD = 5
+_BINS = 10  # up to the limit, and as many beyond
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Measure each tile against the training tiles.
+
+    Writes ``tiles.csv``: ``patch``, ``scene`` (-1: not known), ``distance`` (1 is the median of a
+    tile held out by its fold; a training tile's own is that), ``like_training`` (1: the distance
+    is no longer than those that the run's scores were measured at).
+    """
+    held = load_likeness(ctx.input("scenes"))
+    if held is None:
+        return {"known": False}
+    data = patches_to_predict(ctx)
+    patch, scene = data["patch"].values, data["scene"].values
+    names, described = describe(data, sensor_of(data))
+    if names != held.names:
+        return {"known": False}
+    found = held.distance(described)
+    if ctx.params["data"] == "data/train":
+        own = {int(p): d for p, d in zip(held.patch, held.held_out, strict=True)}
+        found = np.array([own.get(int(p), d) for p, d in zip(patch, found, strict=True)])
+    distance = np.round(found.astype(np.float64), 3)  # as written: the verdict is of that
+    like = distance <= held.limit
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in zip(patch, scene, distance, like, strict=True):
+        writer.writerow([int(row[0]), int(row[1]), f"{row[2]:.3f}", int(row[3])])
+    write_text(ctx.out / TABLE, out.getvalue())
+    edges = np.append(np.linspace(0, 2 * held.limit, 2 * _BINS + 1), np.inf)
+    return {
+        "known": True,
+        "patches": len(patch),
+        "limit": held.limit,
+        "unlike": int((~like).sum()),
+        "median": float(np.median(distance)),
+        "edges": edges[:-1].tolist(),
+        "here": _shares(distance, edges),
+        "held_out": _shares(held.held_out, edges),
+        "distance": {int(p): float(d) for p, d in zip(patch, distance, strict=True)},
+        "differs": _differs(held, described[~like] if (~like).any() else described),
+    }
+
+
+def unlike_tiles(summary: Mapping[str, Any]) -> set[int] | None:
+    """Tiles farther than the limit, of the stage's summary; None where that is not known."""
+    if not summary["known"]:
+        return None
+    limit = summary["limit"]
+    return {int(patch) for patch, far in summary["distance"].items() if far > limit}
+
+
+def _shares(distance: NDArray[np.floating[Any]], edges: NDArray[np.float64]) -> list[float]:
+    """Share of the tiles in each bin."""
+    counts, _ = np.histogram(distance, edges)
+    return [float(n) / len(distance) for n in counts]
+
+
+def _differs(held: Likeness, described: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """What differs most: the median of the tiles in standard deviations of the training tiles."""
+    moved = np.median(held.standard(described), axis=0)
+    first: dict[str, dict[str, Any]] = {}
+    for i in np.argsort(-np.abs(moved)):
+        band = held.names[i].partition(" ")[0]
+        first.setdefault(band, {"what": held.names[i], "by": float(moved[i])})
+    return list(first.values())[:_MOST_TOLD]

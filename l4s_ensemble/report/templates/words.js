@@ -1,0 +1,37 @@
+/* Numbers as the rest of the report writes them. */
+"use strict";
+(function () {
+  const L4S = (window.L4S = window.L4S || {});
+  const NARROW = "\u202f";
+  const minus = (text) => text.replace("-", "\u2212");
+
+  L4S.words = {
+    NARROW,
+    count: (v) => minus(Math.round(v).toLocaleString("en-US")),
+    score: (v) => (v === null || v === undefined || Number.isNaN(v) ? "\u2013" : minus(v.toFixed(3))),
+    chance: (v) => v.toFixed(2),
+    signed: (v) => (v >= 0 ? "+" : "\u2212") + Math.abs(v).toFixed(2),
+    number: (v) => {
+      if (v === 0) return "0";
+      const size = Math.abs(v);
+      if (size >= 1000) return L4S.words.count(v);
+      if (size < 1e-4) return minus(v.toExponential(1));
+      return minus(String(Number(v.toPrecision(3))));
+    },
+    /** A share as per cent; never 0 or 100 that is not. */
+    share: (v) => {
+      const percent = 100 * v;
+      if (percent === 0 || percent === 100) return percent + NARROW + "%";
+      const text = percent.toFixed(percent >= 1 ? 1 : 2);
+      if (Number(text) === 0) return "<" + NARROW + "0.01" + NARROW + "%";
+      return (Number(text) === 100 ? ">" + NARROW + "99.9" : text) + NARROW + "%";
+    },
+    /** A share as so many of a hundred. */
+    of100: (v) => {
+      const n = 100 * v;
+      if (n > 0 && n < 1) return "fewer than 1";
+      if (n > 99 && n < 100) return "more than 99";
+      return String(Math.floor(n + 0.5));
+    },
+  };
+})();

@@ -1,0 +1,246 @@
+"""How like the training tiles a tile is: where scores from training speak, and where they do not.
+
+After Meyer & Pebesma 2021, https://doi.org/10.1111/2041-210X.13650: the distance of a tile to the
+training tiles in the space of what its bands look like, in units of that of a tile held out by its
+fold from the models of that fold. Beyond the upper whisker of the latter (upper quartile and 1.5
+times the interquartile range) no score of the run was measured on anything alike. No mask is read.
+
+A tile is described by its logarithm of light, band by band (mean, spread, quantiles, roughness),
+and without what all bands share (colour), by its slope and, since altitude tells no landslide, by
+the relief of its terrain. Where the level of a tile's light is not known it is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.run.files import atomic_path
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from l4s_ensemble.scenes.folds import Folds
+
+FILE = "likeness.npz"
+
+NEAREST = 5
+"""Training tiles whose mean distance is a tile's: one alone may be a chance find."""
+
+WHISKER = 1.5
+"""Interquartile ranges above the upper quartile at which a distance is out of the ordinary."""
+
+TILES = 64
+"""Tiles that are read at once."""
+
+_EVERY = 4  # quantiles are of every 4th pixel each way: 1,024 of a tile of 128
+_QUANTILES = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """The training tiles as described, and how far apart they are.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What describes a tile, such as ``B4 mean``.
+    patch : int64 array, shape (tile,)
+        Training tiles.
+    tiles : float32 array, shape (tile, description)
+        In standard deviations from the mean of the training tiles.
+    mean, spread : float32 array, shape (description,)
+        Of the training tiles, before.
+    held_out : float32 array, shape (tile,)
+        Distance of each to those that its fold's models were trained on, in units of their median.
+    unit : float
+        That median: the root mean square over descriptions, standard deviations.
+    """
+
+    names: tuple[str, ...]
+    patch: NDArray[np.int64]
+    tiles: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    held_out: NDArray[np.float32]
+    unit: float
+
+    @property
+    def limit(self) -> float:
+        """Distance up to which a tile is like those that scores of the run were measured on."""
+        low, high = np.quantile(self.held_out, (0.25, 0.75))
+        return float(high + WHISKER * (high - low))
+
+    def standard(self, described: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring descriptions to standard deviations of the training tiles."""
+        return (described - self.mean) / self.spread
+
+    def distance(self, described: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Distance of tiles to the training tiles, shape (tile,): 1 is a held-out tile's median."""
+        return distances(self.tiles, self.standard(described)) / np.float32(self.unit)
+
+    def save(self, folder: Path) -> None:
+        """Write `FILE`."""
+        with atomic_path(folder / FILE) as path, path.open("wb") as file:
+            np.savez_compressed(
+                file, names=np.array(self.names), patch=self.patch, tiles=self.tiles,
+                mean=self.mean, spread=self.spread, held_out=self.held_out,
+                unit=np.float64(self.unit),
+            )  # fmt: skip
+
+
+def load_likeness(folder: Path) -> Likeness | None:
+    """Read what `Likeness.save` wrote; None where a run has no such table.
+
+    Raises
+    ------
+    RunError
+        If it is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return Likeness(
+                tuple(str(n) for n in held["names"]), held["patch"], held["tiles"], held["mean"],
+                held["spread"], held["held_out"], float(held["unit"]),
+            )  # fmt: skip
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise RunError(
+            "the table of the training tiles' likeness is damaged", where=path, found=error,
+            fix="delete the folder and run fit-all: models are kept",
+        ) from None  # fmt: skip
+
+
+def measure(dataset: xr.Dataset, sensor: Sensor, folds: Folds) -> Likeness:
+    """Describe the tiles that fit, and measure each against those its fold trains on.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        The store of the training split.
+    sensor : Sensor
+    folds : Folds
+    """
+    patch = folds.fit_ids
+    names, described = describe(dataset.sel(patch=patch), sensor)
+    mean, spread = described.mean(axis=0), described.std(axis=0)
+    spread[spread <= 1e-6 * np.maximum(np.abs(mean), 1)] = 1
+    tiles = (described - mean) / spread
+    fold = folds.of(patch, "fold")
+    apart = np.zeros(len(patch), np.float32)
+    for k in range(folds.n_folds):
+        trained, held = np.isin(patch, folds.train_ids(k)), fold == k
+        if trained.any() and held.any():
+            apart[held] = distances(tiles[trained], tiles[held])
+    unit = float(np.median(apart)) or 1.0
+    return Likeness(names, patch, tiles, mean, spread, apart / np.float32(unit), unit)
+
+
+def describe(dataset: xr.Dataset, sensor: Sensor) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """Describe tiles by what their bands look like.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        ``image (patch, band, y, x)`` counts.
+    sensor : Sensor
+
+    Returns
+    -------
+    names : tuple of str
+    described : float32 array, shape (patch, description)
+        Light in logarithms of counts, terrain in counts.
+
+    Raises
+    ------
+    DataError
+        If the bands are not the sensor's.
+    """
+    bands = tuple(str(b) for b in dataset["band"].values)
+    if bands != sensor.band_names:
+        raise DataError("the bands are not the sensor's", found=bands, allowed=sensor.band_names)
+    names: tuple[str, ...] = ()
+    parts = []
+    for start in range(0, dataset.sizes["patch"], TILES):
+        image = dataset["image"].isel(patch=slice(start, start + TILES)).values
+        names, found = _describe(image.astype(np.float32), sensor)
+        parts.append(found)
+    return names, np.concatenate(parts)
+
+
+def distances(tiles: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean distance to the `NEAREST` of some tiles: root mean square over descriptions.
+
+    Parameters
+    ----------
+    tiles : float32 array, shape (tile, description)
+    asked : float32 array, shape (asked, description)
+
+    Returns
+    -------
+    float32 array, shape (asked,)
+    """
+    from scipy.spatial import cKDTree
+
+    near = min(NEAREST, len(tiles))
+    found, _ = cKDTree(tiles).query(asked, k=near)
+    mean = np.asarray(found, np.float32).reshape(len(asked), near).mean(axis=1)
+    out: NDArray[np.float32] = mean / np.float32(np.sqrt(tiles.shape[1]))
+    return out
+
+
+def summary_of(held: Likeness, folds: Folds) -> dict[str, Any]:
+    """Say how far apart the training tiles are, scene by scene."""
+    scene, limit = folds.of(held.patch, "scene"), held.limit
+    return {
+        "limit": limit,
+        "scenes": [
+            {
+                "scene": int(s),
+                "tiles": int((scene == s).sum()),
+                "median": float(np.median(held.held_out[scene == s])),
+                "beyond": int((held.held_out[scene == s] > limit).sum()),
+            }
+            for s in np.unique(scene)
+        ],
+    }
+
+
+def _describe(
+    image: NDArray[np.float32], sensor: Sensor
+) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    is_light = np.array([b.name in sensor.spectral for b in sensor.bands])
+    light = np.log1p(image[:, is_light])
+    if sensor.level == "relative" and is_light.any():
+        light -= light.mean(axis=(1, 2, 3), keepdims=True)
+    image[:, is_light] = light
+    columns: dict[str, NDArray[np.float32]] = {}
+    few = image[:, :, ::_EVERY, ::_EVERY].reshape(*image.shape[:2], -1)
+    low, middle, high = np.quantile(few, _QUANTILES, axis=2)
+    mean, spread = image.mean(axis=(2, 3)), image.std(axis=(2, 3))
+    rough = sum(np.abs(np.diff(image, axis=a)).mean(axis=(2, 3)) for a in (2, 3)) / 2
+    for i, band in enumerate(sensor.bands):
+        if band.unit == "metre":
+            columns[f"{band.name} relief"] = high[:, i] - low[:, i]
+        else:
+            columns[f"{band.name} mean"] = mean[:, i]
+            for name, values in (("low", low), ("median", middle), ("high", high)):
+                columns[f"{band.name} {name}"] = values[:, i]
+        columns[f"{band.name} spread"] = spread[:, i]
+        columns[f"{band.name} roughness"] = rough[:, i]
+    if is_light.sum() > 1:
+        colour = light - light.mean(axis=1, keepdims=True)
+        mean, spread = colour.mean(axis=(2, 3)), colour.std(axis=(2, 3))
+        for i, name in enumerate(sensor.spectral):
+            columns[f"{name} colour"] = mean[:, i]
+            columns[f"{name} spread of colour"] = spread[:, i]
+    return tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float32)
