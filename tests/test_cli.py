@@ -129,6 +129,28 @@ def test_predicted_landslides_are_listed_and_the_card_tells_what_was_measured(pl
     assert "made up" in card["limits"][0]
 
 
+def test_tiles_of_a_place_unlike_the_training_are_told_apart(place):
+    """Twice the light and half of it is a place whose like no score was measured on."""
+    done = command("predict", "--split", "valid", cwd=place)
+    assert "every tile is like some of training" in done.stdout
+    shutil.copytree(place / "patches/ValidData", place / "elsewhere/ValidData")
+    for n, factor in ((1, 2.0), (2, 0.5)):
+        with h5py.File(place / f"elsewhere/ValidData/img/image_{n}.h5", "r+") as file:
+            file["img"][..., :12] *= factor
+    done = command("predict", "--split", "valid", "--data", "elsewhere", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 4 tiles are unlike all of training" in done.stdout
+    table = Path(re.search(r"^likeness +(.*/tiles.csv)", done.stdout, re.M)[1])
+    with (place / table).open(newline="", encoding="utf-8") as file:
+        rows = {int(r["patch"]): r["like_training"] for r in csv.DictReader(file)}
+    assert rows == {1: "0", 2: "0", 3: "1", 4: "1"}
+    listed = (place / table).parent.parent / "slides/slides.csv"
+    with listed.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            known = {rows[int(tile)] for tile in row["tiles"].split(";")} == {"1"}
+            assert row["like_training"] == str(known).lower()
+
+
 def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
     from l4s_ensemble.config import load
     from l4s_ensemble.pixel import reasons

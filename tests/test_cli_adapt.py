@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_cli import SMALL, command
 
-from l4s_ensemble import console
+from l4s_ensemble.cli import console
 from l4s_ensemble.config import load
 from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.metrics.tiles import TileHistograms

@@ -1,14 +1,19 @@
-"""Options that several commands have, and what every command does first."""
+"""What several commands share: their options, and the run that they open."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from l4s_ensemble.errors import ConfigError
+
+if TYPE_CHECKING:
+    from l4s_ensemble.pipeline import Run
+
+RUN = Path("runs/default")
 
 ConfigOption = Annotated[
     str | None, typer.Option("--config", help="A preset's name, or a YAML file.")
@@ -58,3 +63,47 @@ def named(data: Path | None) -> Path:
     if data is None:
         raise ConfigError("no data folder was named", fix="give --data DIR or set L4S_DATA")
     return data
+
+
+def opened_run(
+    run: Path,
+    config: str | None,
+    overrides: list[str] | None,
+    data: Path | None,
+    jobs: int | None,
+    device: str,
+    quiet: bool,
+) -> Run:
+    """Open a run folder to fit in, with the settings that the command names."""
+    from l4s_ensemble.pipeline import open_run
+
+    start(quiet)
+    return open_run(
+        run,
+        source=config,
+        overrides=overrides or (),
+        data=data,
+        jobs=jobs,
+        device=named_device(device),
+    )
+
+
+def fitted_run(run: Path, jobs: int | None, device: str, quiet: bool) -> Run:
+    """Open a run folder that was fitted."""
+    from l4s_ensemble.pipeline import load_run
+
+    start(quiet)
+    return load_run(run, jobs=jobs, device=named_device(device))
+
+
+def named_device(name: str) -> str:
+    """Give the device's name back.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device.
+    """
+    if name not in {"auto", "cpu", "cuda"}:
+        raise ConfigError("no such device", found=name, allowed="auto, cpu, cuda")
+    return name

@@ -50,6 +50,24 @@ def ledger(title: str, summary: dict[str, Any]) -> None:
     )
 
 
+def likeness(split: str, summary: dict[str, Any], folder: Path) -> None:
+    """Print how many tiles are like those that the run's scores were measured on."""
+    if not summary["known"]:
+        return
+    tiles, unlike = summary["patches"], summary["unlike"]
+    where = folder / "tiles.csv"
+    if not unlike:
+        say(f"likeness    {where}: every tile is like some of training")
+        return
+    differs = ", ".join(f"{d['what']} {d['by']:+.1f} sd" for d in summary["differs"][:3])
+    say(
+        f"likeness    {where}: {unlike} of {tiles} tiles are unlike all of training ({differs}); "
+        "no score of this run was measured on such"
+    )
+    if 2 * unlike > tiles and split in {"valid", "test", "holdout"}:
+        say(f"            for a place never seen: fit-all --adapt {split} (images only, no mask)")
+
+
 def slides(summary: dict[str, Any], folder: Path) -> None:
     """Print how many landslides were predicted, and where they are listed."""
     hectares = summary["area_m2"] / 1e4

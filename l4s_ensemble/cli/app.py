@@ -1,8 +1,4 @@
-"""Commands: parse, call, print. No logic.
-
-Results go to standard output, progress and messages to standard error. Exit code 0: done, 1: the
-data or the run is at fault, 2: the command or its settings are.
-"""
+"""All commands, and how they end: those that fit and those about patches are in rooms beside."""
 
 from __future__ import annotations
 
@@ -13,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from l4s_ensemble import console
-from l4s_ensemble.cli_data import data_app
-from l4s_ensemble.cli_options import (
-    AdaptOption,
+from l4s_ensemble.cli import console
+from l4s_ensemble.cli.data import data_app
+from l4s_ensemble.cli.fit import fit_all, fit_app, tune_app
+from l4s_ensemble.cli.options import (
+    RUN,
     ConfigOption,
     DataOption,
     DeviceOption,
@@ -26,6 +23,9 @@ from l4s_ensemble.cli_options import (
     RunOption,
     SetOption,
     SplitOption,
+    fitted_run,
+    named_device,
+    opened_run,
     start,
 )
 from l4s_ensemble.errors import L4SError
@@ -40,13 +40,9 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-fit_app = typer.Typer(help="Fit one part, and all that it needs.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-tune_app = typer.Typer(help="Search for better settings of one part.", no_args_is_help=True)
 app.add_typer(fit_app, name="fit")
 app.add_typer(tune_app, name="tune")
-
-RUN = Path("runs/default")
 
 
 @app.command()
@@ -71,7 +67,7 @@ def demo(
         overrides=[f"seed={seed}"],
         data=source,
         jobs=jobs,
-        device=_device(device),
+        device=named_device(device),
     )
     run.fit()
     run.predict("valid")
@@ -94,7 +90,7 @@ def features(
     quiet: QuietOption = False,
 ) -> None:
     """Compute the features and their statistics."""
-    opened = _open(run, config, set_, data, jobs, "auto", quiet)
+    opened = opened_run(run, config, set_, data, jobs, "auto", quiet)
     opened.fit(until=("features",))
     console.features(opened.summary("features"))
     if full:
@@ -104,103 +100,7 @@ def features(
     console.say(str(opened.folder / "features"))
 
 
-@app.command("fit-all")
-def fit_all(
-    config: ConfigOption = None,
-    data: DataOption = None,
-    run: RunOption = RUN,
-    set_: SetOption = None,
-    adapt: AdaptOption = None,
-    jobs: JobsOption = None,
-    device: DeviceOption = "auto",
-    quiet: QuietOption = False,
-) -> None:
-    """Fit the pixel classifier, the U-Net and the stack. What is unchanged is skipped."""
-    _fit(run, config, set_, data, jobs, device, quiet, "stack", adapt)
-
-
-@fit_app.command("pixel")
-def fit_pixel(
-    config: ConfigOption = None,
-    data: DataOption = None,
-    run: RunOption = RUN,
-    set_: SetOption = None,
-    jobs: JobsOption = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Fit the LightGBM pixel classifier of every fold."""
-    _fit(run, config, set_, data, jobs, "auto", quiet, "pixel")
-
-
-@fit_app.command("unet")
-def fit_unet(
-    config: ConfigOption = None,
-    data: DataOption = None,
-    run: RunOption = RUN,
-    set_: SetOption = None,
-    adapt: AdaptOption = None,
-    jobs: JobsOption = None,
-    device: DeviceOption = "auto",
-    quiet: QuietOption = False,
-) -> None:
-    """Train the U-Net of every fold."""
-    _fit(run, config, set_, data, jobs, device, quiet, "unet", adapt)
-
-
-@fit_app.command("stack")
-def fit_stack(
-    config: ConfigOption = None,
-    data: DataOption = None,
-    run: RunOption = RUN,
-    set_: SetOption = None,
-    adapt: AdaptOption = None,
-    jobs: JobsOption = None,
-    device: DeviceOption = "auto",
-    quiet: QuietOption = False,
-) -> None:
-    """Fit the meta-learner and choose the threshold."""
-    _fit(run, config, set_, data, jobs, device, quiet, "stack", adapt)
-
-
-@tune_app.command("pixel")
-def tune_pixel(
-    config: ConfigOption = None,
-    data: DataOption = None,
-    run: RunOption = RUN,
-    set_: SetOption = None,
-    trials: Annotated[
-        int, typer.Option("--trials", min=1, help="Finished trials in all; a search goes on.")
-    ] = 40,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Begin no trial after S seconds.")
-    ] = None,
-    share: Annotated[
-        float, typer.Option("--share", min=0.01, max=1, help="Share of the tiles that is used.")
-    ] = 0.25,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Give up trials that fall behind.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Preset to write; default: tune/pixel.yaml.")
-    ] = None,
-    jobs: JobsOption = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Search for settings of the pixel classifier. The same command goes on where it was."""
-    from l4s_ensemble.pixel.search import require_optuna
-
-    require_optuna()
-    opened = _open(run, config, set_, data, jobs, "auto", quiet)
-    opened.fit(until=("features",))
-    from l4s_ensemble.pixel.tune import table, tune
-
-    told = tune(
-        opened.folder, opened.config, trials=trials, timeout_s=timeout, share=share, prune=prune,
-        out=out, jobs=opened.jobs,
-    )  # fmt: skip
-    console.table(*table(told))
-    console.say(told["note"])
-    console.say(f"preset {told['preset']}")
+app.command("fit-all")(fit_all)
 
 
 @app.command()
@@ -219,7 +119,7 @@ def predict(
     """Write masks, probabilities and a verified submission for a split."""
     from l4s_ensemble.predict.submission import copy_result
 
-    opened = _fitted(run, jobs, device, quiet)
+    opened = fitted_run(run, jobs, device, quiet)
     summary = opened.predict(split, data=data).attrs
     where = Path(summary["folder"])
     if out is not None:
@@ -232,6 +132,7 @@ def predict(
     )
     console.say(f"masks       {where / 'masks' if out is None else where}")
     console.say(f"submission  {where / summary['submission']['path']} (read back and verified)")
+    console.likeness(split, summary["likeness"], Path(summary["likeness_folder"]))
     console.slides(opened.summary(summary["slides_stage"]), Path(summary["slides_folder"]))
 
 
@@ -246,7 +147,7 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Score a split whose masks are there, at the thresholds chosen out-of-fold."""
-    opened = _fitted(run, jobs, device, quiet)
+    opened = fitted_run(run, jobs, device, quiet)
     scores = opened.evaluate(split, data=data)
     if as_json:
         console.say(json.dumps(scores))
@@ -272,7 +173,7 @@ def compete(
     from l4s_ensemble.compete import PRESET
     from l4s_ensemble.compete import compete as run_all
 
-    told = run_all(_open(run, config or PRESET, set_, data, jobs, device, quiet))
+    told = run_all(opened_run(run, config or PRESET, set_, data, jobs, device, quiet))
     if as_json:
         console.say(json.dumps(told))
     else:
@@ -344,65 +245,6 @@ def main() -> None:
 def _stop(message: str, code: int) -> None:
     sys.stderr.write(message + "\n")
     sys.exit(code)
-
-
-def _fit(
-    run: Path,
-    config: str | None,
-    overrides: list[str] | None,
-    data: Path | None,
-    jobs: int | None,
-    device: str,
-    quiet: bool,
-    until: str,
-    adapt: str | None = None,
-) -> None:
-    opened = _open(run, config, overrides, data, jobs, device, quiet)
-    ran = opened.fit(until=(until,), adapt=adapt)
-    if until == "stack":
-        summary = opened.summary("stack")
-        console.ledger("out-of-fold on the training tiles", summary)
-    else:
-        oof = opened.summary(until)["oof"]
-        split = opened.summary(until).get("adapted_to")
-        console.say(
-            f"{until}{f', adapted to {split}' if split else ''}: F1 {oof['f1']:.3f} "
-            f"[{oof['f1_low']:.3f}, {oof['f1_high']:.3f}] out-of-fold"
-        )
-    done = ", ".join(name for name, did in ran.items() if did) or "nothing: all was up to date"
-    console.say(f"run    {opened.folder}\nfitted {done}")
-
-
-def _open(
-    run: Path,
-    config: str | None,
-    overrides: list[str] | None,
-    data: Path | None,
-    jobs: int | None,
-    device: str,
-    quiet: bool,
-) -> Run:
-    from l4s_ensemble.pipeline import open_run
-
-    start(quiet)
-    return open_run(
-        run, source=config, overrides=overrides or (), data=data, jobs=jobs, device=_device(device)
-    )
-
-
-def _fitted(run: Path, jobs: int | None, device: str, quiet: bool) -> Run:
-    from l4s_ensemble.pipeline import load_run
-
-    start(quiet)
-    return load_run(run, jobs=jobs, device=_device(device))
-
-
-def _device(name: str) -> str:
-    from l4s_ensemble.errors import ConfigError
-
-    if name not in {"auto", "cpu", "cuda"}:
-        raise ConfigError("no such device", found=name, allowed="auto, cpu, cuda")
-    return name
 
 
 def _report(run: Run, out: Path | None) -> None:

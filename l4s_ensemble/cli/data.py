@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from l4s_ensemble import console
-from l4s_ensemble.cli_options import (
+from l4s_ensemble.cli import console
+from l4s_ensemble.cli.options import (
     DataOption,
     JobsOption,
     JsonOption,
