@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.apart import Apart
 from benchmarks.clocks import Spent, clocked
 from benchmarks.unet_compute import flops_per_patch, matmul_flops_per_s
-from benchmarks.unet_official import WORKERS, OfficialLoop, OfficialTiles, loader, predict
+from benchmarks.unet_official import (
+    WORKERS,
+    OfficialTiles,
+    loader,
+    prediction_in_turns,
+    training_in_turns,
+)
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.config import load as load_settings
 from l4s_ensemble.data.patches import PatchFiles, find_patches
@@ -96,9 +102,10 @@ def compare_training(
 ) -> tuple[dict[str, Any], FoldModel]:
     """Blocks of steps, ours and the official ones in turns, on the same tiles.
 
-    One epoch of our engine is one block, and the official loop has its turn after each epoch. A
-    first block of each is not counted. The processor's seconds leave out the official loop's
-    worker processes, so their ratio is a lower bound.
+    One epoch of our engine is one block, and the official loop has its turn after each epoch, in a
+    process as torch leaves it: ours sets how memory is kept. A first block of each is not counted.
+    The processor's seconds leave out the official loop's worker processes, so their ratio is a
+    lower bound.
     """
     tiles = world.tiles().to(hardware.device)
     where = np.resize(np.arange(len(tiles)), steps * batch)
@@ -107,9 +114,8 @@ def compare_training(
     )
     trainer = FoldTrainer(tiles, where, config, seed=0, fold=0, hardware=hardware)
     bands = len(world.sensor.bands)
-    theirs = OfficialLoop(official_network(bands), hardware.device)
     read = OfficialTiles(world.files, world.sensor.band_names)
-    feed = iter(loader(read, np.tile(where, turns + 1), batch=batch, workers=workers))
+    feed = loader(read, np.tile(where, turns + 1), batch=batch, workers=workers)
     told: list[Spent] = []
     ours: list[Spent] = []
     since = time.process_time()
@@ -117,10 +123,12 @@ def compare_training(
     def turn(at: FoldTrainer) -> None:
         nonlocal since
         ours.append(Spent(at.epochs[-1]["seconds"], time.process_time() - since))
-        told.append(clocked(partial(theirs.run, feed, steps)))
+        told.append(theirs.turn()[0])
         since = time.process_time()
 
-    model = trainer.run(turn)
+    network, threads = official_network(bands), torch.get_num_threads()
+    with Apart(training_in_turns, network, hardware.device, feed, steps, threads) as theirs:
+        model = trainer.run(turn)
     ratio = [a.wall / b.wall for a, b in zip(told[1:], ours[1:], strict=True)]
     busy = [a.busy / b.busy for a, b in zip(told[1:], ours[1:], strict=True)]
     patches = steps * batch
@@ -221,7 +229,7 @@ def compare_prediction(
     Theirs: image files through the same workers, one tile at a time. Neither writes its masks.
     """
     files = world.files[:patches]
-    official = official_network(len(world.sensor.bands)).to(hardware.device)
+    official = official_network(len(world.sensor.bands))
     official.load_state_dict(model.network.state_dict())
     feed = loader(
         OfficialTiles(files, world.sensor.band_names, masks=False),
@@ -230,16 +238,16 @@ def compare_prediction(
     predictor = Predictor(model, hardware, tta=False)
     found: dict[str, NDArray[np.uint8]] = {}
 
-    def theirs() -> None:
-        found["theirs"] = predict(official, feed, hardware.device)
-
     def ours() -> None:
         found["ours"] = predict_from_store(world.store, predictor, len(files))
 
     told, made = [], []
-    for _ in range(turns + 1):
-        told.append(clocked(theirs))
-        made.append(clocked(ours))
+    threads = torch.get_num_threads()
+    with Apart(prediction_in_turns, official, hardware.device, feed, threads) as theirs:
+        for _ in range(turns + 1):
+            spent, found["theirs"] = theirs.turn()
+            told.append(spent)
+            made.append(clocked(ours))
     ratio = [a.wall / b.wall for a, b in zip(told[1:], made[1:], strict=True)]
     busy = [a.busy / b.busy for a, b in zip(told[1:], made[1:], strict=True)]
     official_s = statistics.median(s.wall for s in told[1:])
@@ -256,7 +264,9 @@ def compare_prediction(
         "ratio_processor": round(statistics.median(busy), 2),
         "ratio_with_store_made": round(official_s / (ours_s + store_s), 2),
         "same_class_share": float(np.mean(found["ours"] == found["theirs"])),
-        "max_probability_difference": _difference(world, files, official, predictor),
+        "max_probability_difference": _difference(
+            world, files, official.to(hardware.device).eval(), predictor
+        ),
     }
 
 
