@@ -239,6 +239,27 @@ def test_where_compiling_fails_training_goes_on(
     assert same(model.network, trainer(tiny(epochs=1)).run().network)
 
 
+def test_a_compiled_form_without_a_gradient_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its logits are right; a training with it would stop at its first step."""
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            return gradient * float("nan")
+
+    monkeypatch.setattr(torch, "compile", lambda network: lambda *a, **k: Wrong.apply(network(*a)))
+    with caplog.at_level("WARNING", logger="l4s_ensemble"):
+        model = trainer(tiny(epochs=1, compile=True)).run()
+    assert "not compiled: its gradient would not be finite" in caplog.text
+    assert same(model.network, trainer(tiny(epochs=1)).run().network)
+
+
 def test_without_averaging_the_network_is_the_trained_one() -> None:
     job = trainer(tiny(epochs=2, ema=0.0))
     model = job.run()

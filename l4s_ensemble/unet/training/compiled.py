@@ -19,7 +19,8 @@ def compiled(
     """Compile a network for training and try it on one batch.
 
     Compilation needs a C++ compiler on a CPU and Triton on a GPU, and happens at the first use: so
-    the first use is here, forward and backward, where a failure costs nothing.
+    the first use is here, forward and backward, where a failure costs nothing. It is one too where
+    the compiled form gives no finite gradient, as torch 2.13 does on a CPU in bfloat16.
 
     Parameters
     ----------
@@ -44,6 +45,9 @@ def compiled(
         with hardware.autocast():
             logit = fast(x, **words)
         torch.stack([z.float().sum() for z in logit]).sum().backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        if not all(bool(torch.isfinite(g).all()) for g in gradients):
+            raise ArithmeticError("its gradient would not be finite")
     except Exception as error:  # torch raises many kinds, of several of its packages
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("unet: the network is not compiled: %s", reason)
