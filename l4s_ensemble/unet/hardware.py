@@ -7,6 +7,8 @@ float32, so it is not chosen by itself.
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +88,7 @@ def choose(device: str = "auto", precision: str = "auto", threads: int | None = 
         )  # fmt: skip
     if has_cuda and kind != "cpu":
         return _cuda(torch.device("cuda" if kind == "auto" else device), precision)
+    keep_freed_memory()
     native = _bf16_instructions()
     if precision == "auto":
         chosen = "bfloat16" if native else "float32"
@@ -93,6 +96,30 @@ def choose(device: str = "auto", precision: str = "auto", threads: int | None = 
     else:
         chosen, reason = precision, "set in unet.precision"
     return Hardware(torch.device("cpu"), chosen, channels_last=True, reason=reason)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep large blocks of memory that it frees, where the C library is glibc.
+
+    As it is, glibc maps each block of more than 32 MB anew and gives it back when it is freed: the
+    kernel clears every page of it at its first touch. A wide network's activations are such blocks,
+    a hundred a step. Measured on two cores with AMX: a step of the official network, 32 tiles, in
+    2.1 s instead of 3.0, 3.0 GB at the most instead of 2.1. Networks with smaller blocks are
+    as fast as before.
+
+    Returns
+    -------
+    bool
+        Whether it is so now.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    # Nothing is mapped by itself, and the end of the heap is not given back.
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def _cuda(device: torch.device, precision: str) -> Hardware:
