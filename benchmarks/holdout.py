@@ -15,6 +15,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pipeline import Run, open_run
@@ -97,13 +100,8 @@ def areas(run: Run, thresholds: dict[str, float]) -> dict[str, Any]:
     }
     folds = load_folds(run.folder / "scenes")
     row, block = (folds.of(tiles["stack"].patch, name) for name in ("row", "block"))
-    parts = {
-        "all": row >= 0,
-        f"rows 0 to {BARE_ROWS - 1}": row < BARE_ROWS,
-        "the rest": row >= BARE_ROWS,
-    }
     told: dict[str, Any] = {}
-    for name, own in parts.items():
+    for name, own in parts_of(row).items():
         if not own.any():
             continue
         counts = {m: tiles[m].subset(own).counts(thresholds[m]) for m in thresholds}
@@ -118,6 +116,15 @@ def areas(run: Run, thresholds: dict[str, float]) -> dict[str, Any]:
             "stack over": {m: [v.value, v.low, v.high] for m, v in over.items()},
         }
     return told
+
+
+def parts_of(row: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
+    """Which tiles of the holdout, of the rows given, are in each of its parts."""
+    return {
+        "all": row >= 0,
+        f"rows 0 to {BARE_ROWS - 1}": row < BARE_ROWS,
+        "the rest": row >= BARE_ROWS,
+    }
 
 
 def _told(summary: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.unet_seeds import _seeds, pooled, settings_of, table
+from benchmarks.unet_seeds import _seeds, areas, pooled, settings_of, show, table
 from l4s_ensemble.config import load
 from l4s_ensemble.metrics.counts import f1_pooled
 from l4s_ensemble.metrics.tiles import TileHistograms
@@ -54,6 +54,19 @@ def test_gain_is_that_of_the_first_and_paired() -> None:
     assert 0 < low <= value <= high
     assert rows[0]["f1"] == pytest.approx(f1_pooled(pooled(found["ours"])))
     assert len(rows[0]["f1_of_seeds"]) == 2
+
+
+def test_parts_of_the_holdout_make_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {"ours": [_run(0.95, 1)], "smp": [_run(0.7, 3)]}
+    row, block = np.repeat([3, 30], 6), np.arange(12) // 2
+    parts, rows = areas(row, block, found), table(block, found)
+    assert parts["all"]["f1"]["ours"][0] == pytest.approx(rows[0]["f1"])
+    assert parts["all"]["ours over"]["smp"] == pytest.approx(rows[1]["gain_of_first"])
+    assert sum(told["tiles"] for told in parts.values()) == 2 * 12
+    low = pooled([{**found["ours"][0], "tiles": found["ours"][0]["tiles"].subset(row < 12)}])
+    assert parts["rows 0 to 11"]["f1"]["ours"][0] == pytest.approx(f1_pooled(low))
+    show(rows, parts)
+    assert "ours over smp: +" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
