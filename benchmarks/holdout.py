@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
+from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pipeline import Run, open_run
 from l4s_ensemble.run.execute import read_manifest
@@ -60,11 +62,7 @@ def main() -> None:
             f"| {'' if slides is None else format(slides['f1'], '.3f')} |"
         )
     places = areas(run, {row["model"]: row["threshold"] for row in scores["ledger"]})
-    for name, told in places.items():
-        each = ", ".join(f"{m} {_span(v)}" for m, v in told["f1"].items())
-        print(f"\n{name}, {told['tiles']} tiles: {each}")
-        for model, value in told["stack over"].items():
-            print(f"  stack over {model}: {_span(value, '+.3f')}")
+    show_parts(places, "stack")
     print()
     costs = [_cost(run, stage) for stage in (*STAGES, *PREDICTION)]
     print("| stage | seconds | peak memory, MiB |")
@@ -100,22 +98,52 @@ def areas(run: Run, thresholds: dict[str, float]) -> dict[str, Any]:
     }
     folds = load_folds(run.folder / "scenes")
     row, block = (folds.of(tiles["stack"].patch, name) for name in ("row", "block"))
+    return in_parts(
+        row, block, "stack",
+        lambda own: {m: tiles[m].subset(own).counts(thresholds[m]) for m in thresholds},
+    )  # fmt: skip
+
+
+def in_parts(
+    row: NDArray[Any],
+    block: NDArray[Any],
+    first: str,
+    counts_of: Callable[[NDArray[np.bool_]], dict[str, Counts]],
+) -> dict[str, Any]:
+    """Score the parts of the holdout: F1 of each model, and the gains of the `first` of them.
+
+    Parameters
+    ----------
+    row, block : int array, shape (tile,)
+    first : str
+    counts_of : callable
+        Counts of each model on the tiles chosen.
+    """
     told: dict[str, Any] = {}
     for name, own in parts_of(row).items():
         if not own.any():
             continue
-        counts = {m: tiles[m].subset(own).counts(thresholds[m]) for m in thresholds}
+        counts = counts_of(own)
         f1 = {m: f1_interval(c, block[own]) for m, c in counts.items()}
         over = {
-            m: f1_gain_interval(counts["stack"], c, block[own])
-            for m, c in counts.items() if m != "stack"
+            m: f1_gain_interval(counts[first], c, block[own])
+            for m, c in counts.items() if m != first
         }  # fmt: skip
         told[name] = {
             "tiles": int(own.sum()),
             "f1": {m: [v.value, v.low, v.high] for m, v in f1.items()},
-            "stack over": {m: [v.value, v.low, v.high] for m, v in over.items()},
+            f"{first} over": {m: [v.value, v.low, v.high] for m, v in over.items()},
         }
     return told
+
+
+def show_parts(parts: dict[str, Any], first: str) -> None:
+    """Print what `in_parts` found."""
+    for name, told in parts.items():
+        each = ", ".join(f"{m} {_span(v)}" for m, v in told["f1"].items())
+        print(f"\n{name}, {told['tiles']} tiles: {each}")
+        for model, value in told[f"{first} over"].items():
+            print(f"  {first} over {model}: {_span(value, '+.3f')}")
 
 
 def parts_of(row: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:

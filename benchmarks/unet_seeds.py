@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.holdout import parts_of
+from benchmarks.holdout import in_parts, show_parts
 from benchmarks.unet_choices import World
 from benchmarks.unet_race import rival_settings
 from l4s_ensemble import config as configuration
@@ -193,24 +193,13 @@ def areas(
 
     The split was made after scores had been seen: it explains, it claims nothing.
     """
-    first = next(iter(found))
-    told: dict[str, Any] = {}
-    for name, own in parts_of(row).items():
-        counts = {
+    return in_parts(
+        row, block, next(iter(found)),
+        lambda own: {
             arm: pooled([{**r, "tiles": r["tiles"].subset(own)} for r in runs])
             for arm, runs in found.items()
-        }
-        f1 = {arm: f1_interval(c, block[own]) for arm, c in counts.items()}
-        over = {
-            arm: f1_gain_interval(counts[first], c, block[own])
-            for arm, c in counts.items() if arm != first
-        }  # fmt: skip
-        told[name] = {
-            "tiles": int(own.sum()),
-            "f1": {arm: [v.value, v.low, v.high] for arm, v in f1.items()},
-            f"{first} over": {arm: [v.value, v.low, v.high] for arm, v in over.items()},
-        }
-    return told
+        },
+    )  # fmt: skip
 
 
 def show(rows: list[dict[str, Any]], parts: dict[str, Any]) -> None:
@@ -226,11 +215,7 @@ def show(rows: list[dict[str, Any]], parts: dict[str, Any]) -> None:
     for r in rows[1:]:
         value, low, high = r["gain_of_first"]
         print(f"\n{rows[0]['arm']} over {r['arm']}: {value:+.3f} [{low:+.3f}, {high:+.3f}]")
-    for name, told in parts.items():
-        print(f"\n{name}, {told['tiles']} tiles")
-        for kind, form in (("f1", ".3f"), (f"{rows[0]['arm']} over", "+.3f")):
-            for arm, (value, low, high) in told[kind].items():
-                print(f"  {kind} {arm}: {value:{form}} [{low:{form}}, {high:{form}}]")
+    show_parts(parts, rows[0]["arm"])
 
 
 def main() -> None:
