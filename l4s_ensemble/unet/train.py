@@ -23,7 +23,6 @@ from l4s_ensemble.unet.inputs.normalisation import TileSet, load
 from l4s_ensemble.unet.model import UNetModel
 from l4s_ensemble.unet.networks.network import count_parameters
 from l4s_ensemble.unet.training.fold import FoldJob, remove_scratch
-from l4s_ensemble.unet.training.team import ALONE, Team
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("l4s_ensemble")
 
 
-def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
+def stage(ctx: StageContext) -> Summary:
     """Train, score out of fold, summarise.
 
     Writes ``fold_<k>.safetensors`` (and ``fold_<k>_seed_<s>.safetensors`` where a fold has several
@@ -44,13 +43,6 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     adds. A killed run goes on after the last whole epoch. Held-out tiles choose nothing about the
     networks that score them: the schedule is fixed, and what is chosen is chosen on an inner block
     of the training tiles.
-
-    Parameters
-    ----------
-    ctx : StageContext
-    team : Team
-        The processes that train together, see `l4s_ensemble.unet.parallel`. Only the first one
-        writes, and only its summary says anything.
 
     Raises
     ------
@@ -73,7 +65,7 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     for k in range(folds.n_folds):
         folds.check(k, folds.train_ids(k), hashes)
     ids = np.sort(folds.fit_ids).astype(np.int64)
-    around = _surroundings(ctx, dataset, folds, team)
+    around = _surroundings(ctx, dataset, folds)
     target = _target(ctx, folds, hashes, around is not None, hardware)
     tiles = load(dataset, positions_of(dataset, ids), surroundings=around).to(hardware.device)
     learnt = _aligned(ctx, dataset, folds, ids, tiles)
@@ -81,13 +73,9 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
     logit = np.empty((len(tiles), *tiles.counts.shape[-2:]), np.float32)
     done = []
     for k in range(folds.n_folds):
-        job = FoldJob(ctx, hardware, learnt, tiles.mask, folds, k, team, target)
-        result = job.run()
-        if result is not None:
-            logit[job.held] = result.logit
-            done.append(result)
-    if not team.first:
-        return {}
+        job = FoldJob(ctx, hardware, learnt, tiles.mask, folds, k, target)
+        done.append(job.run())
+        logit[job.held] = done[-1].logit
     sensor, seed = sensor_of(dataset), ctx.config.seed
     split = None if target is None else target.split
     UNetModel(
@@ -121,7 +109,6 @@ def stage(ctx: StageContext, team: Team = ALONE) -> Summary:
         "optimiser": settings.optimiser,
         "schedule": settings.schedule,
         "checkpoint": settings.checkpoint,
-        "processes": team.size,
         "adapted_to": split,
         "adapt": adaptation_of([r.progress["adapt"] for r in done]) if split else None,
         "seconds_per_epoch": float(np.mean(epochs)),
@@ -192,9 +179,7 @@ def _target(
     )  # fmt: skip
 
 
-def _surroundings(
-    ctx: StageContext, dataset: xr.Dataset, folds: Folds, team: Team
-) -> Surroundings | None:
+def _surroundings(ctx: StageContext, dataset: xr.Dataset, folds: Folds) -> Surroundings | None:
     """What lies around the tiles, kept for the predictions; None where no setting asks for it."""
     from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE, measure_surroundings
 
@@ -202,8 +187,7 @@ def _surroundings(
     if not (unet.shift_px or unet.halo_px or unet.jitter_scene or unet.level == "scene"):
         return None
     around = measure_surroundings(dataset, folds, cross=unet.neighbours)
-    if team.first:
-        around.save(ctx.out / SURROUNDINGS_FILE)
+    around.save(ctx.out / SURROUNDINGS_FILE)
     return around
 
 

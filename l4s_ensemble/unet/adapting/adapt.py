@@ -41,7 +41,6 @@ from l4s_ensemble.unet.inputs.normalisation import TileSet
 from l4s_ensemble.unet.model import FoldModel, fold_file, fold_name
 from l4s_ensemble.unet.training.average import recalibrate
 from l4s_ensemble.unet.training.engine import FoldTrainer
-from l4s_ensemble.unet.training.team import ALONE, Team
 
 log = logging.getLogger("l4s_ensemble")
 
@@ -92,8 +91,6 @@ class Adaptation:
     train : int64 array
         Training tiles of the fold, positions in `tiles`.
     target : Target
-    team : Team
-        The processes that train together.
     """
 
     out: Path
@@ -104,7 +101,6 @@ class Adaptation:
     tiles: TileSet
     train: NDArray[np.int64]
     target: Target
-    team: Team = ALONE
 
     def run(
         self, before: Note | None = None, tell: Callable[[Note], None] = lambda _: None
@@ -127,7 +123,6 @@ class Adaptation:
             "stopped": None,
             "finished": False,
         }
-        self.team.told(0)  # the files of the first process are whole
         models = self._load("")
         if any(m.fold != self.fold for m in models):
             raise ValueError("networks of another fold must not label tiles for this one")
@@ -145,7 +140,7 @@ class Adaptation:
         target = self._of_target(models)
         told["files"] = [m.file for m in models]
         told["target_files"] = [m.file for m in target]
-        if self.team.first and adapt.statistics:
+        if adapt.statistics:
             for model in target:
                 model.save(self.out / model.file)
         told |= {"rounds_done": done, "finished": True}
@@ -159,7 +154,7 @@ class Adaptation:
     def _labels(self, models: Sequence[FoldModel], number: int) -> PseudoLabels:
         """What the fold's networks are sure of before a round."""
         path = self.out / labels_file(self.fold, number)
-        if self.team.first and not path.is_file():
+        if not path.is_file():
             config = self.config
             predictor = Predictor(
                 self._of_target(models), self.hardware, tta=config.tta, halo_px=config.halo_px
@@ -168,7 +163,6 @@ class Adaptation:
             label = PseudoLabels.of(logit, config.adapt, 1.0).label
             with atomic_path(path) as partial_, partial_.open("wb") as file:
                 np.save(file, label)
-        self.team.told(number)  # the first process has written
         expected = expected_share(self.tiles, self.train, self.config.landslide_share)
         return PseudoLabels(np.load(path, allow_pickle=False), expected)
 
@@ -189,13 +183,11 @@ class Adaptation:
         for start in models:
             path = self.out / fold_file(self.fold, start.number, state)
             # A note without its file, or a file without its note, is of a killed process.
-            if self.team.told(int(len(noted) > start.number and path.is_file())):
+            if len(noted) > start.number and path.is_file():
                 continue
             del noted[start.number :]
             noted.append(self._train(number, start, tiles, labels, path))
-            if self.team.first:
-                tell(told)
-        self.team.told(number)
+            tell(told)
         return self._load(state)
 
     def _train(
@@ -211,27 +203,25 @@ class Adaptation:
         positions = np.concatenate([self.train, len(self.tiles) + labels.usable])
         trainer = FoldTrainer(
             tiles, positions, config, seed=self.seed, fold=self.fold, hardware=self.hardware,
-            number=start.number, team=self.team, start=start, round_=number,
+            number=start.number, start=start, round_=number,
             batches=partial(MixedBatches, first_target=len(self.tiles)),
         )  # fmt: skip
         checkpoint = path.with_suffix(".checkpoint.pt")
         trainer.resume(checkpoint)
 
         def after_epoch(at: FoldTrainer) -> None:
-            if self.team.first:
-                at.save(checkpoint)
-                last = at.epochs[-1]
-                log.info(
-                    "unet fold %d, round %d: epoch %d/%d, loss %.4f",
-                    self.fold, number, len(at.epochs), at.epochs_planned, last["loss"],
-                )  # fmt: skip
+            at.save(checkpoint)
+            last = at.epochs[-1]
+            log.info(
+                "unet fold %d, round %d: epoch %d/%d, loss %.4f",
+                self.fold, number, len(at.epochs), at.epochs_planned, last["loss"],
+            )  # fmt: skip
 
         model = trainer.run(after_epoch)
         if adapt.statistics:
             model = remeasured(model, self.tiles, self.train, config.batch, self.hardware)
-        if self.team.first:
-            replace(model, state=f"round_{number}").save(path)
-            checkpoint.unlink(missing_ok=True)
+        replace(model, state=f"round_{number}").save(path)
+        checkpoint.unlink(missing_ok=True)
         seconds = sum(e["seconds"] for e in trainer.epochs)
         return {"number": start.number, "seconds": seconds, "epochs": trainer.epochs}
 

@@ -13,9 +13,7 @@ from l4s_ensemble.unet.hardware import Hardware
 log = logging.getLogger("l4s_ensemble")
 
 
-def compiled(
-    runner: Any, network: nn.Module, x: torch.Tensor, hardware: Hardware, **words: Any
-) -> Any:
+def compiled(network: nn.Module, x: torch.Tensor, hardware: Hardware, **words: Any) -> Any:
     """Compile a network for training and try it on one batch.
 
     Compilation needs a C++ compiler on a CPU and Triton on a GPU, and happens at the first use: so
@@ -24,10 +22,8 @@ def compiled(
 
     Parameters
     ----------
-    runner : callable
-        What is called in training: the network, or what shares its gradients.
     network : Module
-        Holds the weights. It is left as it was, gradients cleared; its state keeps its names.
+        Left as it was, gradients cleared; its state keeps its names.
     x : Tensor, shape (n, channel, y, x)
         A batch as training will bring them.
     hardware : Hardware
@@ -37,11 +33,11 @@ def compiled(
     Returns
     -------
     callable
-        The compiled form, or `runner` itself, with a warning that says why.
+        The compiled form, or `network` itself, with a warning that says why.
     """
     before = {name: value.clone() for name, value in network.named_buffers()}
     try:
-        fast: Any = torch.compile(runner)
+        fast: Any = torch.compile(network)
         with hardware.autocast():
             logit = fast(x, **words)
         torch.stack([z.float().sum() for z in logit]).sum().backward()  # type: ignore[no-untyped-call]
@@ -51,7 +47,7 @@ def compiled(
     except Exception as error:  # torch raises many kinds, of several of its packages
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("unet: the network is not compiled: %s", reason)
-        return runner
+        return network
     finally:
         network.zero_grad(set_to_none=True)
         with torch.no_grad():

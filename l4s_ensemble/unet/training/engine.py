@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.errors import ConfigError, RunError
+from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.inputs.batches import Batch, Batches
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
@@ -30,7 +30,6 @@ from l4s_ensemble.unet.training.losses import loss_by_name
 from l4s_ensemble.unet.training.not_finite import not_finite
 from l4s_ensemble.unet.training.schedule import learning_rate, optimiser_of, restore, set_rate
 from l4s_ensemble.unet.training.stopwatch import Stopwatch
-from l4s_ensemble.unet.training.team import ALONE, Team
 from l4s_ensemble.unet.training.watch import Inner, watch
 
 RECALIBRATION_TILES = 256
@@ -70,8 +69,6 @@ class FoldTrainer:
     inner : Inner, optional
         Tiles to watch, where ``config.checkpoint`` is ``inner``; without them the last state is
         kept.
-    team : Team
-        The processes that train this network together.
     start : FoldModel, optional
         A network to go on from: its weights and its normalisation.
     round_ : int
@@ -91,7 +88,7 @@ class FoldTrainer:
     Raises
     ------
     ConfigError
-        If the settings do not fit each other, the network or the number of processes.
+        If the settings do not fit each other or the network.
     """
 
     def __init__(
@@ -105,7 +102,6 @@ class FoldTrainer:
         hardware: Hardware,
         number: int = 0,
         inner: Inner | None = None,
-        team: Team = ALONE,
         start: FoldModel | None = None,
         round_: int = 0,
         batches: Callable[..., Batches] = Batches,
@@ -118,7 +114,6 @@ class FoldTrainer:
         if round_:
             self.key = (seed, fold, number, round_)
         self.hardware = hardware
-        self.team = team
         self.inner = inner if config.checkpoint == "inner" else None
         self.normalisation = (
             Normalisation.fit(tiles, self.positions, config) if start is None
@@ -127,7 +122,7 @@ class FoldTrainer:
         self.batches = batches(tiles, self.positions, self.normalisation, config, self.key)
         self.tiles = self.batches.tiles
         shown = len(self.batches.order(0))
-        self.batch = team.divide(config.batch, min(len(self.positions), shown))
+        self.batch = min(config.batch, len(self.positions), shown)
         self.steps_an_epoch = shown // self.batch
         self.arguments = arguments_of(config, len(self.normalisation.channels))
         network = build(
@@ -139,13 +134,10 @@ class FoldTrainer:
             network.load_state_dict(start.network.state_dict())
         self.deep = _deep_weights(network, config)
         self.network = hardware.place(network)
-        # A copy from before norms are shared: what is saved is a plain network.
         self.average = Average(self.network, config.ema)
-        self.network = team.shared_norms(self.network, hardware)
         self.optimiser = optimiser_of(self.network, config)
         smoothing = config.label_smoothing
-        self.loss = loss_by_name(config.loss, label_smoothing=smoothing, pool=team.pool)
-        self._loss_alone = loss_by_name(config.loss, label_smoothing=smoothing)
+        self.loss = loss_by_name(config.loss, label_smoothing=smoothing)
         self._learn: Learn | None = None
         self._clock = Stopwatch(hardware.device)
         self._best: dict[str, torch.Tensor] = {}
@@ -216,7 +208,7 @@ class FoldTrainer:
 
     def _step(self, epoch: int, where: NDArray[np.int64]) -> torch.Tensor:
         self._clock.start()
-        batch = self.batches.make(epoch, self.team.part(where))
+        batch = self.batches.make(epoch, where)
         x = self._laid_out(batch.x)
         if self._learn is None:
             self._learn = self._make_step(x, batch)
@@ -235,8 +227,7 @@ class FoldTrainer:
         loss = terms[0]
         if len(terms) > 1:
             loss = torch.stack([w * t for w, t in zip(self.deep, terms, strict=True)]).sum()
-        # Each process has the gradient of its part; what they share is the mean, not the sum.
-        (loss * self.team.size if self.team.size > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         mark("network")
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip)
         self.optimiser.step()
@@ -244,10 +235,10 @@ class FoldTrainer:
         return loss.detach() + 0 * norm.detach()
 
     def _make_step(self, x: torch.Tensor, batch: Batch) -> Learn:
-        """What learns from a batch; on a GPU that is alone a captured step, where that works."""
+        """What learns from a batch; on a GPU a captured step, where that works."""
         run = self._make_runner(x)
         plain = partial(self._learn_from, run=run, mark=self._clock.mark)
-        if self.hardware.device.type != "cuda" or self.team.size > 1:
+        if self.hardware.device.type != "cuda":
             return plain
         silent = partial(self._learn_from, run=run, mark=lambda _: None)
         tensors = (x, batch.target, batch.weight)
@@ -263,11 +254,10 @@ class FoldTrainer:
         return replay
 
     def _make_runner(self, x: torch.Tensor) -> Any:
-        runner = self.team.wrap(self.network, self.hardware)
         if not self.config.compile:
-            return runner
+            return self.network
         words = {"deep": True} if len(self.deep) > 1 else {}
-        return compiled(runner, self.network, x, self.hardware, **words)
+        return compiled(self.network, x, self.hardware, **words)
 
     def _look(
         self, losses: list[torch.Tensor], epoch: int, last: int, shuffled: NDArray[np.int64]
@@ -292,9 +282,7 @@ class FoldTrainer:
             return {"inner_f1": None, "inner_threshold": None, "inner_loss": None}
         self._follow()
         model = self._settled(WATCH_RECALIBRATION_TILES)
-        found = watch(
-            model, self.tiles, self.inner, self._loss_alone, self.hardware, self.batch, self.team
-        )
+        found = watch(model, self.tiles, self.inner, self.loss, self.hardware, self.batch)
         so_far = -1.0 if self.best_epoch is None else self.epochs[self.best_epoch]["inner_f1"]
         if found.f1 > so_far:
             self.best_epoch = epoch
@@ -334,13 +322,7 @@ class FoldTrainer:
         checkpoint.write(path, self._identity(), state)
 
     def resume(self, path: Path) -> bool:
-        """Go on from a checkpoint; False if there is none that fits.
-
-        Raises
-        ------
-        RunError
-            If the processes that train together do not find the same checkpoint.
-        """
+        """Go on from a checkpoint; False if there is none that fits."""
         state = checkpoint.read(path, self._identity(), self.hardware.device)
         if state is not None:
             self.network.load_state_dict(state["network"])
@@ -349,12 +331,6 @@ class FoldTrainer:
             self._learn = None  # a captured step has its own state
             self.epochs = list(state["epochs"])
             self._best, self.best_epoch = state["best"], state["best_epoch"]
-        if self.team.told(len(self.epochs)) != len(self.epochs):
-            raise RunError(
-                "the processes do not find the same checkpoint", where=path,
-                found=f"{len(self.epochs)} epochs in process {self.team.rank}",
-                fix="use a run folder that all machines see",
-            )  # fmt: skip
         return state is not None
 
     def _identity(self) -> dict[str, Any]:

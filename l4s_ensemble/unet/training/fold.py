@@ -26,7 +26,6 @@ from l4s_ensemble.unet.inputs.normalisation import TileSet
 from l4s_ensemble.unet.model import FoldModel, fold_file, fold_name
 from l4s_ensemble.unet.training.engine import FoldTrainer
 from l4s_ensemble.unet.training.progress import write_progress
-from l4s_ensemble.unet.training.team import Team
 from l4s_ensemble.unet.training.watch import Inner
 
 if TYPE_CHECKING:
@@ -81,8 +80,6 @@ class FoldJob:
         The masks to score against.
     folds : Folds
     fold : int
-    team : Team
-        The processes that train together.
     target : Target, optional
         Tiles to adapt to.
     """
@@ -93,7 +90,6 @@ class FoldJob:
     mask: torch.Tensor | None
     folds: Folds
     fold: int
-    team: Team
     target: Target | None = None
 
     @cached_property
@@ -101,13 +97,8 @@ class FoldJob:
         """Positions of the tiles that the fold scores and never sees."""
         return self._at(self.folds.held_ids(self.fold))
 
-    def run(self) -> FoldResult | None:
+    def run(self) -> FoldResult:
         """Train and score, going on from what an earlier process left.
-
-        Returns
-        -------
-        FoldResult or None
-            None in a process that is not the first.
 
         Raises
         ------
@@ -115,10 +106,8 @@ class FoldJob:
             If there is no landslide to train on.
         """
         progress, scores = self._left(), self.ctx.out / scores_file(self.fold)
-        if self.team.told(int(progress["finished"] and scores.is_file())):
+        if progress["finished"] and scores.is_file():
             log.info("unet fold %d: finished already", self.fold)
-            if not self.team.first:
-                return None
             models, target = self._final(progress)
             return FoldResult(models, progress, np.load(scores, allow_pickle=False), target)
         train, inner = self._parts()
@@ -127,15 +116,13 @@ class FoldJob:
             "train_tiles": len(train),
             "inner_tiles": 0 if inner is None else len(inner.positions),
         }
-        models = self._saved(progress) if self.team.first else ()
-        for number in range(self.team.told(len(models)), self.ctx.config.unet.seeds):
+        models = self._saved(progress)
+        for number in range(len(models), self.ctx.config.unet.seeds):
             models = (*models, self._train(progress, train, inner, number))
         of_target: tuple[FoldModel, ...] = ()
         if self.target is not None:
             adapted = self._adapt(progress, train, self.target)
             models, of_target = adapted.models, adapted.target
-        if not self.team.first:
-            return None
         started = time.monotonic()
         logit = self._score(models, self.held)
         seconds = time.monotonic() - started
@@ -210,7 +197,7 @@ class FoldJob:
         out, k = self.ctx.out, self.fold
         trainer = FoldTrainer(
             self.tiles, train, self.ctx.config.unet, seed=self.ctx.config.seed, fold=k,
-            hardware=self.hardware, number=number, inner=inner, team=self.team,
+            hardware=self.hardware, number=number, inner=inner,
         )  # fmt: skip
         name = f"fold {k}" + (f", network {number}" if number else "")
         checkpoint = out / checkpoint_file(k, number)
@@ -229,8 +216,6 @@ class FoldJob:
             self._note(progress)
 
         def after_epoch(at: FoldTrainer) -> None:
-            if not self.team.first:
-                return
             at.save(checkpoint)
             tell(at)
             last = at.epochs[-1]
@@ -241,11 +226,10 @@ class FoldJob:
             )  # fmt: skip
 
         model = trainer.run(after_epoch)
-        if self.team.first:
-            model.save(out / note["file"])
-            note["finished"] = True
-            tell(trainer)
-            checkpoint.unlink(missing_ok=True)
+        model.save(out / note["file"])
+        note["finished"] = True
+        tell(trainer)
+        checkpoint.unlink(missing_ok=True)
         return model
 
     def _adapt(self, progress: dict[str, Any], train: NDArray[np.int64], target: Target) -> Adapted:
@@ -254,12 +238,11 @@ class FoldJob:
         def tell(told: dict[str, Any]) -> None:
             spent = sum(n["seconds"] for r in told["rounds"] for n in r["networks"])
             progress.update(adapt=told, seconds=earlier + spent)
-            if self.team.first:
-                self._note(progress)
+            self._note(progress)
 
         adaptation = Adaptation(
             self.ctx.out, config.unet, config.seed, self.fold, self.hardware, self.tiles, train,
-            target, self.team,
+            target,
         )  # fmt: skip
         return adaptation.run(progress["adapt"], tell)
 

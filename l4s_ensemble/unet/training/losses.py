@@ -2,8 +2,7 @@
 
 A loss is a sum of terms such as ``bce+0.5*dice``. Each term is pooled over the pixels of the batch,
 as the score is pooled over the pixels of a split: a tile without a landslide counts by its false
-pixels and has no Dice of its own. Where several processes share a batch, `Pool` makes the terms
-those of the whole batch.
+pixels and has no Dice of its own.
 """
 
 from __future__ import annotations
@@ -29,23 +28,6 @@ FOCAL_POWER = 2.0
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-class Pool:
-    """How sums over a batch are taken; this one sees the whole batch."""
-
-    def total(self, part: torch.Tensor) -> torch.Tensor:
-        """Sum over the batch of what is the sum over the part at hand; its gradient is 1."""
-        return part
-
-    def whole(self, part: torch.Tensor) -> tuple[torch.Tensor, slice]:
-        """Values of the whole batch, without gradient, and where the part at hand lies in them.
-
-        Parameters
-        ----------
-        part : Tensor, shape (pixel, ...)
-        """
-        return part.detach(), slice(0, len(part))
-
-
 @dataclass(frozen=True)
 class _Pixels:
     """What a term of a loss reads: flat, float32, pixels of weight 0 at rest."""
@@ -53,11 +35,10 @@ class _Pixels:
     logit: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor
-    pool: Pool
     label_smoothing: float
 
 
-def loss_by_name(spec: str, *, label_smoothing: float = 0.0, pool: Pool | None = None) -> Loss:
+def loss_by_name(spec: str, *, label_smoothing: float = 0.0) -> Loss:
     """Make a loss of the words in the settings.
 
     Parameters
@@ -68,8 +49,6 @@ def loss_by_name(spec: str, *, label_smoothing: float = 0.0, pool: Pool | None =
     label_smoothing : float
         The targets of the cross-entropy are moved by this much towards each other: 0 -> s,
         1 -> 1 - s. The other terms see them as they are.
-    pool : Pool, optional
-        How processes that share a batch sum over it.
 
     Returns
     -------
@@ -84,7 +63,6 @@ def loss_by_name(spec: str, *, label_smoothing: float = 0.0, pool: Pool | None =
         If a name or a factor is not one.
     """
     terms = _parse(spec)
-    shared = pool or Pool()
 
     def loss(logit: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         with torch.autocast(logit.device.type, enabled=False):
@@ -93,7 +71,7 @@ def loss_by_name(spec: str, *, label_smoothing: float = 0.0, pool: Pool | None =
             counts = w > 0
             z = torch.where(counts, logit.float().flatten(), 0.0)
             t = torch.where(counts, target.float().flatten(), 0.0)
-            pixels = _Pixels(z, t, w, shared, label_smoothing)
+            pixels = _Pixels(z, t, w, label_smoothing)
             parts = [factor * term(pixels) for factor, term in terms]
             return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
 
@@ -122,8 +100,8 @@ def _dice(p: _Pixels) -> torch.Tensor:
     Soft Dice of Milletari et al. 2016, https://arxiv.org/abs/1606.04797, without their squares.
     """
     proba = torch.sigmoid(p.logit)
-    both = p.pool.total((p.weight * proba * p.target).sum())
-    size = p.pool.total((p.weight * proba).sum() + (p.weight * p.target).sum())
+    both = (p.weight * proba * p.target).sum()
+    size = (p.weight * proba).sum() + (p.weight * p.target).sum()
     return 1 - (2 * both + DICE_SMOOTH_PIXELS) / (size + DICE_SMOOTH_PIXELS)
 
 
@@ -133,9 +111,9 @@ def _tversky(p: _Pixels) -> torch.Tensor:
     Salehi et al. 2017, https://arxiv.org/abs/1706.05721, equation 4.
     """
     proba, rest = torch.sigmoid(p.logit), torch.sigmoid(-p.logit)
-    hit = p.pool.total((p.weight * proba * p.target).sum())
-    false = p.pool.total((p.weight * proba * (1 - p.target)).sum())
-    missed = p.pool.total((p.weight * rest * p.target).sum())
+    hit = (p.weight * proba * p.target).sum()
+    false = (p.weight * proba * (1 - p.target)).sum()
+    missed = (p.weight * rest * p.target).sum()
     wrong = TVERSKY_FALSE * false + TVERSKY_MISSED * missed
     return 1 - (hit + DICE_SMOOTH_PIXELS) / (hit + wrong + DICE_SMOOTH_PIXELS)
 
@@ -148,16 +126,15 @@ def _lovasz(p: _Pixels) -> torch.Tensor:
     wrong already; so it is found on the whole batch, and has no gradient of its own.
     """
     error = 1 - p.logit * (2 * p.target - 1)
-    batch, mine = p.pool.whole(torch.stack([error, p.target, p.weight], dim=1))
-    order = torch.argsort(batch[:, 0], descending=True)
-    target, weight = batch[order, 1], batch[order, 2]
+    order = torch.argsort(error.detach(), descending=True)
+    target, weight = p.target[order], p.weight[order]
     slide = (weight * target).sum()
     hit = slide - torch.cumsum(weight * target, 0)
     union = slide + torch.cumsum(weight * (1 - target), 0)
     lost = torch.where(union > 0, 1 - hit / union, 0.0)
     factor = torch.empty_like(lost)
     factor[order] = torch.diff(lost, prepend=lost.new_zeros(1))
-    return p.pool.total((torch.relu(error) * factor[mine]).sum())
+    return (torch.relu(error) * factor).sum()
 
 
 LOSSES: dict[str, Callable[[_Pixels], torch.Tensor]] = {
@@ -172,7 +149,7 @@ LOSSES: dict[str, Callable[[_Pixels], torch.Tensor]] = {
 
 
 def _mean(each: torch.Tensor, p: _Pixels) -> torch.Tensor:
-    return p.pool.total((p.weight * each).sum()) / p.pool.total(p.weight.sum()).clamp_min(1)
+    return (p.weight * each).sum() / p.weight.sum().clamp_min(1)
 
 
 def _parse(spec: str) -> list[tuple[float, Callable[[_Pixels], torch.Tensor]]]:

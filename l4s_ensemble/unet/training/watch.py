@@ -14,7 +14,6 @@ from l4s_ensemble.unet.infer import Predictor
 from l4s_ensemble.unet.inputs.normalisation import TileSet
 from l4s_ensemble.unet.model import FoldModel
 from l4s_ensemble.unet.training.losses import Loss
-from l4s_ensemble.unet.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,6 @@ def watch(
     loss: Loss,
     hardware: Hardware,
     batch: int,
-    team: Team = ALONE,
 ) -> Watched:
     """Score a network on the inner block: whole tiles, no averaging over symmetries.
 
@@ -64,12 +62,10 @@ def watch(
         On the device, with masks.
     inner : Inner
     loss : callable
-        As `l4s_ensemble.unet.training.losses.loss_by_name` makes it, for one process.
+        As `l4s_ensemble.unet.training.losses.loss_by_name` makes it.
     hardware : Hardware
     batch : int
         Tiles that a loss is pooled over: that of the training makes the two alike.
-    team : Team
-        Its processes share the tiles.
 
     Returns
     -------
@@ -80,18 +76,12 @@ def watch(
     truth = tiles.mask if inner.mask is None else inner.mask
     if truth is None:
         raise ValueError("scores need masks")
-    mine = inner.positions[team.rank :: team.size]
-    scored = Predictor(model, hardware, tta=False).windows(tiles, mine)
+    scored = Predictor(model, hardware, tta=False).windows(tiles, inner.positions)
     histogram, total = ScoreHistogram.empty(), 0.0
-    index = torch.from_numpy(mine).to(truth.device)
+    index = torch.from_numpy(inner.positions).to(truth.device)
     for logit, some in zip(torch.split(scored, batch), torch.split(index, batch), strict=True):
         mask, ones = truth[some], torch.ones_like(logit)
         total += len(some) * float(loss(logit[:, None], mask[:, None], ones[:, None]))
         histogram.add(sigmoid(logit.cpu().numpy()), mask.cpu().numpy())
-    sums = np.concatenate([histogram.positive, histogram.negative]).astype(np.float64)
-    shared = torch.from_numpy(np.append(sums, total)).to(tiles.counts.device)
-    counts = team.sum(shared).cpu().numpy()
-    bins = histogram.bins
-    positive, negative = (c.astype(np.int64) for c in (counts[:bins], counts[bins:-1]))
-    best = ScoreHistogram(positive, negative).best()
-    return Watched(best.f1, best.value, float(counts[-1]) / len(inner.positions))
+    best = histogram.best()
+    return Watched(best.f1, best.value, total / len(inner.positions))

@@ -103,7 +103,6 @@ def _facts(source: RunSource) -> list[dict[str, Any]]:
             ("loss", summary.get("loss"), "text"), ("optimiser", summary.get("optimiser"), "text"),
             ("schedule", summary.get("schedule"), "text"),
             ("state kept", _KEPT.get(str(summary.get("checkpoint"))), "text"),
-            ("processes", summary.get("processes"), "count"),
             *_adapted(summary),
             ("one epoch", summary.get("seconds_per_epoch"), "seconds"),
             ("precision", summary.get("precision"), "text"),
