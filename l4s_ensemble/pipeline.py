@@ -12,7 +12,8 @@ from l4s_ensemble import config as configuration
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.run.execute import Executor
-from l4s_ensemble.run.files import make_folder, read_json, write_json
+from l4s_ensemble.run.files import make_folder, read_json
+from l4s_ensemble.run.settings import SAVED, save_settings, saved_settings
 from l4s_ensemble.run.stage import Stage
 from l4s_ensemble.stages import fit_stages, predict_stages
 
@@ -177,7 +178,7 @@ class Run:
     def _remember(self) -> None:
         """Save the settings, so that later commands need only the run folder."""
         make_folder(self.folder)
-        write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
+        save_settings(self.folder, self.config)
 
 
 def load_run(folder: str | Path, *, jobs: int | None = None, device: str = "auto") -> Run:
@@ -186,16 +187,16 @@ def load_run(folder: str | Path, *, jobs: int | None = None, device: str = "auto
     Raises
     ------
     RunError
-        If the folder holds no run.
+        If the folder holds no run, or one of another version of this package.
     """
     path = Path(folder)
-    saved = path / "config.json"
-    if not saved.is_file():
+    values = saved_settings(path)
+    if values is None:
         raise RunError(
             "no run in this folder", where=path,
             fix="run `l4s-ensemble fit-all --run DIR` first, or name another folder",
         )  # fmt: skip
-    config = configuration.build(read_json(saved), where=str(saved))
+    config = configuration.build(values, where=str(path / SAVED))
     return Run(path, config, jobs=jobs or default_jobs(), device=device)
 
 
@@ -220,16 +221,21 @@ def open_run(
         ``section.key=value``.
     data : Path, optional
         Folder of the patches; it is saved with the run.
+
+    Raises
+    ------
+    RunError
+        If another version of this package made the run.
     """
-    saved = folder / "config.json"
-    if source is None and saved.is_file():
-        values = read_json(saved)
-        config = configuration.build(values, overrides, where=str(saved))
+    saved = saved_settings(folder)
+    if source is None and saved is not None:
+        config = configuration.build(saved, overrides, where=str(folder / SAVED))
     else:
         config = configuration.load(source or configuration.DEFAULT_PRESET, overrides)
-        if config.data.root is None and saved.is_file():
-            root = read_json(saved).get("data", {}).get("root")
-            config = _with_root(config, root)
+        if config.data.root is None and saved is not None:
+            section = saved.get("data")
+            root = section.get("root") if isinstance(section, dict) else None
+            config = _with_root(config, None if root is None else str(root))
     if data is not None:
         config = _with_root(config, str(data.resolve()))
     return Run(folder, config, jobs=jobs or default_jobs(), device=device)

@@ -228,7 +228,7 @@ RUNS = [
     Case("settings are no JSON", overwrite(lambda p: p.run / "config.json", "{"), predict(),
          ("damaged", "config.json")),
     Case("settings are a list", overwrite(lambda p: p.run / "config.json", "[]"), predict(),
-         ("config.json", "mapping"), 2),
+         ("config.json", "mapping")),
     Case("settings of another version", edit_json("config.json", lambda v: v.update(colour=3)),
          predict(), ("colour: no such setting", "config.json"), 2),
     Case("nothing fitted", lambda p: shutil.rmtree(p.run / "stack"), predict(),

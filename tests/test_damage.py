@@ -170,7 +170,7 @@ def test_what_the_system_refuses_is_said(
     def refuse(path: Path, _: object) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr("l4s_ensemble.pipeline.write_json", refuse)
+    monkeypatch.setattr("l4s_ensemble.run.settings.write_json", refuse)
     code, told = attempt(FIT, place, capsys)
     assert code == 1 and says in told and "config.json" in told
 

@@ -284,6 +284,7 @@ class ReportConfig(Section):
 class Config(Section):
     """All settings of a run."""
 
+    format: Literal[2] = Field(2, description="version of the settings and of a run's folder")
     name: str = "default"
     seed: int = Field(0, ge=0)
     data: DataConfig = DataConfig()

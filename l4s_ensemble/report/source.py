@@ -13,6 +13,7 @@ import numpy as np
 from l4s_ensemble.config import Config, build
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.run.files import read_json
+from l4s_ensemble.run.settings import SAVED, saved_settings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -143,9 +144,9 @@ class RunSource:
         """Settings given, else those saved with the run, else of the stage that started last."""
         if self._config is not None:
             return self._config
-        saved = self.run / "config.json"
-        if saved.is_file():
-            return build(read_json(saved), where=str(saved))
+        saved = saved_settings(self.run)
+        if saved is not None:
+            return build(saved, where=str(self.run / SAVED))
         dated = [r for r in self.stages.values() if isinstance(r.manifest.get("config"), dict)]
         if not dated:
             return Config()

@@ -11,7 +11,7 @@ from l4s_ensemble.config import Config
 from l4s_ensemble.report import words
 from l4s_ensemble.report.compare.sides import Side
 from l4s_ensemble.report.table import table
-from l4s_ensemble.run.files import read_json
+from l4s_ensemble.run.settings import saved_settings
 
 BESIDE = ("name", "report")
 """Settings that change no result."""
@@ -161,11 +161,8 @@ def _sameness(prints: list[Any], there: list[bool]) -> str | None:
 
 def _saved(side: Side) -> Mapping[str, Any]:
     """Settings as they were saved, without what later versions would add."""
-    path = side.source.run / "config.json"
-    if path.is_file():
-        found: Mapping[str, Any] = read_json(path)
-        return found
-    return side.source.config.model_dump(mode="json")
+    found = saved_settings(side.source.run)
+    return found if found is not None else side.source.config.model_dump(mode="json")
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,22 @@
+"""Settings of earlier versions that are gone, and what replaced each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+REMOVED: dict[str, str] = {}
+"""Dotted name of the setting, or of a whole section, to what replaced it: one clause."""
+
+
+def removed_in(values: Mapping[str, Any]) -> list[str]:
+    """Say of each removed setting among nested `values` what replaced it."""
+    return [f"{name} ({why})" for name, why in REMOVED.items() if _holds(values, name)]
+
+
+def _holds(values: Mapping[str, Any], dotted: str) -> bool:
+    *parents, last = dotted.split(".")
+    node: Any = values
+    for part in parents:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return isinstance(node, Mapping) and last in node

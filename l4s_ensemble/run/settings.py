@@ -1,0 +1,98 @@
+"""Settings as they are saved with a run; a run folder of another version is refused."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from l4s_ensemble import config as configuration
+from l4s_ensemble.config import Config
+from l4s_ensemble.errors import ConfigError, RunError
+from l4s_ensemble.run.files import read_json, write_json
+
+SAVED = "config.json"
+
+
+def save_settings(run: Path, config: Config) -> None:
+    """Save the settings, so that later commands need only the run folder."""
+    write_json(run / SAVED, config.model_dump(mode="json"))
+
+
+def saved_settings(run: Path) -> dict[str, Any] | None:
+    """Read the settings of a run as plain values, or None where none are saved.
+
+    Raises
+    ------
+    RunError
+        If they are damaged, or another version of this package made the run.
+    """
+    path = run / SAVED
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise RunError(
+            "a file of the run is damaged", where=path, found=type(values).__name__,
+            allowed="a mapping of sections", fix="fit again with --config",
+        )  # fmt: skip
+    if values.get("format") != Config().format:
+        raise _of_another_version(run, values)
+    return values
+
+
+def _of_another_version(run: Path, values: dict[str, Any]) -> RunError:
+    found, known = values.get("format", 1), Config().format
+    if isinstance(found, int) and found > known:
+        return RunError(
+            "a newer version of this package made this run", where=run,
+            found=f"format {found}", allowed=f"format {known}", fix="update the package",
+        )  # fmt: skip
+    return RunError(
+        "an older version of this package made this run", where=run,
+        found=f"format {found}", allowed=f"format {known}",
+        fix=f"fit it again into a new folder (this one stays as it is):\n{refit(run, values)}",
+    )  # fmt: skip
+
+
+def refit(run: Path, values: Mapping[str, Any]) -> str:
+    """Give the command that fits an older run again, with those of its settings that still exist.
+
+    Features are chosen anew: theirs are left to the preset.
+    """
+    name = str(values.get("name"))
+    known = name in configuration.presets()
+    preset = configuration.load(name if known else configuration.DEFAULT_PRESET)
+    root = _flat(values).get("data.root")
+    words = ["l4s-ensemble", "fit-all", "--config", preset.name]
+    words += ["--data", str(root or "FOLDER"), "--run", str(run.with_name(f"{run.name}-refitted"))]
+    for override in _still_usable(_flat(values), preset):
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+def _still_usable(old: Mapping[str, Any], preset: Config) -> Iterator[str]:
+    plain = preset.model_dump(mode="json")
+    known = _flat(plain)
+    for key, value in old.items():
+        if key == "data.root" or key.startswith("features.") or known.get(key, value) == value:
+            continue
+        override = f"{key}={json.dumps(value)}"
+        try:
+            configuration.build(plain, [override])
+        except ConfigError:
+            continue
+        yield override
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Values by dotted name; a holdout is one value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and key != "holdout":
+            flat |= _flat(value, f"{above}{key}.")
+        else:
+            flat[f"{above}{key}"] = value
+    return flat
