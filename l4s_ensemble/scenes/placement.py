@@ -68,21 +68,6 @@ class Placement:
         """Which tiles have a place, shape (tile,)."""
         return np.asarray(self.scene >= 0)
 
-    def positions(self, ids: Any) -> NDArray[np.intp]:
-        """Positions of patch ids.
-
-        Raises
-        ------
-        DataError
-            If an id is not among the tiles.
-        """
-        where = {int(i): t for t, i in enumerate(self.ids)}
-        wanted = np.atleast_1d(np.asarray(ids)).tolist()
-        missing = [i for i in wanted if i not in where]
-        if missing:
-            raise DataError("no such patch in the placement", found=missing[:20])
-        return np.array([where[i] for i in wanted], np.intp)
-
     def cells(self) -> dict[tuple[int, int, int], int]:
         """Position of the tile at each (scene, row, column)."""
         where = np.flatnonzero(self.placed)

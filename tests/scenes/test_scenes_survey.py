@@ -1,4 +1,4 @@
-"""The survey of a folder: tiles of an unknown level are placed, and drawn in one light."""
+"""Layout of a folder of tiles, found from the pixels, and its picture."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from l4s_ensemble.data.patches import write_patch
 from l4s_ensemble.data.sensor import load_sensor
+from l4s_ensemble.errors import DataError
+from l4s_ensemble.scenes.drawing import draw_mosaic
+from l4s_ensemble.scenes.placement import Placement
 from l4s_ensemble.scenes.survey import survey
 
 ROWS, COLUMNS, EDGE = 3, 3, 128
@@ -44,3 +48,25 @@ def test_tiles_of_unknown_level_are_placed_and_drawn(root, tmp_path):
     for place in found["places"]:
         row, col = divmod(place["patch"] - 1, COLUMNS)
         assert (place["row"] - first["row"], place["col"] - first["col"]) == (row, col)
+
+
+def test_the_picture_shows_every_tile_in_its_place(tmp_path: Path) -> None:
+    images = np.full((7, 3, 16, 16), 100, np.uint16)
+    images[2] = 1000
+    where = Placement.known(
+        np.arange(7), [1, 1, 1, 1, 2, 2, -1], [0, 0, 1, 2, 0, 0, -1], [0, 1, 0, 0, 0, 1, -1]
+    )
+    path = draw_mosaic(images, where, tmp_path / "mosaic.png", bands=(0, 1, 2), tile_px=20)
+    picture = np.asarray(Image.open(path)).astype(int)
+    bright = np.argwhere((picture > 250).all(2))
+    assert len(bright) == 20 * 20
+    assert np.ptp(bright, axis=0).tolist() == [19, 19]
+    tinted = draw_mosaic(
+        images, where, tmp_path / "tint.png", bands=(0, 1, 2), tile_px=20,
+        log_gain=np.zeros(7), tint=np.tile([[255, 0, 0]], (7, 1)),
+    )  # fmt: skip
+    red = np.asarray(Image.open(tinted)).astype(int)
+    assert (red[..., 0] - red[..., 1] > 90).sum() >= 7 * 400
+    assert [p.name for p in tmp_path.iterdir() if p.suffix != ".png"] == []
+    with pytest.raises(DataError, match="band"):
+        draw_mosaic(images, where, tmp_path / "x.png")
