@@ -44,12 +44,12 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
         ),
         Stage(
             "pixel", "l4s_ensemble.pixel.train:stage", needs=("data/train", "scenes", "features"),
-            sections=("pixel", "data.align_masks", "stack.bins", "stack.resamples"),
+            sections=("pixel", "stack.bins", "stack.resamples"),
         ),
         Stage(
             "unet", "l4s_ensemble.unet.train:stage",
             needs=("data/train", "scenes", *(s.name for s in images)),
-            sections=("unet", "data.align_masks", "stack.bins", "stack.resamples"),
+            sections=("unet", "stack.bins", "stack.resamples"),
             params={} if adapt is None else {"adapt": adapt},
         ),
         Stage(

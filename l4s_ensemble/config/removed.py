@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-REMOVED: dict[str, str] = {}
+REMOVED: dict[str, str] = {
+    "data.align_masks": "gone: moving masks gained nothing",
+}
 """Dotted name of the setting, or of a whole section, to what replaced it: one clause."""
 
 

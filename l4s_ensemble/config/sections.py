@@ -34,9 +34,6 @@ class DataConfig(Section):
     holdout_guard: bool = Field(
         True, description="the eight neighbours of holdout tiles fit nothing"
     )
-    align_masks: bool = Field(
-        False, description="move training masks by the shift estimated for their scene"
-    )
 
 
 class ScenesConfig(Section):

@@ -55,7 +55,6 @@ def stage(ctx: StageContext) -> Summary:
     from l4s_ensemble.data.store import hashes_of, open_store, sensor_of
     from l4s_ensemble.features.build import plan_from_file
     from l4s_ensemble.scenes.folds import load_folds
-    from l4s_ensemble.scenes.registration import load_shifts, training_masks
 
     started = time.monotonic()
     config, seed = ctx.config.pixel, ctx.config.seed
@@ -79,9 +78,7 @@ def stage(ctx: StageContext) -> Summary:
     hashes = hashes_of(dataset)
     for k in range(folds.n_folds):
         folds.check(k, folds.train_ids(k), hashes)
-    shifts = load_shifts(ctx.input("scenes")) if ctx.config.data.align_masks else None
-    learnt = training_masks(dataset, folds, ids, shifts)
-    plan = plan_pixels(ids, learnt, config, seed, folds.of(ids, "scene"))
+    plan = plan_pixels(ids, masks, config, seed, folds.of(ids, "scene"))
     rows = _rows(ctx, source.to_train(), plan)
     job = fit_job(folds, plan, rows, model, config, features)
     fits = fit_folds(job, ctx.jobs)

@@ -171,7 +171,6 @@ def _mark(run: Path, config: Config, share: float) -> str:
         {
             "inputs": {name: read_manifest(run / name)["digest"] for name in STAGES},
             "pixel": config.pixel.model_dump(mode="json"),
-            "align_masks": config.data.align_masks,
             "seed": config.seed,
             "share": share,
             "version": package_version(),
@@ -186,12 +185,9 @@ def _job(run: Path, folder: Path, config: Config, share: float, mark: str, jobs:
     from l4s_ensemble.pixel.blocks import write_sampled_rows
     from l4s_ensemble.pixel.train import feature_source, tiles_to_fit
     from l4s_ensemble.scenes.folds import load_folds
-    from l4s_ensemble.scenes.registration import load_shifts, training_masks
 
     dataset, folds = open_store(run / "data" / "train" / STORE), load_folds(run / "scenes")
-    ids, _ = tiles_to_fit(dataset, folds)
-    shifts = load_shifts(run / "scenes") if config.data.align_masks else None
-    masks = training_masks(dataset, folds, ids, shifts)
+    ids, masks = tiles_to_fit(dataset, folds)
     whole = plan_pixels(ids, masks, config.pixel, config.seed, folds.of(ids, "scene"))
     plan = whole.within(kept_tiles(folds, share, config.seed))
     source = feature_source(run)

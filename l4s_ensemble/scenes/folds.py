@@ -264,11 +264,9 @@ def patches_to_predict(ctx: StageContext) -> xr.Dataset:
 
 
 def stage(ctx: StageContext) -> Summary:
-    """Make the training split's folds; measure its tiles' likeness and its masks' shifts."""
+    """Make the training split's folds and measure its tiles' likeness."""
     from l4s_ensemble.scenes.assign import make_folds
     from l4s_ensemble.scenes.likeness import measure, summary_of
-    from l4s_ensemble.scenes.registration import FILE as SHIFTS
-    from l4s_ensemble.scenes.registration import estimate, save_shifts
 
     dataset = open_store(ctx.input("data/train"))
     sensor = sensor_of(dataset)
@@ -284,16 +282,13 @@ def stage(ctx: StageContext) -> Summary:
         seed=ctx.config.seed,
     )
     folds.save(ctx.out)
-    shifts = estimate(dataset, folds, seed=ctx.config.seed)
-    save_shifts(ctx.out, shifts)
     likeness = measure(dataset, sensor, folds)
     likeness.save(ctx.out)
     summary = summarise(folds, sensor, asked_block_tiles=ctx.config.scenes.block_tiles)
     return {
         **summary,
-        "registration": [shift.as_dict() for shift in shifts],
         "likeness": summary_of(likeness, folds),
-        "digest": digest_of(ctx.out / TABLE, ctx.out / HEAD, ctx.out / SHIFTS),
+        "digest": digest_of(ctx.out / TABLE, ctx.out / HEAD),
     }
 
 

@@ -21,10 +21,9 @@ from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.progress import track
-from l4s_ensemble.run.scores import ScoreFile, open_scores
+from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import Folds, load_folds
-from l4s_ensemble.scenes.registration import estimate
 from l4s_ensemble.stack import evidence, ledger
 from l4s_ensemble.stack.agreement import agreement_where, total
 from l4s_ensemble.stack.choose import choose
@@ -109,10 +108,6 @@ def stage(ctx: StageContext) -> Summary:
     where = agreement_where(
         paths.store, paths.pixel, paths.unet, (plain["pixel"], plain["unet"]), jobs=ctx.jobs
     )
-    shifts = estimate(
-        open_store(paths.store), folds, scores=open_scores(stacked),
-        threshold=decision.threshold, seed=seed,
-    )  # fmt: skip
     table = ledger.rows(
         tiles, block, adapted_to=adapted_to, objects=objects,
         seconds=ledger.seconds_of(ctx.run, stack_s=time.monotonic() - started), **options,
@@ -145,7 +140,6 @@ def stage(ctx: StageContext) -> Summary:
         "uncertainty": doubt,
         "agreement": total(where),
         "agreement_where": where,
-        "registration": [shift.as_dict() for shift in shifts],
     }  # fmt: skip
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from l4s_ensemble.metrics.histogram import sigmoid
@@ -68,12 +66,11 @@ def stage(ctx: StageContext) -> Summary:
     around = _surroundings(ctx, dataset, folds)
     target = _target(ctx, folds, hashes, around is not None, hardware)
     tiles = load(dataset, positions_of(dataset, ids), surroundings=around).to(hardware.device)
-    learnt = _aligned(ctx, dataset, folds, ids, tiles)
     fold = folds.of(ids, "fold").astype(np.int64)
     logit = np.empty((len(tiles), *tiles.counts.shape[-2:]), np.float32)
     done = []
     for k in range(folds.n_folds):
-        job = FoldJob(ctx, hardware, learnt, tiles.mask, folds, k, target)
+        job = FoldJob(ctx, hardware, tiles, tiles.mask, folds, k, target)
         done.append(job.run())
         logit[job.held] = done[-1].logit
     sensor, seed = sensor_of(dataset), ctx.config.seed
@@ -189,15 +186,3 @@ def _surroundings(ctx: StageContext, dataset: xr.Dataset, folds: Folds) -> Surro
     around = measure_surroundings(dataset, folds, cross=unet.neighbours)
     around.save(ctx.out / SURROUNDINGS_FILE)
     return around
-
-
-def _aligned(
-    ctx: StageContext, dataset: xr.Dataset, folds: Folds, ids: NDArray[np.int64], tiles: TileSet
-) -> TileSet:
-    """The tiles with the masks to learn from; scores are taken against the masks as they are."""
-    from l4s_ensemble.scenes.registration import load_shifts, training_masks
-
-    if not ctx.config.data.align_masks:
-        return tiles
-    moved: Any = training_masks(dataset, folds, ids, load_shifts(ctx.input("scenes")))
-    return replace(tiles, mask=torch.from_numpy(moved).to(tiles.counts.device))

@@ -10,10 +10,8 @@ import pytest
 import zarr
 from PIL import Image
 
-from l4s_ensemble.config import build
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.report.checks.all import run_checks
-from l4s_ensemble.report.figures.makers import plot
 from l4s_ensemble.report.pages.data import faults as data_faults
 from l4s_ensemble.report.pages.data import page as data_page
 from l4s_ensemble.report.pages.data import shift as data_shift
@@ -42,15 +40,6 @@ def change(run: Path, stage: str, how: Callable[[dict[str, Any]], Any]) -> RunSo
 
 def levels(source: RunSource) -> dict[str, str]:
     return {c["key"]: c["level"] for c in run_checks(source)}
-
-
-def shift_of(scene: int, dy: int, dx: int, confidence: float) -> dict[str, Any]:
-    curve = np.fromfunction(lambda y, x: -((y - 3 - dy) ** 2) - (x - 3 - dx) ** 2, (7, 7))
-    return {
-        "scene": scene, "dy": dy, "dx": dx, "dy_px": float(dy), "dx_px": float(dx),
-        "confidence": confidence, "tiles": 40, "source": "pixels", "curve": curve.tolist(),
-        "sure": confidence >= 0.95,
-    }  # fmt: skip
 
 
 def test_a_standardised_shift_is_in_interquartile_ranges() -> None:
@@ -141,25 +130,6 @@ def test_the_scan_is_shown_where_it_was_kept(data_run: Path) -> None:
     write_json(data_run / "data/train/check.json", ["no", "report"])
     with pytest.raises(RunError, match=r"check\.json"):
         data_faults.faults(RunSource(data_run))
-
-
-def test_shifted_masks_are_found_and_drawn(data_run: Path) -> None:
-    def sure(summary: dict[str, Any]) -> None:
-        summary["registration"] = [shift_of(1, 1, 0, 0.99), shift_of(2, 0, -2, 0.4)]
-
-    source = change(data_run, "scenes", sure)
-    page = data_page.data(source)
-    assert levels(source)["registration"] == "tip"
-    section = next(s for s in page["sections"] if s["id"] == "registration")
-    assert "scene 1: 1 px down" in section["text"]
-    assert "scene 2" not in section["text"]  # not sure
-    drawn = plot(page["figures"]["registration"])["plots"]
-    assert [p["data"][2]["y"] for p in drawn] == [[1], [0]]
-    assert all("px" in p["layout"][a]["title"]["text"] for p in drawn for a in ("xaxis", "yaxis"))
-    aligned = RunSource(data_run, build({"data": {"align_masks": True}}))
-    assert levels(aligned)["registration"] == "passed"
-    source = change(data_run, "scenes", lambda s: s.update(registration=[shift_of(1, 0, 0, 1.0)]))
-    assert levels(source)["registration"] == "passed"
 
 
 def test_unlike_prevalence_is_told(data_run: Path) -> None:

@@ -30,7 +30,6 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_data.splits_alike,
     checks_data.scenes_alike,
     checks_data.prevalence_alike,
-    checks_data.registered,
     checks_features.finite,
     checks_features.varied,
     checks_features.distinct,

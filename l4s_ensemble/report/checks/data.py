@@ -9,7 +9,7 @@ from l4s_ensemble.errors import LeakError
 from l4s_ensemble.report import words
 from l4s_ensemble.report.checks.check import Check, Level
 from l4s_ensemble.report.pages.data.faults import check_result, copies
-from l4s_ensemble.report.pages.data.scenes import prevalence_rows, shift_words
+from l4s_ensemble.report.pages.data.scenes import prevalence_rows
 from l4s_ensemble.report.pages.data.shift import LARGE, LEAST_TILES, Group, groups, largest
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json
@@ -165,33 +165,6 @@ def prevalence_alike(source: RunSource) -> Iterator[Check]:
         + (" A threshold chosen on one may be wrong for the other, and precision will differ."
            if far else ""),
     )  # fmt: skip
-
-
-def registered(source: RunSource) -> Iterator[Check]:
-    """Masks should lie on their image."""
-    found = source.summary("scenes").get("registration") or []
-    if not found:
-        return
-    moved = [r for r in found if r.get("sure") and (r["dy"] or r["dx"])]
-    sure = [r for r in found if r.get("sure")]
-    told = "; ".join(f"scene {r['scene']}: {shift_words(r)}" for r in moved)
-    if moved and not source.config.data.align_masks:
-        yield Check(
-            "data", "registration", "tip", "Masks lie beside their image",
-            f"To lie on the image they would have to move ({told}). Every score against these "
-            "masks pays for it; data.align_masks moves the training masks.",
-        )  # fmt: skip
-    elif moved:
-        yield Check(
-            "data", "registration", "passed", "Masks lay beside their image and were moved",
-            f"Training masks are moved ({told}); masks that score are left as they are.",
-        )  # fmt: skip
-    else:
-        yield Check(
-            "data", "registration", "passed", "No shift of the masks was found",
-            f"The shift is sure in {words.plural(len(sure), 'scene')} of {len(found)}, and zero "
-            "there." if sure else "In no scene is the best shift sure enough to be believed.",
-        )  # fmt: skip
 
 
 def folds_leak(source: RunSource) -> Iterator[Check]:

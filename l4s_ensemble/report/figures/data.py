@@ -133,42 +133,6 @@ def shift(d: Mapping[str, Any]) -> Plot:
     return {**made, "wide": True}
 
 
-def registration(scenes: Sequence[Mapping[str, Any]]) -> Plot:
-    """Draw how well the masks fit at each shift, one small map a scene."""
-    plots = []
-    for s in scenes:
-        curve = s["curve"]
-        reach = len(curve) // 2
-        steps = list(range(-reach, reach + 1))
-        name = "σ" if s["source"] == "pixels" else "F1"
-        spot = {"type": "scatter", "mode": "markers", "hoverinfo": "skip"}
-        data = [
-            {
-                "type": "heatmap", "x": steps, "y": steps, "z": curve, "xgap": 1, "ygap": 1,
-                "colorscale": "Viridis",
-                "colorbar": {"thickness": 8, "outlinewidth": 0, "nticks": 4, "len": 0.9,
-                             "title": {"text": name}},
-                "hovertemplate": "%{y} down, %{x} right: %{z:.3f}<extra></extra>",
-            },
-            {**spot, "x": [0], "y": [0], "marker": {"symbol": "cross", "size": 11,
-             "color": "#ffffff", "line": {"width": 1.5, "color": "#101214"}}},
-            {**spot, "x": [s["dx"]], "y": [s["dy"]], "marker": {"symbol": "circle-open",
-             "size": 20, "color": "#101214", "line": {"width": 3}}},
-        ]  # fmt: skip
-        made = one(
-            data,
-            axis("columns right (px)", showgrid=False, zeroline=False, dtick=1,
-                 constrain="domain", tickangle=0),
-            axis("rows down (px)", showgrid=False, zeroline=False, dtick=1, constrain="domain",
-                 autorange="reversed", scaleanchor="x"),
-            270, margin={"l": 50, "r": 8, "t": 8, "b": 46},
-        )["plots"][0]  # fmt: skip
-        where = f"scene {s['scene']}" if s["scene"] >= 0 else "no known place"
-        made["label"] = f"{where}, confidence {s['confidence']:.2f}"
-        plots.append(made)
-    return {"plots": plots, "wide": True}
-
-
 def _short(value: float | None) -> str:
     """One digit and a sign, for a cell."""
     if value is None:

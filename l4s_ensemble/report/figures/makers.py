@@ -61,7 +61,6 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "sizes": figures_data.sizes,
     "ranges": figures_data.ranges,
     "shift": figures_data.shift,
-    "registration": figures_data.registration,
     "compare_errors": figures_compare.errors,
     "compare_where": figures_compare.where,
 }

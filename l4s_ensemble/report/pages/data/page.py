@@ -44,10 +44,8 @@ def data(source: RunSource) -> Page:
     figures |= data_scenes.prevalence(source) | data_shift.figures(source)
     faults_text, faults_table = data_faults.faults(source)
     whole = faults_text if faults_table is None else ""
-    registration_text, more_figures, registration_table = data_scenes.registration(source)
-    figures |= more_figures
     shifts = data_shift.shift_table(source)
-    optional = {"faults": faults_table, "registration_scenes": registration_table, "shifts": shifts}
+    optional = {"faults": faults_table, "shifts": shifts}
     tables |= {k: t for k, t in optional.items() if t is not None}
     sections = [
         section("counts", "What there is", whole, "splits", "facts", "sizes", "prevalence"),
@@ -65,12 +63,6 @@ def data(source: RunSource) -> Page:
         figures |= more_figures
         tables |= more_tables
         sections.append(folds_section)
-    sections.append(
-        section(
-            "registration", "Registration of the masks", registration_text,
-            "registration", "registration_scenes",
-        )
-    )  # fmt: skip
     return {
         "lead": _lead(splits),
         "facts": facts(

@@ -1,4 +1,4 @@
-"""Scenes and folds on the data page: prevalence, registration of masks, the map of folds."""
+"""Scenes and folds on the data page: prevalence and the map of folds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_SCENES = 24
 """Scenes in the figure of prevalence."""
 
 MOST_MAPS = 8
-"""Scenes with a map of folds, a mosaic and a registration of their own: those with most tiles."""
+"""Scenes with a map of folds and a mosaic of their own: those with most tiles."""
 
 
 def largest_scenes(scene: Any, most: int = MOST_MAPS) -> list[int]:
@@ -62,69 +62,6 @@ def prevalence(source: RunSource) -> dict[str, Any]:
             {"axis": "landslide pixels (% of all pixels)", "rows": shown},
         )
     }  # fmt: skip
-
-
-def registration(source: RunSource) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
-    """Sentence, figure and table of how far the masks lie beside the image."""
-    found = source.summary("scenes").get("registration") or []
-    if not found:
-        return "", {}, None
-    looked = [r for r in found if r["tiles"]]
-    sizes = {s["scene"]: s["tiles"] for s in source.summary("scenes").get("scenes", [])}
-    drawn = [r for r in looked if r.get("curve")]
-    drawn = sorted(drawn, key=lambda r: -sizes.get(r["scene"], 0))[:MOST_MAPS]
-    figures = {}
-    if drawn:
-        figures["registration"] = figure(
-            "registration", "Where the masks of each scene fit the image best",
-            "Every cell is a shift of the masks in whole pixels; lighter fits better (σ: contrast "
-            "inside the masks in deviations; F1: that of out-of-fold scores). The ring is "
-            "the best and the cross is where they lie now. One bright spot is a sure answer, a "
-            "broad glow is not.",
-            [
-                {k: r[k] for k in ("scene", "dy", "dx", "confidence", "source", "curve")}
-                for r in sorted(drawn, key=lambda r: r["scene"])
-            ],
-        )  # fmt: skip
-    rows = [{**r, "scene_name": _scene_name(r["scene"]), "told": shift_words(r)} for r in found]
-    made = table(
-        "Registration of the masks, scene by scene",
-        [
-            ("scene_name", "scene", "text"), ("told", "masks would have to move", "text"),
-            ("dy_px", "rows down (px)", "signed"), ("dx_px", "columns right (px)", "signed"),
-            ("confidence", "confidence", "score"), ("sure", "sure", "text"),
-            ("source", "seen in", "text"), ("tiles", "tiles looked at", "count"),
-        ],
-        rows,
-        note="Confidence is the share of resamples of spatial blocks in which the best shift stays "
-        "the same; from 0.95 it is sure. 0 means that there is no peak within 3 pixels.",
-    )  # fmt: skip
-    moved = [r for r in found if r.get("sure") and (r["dy"] or r["dx"])]
-    told = "; ".join(f"{_scene_name(r['scene'])}: {shift_words(r)}" for r in moved)
-    aligned = source.config.data.align_masks
-    text = (
-        f"Surely shifted, {told}. Training masks {'are' if aligned else 'are not'} moved by it "
-        "(data.align_masks)."
-        if moved
-        else "No scene's masks are surely shifted against their image."
-    )
-    return text, figures, made
-
-
-def shift_words(r: dict[str, Any]) -> str:
-    """Say a shift in whole pixels: ``1 px down, 2 px left``."""
-    if not r["confidence"]:
-        return "unknown"
-    parts = []
-    if r["dy"]:
-        parts.append(f"{abs(r['dy'])} px {'down' if r['dy'] > 0 else 'up'}")
-    if r["dx"]:
-        parts.append(f"{abs(r['dx'])} px {'right' if r['dx'] > 0 else 'left'}")
-    return ", ".join(parts) or "not at all"
-
-
-def _scene_name(scene: int) -> str:
-    return f"scene {scene}" if scene >= 0 else "no known place"
 
 
 def folds(source: RunSource) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
