@@ -204,7 +204,7 @@ def report(
 
     start(quiet)
     if compare is not None:
-        from l4s_ensemble.report.compare.render import render_comparison
+        from l4s_ensemble.report.compare import render_comparison
 
         console.say(f"comparison {render_comparison(*compare, out)}")
         return

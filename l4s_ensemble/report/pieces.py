@@ -14,7 +14,6 @@ Page = dict[str, Any]
 
 BLOCKS = (
     "gallery", "mosaics", "contact", "slides", "maps", "attribution", "decide", "browser",
-    "contest",
 )  # fmt: skip
 """Blocks of a page that have a template of their own, under their key."""
 

@@ -140,7 +140,7 @@ def _minus(written: str) -> str:
 
 KINDS = {
     "score": score, "gain": gain, "count": count, "share": share, "interval": interval,
-    "number": number, "signed": signed,
+    "links": text, "number": number, "signed": signed,
     "seconds": seconds, "text": text, "megabytes": megabytes, "group": text,
 }  # fmt: skip
 """Kinds of table columns and how each is written."""

@@ -1,4 +1,4 @@
-"""Two runs compared: paired differences, what changed, and what may not be compared."""
+"""Two runs compared: paired differences, settings that differ, and what may not be compared."""
 
 from __future__ import annotations
 
@@ -12,13 +12,9 @@ from fabricated_run import fabricate
 from test_report_pages import Page
 
 from l4s_ensemble.errors import ConfigError, RunError
-from l4s_ensemble.metrics.bootstrap import f1_gain_interval
+from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.report.compare import tiles as compare_tiles
-from l4s_ensemble.report.compare.pairing import pair, verdict
-from l4s_ensemble.report.compare.render import render_comparison
-from l4s_ensemble.report.compare.sides import TRAIN, Side, names_of, open_sides
-from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.compare import TRAIN, open_sides, paired, render_comparison, verdict
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.scenes.folds import load_folds
 
@@ -40,77 +36,45 @@ def told(page: Path) -> dict[str, Any]:
     return found
 
 
-def row(told: dict[str, Any], place: str, model: str) -> dict[str, Any]:
-    return next(r for r in told["rows"] if (r["place"], r["model"]) == (place, model))
-
-
 def test_a_difference_is_paired_over_blocks(
-    told: dict[str, Any], weaker: Path, whole_run: Path
+    told: dict[str, Any], weaker: Path, whole_run: Path, tmp_path: Path
 ) -> None:
     counts = []
     for run in (weaker, whole_run):
         tiles = TileHistograms.load(run / "stack/tiles_unet.npz")
-        threshold = next(
-            r["threshold"]
-            for r in read_json(run / "stack/summary.json")["ledger"]
-            if r["model"] == "unet"
-        )
-        counts.append(tiles.counts(threshold))
+        ledger = read_json(run / "stack/summary.json")["ledger"]
+        counts.append(
+            tiles.counts(next(r["threshold"] for r in ledger if r["model"] == "unet"))
+        )  # fmt: skip
     block = load_folds(whole_run / "scenes").of(tiles.patch, "block")
     expected = f1_gain_interval(counts[1], counts[0], block, resamples=200)
-    found = row(told, TRAIN, "unet")["difference"]
+    (row,) = (r for r in told["rows"] if (r["place"], r["model"]) == (TRAIN, "unet"))
+    found = row["difference"]
     assert found["value"] == pytest.approx(expected.value) and expected.value > 0
     assert (found["low"], found["high"]) == (expected.low, expected.high)
-    assert found["blocks"] == expected.blocks
+    # Turned round, every sign turns.
+    back = read_json(render_comparison(whole_run, weaker, tmp_path).with_name("compare.json"))
+    for one, other in zip(told["rows"], back["rows"], strict=True):
+        assert one["difference"]["value"] == pytest.approx(-other["difference"]["value"])
 
 
-def test_scores_and_differences_are_on_the_page(page: Path, told: dict[str, Any]) -> None:
-    found = Page(page)  # parses, so nothing broke out
-    assert told["headline"]["place"] == "valid"  # a split before out-of-fold
-    assert told["headline"]["sentence"] in found.words
-    assert "differences are paired tile by tile" in found.words
-    assert "Settings that differ" in found.words and "unet.width" in found.words
-    settings = {r["setting"]: (r["a"], r["b"]) for r in told["tables"]["settings"]["rows"]}
-    assert settings["unet.width"] == ("24", "16")
-    assert {"unet.width", "data.root"} == set(settings)
-    shared = next(
-        r
-        for r in told["tables"]["data"]["rows"]
-        if r["what"] == "train: tiles with the same content"
-    )
-    assert shared["a"] == shared["b"] == "15"
-    for link in found.links:
-        if not link.startswith(("data:", "#")):
-            assert (page.parent / link.partition("#")[0]).exists(), link
-    assert all(i.get("alt") for i in found.images)
-
-
-def test_tiles_won_and_lost_are_counted(
-    told: dict[str, Any], weaker: Path, whole_run: Path
+def test_the_page_shows_scores_settings_and_tiles(
+    page: Path, told: dict[str, Any], weaker: Path, whole_run: Path
 ) -> None:
-    contest = told["contests"]["valid"]
+    found = Page(page)  # parses, so nothing broke out
+    assert told["rows"][0]["place"] == "valid"  # a split before out-of-fold
+    assert told["sentence"] in found.words
+    settings = {r["setting"]: (r["a"], r["b"]) for r in told["tables"]["settings"]["rows"]}
+    assert settings["unet.width"] == (24, 16) and {"unet.width", "data.root"} == set(settings)
     wrong = []
     for run in (weaker, whole_run):
         tiles = read_json(run / "predict/valid/scores/summary.json")["tiles"]
         wrong.append({t["patch"]: t["fp"] + t["fn"] for t in tiles})
-    better = [wrong[0][p] - wrong[1][p] for p in contest["patch"]]
-    assert contest["won"] == sum(v > 0 for v in better)
-    assert contest["lost"] == sum(v < 0 for v in better)
-    assert contest["won_px"] - contest["lost_px"] == sum(better)
-    assert contest["won"] + contest["lost"] + contest["equal"] == 4
-    first = told["tables"]["won_valid"]["rows"][0]
-    assert first["better"] == max(better)
-    pictured = told["contest"]["groups"][0]["tiles"][0]
-    assert pictured["patch"] == first["patch"] and set(pictured["pictures"]) == {"colour", "A", "B"}
-
-
-def test_turned_round_every_sign_turns(
-    told: dict[str, Any], weaker: Path, whole_run: Path, tmp_path: Path
-) -> None:
-    other = read_json(render_comparison(whole_run, weaker, tmp_path).with_name("compare.json"))
-    for one, back in zip(told["rows"], other["rows"], strict=True):
-        assert one["difference"]["value"] == pytest.approx(-back["difference"]["value"])
-    assert told["contests"][TRAIN]["won"] == other["contests"][TRAIN]["lost"]
+    better = {p: wrong[0][p] - wrong[1][p] for p in wrong[0]}
+    rows = told["tables"]["tiles-valid"]["rows"]
+    assert {r["patch"]: r["fewer"] for r in rows} == {p: v for p, v in better.items() if v}
+    sizes = [abs(r["fewer"]) for r in rows]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +86,10 @@ def test_turned_round_every_sign_turns(
     ],
 )  # fmt: skip
 def test_verdicts(ends: tuple[float, float | None, float | None], said: str) -> None:
-    assert verdict(*ends) == said
+    assert verdict(Interval(*ends, blocks=9)) == said
 
 
-def test_other_content_and_other_masks_are_left_out(
+def test_tiles_with_other_content_or_masks_are_left_out(
     weaker: Path, whole_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "changed"
@@ -139,85 +103,61 @@ def test_other_content_and_other_masks_are_left_out(
         tiles = TileHistograms.load(run / f"stack/tiles_{name}.npz")
         tiles.positive[1] = 0  # another mask
         tiles.save(run / f"stack/tiles_{name}.npz")
-    a, b = open_sides(run, whole_run)
-    found = pair(a, b, TRAIN)
-    assert found is not None and not found.whole
-    assert (found.shared, found.other_content, found.other_truth) == (len(ids), 1, 1)
-    assert found.ids.tolist() == sorted(ids.tolist())[2:]
-    assert "1 hold another image and 1 another mask" in found.sentence("Here")
+    same, block, said = paired(*open_sides(run, whole_run), TRAIN)
+    assert same.tolist() == sorted(ids.tolist())[2:] and len(block) == len(same)
+    assert f"{len(same)} tiles with the same image and mask" in said
+    np.testing.assert_array_equal(block, load_folds(whole_run / "scenes").of(same, "block"))
 
 
-def test_other_tiles_are_not_compared(weaker: Path, tmp_path: Path) -> None:
+def test_other_tiles_and_other_splits_are_not_compared(
+    weaker: Path, whole_run: Path, tmp_path: Path
+) -> None:
     strange = fabricate(tmp_path / "strange", seed=5)
     twin = read_json(render_comparison(weaker, strange, tmp_path / "out").with_name("compare.json"))
     assert all(r["difference"] is None for r in twin["rows"])
-    assert twin["contests"] == {}
-    assert "no difference is reckoned" in twin["headline"]["sentence"]
-    assert any("hold other data" in line for line in twin["lines"]["comparable"])
-
-
-def test_nothing_in_common_is_said(weaker: Path, whole_run: Path, tmp_path: Path) -> None:
+    assert "no difference is computed" in twin["sentence"]
     one, other = tmp_path / "one", tmp_path / "other"
     shutil.copytree(weaker, one)
     shutil.copytree(whole_run, other)
     for name in ("pixel", "unet", "stack"):
         shutil.rmtree(one / name)
     shutil.rmtree(other / "predict")
-    out = render_comparison(one, other, tmp_path / "out")
-    assert read_json(out.with_name("compare.json"))["headline"] is None
+    out = render_comparison(one, other, tmp_path / "none")
     assert "no scores of the same split" in Page(out).words
 
 
-def test_links_lead_to_the_reports_that_exist(
+def test_links_lead_to_the_reports_of_these_runs(
     weaker: Path, whole_run: Path, tmp_path: Path
 ) -> None:
-    first, second = tmp_path / "runs/first", tmp_path / "runs/second"
+    first, second = tmp_path / "runs/run #1 50%", tmp_path / "runs/second"
     shutil.copytree(weaker, first)
     shutil.copytree(whole_run, second)
     reports = tmp_path / "reports"
-    command = f"l4s-ensemble report --run {first}"
-    (reports / "first").mkdir(parents=True)
-    (reports / "second").mkdir()
-    for place in ("first", "second"):  # the second is a report of another run
+    for place in (first.name, "second"):  # the second is a report of another run
+        (reports / place).mkdir(parents=True)
+        command = f"l4s-ensemble report --run '{first}'"
         write_json(reports / place / "index.json", {"foot": {"command": [command]}})
         for name in ("index.html", "tiles-valid.html"):
             (reports / place / name).write_text("")
     out = render_comparison(first, second, reports / "both")
     twin = read_json(out.with_name("compare.json"))
-    assert [s["report"] for s in twin["sides"]] == ["../first/index.html", None]
-    links = [link for g in twin["contest"]["groups"] for t in g["tiles"] for link in t["links"]]
-    assert links and {link["side"] for link in links} == {"A"}
-    patch = twin["contest"]["groups"][0]["tiles"][0]["patch"]
-    assert f'href="../first/tiles-valid.html#tile={patch}"' in out.read_text()
+    assert [bool(s["report"]) for s in twin["sides"]] == [True, False]
+    patch = twin["tables"]["tiles-valid"]["rows"][0]["patch"]
+    link = f"../run%20%231%2050%25/tiles-valid.html#tile={patch}"
+    assert link in Page(out).links
 
 
 def test_mistakes_are_named(whole_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the same run twice") as same:
+    with pytest.raises(ConfigError, match="the same run twice"):
         render_comparison(whole_run, whole_run / "../run", tmp_path)
-    assert same.value.exit_code == 2
-    with pytest.raises(RunError, match="no such run folder") as missing:
+    with pytest.raises(RunError, match="no such run folder"):
         render_comparison(whole_run, tmp_path / "nowhere", tmp_path)
-    assert missing.value.exit_code == 1
     bare = tmp_path / "bare"
     shutil.copytree(whole_run / "data", bare / "data")
-    with pytest.raises(RunError, match="no scores to compare") as without:
+    with pytest.raises(RunError, match="no scores to compare"):
         render_comparison(whole_run, bare, tmp_path)
-    assert str(bare) in str(without.value) and without.value.exit_code == 1
 
 
-def test_names_tell_folders_apart(tmp_path: Path) -> None:
-    assert names_of(tmp_path / "a", tmp_path / "b") == ("a", "b")
-    assert names_of(tmp_path / "x/run", tmp_path / "y/run") == ("x/run", "y/run")
-
-
-def test_half_of_what_was_won(whole_run: Path, weaker: Path) -> None:
-    a, b = (Side(x, x, RunSource(run)) for x, run in (("A", weaker), ("B", whole_run)))
-    pairing = pair(a, b, TRAIN)
-    assert pairing is not None
-    contest = compare_tiles.contest(a, b, pairing, "pixel")
-    assert contest is not None
-    better = np.array(contest["errors_a"]) - np.array(contest["errors_b"])
-    gains = np.sort(better[better > 0])[::-1]
-    if len(gains):
-        n = contest["half"]
-        assert gains[:n].sum() >= gains.sum() / 2 > gains[: n - 1].sum()
+def test_runs_of_one_name_are_told_apart(weaker: Path, whole_run: Path) -> None:
+    names = {s.name for s in open_sides(weaker, whole_run)}
+    assert len(names) == 2 and all(n.endswith("/run") for n in names)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from l4s_ensemble.report.figures import compare as figures_compare
 from l4s_ensemble.report.figures import data as figures_data
 from l4s_ensemble.report.figures import failures as figures_failures
 from l4s_ensemble.report.figures import features as figures_features
@@ -61,8 +60,6 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "sizes": figures_data.sizes,
     "ranges": figures_data.ranges,
     "shift": figures_data.shift,
-    "compare_errors": figures_compare.errors,
-    "compare_where": figures_compare.where,
 }
 """Kinds of figures."""
 

@@ -1,0 +1,426 @@
+"""Two runs on one page: settings that differ, scores with paired intervals, tiles that changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.errors import ConfigError, RunError
+from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval
+from l4s_ensemble.metrics.counts import Counts
+from l4s_ensemble.report import html, words
+from l4s_ensemble.report.headline import MODEL_NAMES, name_of
+from l4s_ensemble.report.pieces import bare, section
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.table import table
+from l4s_ensemble.run.files import read_json, write_json, write_text
+
+log = logging.getLogger("l4s_ensemble")
+
+TRAIN = "train"
+"""Place of the out-of-fold scores; every other place is a predicted split."""
+
+LISTED = 12
+"""Tiles in a table of those that changed most."""
+
+REPORTS = Path("reports")
+"""Where reports stand unless `--out` says otherwise."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs; differences are B minus A.
+
+    Attributes
+    ----------
+    letter : {'A', 'B'}
+    name : str
+        Of the run folder; with folders above it where both have the same name.
+    source : RunSource
+    """
+
+    letter: str
+    name: str
+    source: RunSource
+
+    @property
+    def places(self) -> list[str]:
+        """Where this run has scores: splits first, which decide what may be claimed."""
+        return [p for p in (*self.source.predicted, TRAIN) if self.rows(p)]
+
+    def rows(self, place: str) -> dict[str, Mapping[str, Any]]:
+        """Row of scores of each model at a place."""
+        stage = "stack" if place == TRAIN else f"predict/{place}/scores"
+        found = {str(r["model"]): r for r in self.source.summary(stage).get("ledger", [])}
+        if place == TRAIN:
+            for name in ("pixel", "unet"):
+                row = self.source.summary(name).get("oof")
+                if row:
+                    found.setdefault(name, row)
+        return {name: found[name] for name in MODEL_NAMES if name in found}
+
+    def counts(self, place: str, model: str) -> tuple[NDArray[np.int64], Counts] | None:
+        """Ids and pixel counts of each tile, at the threshold of the model's row.
+
+        Of the stack on a split the submitted masks are counted. None where no counts are kept.
+        """
+        listed = self.source.summary(f"predict/{place}/scores").get("tiles")
+        if place != TRAIN and model == "stack" and listed:
+            keys = ("patch", "tp", "fp", "fn", "tn")
+            patch, *counts = (np.array([t[k] for t in listed], np.int64) for k in keys)
+            return patch, Counts(*counts)
+        stage = "stack" if place == TRAIN else f"predict/{place}/scores"
+        tiles = self.source.tiles(stage, f"tiles_{model}.npz")
+        if tiles is None and place == TRAIN:
+            tiles = self.source.tiles(model)
+        if tiles is None:
+            return None
+        return tiles.patch, tiles.counts(float(self.rows(place)[model]["threshold"]))
+
+    def tiles(self, place: str) -> dict[int, tuple[str, int, tuple[int, int, int]]]:
+        """Content hash, bootstrap block and scene, row, column of each tile by its id."""
+        from l4s_ensemble.data.store import hashes_of
+        from l4s_ensemble.predict.score import bootstrap_blocks
+        from l4s_ensemble.scenes.folds import load_folds
+
+        stage = self.source.data_stage(place)
+        if stage == "data/train" and "scenes" in self.source:
+            found: Any = load_folds(self.source["scenes"].folder)
+            patch, block, hashes = found.patch, found.block, found.content_hash
+            spots = zip(found.scene, found.row, found.col, strict=True)
+        elif stage in self.source:
+            found = self.source.store(place)
+            patch, by_id = found["patch"].values, hashes_of(found)
+            hashes = [by_id[int(p)] for p in patch]
+            block, _ = bootstrap_blocks(found, self.source.config.scenes.bootstrap_tiles)
+            spots = zip(*(found[k].values for k in ("scene", "row", "col")), strict=True)
+        else:
+            return {}
+        each = zip(patch, hashes, block, spots, strict=True)
+        return {int(p): (str(h), int(b), (int(s), int(r), int(c))) for p, h, b, (s, r, c) in each}
+
+
+def render_comparison(first: Path, second: Path, out: Path | None = None) -> Path:
+    """Write ``compare.html`` and the same numbers as ``compare.json``.
+
+    Parameters
+    ----------
+    first, second : Path
+        Run folders, A and B.
+    out : Path, optional
+        Folder to write into; ``reports/compare-<A>-<B>`` without it.
+
+    Raises
+    ------
+    ConfigError
+        If both are the same folder.
+    RunError
+        If one is missing, is damaged or has no scores.
+    """
+    a, b = open_sides(Path(first), Path(second))
+    name = "compare-" + "-".join(s.name.replace("/", "-") for s in (a, b))
+    folder = Path(out) if out is not None else REPORTS / name
+    if folder.exists() and not folder.is_dir():
+        raise RunError(
+            "the place of the comparison is a file", where=folder, fix="name a folder with --out"
+        )
+    page = compared(a, b, folder)
+    html.write_assets(folder / "assets", ("report.css", "report.js"))
+    write_json(folder / "compare.json", page)
+    text = html.environment().get_template("compare.html.jinja").render(
+        page=html.with_plots(page), nav=[], files={}, version=html.version(), colours={},
+    )  # fmt: skip
+    write_text(folder / "compare.html", text)
+    return folder / "compare.html"
+
+
+def open_sides(first: Path, second: Path) -> tuple[Side, Side]:
+    """Open the two runs of a comparison; for errors see `render_comparison`."""
+    if first.resolve() == second.resolve():
+        raise ConfigError(
+            "the same run twice", where="--compare", found=f"{first} and {second}",
+            fix="name two run folders",
+        )  # fmt: skip
+    parts = first.resolve().parts, second.resolve().parts
+    n = 1
+    while parts[0][-n:] == parts[1][-n:]:
+        n += 1
+    sides = [
+        Side(letter, "/".join(part[-n:]), RunSource(path))
+        for letter, part, path in zip("AB", parts, (first, second), strict=True)
+    ]
+    for side in sides:
+        if not side.places:
+            raise RunError(
+                "this run has no scores to compare", where=side.source.run,
+                fix=f"run `l4s-ensemble fit-all --run {side.source.run}` first",
+            )  # fmt: skip
+    return sides[0], sides[1]
+
+
+def compared(a: Side, b: Side, out: Path) -> dict[str, Any]:
+    """Make the page, as other pages have it, with ``sides``, ``sentence`` and ``rows``.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the page; links to the reports of both runs start there.
+    """
+    places = [p for p in a.places if p in b.places]
+    rows: list[dict[str, Any]] = []
+    lines: list[str] = []
+    tables = {"settings": settings(a, b)}
+    reports = {side.letter: _report_of(side, out) for side in (a, b)}
+    for place in places:
+        ids, blocks, said = paired(a, b, place)
+        lines.append(said)
+        models = [m for m in MODEL_NAMES if m in a.rows(place) and m in b.rows(place)]
+        rows += [_row(a, b, place, model, ids, blocks) for model in models]
+        links = {x: f"{base}/tiles-{quote(place)}.html" for x, base in reports.items() if base}
+        if len(ids) and models:
+            tables[f"tiles-{place}"] = changed(a, b, place, models[-1], ids, links)
+    for one, other in ((a, b), (b, a)):
+        only = [title(p) for p in one.places if p not in other.places]
+        if only:
+            lines.append(f"Only {one.letter} has scores of: {', '.join(only)}.")
+    if rows:
+        tables["scores"] = _scores(rows)
+        tables["more"] = table(
+            "Precision, recall and threshold",
+            [("place", "where", "text"), ("name", "model", "text"),
+             *((f"{k}_{x}", f"{k} of {x.upper()}", "score")
+               for k in ("precision", "recall", "threshold") for x in "ab")],
+            [{**r, "place": title(r["place"])} for r in rows],
+        )  # fmt: skip
+    sentence = _sentence(a, b, rows)
+    return {
+        **bare(),
+        "page": "compare",
+        "title": f"{a.name} and {b.name}",
+        "run": f"{a.name} and {b.name}",
+        "report_title": b.source.config.report.title,
+        "sides": [
+            {"letter": s.letter, "name": s.name, "run": str(s.source.run),
+             "report": f"{reports[s.letter]}/index.html" if reports[s.letter] else None}
+            for s in (a, b)
+        ],
+        "sentence": sentence,
+        "rows": rows,
+        "checks": [],
+        "lines": {"paired": lines},
+        "tables": tables,
+        "sections": [
+            section("scores", "Scores", "", "scores", "more", "paired"),
+            section("settings", "Settings", "", "settings"),
+            section("tiles", "Tiles that changed most", "", *(f"tiles-{p}" for p in places)),
+        ],
+        "foot": {"command": [shlex.join(
+            ["l4s-ensemble", "report", "--compare", str(a.source.run), str(b.source.run)]
+        )]},
+    }  # fmt: skip
+
+
+def paired(a: Side, b: Side, place: str) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+    """Ids of the tiles that are the same in both runs, their blocks, and a sentence on them.
+
+    The same means: the same id, the same content of the image, as many landslide pixels.
+    """
+    kept = [[c for m in s.rows(place) if (c := s.counts(place, m))] for s in (a, b)]
+    none = np.zeros(0, np.int64)
+    if not all(kept):
+        return none, none, f"{title(place)}: a run keeps no counts of its tiles."
+    known = a.tiles(place), b.tiles(place)
+    reference = [
+        dict(zip(patch.tolist(), (c.tp + c.fn).tolist(), strict=True)) for (patch, c), *_ in kept
+    ]
+    shared = sorted(reference[0].keys() & reference[1].keys())
+    same = [
+        i for i in shared
+        if reference[0][i] == reference[1][i] and i in known[0] and i in known[1]
+        and known[0][i][0] == known[1][i][0]
+    ]  # fmt: skip
+    ids = np.array(same, np.int64)
+    blocks = np.array([known[1][i][1] for i in same], np.int64)
+    n = [len(r) for r in reference]
+    said = (
+        f"{title(place)}: {words.plural(len(ids), 'tile')} with the same image and mask in both "
+        f"runs (A scores {n[0]:,}, B {n[1]:,})."
+    )
+    if not len(ids):
+        said += " No difference is computed."
+    elif len(ids) < max(n):
+        said += " Differences are of these tiles alone, scores of all tiles of each run."
+    return ids, blocks, said
+
+
+def verdict(found: Interval) -> str:
+    """Name a difference by its interval."""
+    if found.low is None or found.high is None:
+        return "too few blocks for an interval"
+    if found.low == found.high == found.value == 0:
+        return "the same masks"
+    if found.is_above_zero:
+        return "gain shown"
+    return "loss shown" if found.high < 0 else "no gain shown"
+
+
+def settings(a: Side, b: Side) -> dict[str, Any]:
+    """Table of the settings that differ."""
+    known = [dict(_flat(s.source.config.model_dump(mode="json"))) for s in (a, b)]
+    keys = sorted(known[0].keys() | known[1].keys())
+    rows = [
+        {"setting": k, "a": known[0].get(k), "b": known[1].get(k)}
+        for k in keys
+        if known[0].get(k) != known[1].get(k)
+    ]
+    return table(
+        "Settings that differ" if rows else "Every setting is the same in both runs",
+        [("setting", "setting", "text"), ("a", "A", "text"), ("b", "B", "text")], rows,
+        note=f"{len(keys) - len(rows)} settings are the same.",
+    )  # fmt: skip
+
+
+def changed(
+    a: Side, b: Side, place: str, model: str, ids: NDArray[np.int64], links: Mapping[str, str]
+) -> dict[str, Any]:
+    """Table of the tiles whose number of wrong pixels differs most.
+
+    Parameters
+    ----------
+    links : mapping
+        Letter of a run to the address of its page of tiles.
+    """
+    one, other = (_aligned(s, place, model, ids) for s in (a, b))
+    wrong = [one.fp + one.fn, other.fp + other.fn]
+    fewer = wrong[0] - wrong[1]
+    spots = b.tiles(place)
+    rows = []
+    for i in np.argsort(-np.abs(fewer), kind="stable")[:LISTED]:
+        if not fewer[i]:
+            break
+        patch = int(ids[i])
+        spot = spots[patch][2]
+        rows.append(
+            {
+                "patch": patch, "spot": ", ".join(map(str, spot)) if min(spot) >= 0 else None,
+                "reference": int(one.tp[i] + one.fn[i]), "wrong_a": int(wrong[0][i]),
+                "wrong_b": int(wrong[1][i]), "fewer": int(fewer[i]),
+                "links": [
+                    {"label": x, "href": f"{at}#tile={patch}"} for x, at in links.items()
+                ],
+            }
+        )  # fmt: skip
+    better, worse = int((fewer > 0).sum()), int((fewer < 0).sum())
+    return table(
+        f"{title(place)}, {MODEL_NAMES[model]}",
+        [("patch", "tile", "text"), ("spot", "scene, row, column", "text"),
+         ("reference", "landslide pixels", "count"), ("wrong_a", "wrong pixels of A", "count"),
+         ("wrong_b", "wrong pixels of B", "count"), ("fewer", "fewer wrong in B", "count"),
+         *([("links", "in the report of", "links")] if links else [])],
+        rows, sortable=True,
+        note=f"B has fewer wrong pixels than A on {words.plural(better, 'tile')}, more on "
+        f"{worse:,}, as many on {len(ids) - better - worse:,}; {int(fewer.sum()):+,} in all.",
+    )  # fmt: skip
+
+
+def title(place: str) -> str:
+    """Name of a place on the page."""
+    return "Out-of-fold on training tiles" if place == TRAIN else place
+
+
+def _row(
+    a: Side, b: Side, place: str, model: str, ids: NDArray[np.int64], block: NDArray[np.int64]
+) -> dict[str, Any]:
+    rows = [{**s.rows(place)[model], "model": model} for s in (a, b)]
+    names = list(dict.fromkeys(name_of(r) for r in rows))
+    difference = None
+    if len(ids) and all(s.counts(place, model) for s in (a, b)):
+        one, other = (_aligned(s, place, model, ids) for s in (a, b))
+        c = b.source.config
+        found = f1_gain_interval(other, one, block, resamples=c.stack.resamples, seed=c.seed)
+        ends = {k: getattr(found, k) for k in ("value", "low", "high", "blocks")}
+        difference = {**ends, "verdict": verdict(found)}
+    keys = ("f1", "f1_low", "f1_high", "precision", "recall", "threshold")
+    each = {f"{k}_{x}": r.get(k) for x, r in zip("ab", rows, strict=True) for k in keys}
+    name = names[0] if len(names) == 1 else f"{names[0]} (A), {names[1]} (B)"
+    return {"place": place, "model": model, "name": name, **each, "difference": difference}
+
+
+def _scores(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    shown = []
+    for r in rows:
+        d = r["difference"] or {"verdict": "not the same tiles"}
+        span = None
+        if d.get("low") is not None:
+            span = f"{words.gain(d['low'])} to {words.gain(d['high'])}"
+        shown.append({**r, **d, "place": title(r["place"]), "span": span})
+    return table(
+        "F1 of the landslide class in both runs, each at its own threshold",
+        [("place", "where", "text"), ("name", "model", "text"), ("f1_a", "F1 of A", "score"),
+         ("f1_b", "F1 of B", "score"), ("value", "B minus A", "gain"),
+         ("span", "95 % interval", "text"), ("blocks", "blocks", "count"),
+         ("verdict", "verdict", "text")],
+        shown,
+        note="The interval is paired: both runs are scored on the same resampled blocks of "
+        "neighbouring tiles. Where it includes zero no gain is shown. It does not hold the chance "
+        "of training: another seed alone can move F1 by a point or two.",
+    )  # fmt: skip
+
+
+def _sentence(a: Side, b: Side, rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "The two runs have no scores of the same split."
+    row = [r for r in rows if r["place"] == rows[0]["place"]][-1]
+    where = title(TRAIN) if row["place"] == TRAIN else f"On {row['place']}"
+    said = (
+        f"{where} the {row['name']} has F1 {words.score(row['f1_b'])} in B, {b.name}, "
+        f"and {words.score(row['f1_a'])} in A, {a.name}."
+    )
+    d = row["difference"]
+    if d is None:
+        return f"{said} The tiles are not the same: no difference is computed."
+    said += f" On the same tiles the difference is {words.gain(d['value'])}"
+    if d["low"] is not None:
+        said += (
+            f" (95\u202f% interval {words.gain(d['low'])} to {words.gain(d['high'])} over "
+            f"{words.plural(d['blocks'], 'block')} of neighbouring tiles)"
+        )
+    return f"{said}: {d['verdict']}."
+
+
+def _aligned(side: Side, place: str, model: str, ids: NDArray[np.int64]) -> Counts:
+    found = side.counts(place, model)
+    assert found is not None
+    patch, c = found
+    order = np.argsort(patch)
+    at = order[np.searchsorted(patch, ids, sorter=order)]
+    return Counts(*(np.asarray(k)[at] for k in (c.tp, c.fp, c.fn, c.tn)))
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _report_of(side: Side, out: Path) -> str | None:
+    """Address of the report of a run from the page, if one with its name is of this run."""
+    run = side.source.run.resolve()
+    for folder in (out.parent / run.name, REPORTS / run.name):
+        if (folder / "index.json").is_file() and (folder / "index.html").is_file():
+            last = ((read_json(folder / "index.json").get("foot") or {}).get("command") or [""])[-1]
+            parts = shlex.split(last)
+            if "--run" in parts and Path(parts[parts.index("--run") + 1]).resolve() == run:
+                return quote(Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix())
+    return None
