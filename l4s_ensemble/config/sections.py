@@ -78,28 +78,10 @@ class PixelConfig(Section):
     rim_share: float = Field(
         0.25, ge=0, le=1, description="share of the negatives drawn within 5 px of a landslide"
     )
-    hard_share: float = Field(
-        0.0, ge=0, le=1, description="share of the negatives drawn among look-alikes of landslides"
-    )
     patch_power: float = Field(
         0.5, ge=0, le=1, description="a tile of n pixels gives n ** this rows: 1 all alike, 0 equal"
     )
-    edge: Literal["keep", "ignore", "soft"] = Field(
-        "keep", description="pixels at the edge of a landslide: learnt from, left out, half weight"
-    )
-    edge_px: float = Field(
-        1.0, gt=0, le=10, description="largest distance of an edge pixel to the other class"
-    )
-    balance: Literal["none", "scene"] = Field(
-        "none", description="whether each scene has the same weight within each class"
-    )
-    trees: int = Field(300, ge=1, description="of a booster; the most where fitting stops early")
-    early_stop_rounds: int = Field(
-        0, ge=0, description="trees without a gain on an inner block that end the fit; 0 = never"
-    )
-    early_stop_on: Literal["log_loss", "average_precision"] = Field(
-        "log_loss", description="what is watched on the inner block"
-    )
+    trees: int = Field(300, ge=1, description="of a booster")
     seeds: int = Field(1, ge=1, le=50, description="boosters of a fold; their mean logit counts")
     constraints: Literal["none", "physics"] = Field(
         "none", description="whether a logit may only move as physics expects of a feature"

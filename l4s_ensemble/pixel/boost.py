@@ -38,7 +38,6 @@ def dataset(
     weight: NDArray[np.float64],
     names: Sequence[str],
     settings: dict[str, Any],
-    reference: lgb.Dataset | None = None,
 ) -> lgb.Dataset:
     """Bin some rows of a file, a few thousand at a time: only their bins are held, a byte each.
 
@@ -53,8 +52,6 @@ def dataset(
         Of the columns.
     settings : dict
         As `parameters` gives them.
-    reference : lightgbm.Dataset, optional
-        Whose bins to use, for rows that are only looked at.
     """
     return lgb.Dataset(
         _RowsOnDisk(np.load(rows, mmap_mode="r"), at),
@@ -63,7 +60,6 @@ def dataset(
         weight=weight / weight.mean(),
         feature_name=list(names),
         params=settings,
-        reference=reference,
     )
 
 

@@ -38,7 +38,7 @@ SPACE: dict[str, Span] = {
     "l2": Span(0.1, 100.0, log=True),
     "max_bin": Span(63, 255, log=True, whole=True),
 }
-"""What is varied. Where fitting stops early, the number of trees is not."""
+"""What is varied."""
 
 STARTUP_TRIALS = 10
 """Trials at random before the search learns from them."""
@@ -204,8 +204,6 @@ def space_around(config: PixelConfig) -> dict[str, Span]:
     """Give the space to search, widened where the config's own settings lie outside of it."""
     out = {}
     for name, span in SPACE.items():
-        if name == "trees" and config.early_stop_rounds:
-            continue
         own = getattr(config, name)
         low = min(span.low, own) if own > 0 else span.low
         out[name] = Span(low, max(span.high, own), span.log, span.whole)

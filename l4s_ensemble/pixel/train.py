@@ -22,8 +22,7 @@ from l4s_ensemble.pixel.fit import fit_folds, fit_job
 from l4s_ensemble.pixel.infer import score_own_fold
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
 from l4s_ensemble.pixel.rule import ndvi_slope
-from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
-from l4s_ensemble.pixel.strata import STRATA
+from l4s_ensemble.pixel.sampling import STRATA, PixelPlan, plan_pixels
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
@@ -78,7 +77,7 @@ def stage(ctx: StageContext) -> Summary:
     hashes = hashes_of(dataset)
     for k in range(folds.n_folds):
         folds.check(k, folds.train_ids(k), hashes)
-    plan = plan_pixels(ids, masks, config, seed, folds.of(ids, "scene"))
+    plan = plan_pixels(ids, masks, config, seed)
     rows = _rows(ctx, source.to_train(), plan)
     job = fit_job(folds, plan, rows, model, config, features)
     fits = fit_folds(job, ctx.jobs)
@@ -232,8 +231,6 @@ def _fold_summary(
         "rows": fit["rows"],
         "positives": fit["positives"],
         "trees": fit["trees"],
-        "early_stop": fit["early_stop"],
-        "mined": fit["mined"],
         "held_tiles": int(own.sum()),
         "buffer_tiles": len(folds.buffer_ids(k)),
         "seconds_fit": fit["seconds_fit"],

@@ -188,7 +188,7 @@ def _job(run: Path, folder: Path, config: Config, share: float, mark: str, jobs:
 
     dataset, folds = open_store(run / "data" / "train" / STORE), load_folds(run / "scenes")
     ids, masks = tiles_to_fit(dataset, folds)
-    whole = plan_pixels(ids, masks, config.pixel, config.seed, folds.of(ids, "scene"))
+    whole = plan_pixels(ids, masks, config.pixel, config.seed)
     plan = whole.within(kept_tiles(folds, share, config.seed))
     source = feature_source(run)
     features = plan_from_file(source.plan)
@@ -259,7 +259,7 @@ def held_rows(
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.float64]]:
     """Positions, classes, and pixels stood for, of the rows in some tiles."""
     at = plan.rows_of(ids)
-    return at, plan.landslide[at], plan.pixels_of(plan.tile)[at]
+    return at, plan.landslide[at], plan.weights_of(plan.tile)[at]
 
 
 def _write_preset(path: Path, config: Config, told: Mapping[str, Any]) -> None:

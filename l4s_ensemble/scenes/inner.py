@@ -1,7 +1,7 @@
 """Parts of a fold's training tiles, in whole spatial blocks: what may choose for a model.
 
 The tiles that a fold holds out choose nothing about the model that scores them. What must be
-chosen (a number of trees, look-alikes) is chosen by a part of the training tiles.
+chosen is chosen by a part of the training tiles.
 """
 
 from __future__ import annotations
@@ -51,23 +51,6 @@ def watched(
         before = np.cumsum(tiles[order]) - tiles[order]
         aside |= np.isin(block, names[order[before < share * tiles.sum()]])
     return ids[~np.isin(ids, _near(folds, ids[aside]))], ids[aside]
-
-
-def halves(
-    folds: Folds, ids: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split tiles in two, in whole blocks, each with its share of blocks with a landslide."""
-    block = folds.of(ids, "block")
-    chosen: tuple[list[int], list[int]] = ([], [])
-    total = [0, 0]
-    for kind in _by_landslide(folds, ids, block):
-        names, tiles = np.unique(block[np.isin(block, kind)], return_counts=True)
-        for i in rng.permutation(len(names)):
-            side = int(total[1] < total[0])
-            chosen[side].append(int(names[i]))
-            total[side] += int(tiles[i])
-    one, other = (ids[np.isin(block, names)] for names in chosen)
-    return one, other
 
 
 def _by_landslide(

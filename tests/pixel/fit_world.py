@@ -68,7 +68,7 @@ def job_of(folder: Path, seed: int = 0, plan_seed: int = 0, **pixel: Any) -> Fit
     config = PixelConfig(**values)
     masks, image = ground(seed)
     folds = folds_of(masks)
-    plan = plan_pixels(folds.patch, masks, config, plan_seed, folds.scene)
+    plan = plan_pixels(folds.patch, masks, config, plan_seed)
     return job_with(folder, folds, plan, features_of(plan, image), config)
 
 

@@ -38,7 +38,7 @@ def parts_of(run: Path) -> tuple[PixelModel, Folds, PixelPlan, Path, ScoreFile]:
 
     folds, config = load_folds(run / "scenes"), config_of()
     ids, masks = tiles_to_fit(open_store(run / "data/train/patches.zarr"), folds)
-    plan = plan_pixels(ids, masks, config.pixel, config.seed, folds.of(ids, "scene"))
+    plan = plan_pixels(ids, masks, config.pixel, config.seed)
     scores = ScoreFile(run / "pixel/oof.zarr", ids, masks.shape[1:])
     return PixelModel.load(run / "pixel"), folds, plan, run / "pixel/rows.npy", scores
 

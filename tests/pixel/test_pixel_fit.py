@@ -1,4 +1,4 @@
-"""The fit of a fold: bins from disk, bags, constraints, early stopping, and that nothing leaks."""
+"""The fit of a fold: bins from disk, bags, constraints, and that nothing leaks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pytest
-from fit_world import NAMES, features_of, folds_of, ground, job_of, text_of
+from fit_world import NAMES, features_of, ground, job_of, text_of
 
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.pixel.boost import boost, dataset, merge
@@ -17,12 +17,12 @@ from l4s_ensemble.pixel.fit import FitJob, at_most, fit_fold, fit_folds
 from l4s_ensemble.pixel.infer import score_tile
 from l4s_ensemble.pixel.settings import other_seed, parameters
 from l4s_ensemble.pixel.shapley import contributions
-from l4s_ensemble.scenes.inner import halves, watched
 
 EVERYTHING: dict[str, Any] = {
-    "constraints": "physics", "early_stop_rounds": 5, "edge": "soft", "hard_share": 0.4,
-    "balance": "scene", "seeds": 2, "patch_power": 0.7,
-}  # fmt: skip
+    "constraints": "physics",
+    "seeds": 2,
+    "patch_power": 0.7,
+}
 
 
 def test_bins_from_disk_are_those_of_an_array(tmp_path: Path) -> None:
@@ -110,61 +110,6 @@ def test_constraints_hold_and_are_scored_exactly(tmp_path: Path) -> None:
     assert "monotone_constraints" not in parameters(physics, 0, 1, (0, 0))
 
 
-@pytest.mark.parametrize("on", ["log_loss", "average_precision"])
-def test_fitting_stops_where_an_inner_block_says(on: str, tmp_path: Path) -> None:
-    # Deep trees at a high rate overfit within a few rounds.
-    settings = {"trees": 80, "leaves": 63, "learning_rate": 0.5, "min_child_samples": 1, "l2": 0}
-    job = job_of(tmp_path, early_stop_rounds=5, early_stop_on=on, **settings)
-    info = fit_fold(job, 0)
-    stop = info["early_stop"]
-    assert stop["on"] == on
-    assert 1 <= stop["trees"] <= 40 and stop["tried"] == stop["trees"] + 5
-    assert info["trees"] == stop["trees"] == job.model.booster(0).num_trees()
-    # The fit itself is on all tiles of the fold, with that number of trees.
-    fixed = job_of(tmp_path / "fixed", **{**settings, "trees": stop["trees"]})
-    assert fit_fold(fixed, 0)["rows"] == info["rows"]
-    assert text_of(fixed, 0) == text_of(job, 0)
-
-
-def test_too_few_blocks_for_early_stopping_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    job = job_of(tmp_path, early_stop_rounds=3, trees=4)
-    one_block = replace(job.folds, block=np.zeros_like(job.folds.block))
-    with caplog.at_level("WARNING", logger="l4s_ensemble"):
-        info = fit_fold(replace(job, folds=one_block), 0)
-    assert info["early_stop"] is None and info["trees"] == 4
-    assert "too few blocks" in caplog.text
-
-
-def test_watched_tiles_are_whole_blocks_with_a_gap_around(rng: np.random.Generator) -> None:
-    masks, _ = ground()
-    folds = folds_of(masks)
-    ids = folds.train_ids(1)
-    inner, aside = watched(folds, ids, rng)
-    assert 0.1 < len(aside) / len(ids) < 0.3
-    assert not set(folds.of(aside, "block")) & set(folds.of(inner, "block"))
-    assert set(inner) | set(aside) < set(ids)
-    place = {
-        int(i): (int(r), int(c)) for i, r, c in zip(folds.patch, folds.row, folds.col, strict=True)
-    }
-    for i in aside:
-        for j in inner:
-            (a, b), (c, d) = place[int(i)], place[int(j)]
-            assert max(abs(a - c), abs(b - d)) > 1
-    assert (folds.of(aside, "landslide_pixels") > 0).any()
-    # A copy of a watched tile is not fitted on either.
-    hashes = folds.content_hash.copy()
-    hashes[folds.patch == inner[0]] = hashes[folds.patch == aside[0]]
-    copied = replace(folds, content_hash=hashes)
-    again = np.random.default_rng(7)
-    assert inner[0] not in watched(copied, ids, again)[0]
-    one, other = halves(folds, ids, rng)
-    assert sorted([*one, *other]) == sorted(ids)
-    assert not set(folds.of(one, "block")) & set(folds.of(other, "block"))
-    assert abs(len(one) - len(other)) <= 8
-
-
 def hidden(job: FitJob, k: int, folder: Path) -> FitJob:
     """The same job with nonsense in every row that fold `k` must not read."""
     rng = np.random.default_rng(0)
@@ -192,9 +137,9 @@ def test_held_tiles_choose_nothing(tmp_path: Path) -> None:
     other = hidden(job, 1, tmp_path / "b")
     again = fit_fold(other, 1)
     assert text_of(job, 1) == text_of(other, 1)
-    for key in ("trees", "early_stop", "mined", "rows", "prevalence"):
+    for key in ("trees", "rows", "prevalence"):
         assert info[key] == again[key]
-    assert info["early_stop"] and info["mined"] and info["seeds"] == 2
+    assert info["seeds"] == 2
     prevalence = job.folds.of(info["trained"], "landslide_pixels").sum() / (
         len(info["trained"]) * 24 * 24
     )

@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.pixel.sampling import BALANCE_MOST, SOFT_TRUST, allocate, balanced, plan_pixels
-from l4s_ensemble.pixel.strata import ELSEWHERE, LANDSLIDE, RIM, edge, strata
+from l4s_ensemble.pixel.sampling import (
+    ELSEWHERE,
+    LANDSLIDE,
+    RIM,
+    allocate,
+    plan_pixels,
+    strata,
+)
 
 
 def masks_of(n: int, seed: int = 0, size: int = 40) -> NDArray[np.uint8]:
@@ -122,82 +128,6 @@ def test_allocation_is_exact_bounded_and_fair(n: list[int], total: int, power: f
     assert (np.diff(out[order]) >= -1).all()  # more pixels never give fewer rows (but for rounding)
 
 
-def test_the_edge_is_the_pixels_beside_the_other_class() -> None:
-    mask = np.zeros((20, 30), np.uint8)
-    mask[4:12, 4:12] = 1
-    mask[4:6, 20:26] = 1  # two rows: all edge
-    found = edge(mask, 1.0)
-    assert found[4, 4:12].all() and found[4:12, 11].all() and not found[5:11, 5:11].any()
-    assert found[3, 4:12].all() and not found[3, 3]  # the corner is 1.41 px away
-    assert edge(mask, 1.5)[3, 3]
-    assert not found[4:6, 20:26].any() and found[3, 20:26].all()
-    for whole in (np.zeros((5, 5)), np.ones((5, 5))):
-        assert not edge(whole, 2.0).any()
-    # A landslide that goes on beyond the tile has no edge there.
-    mask = np.zeros((20, 20), np.uint8)
-    mask[:, 10:] = 1
-    assert np.flatnonzero(edge(mask, 1.0).any(axis=0)).tolist() == [9, 10]
-
-
-@pytest.mark.parametrize("way", ["ignore", "soft"])
-def test_edges_count_less_and_classes_as_much(way: str) -> None:
-    masks = masks_of(30)
-    settings = {"positives_max": 10**6, "negatives_per_positive": 3}
-    config = PixelConfig(edge=way, edge_px=1.5, **settings)
-    plan = plan_pixels(np.arange(30), masks, config, seed=2)
-    edges = np.stack([edge(m, 1.5).ravel() for m in masks])
-    at_edge = edges[plan.patch, plan.pixel]
-    ids = np.arange(3, 25)
-    rows, weight = plan.rows_of(ids), plan.weights_of(ids)
-    y = plan.landslide[rows]
-    inside = masks[ids]
-    assert weight.sum() == pytest.approx(inside.size)
-    assert np.average(y, weights=weight) == pytest.approx(inside.mean())
-    if way == "ignore":
-        assert edges[masks.reshape(30, -1) == 1].any() and not at_edge.any()
-        assert plan.landslide.sum() == (masks.reshape(30, -1) * ~edges).sum()
-    else:
-        plain = plan_pixels(np.arange(30), masks, PixelConfig(**settings), seed=2)
-        np.testing.assert_array_equal(plan.pixel, plain.pixel)
-        ratio = weight / plain.weights_of(ids)
-        for s in (LANDSLIDE, RIM):
-            own = plan.stratum[rows] == s
-            soft, firm = (ratio[own & (at_edge[rows] == e)] for e in (True, False))
-            np.testing.assert_allclose(soft, soft[0])
-            np.testing.assert_allclose(firm, soft[0] / SOFT_TRUST)
-        np.testing.assert_allclose(plan.pixels_of(ids), plain.weights_of(ids))
-
-
-def test_scenes_balanced_have_the_same_weight_within_each_class() -> None:
-    masks = masks_of(30)
-    masks[:20] *= np.random.default_rng(0).random((20, 1, 1)) < 0.8
-    scene = np.repeat([1, 1, 2, -5, -6], 6)  # the last two stand alone: one group
-    config = PixelConfig(positives_max=700, balance="scene")
-    plan = plan_pixels(np.arange(30) + 7, masks, config, 0, scene)
-    ids = np.arange(30) + 7
-    weight, rows = plan.weights_of(ids), plan.rows_of(ids)
-    y, group = plan.landslide[rows], np.maximum(scene, -1)[plan.patch[rows] - 7]
-    assert np.average(y, weights=weight) == pytest.approx(masks.mean())
-    for kind in (0, 1):
-        total = [weight[(y == kind) & (group == g)].sum() for g in (1, 2, -1)]
-        np.testing.assert_allclose(total, np.mean(total))
-    assert not np.allclose(plan.pixels_of(ids), weight)
-    plain = plan_pixels(ids, masks, config.model_copy(update={"balance": "none"}), 0, scene)
-    np.testing.assert_allclose(plan.pixels_of(ids), plain.weights_of(ids))
-    assert plan.within(ids[:9]).scene.tolist() == [1] * 9
-
-
-def test_a_few_pixels_cannot_stand_for_a_scene() -> None:
-    weight = np.ones(10_001)
-    scene = np.r_[np.zeros(10_000), 1]
-    out = balanced(weight, np.ones(10_001), scene)
-    assert out.sum() == pytest.approx(10_001)
-    assert out[-1] / out[0] == pytest.approx(BALANCE_MOST / 0.50005, rel=1e-3)
-    # Where a scene lacks a class, the others share it.
-    out = balanced(np.ones(6), [1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 2, 2])
-    np.testing.assert_allclose(out, [1, 1, 1, 1.5, 0.75, 0.75])
-
-
 def test_power_of_a_tile_is_a_setting() -> None:
     masks = masks_of(30)
     by_power = {
@@ -218,8 +148,8 @@ def test_power_of_a_tile_is_a_setting() -> None:
 
 def test_a_plan_within_tiles_is_theirs_alone() -> None:
     masks = masks_of(12)
-    plan = plan_pixels(np.arange(12), masks, PixelConfig(edge="soft"), seed=5)
+    plan = plan_pixels(np.arange(12), masks, PixelConfig(), seed=5)
     ids = np.array([1, 4, 5, 9])
     part = plan.within(ids)
-    assert part.tile.tolist() == ids.tolist() and len(part.trust) == len(part)
+    assert part.tile.tolist() == ids.tolist()
     np.testing.assert_allclose(part.weights_of(np.arange(12)), plan.weights_of(ids))
