@@ -98,7 +98,6 @@ class PixelConfig(Section):
     bagging_fraction: float = Field(0.8, gt=0, le=1)
     l2: float = Field(5.0, ge=0)
     max_bin: int = Field(255, ge=2, le=255)
-    learning_curve: bool = Field(True, description="whether more trees or tiles would help")
 
 
 class AdaptConfig(Section):

@@ -16,7 +16,6 @@ from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import write_sampled_rows
-from l4s_ensemble.pixel.curves import learning_curves
 from l4s_ensemble.pixel.explain import explain
 from l4s_ensemble.pixel.fit import fit_folds, fit_job
 from l4s_ensemble.pixel.infer import score_own_fold
@@ -97,8 +96,6 @@ def stage(ctx: StageContext) -> Summary:
         ctx.out, model, source, plan, np.load(rows, mmap_mode="r"), fold_of_row, tiles, fold,
         masks, whole["threshold"], jobs=ctx.jobs,
     )  # fmt: skip
-    if config.learning_curve:
-        told["learning_curve"] = learning_curves(job, scores, ctx.jobs)
     told["rule"] = ndvi_slope(
         ctx.input("data/train") / STORE, folds, ids, tiles.counts(whole["threshold"]),
         resamples=ctx.config.stack.resamples, seed=seed, jobs=ctx.jobs,

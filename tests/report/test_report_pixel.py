@@ -16,7 +16,6 @@ from l4s_ensemble.config import build
 from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.report.checks import pixel as checks_pixel
 from l4s_ensemble.report.checks.all import run_checks
 from l4s_ensemble.report.figures import makers as figures
 from l4s_ensemble.report.pages.failures import area, between, up_to
@@ -32,9 +31,9 @@ FEW = build({"report": {"gallery_tiles": 1}})
 NAMES = [f[0] for f in FEATURES]
 GROUP_OF = {f[0]: f[1] for f in FEATURES}
 GROUPS = list(dict.fromkeys(GROUP_OF.values()))
-NEW = ("calibration", "failures", "importance", "dependence", "learning_curve", "slides")
+NEW = ("calibration", "failures", "importance", "dependence", "slides")
 FIGURES = {
-    "pr", "threshold", "reliability", "correction", "learning_trees", "learning_patches",
+    "pr", "threshold", "reliability", "correction",
     "importance_groups", "importance_features", "gain", "contribution", "beeswarm", "dependence",
     "failures", "f1_where", "sizes", "rims",
 }  # fmt: skip
@@ -59,23 +58,6 @@ def walk(name: str, rng: np.random.Generator) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def curve(scores: list[float]) -> dict[str, Any]:
-    trees = [
-        {"trees": 10 * 2**i, "f1": s, "average_precision": s, "log_loss": 0.1, "f1_low": s - 0.1,
-         "f1_high": s + 0.1, "f1_seen": s + 0.2, "average_precision_seen": s + 0.2,
-         "log_loss_seen": 0.05}
-        for i, s in enumerate(scores)
-    ]  # fmt: skip
-    points = [
-        {"share": 2.0 ** (i - 3), "tiles": 2**i, "blocks": i + 1, "rows": 100 * 2**i,
-         "positives": 20 * 2**i, "repeats": 1 if i == 3 else 2, "f1": s, "f1_low": s - 0.003,
-         "f1_high": s + 0.003, "average_precision": s}
-        for i, s in enumerate(scores)
-    ]  # fmt: skip
-    patches = {"fold": 0, "trees": 60, "rows_share": 0.5, "held_rows": 900, "points": points}
-    return {"rows": 4000, "trees": trees, "patches": patches, "seconds": 3.0}
-
-
 def enrich(run: Path) -> None:
     """Give a run what the pixel stage writes for the page."""
     rng = np.random.default_rng(7)
@@ -93,7 +75,6 @@ def enrich(run: Path) -> None:
         "features": [{"name": n, "group": GROUP_OF[n], **lost(0.1)} for n in NAMES[:5]],
     }  # fmt: skip
     summary["dependence"] = {"rows": 400, "features": [walk(n, rng) for n in NAMES[:3]]}
-    summary["learning_curve"] = curve([0.5, 0.55, 0.58, 0.62])
     summary["seconds_explain"] = {"rows": 1.0, "slides": 2.0}
     patch = [int(p) for p in tiles.patch[:2]]
     summary["slides"] = {
@@ -256,7 +237,7 @@ def test_bins_are_told_in_words() -> None:
 def found(source: RunSource) -> dict[str, tuple[str, str]]:
     told = run_checks(source)
     assert all(c["explanation"].endswith(".") for c in told)
-    keys = ("chance", "corrected", "half", "tiles", "trees", "group")
+    keys = ("chance", "corrected", "half", "group")
     return {
         c["key"].removesuffix("-pixel"): (c["level"], c["explanation"])
         for c in told
@@ -264,11 +245,9 @@ def found(source: RunSource) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_checks_of_a_rising_curve(rich_run: Path) -> None:
+def test_checks_of_a_run(rich_run: Path) -> None:
     told = found(RunSource(rich_run))
     assert told["chance"][0] == "passed"
-    assert told["tiles"] == ("tip", told["tiles"][1]) and "+0.040" in told["tiles"][1]
-    assert told["trees"][0] == "tip" and "raise pixel.trees" in told["trees"][1]
     assert told["group"][0] == "passed"
     assert told["half"][0] in {"passed", "tip"} and told["corrected"][0] in {"passed", "tip"}
 
@@ -282,27 +261,19 @@ def test_checks_of_other_runs(rich_run: Path, tmp_path: Path) -> None:
     maps[2] |= {"log_loss": 0.0999}
     told = found(
         changed(
-            rich_run, tmp_path / "flat", learning_curve=curve([0.5, 0.6, 0.601, 0.602]),
+            rich_run, tmp_path / "flat",
             importance={"groups": [{**first, "f1_loss": 0.5}, *({**o, "f1_loss": 0.01}
                         for o in others)]},
             calibration={"maps": maps}, oof={**summary["oof"], "f1_low": 0.0},
         )
     )  # fmt: skip
     assert {k: v[0] for k, v in told.items()} == {
-        "chance": "issue", "corrected": "passed", "half": "passed", "tiles": "passed",
-        "trees": "passed", "group": "tip",
+        "chance": "issue", "corrected": "passed", "half": "passed", "group": "tip",
     }  # fmt: skip
     maps[0] |= {"off_half": -0.2}
     maps[1] |= {"log_loss": 0.08}
-    told = found(
-        changed(
-            rich_run, tmp_path / "worse", learning_curve=curve([0.5, 0.62, 0.61, 0.6]),
-            calibration={"maps": maps},
-        )
-    )  # fmt: skip
+    told = found(changed(rich_run, tmp_path / "worse", calibration={"maps": maps}))
     assert told["corrected"][0] == told["half"][0] == "tip"
-    assert told["trees"][0] == "tip" and "lower pixel.trees" in told["trees"][1]
-    assert told["tiles"][0] == "passed"
 
 
 def test_older_runs_have_what_they_know(whole_run: Path, tmp_path: Path) -> None:
@@ -325,14 +296,3 @@ def test_any_part_may_be_missing(rich_run: Path, tmp_path: Path, key: str) -> No
     for spec in page["figures"].values():
         figures.plot(spec)
     found(source)
-
-
-def test_a_curve_may_lack_its_second_half(rich_run: Path, tmp_path: Path) -> None:
-    half = {**curve([0.5, 0.6, 0.6, 0.6]), "patches": None}
-    for point in half["trees"]:
-        point |= {"f1_seen": None, "f1_low": None, "f1_high": None}
-    source = changed(rich_run, tmp_path, learning_curve=half)
-    page = pixel(source)
-    assert "learning_patches" not in page["figures"]
-    assert figures.plot(page["figures"]["learning_trees"])["plots"]
-    assert not list(checks_pixel.more_tiles(source))

@@ -48,8 +48,6 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_pixel.beats_rule,
     checks_pixel.corrected,
     checks_pixel.half,
-    checks_pixel.more_tiles,
-    checks_pixel.more_trees,
     checks_pixel.one_group,
     checks_unet.inner_agrees,
     checks_unet.seeds_agree,

@@ -7,7 +7,6 @@ from typing import Any
 
 from l4s_ensemble.report import words
 from l4s_ensemble.report.checks.check import Check, Level
-from l4s_ensemble.report.pages.pixel import learning as pixel_learning
 from l4s_ensemble.report.pages.reliability import halved
 from l4s_ensemble.report.source import RunSource
 
@@ -115,45 +114,6 @@ def half(source: RunSource) -> Iterator[Check]:
         f"{words.score(told['half_f1'])}.{cost}"
         + ("" if near else " Around it, probabilities do not mean what they say."),
     )  # fmt: skip
-
-
-def more_tiles(source: RunSource) -> Iterator[Check]:
-    """Tell whether the learning curve is still rising."""
-    told = pixel_learning.last_doubling(source)
-    if told is None:
-        return
-    text = (
-        f"From {words.count(told['tiles_half'])} to {words.count(told['tiles'])} training tiles "
-        f"F1 moves by {words.gain(told['rise'])}, to {words.score(told['f1'])} (small models, one "
-        "fold)."
-    )
-    yield Check(
-        "pixel", "tiles-pixel", "tip" if told["rising"] else "passed",
-        "More labelled tiles would help" if told["rising"] else "More such tiles would add little",
-        text + (" The curve is still rising." if told["rising"] else ""),
-    )  # fmt: skip
-
-
-def more_trees(source: RunSource) -> Iterator[Check]:
-    """Tell whether the number of trees fits."""
-    points = (source.summary("pixel").get("learning_curve") or {}).get("trees") or []
-    if len(points) < 2:
-        return
-    before, last = points[-2], points[-1]
-    best = max(points, key=lambda p: p["f1"])
-    level: Level = "passed"
-    title = "The number of trees is enough"
-    text = (
-        f"From {before['trees']} to {last['trees']} trees F1 on unseen tiles moves by "
-        f"{words.gain(last['f1'] - before['f1'])}."
-    )
-    if best["f1"] - last["f1"] >= pixel_learning.TREES_MOVE:
-        level, title = "tip", "Fewer trees would do better"
-        text += f" With {best['trees']} it was {words.score(best['f1'])}: lower pixel.trees."
-    elif last["f1"] - before["f1"] >= pixel_learning.TREES_MOVE:
-        level, title = "tip", "More trees would help"
-        text += " It is still rising: raise pixel.trees."
-    yield Check("pixel", "trees-pixel", level, title, text)
 
 
 def one_group(source: RunSource) -> Iterator[Check]:

@@ -54,8 +54,6 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "failure_sizes": figures_failures.failure_sizes,
     "failure_rims": figures_failures.failure_rims,
     "failure_f1": figures_failures.failure_f1,
-    "learning_trees": figures_pixel.learning_trees,
-    "learning_patches": figures_pixel.learning_patches,
     "foldmap": figures_data.foldmap,
     "sizes": figures_data.sizes,
     "ranges": figures_data.ranges,

@@ -1,4 +1,4 @@
-"""Figures of the pixel classifier: importance, dependence, corrections, learning curves."""
+"""Figures of the pixel classifier: importance, dependence, corrections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from l4s_ensemble.report.figures import scores as figures_scores
-from l4s_ensemble.report.figures.base import SMALL_MARGIN, Plot, axis, marked, one
+from l4s_ensemble.report.figures.base import SMALL_MARGIN, Plot, axis, one
 
 _CORRECTIONS = (("@pixel", "solid", "circle"), ("@stack", "dash", "square"),
                 ("@unet", "dot", "diamond"))  # fmt: skip
@@ -176,58 +176,6 @@ def dependence(rows: Sequence[Mapping[str, Any]]) -> Plot:
         {"label": "other pixels", "colour": "other"},
     ]
     return {"plots": plots, "wide": True, "legend": legend}
-
-
-def learning_trees(points: Sequence[Mapping[str, Any]]) -> Plot:
-    """Draw scores over the number of trees, on tiles seen and unseen."""
-    x = [p["trees"] for p in points]
-    band = [p for p in points if p["f1_low"] is not None]
-    line = {"type": "scatter", "mode": "lines", "x": [p["trees"] for p in band],
-            "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}  # fmt: skip
-    data: list[dict[str, Any]] = [
-        {**line, "y": [p["f1_low"] for p in band]},
-        {**line, "y": [p["f1_high"] for p in band], "fill": "tonexty", "fillcolor": "@band"},
-    ]
-    for key, label, colour, dash in (
-        ("f1_seen", "F1, tiles fitted on", "@mean", "dot"),
-        ("average_precision", "average precision, unseen", "@pixel", "dash"),
-        ("f1", "F1, unseen tiles", "@stack", "solid"),
-    ):
-        if any(p.get(key) is not None for p in points):
-            data.append(
-                {**marked(x, [p.get(key) for p in points], colour, dash, "%{y:.3f}"),
-                 "name": label}
-            )  # fmt: skip
-    return one(
-        data, axis("trees", type="log", tickvals=x, ticktext=[str(v) for v in x]), axis("score"),
-        400, showlegend=True, hovermode="x unified",
-    )  # fmt: skip
-
-
-def learning_patches(d: Mapping[str, Any]) -> Plot:
-    """Draw scores over the number of training tiles."""
-    points = d["points"]
-    x = [p["tiles"] for p in points]
-    f1 = marked(x, [p["f1"] for p in points], "@stack", "solid",
-                 "F1 %{y:.3f}<br>%{customdata}<extra></extra>")  # fmt: skip
-    f1 |= {
-        "name": "F1", "customdata": [
-            f"{p['tiles']:,} tiles in {p['blocks']} blocks, {p['rows']:,} rows; "
-            f"{p['repeats']} fit{'s' if p['repeats'] > 1 else ''}" for p in points
-        ],
-        "error_y": {
-            "type": "data", "symmetric": False, "color": "@stack", "thickness": 1.5, "width": 4,
-            "array": [p["f1_high"] - p["f1"] for p in points],
-            "arrayminus": [p["f1"] - p["f1_low"] for p in points],
-        },
-    }  # fmt: skip
-    ap = marked(x, [p["average_precision"] for p in points], "@pixel", "dash",
-                 "average precision %{y:.3f}<extra></extra>")  # fmt: skip
-    ticks = {"type": "log", "tickvals": x, "ticktext": [f"{v:,}" for v in x]}
-    return one(
-        [{**ap, "name": "average precision"}, f1], axis("training tiles", **ticks), axis("score"),
-        400, showlegend=True,
-    )  # fmt: skip
 
 
 def _inside(row: Mapping[str, Any], key: str) -> list[float]:

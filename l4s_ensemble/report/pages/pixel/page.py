@@ -8,7 +8,6 @@ from l4s_ensemble.report import words
 from l4s_ensemble.report.pages import failures, reliability
 from l4s_ensemble.report.pages.pixel import dependence as pixel_dependence
 from l4s_ensemble.report.pages.pixel import importance as pixel_importance
-from l4s_ensemble.report.pages.pixel import learning as pixel_learning
 from l4s_ensemble.report.pieces import Page, fold_table, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import facts
@@ -23,7 +22,7 @@ def pixel(source: RunSource) -> Page:
     """Make the pixel classifier's page; parts that a run does not know are left out."""
     summary = source.summary("pixel")
     figures, tables = reliability.parts(source, "pixel")
-    for part in (pixel_importance, pixel_dependence, pixel_learning):
+    for part in (pixel_importance, pixel_dependence):
         figures |= part.figures(source)
     figures |= failures.figures(source, "pixel")
     tables["folds"] = fold_table(
@@ -43,7 +42,6 @@ def pixel(source: RunSource) -> Page:
             section("scores", "How well it does", "", "pr", "threshold", "folds"),
             section("probabilities", "What its probabilities are worth", "", "reliability",
                     "correction", "calibration"),
-            section("learning", "Would more help?", "", "learning_trees", "learning_patches"),
             section("why", "What it looks at", _WHY, "importance_groups", "importance_features",
                     "gain", "contribution", "beeswarm"),
             section("dependence", "What a value means to it", "", "dependence"),
@@ -58,12 +56,11 @@ def pixel(source: RunSource) -> Page:
 def _facts(source: RunSource) -> list[dict[str, Any]]:
     summary = source.summary("pixel")
     rows = summary.get("rows", {})
-    trees = (summary.get("learning_curve") or {}).get("trees") or []
     explain = summary.get("seconds_explain") or {}
     return facts(
         [
             ("features", len(summary["features"]), "count"),
-            ("trees of a model", trees[-1]["trees"] if trees else None, "count"),
+            ("trees of a model", summary["folds"][0].get("trees"), "count"),
             ("pixels sampled for training", rows.get("pixels"), "count"),
             ("of them landslide", rows.get("positives"), "count"),
             ("folds", len(summary["folds"]), "count"),
