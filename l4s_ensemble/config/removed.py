@@ -7,6 +7,13 @@ from typing import Any
 
 REMOVED: dict[str, str] = {
     "data.align_masks": "gone: moving masks gained nothing",
+    "pixel.hard_share": "gone: look-alikes gained .0026 at four times the cost",
+    "pixel.edge": "gone: it moved F1 by -.004 to +.0015",
+    "pixel.edge_px": "gone with pixel.edge",
+    "pixel.balance": "gone: scenes of equal weight gained nothing",
+    "pixel.early_stop_rounds": "gone: pixel.trees is the number of trees",
+    "pixel.early_stop_on": "gone with pixel.early_stop_rounds",
+    "pixel.learning_curve": "gone: no curves are measured any more",
 }
 """Dotted name of the setting, or of a whole section, to what replaced it: one clause."""
 
