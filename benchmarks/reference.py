@@ -11,8 +11,8 @@
   fold.
 * ``rgb``: the preset ``l4s-rgb`` with ``QUICK`` settings; out of fold. The holdout is not read.
 * ``transfer``: scene 1 without columns 24-30 to scene 2, ``QUICK`` settings, thresholds carried.
-* ``full`` (not with ``--quick``): the preset as it is; out of fold, and on the holdout: the table of
-  the README, the stack's paired gains, and the same on the holdout's bare ground and on the rest.
+* ``full`` (not with ``--quick``): the preset as it is; out of fold, and on the holdout:
+  the README's table, and the stack's paired gains on all of it, on its bare ground, on the rest.
 
 Finished stages of the work folder are not run again. ``--against`` prints the paired difference to
 another result, resampling spatial blocks.
