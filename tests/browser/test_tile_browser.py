@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A made-up run with kept values of a few tiles: three rows of seven, so that some have all
-    their neighbours."""
+    """A made-up run of three rows of seven tiles: some have all their neighbours."""
     made = fabricate(tmp_path_factory.mktemp("tiles-run"), train=(3, 7))
     enrich_tiles(made)
     return made
@@ -277,31 +276,6 @@ def test_neighbours_lead_around_the_scene(
     around.nth(0).click()
     shows(page, where[0, 2])
     assert part(page, "neighbours").locator(".none").count() == 3
-
-
-def test_all_values_of_a_kept_tile(
-    open_page: OpenPage, tiles: Path, run: Path, told: dict[str, Any]
-) -> None:
-    patch = int(next(iter(told["values"])))
-    page = open_page(f"tiles-train#tile={patch}&at=40.81", folder=tiles)
-    shows(page, patch)
-    image = open_store(run / "data/train")["image"].sel(patch=patch).values[:, 40, 81]
-    rows = part(page, "bands").locator("tr").all_inner_texts()
-    assert len(rows) == 14
-    said = [float(r.split("\t")[1].replace(",", "").replace("\u2212", "-")) for r in rows]
-    np.testing.assert_allclose(said, image, rtol=6e-3)
-    assert rows[12].split("\t")[2] == "°" and rows[0].split("\t")[2] == "DN"
-    added = part(page, "adds").locator("li").all_inner_texts()
-    assert len(added) == 11  # ten features and the sum of no others
-    assert {a.split()[-1] for a in added[:2]} == {"+4.50", "\u22124.50"}
-    assert "starts at \u22122.00 and comes to \u22122.00" in part(page, "sum").inner_text()
-    value = part(page, "features").locator("tr", has_text="ndvi_mean9").inner_text()
-    low = 7  # its place among the features
-    assert low <= float(value.split("\t")[1]) <= low + 1
-    plain = next(p for p in told["tiles"]["patch"] if str(p) not in told["values"])
-    page.evaluate("p => { location.hash = `tile=${p}`; }", plain)
-    shows(page, plain)
-    assert part(page, "few").is_visible() and part(page, "all").is_hidden()
 
 
 def test_a_gallery_leads_to_its_tile(open_page: OpenPage, tiles: Path) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fabricated_tiles import KEPT, enrich_tiles, keep_values
+from fabricated_tiles import enrich_tiles
 
 from l4s_ensemble.config import build as settings
 from l4s_ensemble.data.store import open_store
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.report.browser.packing import CALLED_BIT, TRUTH_BIT, predicted
+from l4s_ensemble.report.browser.packing import CALLED_BIT, TRUTH_BIT
 from l4s_ensemble.report.browser.photos import hillshade
 from l4s_ensemble.report.browser.scored import of_prediction
 from l4s_ensemble.report.render import render_report
@@ -35,22 +35,9 @@ def unpacked(text: str) -> np.ndarray:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
 
 
-def unpredicted(raw: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Undo `predicted`, pixel by pixel."""
-    n = height * width
-    z = raw[:n].astype(np.int64) | (raw[n : 2 * n].astype(np.int64) << 8)
-    d = np.where(z & 1, -(z + 1) // 2, z // 2).reshape(height, width)
-    out = np.zeros((height + 1, width + 1), np.int64)
-    for y in range(height):
-        for x in range(width):
-            guess = out[y + 1, x] + out[y, x + 1] - out[y, x]
-            out[y + 1, x + 1] = (guess + d[y, x]) % 65536
-    return out[1:, 1:]
-
-
 @pytest.fixture(scope="module")
 def kept_run(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run with kept values of a few tiles, and doubt."""
+    """The run, with what its uncertainty is made of."""
     run = tmp_path_factory.mktemp("kept") / "run"
     shutil.copytree(whole_run, run)
     enrich_tiles(run)
@@ -61,13 +48,6 @@ def kept_run(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(kept_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("browser") / "out"
     return render_report(kept_run, out, settings({"report": {"gallery_tiles": 3}})).parent
-
-
-def test_numbers_come_back_from_their_differences() -> None:
-    rng = np.random.default_rng(0)
-    for values in (rng.integers(0, 65536, (5, 7)), np.array([[0, 65535], [65535, 0]])):
-        raw = np.frombuffer(predicted(values.astype(np.uint16)), np.uint8)
-        np.testing.assert_array_equal(unpredicted(raw, *values.shape), values)
 
 
 def test_a_tile_s_script_holds_what_was_scored(report: Path, kept_run: Path) -> None:
@@ -106,55 +86,6 @@ def test_thumbnails_stand_in_the_order_of_wrong_pixels(report: Path) -> None:
     for kind in ("colour", "errors"):
         for name in told["sheets"]["files"][kind]:
             assert (report / told["folder"] / name).is_file()
-
-
-def test_every_band_of_a_chosen_tile_can_be_read(report: Path, kept_run: Path) -> None:
-    told = read_json(report / "tiles-train.json")["browser"]
-    assert len(told["values"]) == KEPT and told["features_kept"]
-    patch = int(next(iter(told["values"])))
-    number, head, text = handed(report / told["folder"] / f"v{patch}.js")
-    raw = unpacked(text)
-    image = open_store(kept_run / "data/train")["image"].sel(patch=patch).values
-    size = 2 * 128 * 128
-    assert number == patch and len(head["bands"]) == 14
-    for i in (0, 3, 13):
-        name, _, offset, scale = head["bands"][i]
-        values = offset + scale * unpredicted(raw[i * size : (i + 1) * size], 128, 128)
-        np.testing.assert_allclose(values, image[i], rtol=1e-6, err_msg=name)
-    for i, (name, unit, offset, scale) in enumerate(head["logits"], start=14):
-        values = offset + scale * unpredicted(raw[i * size : (i + 1) * size], 128, 128)
-        logit = open_scores(kept_run / name / "oof.zarr")["logit"].sel(patch=patch).values
-        np.testing.assert_allclose(values, logit, atol=0.51 * scale)
-        assert unit == "log-odds"
-    assert head["bands"][12][1] == "°" and head["bands"][13][1] == "m"
-
-
-def test_contributions_add_up_and_the_strongest_come_first(report: Path) -> None:
-    told = read_json(report / "tiles-train.json")["browser"]
-    patch = next(iter(told["values"]))
-    _, head, text = handed(report / told["folder"] / f"v{patch}.js")
-    raw = unpacked(text)[2 * 128 * 128 * (14 + len(head["logits"])) :]
-    h = 32
-    features = head["features"]
-    assert len(raw) == (2 * len(features) + 1) * h * h
-    added = raw[len(features) * h * h :].view(np.int8).reshape(-1, h, h)
-    sizes = np.array([f[5] for f in features] + [head["rest"][1]])
-    total = (added * sizes[:, None, None] / 127).sum(axis=0)
-    np.testing.assert_allclose(total, sum(f - 4.5 for f in range(10)), atol=1e-3)
-    assert (np.diff(np.abs(sizes[:-1])) <= 1e-6).all() and head["start"] == -2
-    assert head["stride"] == 4 and head["rest"][0] == 0
-
-
-def test_a_run_that_kept_no_features_shows_bands_and_says_so(
-    whole_report: Path, whole_run: Path
-) -> None:
-    told = read_json(whole_report / "tiles-train.json")["browser"]
-    assert not told["features_kept"] and told["doubt"] is None
-    assert len(told["values"]) == min(24, len(told["tiles"]["patch"]))
-    _, head, _ = handed(whole_report / told["folder"] / f"v{next(iter(told['values']))}.js")
-    assert "features" not in head and len(head["bands"]) == 14
-    assert "were not kept" in (whole_report / "tiles-train.html").read_text(encoding="utf-8")
-    assert not (whole_run / "pixel" / "tile_values.npz").exists()
 
 
 def test_other_pages_lead_to_tiles(report: Path) -> None:
@@ -221,7 +152,6 @@ def test_a_prediction_s_masks_and_thresholds_are_its_own(kept_run: Path, tmp_pat
     (folder / "masks").mkdir()
     with h5py.File(folder / "masks/mask_1.h5", "w") as file:
         file["mask"] = np.ones((128, 128), np.uint8)
-    keep_values(_made(run / "predict/valid/reasons"), np.array([2]))
     scored = of_prediction(RunSource(run), "valid")
     assert scored is not None and not scored.has_truth
     tiles = {t.patch: t for t in scored.tiles(np.arange(len(scored.patch)))}
@@ -229,14 +159,9 @@ def test_a_prediction_s_masks_and_thresholds_are_its_own(kept_run: Path, tmp_pat
     np.testing.assert_array_equal(tiles[2].called, tiles[2].probability["stack"] >= np.float32(0.9))
     out = render_report(run, tmp_path / "out", settings({"report": {"gallery_tiles": 1}})).parent
     told = read_json(out / "tiles-valid.json")["browser"]
-    assert "tp" not in told["tiles"] and list(told["values"]) == ["2"]
+    assert "tp" not in told["tiles"]
     bits = unpacked(handed(out / told["folder"] / "t1.js")[1])[-128 * 128 :]
     assert (bits == CALLED_BIT).all()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder
 
 
 def test_light_comes_from_the_upper_left() -> None:
@@ -250,5 +175,5 @@ def test_light_comes_from_the_upper_left() -> None:
 
 def test_a_tile_costs_little(report: Path) -> None:
     folder = report / "assets/browser/tiles-train"
-    for pattern, most in (("t*.js", 70_000), ("p*.webp", 50_000), ("v*.js", 900_000)):
+    for pattern, most in (("t*.js", 70_000), ("p*.webp", 50_000)):
         assert max(p.stat().st_size for p in folder.glob(pattern)) < most, pattern

@@ -12,15 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.report import words
 from l4s_ensemble.report.browser import packing, sheets
 from l4s_ensemble.report.browser.photos import THUMB_PX, layers_of, photographs, thumbnail
 from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
-from l4s_ensemble.report.browser.values import TileValues
 from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.pictures import draw as pictures
-from l4s_ensemble.report.pictures.features import TWO_SIDED
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import write_text
 from l4s_ensemble.run.progress import track
@@ -31,9 +28,6 @@ FOLDER = "browser"
 """Below the assets; each page has a folder of its own there."""
 
 PHOTO_QUALITY = 84
-
-OWN_LEVEL = "light has another level on each tile"
-"""Of a relative sensor."""
 
 DOUBT_WORDS = {
     "near_threshold": "nearness to the threshold", "entropy": "entropy, bits",
@@ -57,9 +51,8 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
     dict
         ``folder, split, stage`` (of the data), ``out_of_fold, total`` (tiles scored), ``size``
         (y, x), ``pixel_m, models, photos, doubt, has_truth, threshold, palettes, colours, sheets,
-        values`` (tile id to why it can be read closely), ``features_kept, bands_note, tiles``
-        (columns: ``patch, cell`` of the sheets, ``scene, row, col``, ``fold, tp, fp, fn, called,
-        doubt, threshold`` as far as known).
+        tiles`` (columns: ``patch, cell`` of the sheets, ``scene, row, col``, ``fold, tp, fp, fn,
+        called, doubt, threshold`` as far as known).
     """
     from l4s_ensemble.data.store import sensor_of
 
@@ -69,7 +62,6 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
     folder.mkdir(parents=True)
     sensor = sensor_of(scored.store)
     at = chosen(source, scored, source.config.report.browser_tiles)
-    patch = scored.patch[at]
     columns: dict[str, list[Any]] = {k: [] for k in ("called", "doubt", "tp", "fp", "fn")}
     small = {k: np.zeros((len(at), THUMB_PX, THUMB_PX, 3), np.uint8) for k in ("colour", "errors")}
     size = (0, 0)
@@ -86,15 +78,10 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         )  # fmt: skip
         for key, value in _counted(tile).items():
             columns[key].append(value)
-    called = np.array(columns["called"], np.int64)
-    counts = None
-    if scored.has_truth:
-        tp, fp, fn = (np.array(columns[k], np.int64) for k in ("tp", "fp", "fn"))
-        counts = Counts(tp, fp, fn, size[0] * size[1] - tp - fp - fn)
     # What is looked at first stands together: few sheets are read.
-    order = np.argsort(-(called if counts is None else counts.fp + counts.fn), kind="stable")
+    first = [columns[k] for k in (("fp", "fn") if scored.has_truth else ("called",))]
+    order = np.argsort(-np.sum(first, axis=0, dtype=np.int64), kind="stable")
     files = {name: sheets.write_sheets(t, order, folder, name) for name, t in small.items()}
-    values = _values(source, scored, patch, counts, called, folder)
     log.info("report: %s, %d tiles in %.1f s", scored.page, len(at), time.monotonic() - started)
     told = {
         "folder": f"assets/{FOLDER}/{scored.page}",
@@ -111,15 +98,11 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         "threshold": words.sigfig(float(np.median(scored.threshold[at]))) if len(at) else None,
         "palettes": {
             "probability": pictures.SCALE.tolist(), "doubt": pictures.DOUBT_SCALE.tolist(),
-            "two_sided": TWO_SIDED.tolist(),
         },
         "colours": {
             "found": pictures.FOUND, "false": pictures.FALSE_ALARM, "missed": pictures.MISSED,
         },
         "sheets": sheets.described(files),
-        "values": {str(p): why for p, why in values.why.items()},
-        "features_kept": values.kept is not None,
-        "bands_note": OWN_LEVEL if sensor.level == "relative" else "",
         "tiles": _columns(scored, at, order, columns),
     }  # fmt: skip
     write_text(folder / "index.js", packing.call("L4S.index", told))
@@ -192,24 +175,3 @@ def _columns(
     if len(set(own)) > 1:
         out["threshold"] = own
     return out
-
-
-def _values(
-    source: RunSource,
-    scored: ScoredTiles,
-    patch: NDArray[np.int64],
-    counts: Counts | None,
-    called: NDArray[np.int64],
-    folder: Path,
-) -> TileValues:
-    """Write the scripts of the tiles whose every value can be read."""
-    from l4s_ensemble.data.store import positions_of
-
-    values = TileValues.of(source, scored, patch, counts, called)
-    ids = sorted(values.why)
-    places = positions_of(scored.store, ids).tolist()
-    tiles = scored.tiles(np.searchsorted(scored.patch, ids))
-    for tile, where in zip(tiles, places, strict=True):
-        stored = scored.store["image"][where].values
-        write_text(folder / f"v{tile.patch}.js", values.script(tile, stored, scored))
-    return values

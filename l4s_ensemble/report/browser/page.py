@@ -17,7 +17,7 @@ PREFIX = "tiles-"
 
 FILES = (
     "browser.css", "panzoom.js", "browser-data.js", "browser-draw.js", "browser-list.js",
-    "browser-stage.js", "browser-values.js", "browser.js", "scenes.js", "scenes.css",
+    "browser-stage.js", "browser-pixel.js", "browser.js", "scenes.js", "scenes.css",
 )  # fmt: skip
 """Style and scripts, in the order in which they are read."""
 

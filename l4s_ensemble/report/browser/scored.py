@@ -36,8 +36,6 @@ class Tile:
     units : float32 array, shape (band, y, x)
     probability : dict of str to float32 array
         Of each model, fold models averaged.
-    logit : dict of str to float32 array
-        Of both bases, fold models averaged.
     doubt : float32 array or None
         0 to 1.
     called : bool array
@@ -48,7 +46,6 @@ class Tile:
     patch: int
     units: NDArray[np.float32]
     probability: dict[str, Map]
-    logit: dict[str, Map]
     doubt: Map | None
     called: NDArray[np.bool_]
     truth: NDArray[np.bool_] | None
@@ -132,7 +129,6 @@ class ScoredTiles:
                 patch=int(patch),
                 units=images[i],
                 probability={m: p[i] for m, p in probability.items()},
-                logit={m: v[i] for m, v in logit.items()},
                 doubt=None if doubt is None else doubt[i],
                 called=self._called(int(patch), final, float(self.threshold[at[i]])),
                 truth=None if truth is None else truth[i],

@@ -41,7 +41,6 @@
       false: { name: "with false alarms", of: (i) => t.fp[i] > 0 },
     }),
     called: { name: "with something predicted", of: (i) => t.called[i] > 0 },
-    values: { name: "with all values to read", of: (i) => String(t.patch[i]) in L4S.told.values },
   });
 
   // Positions of the tiles that a state asks for, in its order.

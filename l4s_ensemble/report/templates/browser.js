@@ -19,7 +19,7 @@
   };
   const state = { ...usual };
   let order = [];
-  let now = null; // {i, tile, values, called}
+  let now = null; // {i, tile, called}
   let token = 0;
 
   // --- the address ---
@@ -155,12 +155,9 @@
     $("fault").hidden = true;
     root.classList.add("loading");
     try {
-      const withValues = String(patch) in told.values;
-      const [tile, photos, values] = await Promise.all([
-        L4S.readTile(patch), L4S.readPhotos(patch), withValues ? L4S.readValues(patch) : null,
-      ]);
+      const [tile, photos] = await Promise.all([L4S.readTile(patch), L4S.readPhotos(patch)]);
       if (own !== token) return;
-      now = { i, tile, values, called: null };
+      now = { i, tile, called: null };
       state.tile = patch;
       stage.show(tile, photos);
       describe();
@@ -187,7 +184,7 @@
   }
 
   function describe() {
-    const { i, tile, values } = now;
+    const { i, tile } = now;
     now.called = stage.called();
     now.cut = state.cut ?? (t.threshold ? t.threshold[i] : told.threshold);
     $("name").textContent = `Tile ${tile.patch}`;
@@ -210,17 +207,11 @@
     const hectare = (n * told.pixel_m ** 2) / 10000;
     parts.push(`${words.number(hectare)} ha called`);
     $("told").textContent = parts.join(" · ");
-    $("why").hidden = !values;
-    $("why").textContent = values ? `all values: ${values.why}` : "";
     $("cut").value = now.cut;
     $("cut-value").textContent = words.score(now.cut);
     $("cut-back").hidden = state.cut === null;
     $("cut-told").textContent = state.cut === null ? "in use" : "moved here only";
     $("neighbours").closest(".around").hidden = !L4S.neighbours($("neighbours"), i, state.thumbs, choose);
-    $("all").hidden = !values;
-    $("few").hidden = Boolean(values);
-    $("kept").hidden = !(values && values.features);
-    $("not-kept").hidden = !(values && !values.features);
     looked(state.pixel, "back");
   }
 
@@ -228,11 +219,6 @@
     if (!now) return;
     $("where-pixel").textContent = `Row ${pixel[0]}, column ${pixel[1]}`;
     L4S.pixelTable($("pixel"), now, pixel);
-    if (now.values) {
-      L4S.allValues({
-        bands: $("bands"), adds: $("adds"), sum: $("sum"), features: $("features"),
-      }, now.values, pixel);
-    }
     if (why === "keys") $("spoken").textContent = L4S.pixelSpoken(now, pixel);
   }
 
