@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from filelock import FileLock
 
 
 @pytest.fixture
@@ -47,6 +51,41 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if masked:
                 write_mask(root / folder / "mask" / f"mask_{patch}.h5", mask)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of `tiny_run.py`, made once for all test processes. Copy it to change it."""
+
+    def make(folder: Path) -> None:
+        words = [sys.executable, str(Path(__file__).with_name("tiny_run.py")), str(folder)]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return _made_once(tmp_path_factory, "tiny", make) / "run"
+
+
+@pytest.fixture(scope="session")
+def tiny_report(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the rendered report of `tiny_run`; do not write into it."""
+    from l4s_ensemble.report.render import render_report
+
+    return _made_once(tmp_path_factory, "tiny-report", lambda out: render_report(tiny_run, out))
+
+
+def _made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """A folder that several test processes share; the first one that asks makes it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / name, shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
 
 
 def tiny_patch(seed: list[int]) -> tuple[np.ndarray, np.ndarray]:

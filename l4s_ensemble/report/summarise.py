@@ -180,7 +180,7 @@ def pipeline(source: RunSource) -> list[dict[str, Any]]:
     data = [f"data/{s}" for s in source.splits] or ["data/train"]
     n_tiles = sum(int(source.summary(d).get("patches", 0)) for d in data)
     grid = source.summary("scenes")
-    n_folds = grid.get("n_folds") or source.config.scenes.folds
+    n_folds = grid.get("folds") or source.config.scenes.folds
     learner = stack_learners.name_of(source.summary("stack").get("learner", "logistic"))
     n_features = len(source.summary("features").get("features", []))
     boxes = [

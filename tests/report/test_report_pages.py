@@ -8,20 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated_run import fabricate
 from PIL import Image
 
 from l4s_ensemble.config import build
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.summarise import commands
+from l4s_ensemble.report.summarise import commands, pipeline
 from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import read_json, write_json
 
-PAGES = ("index", "data", "features", "pixel", "unet", "stack", "prediction-valid")
-TILES = ("tiles-train", "tiles-valid")
-"""Pages of the tile browser: they have no headline and no figure."""
+PAGES = ("index", "data", "features", "pixel", "unet", "stack", "prediction-valid", "card")
+TILES = ("tiles-train", "tiles-valid", "tiles-test", "prediction-test")
+"""Pages of the tile browser have no headline, nor has that of a split without masks."""
 FEW = build({"report": {"gallery_tiles": 2}})
 """Settings for reports whose pictures do not matter: drawing them takes most of the time."""
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -73,40 +72,40 @@ def page(report: Path, name: str) -> Page:
     return Page(report / f"{name}.html")
 
 
-def test_every_stage_has_a_page_and_a_twin(whole_report: Path) -> None:
-    assert {p.stem for p in whole_report.glob("*.html")} == {*PAGES, *TILES}
-    assert {p.stem for p in whole_report.glob("*.json")} == {*PAGES, *TILES}
+def test_every_stage_has_a_page_and_a_twin(tiny_report: Path) -> None:
+    assert {p.stem for p in tiny_report.glob("*.html")} == {*PAGES, *TILES}
+    assert {p.stem for p in tiny_report.glob("*.json")} == {*PAGES, *TILES}
 
 
 @pytest.mark.parametrize("name", PAGES + TILES)
-def test_nothing_comes_from_a_network(whole_report: Path, name: str) -> None:
-    found = page(whole_report, name)
+def test_nothing_comes_from_a_network(tiny_report: Path, name: str) -> None:
+    found = page(tiny_report, name)
     assert not [v for v in found.links if re.match(r"(?i)(https?:)?//", v)]
     assert "fetch(" not in found.raw
-    assert "@import" not in (whole_report / "assets" / "report.css").read_text()
+    assert "@import" not in (tiny_report / "assets" / "report.css").read_text()
 
 
 @pytest.mark.parametrize("name", PAGES + TILES)
-def test_links_and_pictures_are_there(whole_report: Path, name: str) -> None:
-    found = page(whole_report, name)
+def test_links_and_pictures_are_there(tiny_report: Path, name: str) -> None:
+    found = page(tiny_report, name)
     for link in found.links:
         if link.startswith("data:"):
             continue
         path, _, anchor = link.partition("#")
-        assert not path or (whole_report / path).is_file(), link
+        assert not path or (tiny_report / path).is_file(), link
         if path.startswith("tiles-") and anchor:  # a view, not a place on the page
             patch = int(anchor.removeprefix("tile="))
-            shown = read_json(whole_report / f"{path[:-5]}.json")["browser"]["tiles"]["patch"]
+            shown = read_json(tiny_report / f"{path[:-5]}.json")["browser"]["tiles"]["patch"]
             assert patch in shown
             continue
-        assert not anchor or anchor in (page(whole_report, path[:-5]).ids if path else found.ids)
+        assert not anchor or anchor in (page(tiny_report, path[:-5]).ids if path else found.ids)
     assert all(i.get("alt") for i in found.images)
     assert len(found.ids) == len(set(found.ids))
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_what_its_twin_holds(whole_report: Path, name: str) -> None:
-    found, twin = page(whole_report, name), read_json(whole_report / f"{name}.json")
+def test_a_page_shows_what_its_twin_holds(tiny_report: Path, name: str) -> None:
+    found, twin = page(tiny_report, name), read_json(tiny_report / f"{name}.json")
     flat = found.words
     clean = lambda text: re.sub(r"\s+", " ", text)  # noqa: E731
     assert clean(twin["lead"]) in flat
@@ -125,8 +124,8 @@ def test_a_page_shows_what_its_twin_holds(whole_report: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_figures_are_plain_json_with_axes_named(whole_report: Path, name: str) -> None:
-    for script in page(whole_report, name).scripts:
+def test_figures_are_plain_json_with_axes_named(tiny_report: Path, name: str) -> None:
+    for script in page(tiny_report, name).scripts:
         figure = json.loads(script, parse_constant=lambda c: pytest.fail(f"{c} in a figure"))
         assert figure["data"]
         layout = figure["layout"]
@@ -134,22 +133,22 @@ def test_figures_are_plain_json_with_axes_named(whole_report: Path, name: str) -
         assert "title" in layout["xaxis"] and "title" in layout["yaxis"]
 
 
-def test_colours_of_figures_are_defined_by_the_style(whole_report: Path) -> None:
-    css = (whole_report / "assets" / "report.css").read_text()
-    used = {c for name in PAGES for c in re.findall(r'"@([\w-]+)"', page(whole_report, name).raw)}
+def test_colours_of_figures_are_defined_by_the_style(tiny_report: Path) -> None:
+    css = (tiny_report / "assets" / "report.css").read_text()
+    used = {c for name in PAGES for c in re.findall(r'"@([\w-]+)"', page(tiny_report, name).raw)}
     assert used and not [c for c in used if f"--{c}:" not in css]
 
 
-def test_one_script_beside_the_pages(whole_report: Path) -> None:
-    scripts = list(whole_report.rglob("*.js"))
+def test_one_script_beside_the_pages(tiny_report: Path) -> None:
+    scripts = list(tiny_report.rglob("*.js"))
     assert {p.name for p in scripts} >= {"plotly.min.js", "report.js", "decision.js"}
-    assert sum(p.stat().st_size for p in whole_report.glob("*.html")) < 2_000_000
+    assert sum(p.stat().st_size for p in tiny_report.glob("*.html")) < 2_000_000
 
 
-def test_headline_is_that_of_the_scores(whole_run: Path, whole_report: Path) -> None:
-    scores = read_json(whole_run / "predict/valid/scores/summary.json")
+def test_headline_is_that_of_the_scores(tiny_run: Path, tiny_report: Path) -> None:
+    scores = read_json(tiny_run / "predict/valid/scores/summary.json")
     row = next(r for r in scores["ledger"] if r["model"] == "stack")
-    head = read_json(whole_report / "index.json")["headline"]
+    head = read_json(tiny_report / "index.json")["headline"]
     assert (head["f1"], head["precision"], head["threshold"]) == (
         row["f1"], row["precision"], row["threshold"],
     )  # fmt: skip
@@ -157,19 +156,19 @@ def test_headline_is_that_of_the_scores(whole_run: Path, whole_report: Path) -> 
     assert head["not_comparable"]
 
 
-def test_gallery_is_bounded_and_worst_first(whole_report: Path) -> None:
-    shown = read_json(whole_report / "pixel.json")["gallery"]
+def test_gallery_is_bounded_and_worst_first(tiny_report: Path) -> None:
+    shown = read_json(tiny_report / "pixel.json")["gallery"]
     assert len(shown["tiles"]) <= 12
     wrong = [t["fp"] + t["fn"] for t in shown["tiles"] if t["why"] == "worst"]
     assert wrong == sorted(wrong, reverse=True)
     assert any(t["why"] == "best" for t in shown["tiles"])
 
 
-def test_error_pictures_show_the_counts(whole_run: Path, whole_report: Path) -> None:
+def test_error_pictures_show_the_counts(tiny_run: Path, tiny_report: Path) -> None:
     from l4s_ensemble.report.pictures import draw as pictures
 
-    tile = read_json(whole_report / "stack.json")["gallery"]["tiles"][0]
-    drawn = np.asarray(Image.open(whole_report / tile["pictures"]["errors"]).convert("RGB"))
+    tile = read_json(tiny_report / "stack.json")["gallery"]["tiles"][0]
+    drawn = np.asarray(Image.open(tiny_report / tile["pictures"]["errors"]).convert("RGB"))
     for colour, key in (
         (pictures.FALSE_ALARM, "fp"),
         (pictures.MISSED, "fn"),
@@ -179,9 +178,9 @@ def test_error_pictures_show_the_counts(whole_run: Path, whole_report: Path) -> 
         assert near.sum() == tile[key]
 
 
-def test_missing_stages_are_left_out_and_named(whole_run: Path, tmp_path: Path) -> None:
+def test_missing_stages_are_left_out_and_named(tiny_run: Path, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
-    shutil.copytree(whole_run, run)
+    shutil.copytree(tiny_run, run)
     render_report(run, out, FEW)
     own = out / "notes.txt"
     own.write_text("mine")
@@ -190,7 +189,7 @@ def test_missing_stages_are_left_out_and_named(whole_run: Path, tmp_path: Path) 
     render_report(run, out, FEW)
     # Nothing of the older report in the same folder is left; what is not ours stays.
     assert {p.stem for p in out.glob("*.html")} == {
-        "index", "data", "features", "pixel", "tiles-train",
+        "index", "data", "features", "pixel", "tiles-train", "card",
     }  # fmt: skip
     assert [p.name for p in (out / "assets/browser").iterdir()] == ["tiles-train"]
     assert not list((out / "assets/tiles").glob("*-valid-*"))
@@ -201,17 +200,9 @@ def test_missing_stages_are_left_out_and_named(whole_run: Path, tmp_path: Path) 
     assert read_json(out / "index.json")["headline"]["model"] == "pixel classifier"
 
 
-def test_data_alone_makes_a_report(whole_run: Path, tmp_path: Path) -> None:
+def test_without_masks_the_largest_areas_are_shown(tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(whole_run / "data", run / "data")
-    out = render_report(run, tmp_path / "out", FEW).parent
-    assert {p.stem for p in out.glob("*.html")} == {"index", "data"}
-    assert "Nothing has been scored yet" in page(out, "index").words
-
-
-def test_without_masks_the_largest_areas_are_shown(whole_run: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
+    shutil.copytree(tiny_run, run)
     shutil.rmtree(run / "predict/valid/scores")
     out = render_report(run, tmp_path / "out", FEW).parent
     twin = read_json(out / "prediction-valid.json")
@@ -222,11 +213,11 @@ def test_without_masks_the_largest_areas_are_shown(whole_run: Path, tmp_path: Pa
     assert "l4s-ensemble evaluate --split valid" in page(out, "index").words
 
 
-def test_text_is_escaped(whole_run: Path, tmp_path: Path) -> None:
+def test_text_is_escaped(tiny_run: Path, tmp_path: Path) -> None:
     evil = "<script>alert(1)<!-- &"
     config = build({"name": evil, "report": {"title": "<b>title</b>", "gallery_tiles": 2}})
     run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
+    shutil.copytree(tiny_run, run)
     path = run / "features/summary.json"
     summary = read_json(path)
     summary["features"][0]["name"] = "</script><img src=x onerror=alert(1)>"
@@ -253,9 +244,9 @@ def test_text_is_escaped(whole_run: Path, tmp_path: Path) -> None:
         ("scenes/patches.csv", "patch\n1\n"),
     ],
 )  # fmt: skip
-def test_damage_is_named(whole_run: Path, tmp_path: Path, file: str, damage: str) -> None:
+def test_damage_is_named(tiny_run: Path, tmp_path: Path, file: str, damage: str) -> None:
     run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
+    shutil.copytree(tiny_run, run)
     (run / file).write_text(damage)
     with pytest.raises(RunError) as told:
         render_report(run, tmp_path / "out")
@@ -270,25 +261,42 @@ def test_no_run_no_report(tmp_path: Path) -> None:
         render_report(tmp_path, tmp_path / "out")
 
 
-def test_holdout_and_rgb_have_their_places(tmp_path: Path) -> None:
-    run = fabricate(
-        tmp_path, settings={"data": {"root": str(tmp_path / "data"), "holdout": {"ids": [1, 2]}}}
-    )
+def test_a_holdout_has_its_place(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
     shutil.move(run / "predict/valid", run / "predict/holdout")
-    for stage in ("result", "scores"):
-        path = run / f"predict/holdout/{stage}/summary.json"
-        write_json(path, {**read_json(path), "split": "holdout"})
+    shutil.rmtree(run / "data/valid")
     out = render_report(run, tmp_path / "out", FEW).parent
     head = read_json(out / "prediction-holdout.json")["headline"]
     assert head["kind"] == "holdout"
     assert "set aside" in head["not_comparable"]
-    roles = read_json(out / "data.json")["figures"]["folds_1"]["data"]["code"]
-    assert max(max(row) for row in roles) >= 3  # holdout, beyond the three folds
 
 
-def test_scores_that_used_a_splits_images_are_told_apart(whole_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [("data",), ("data", "scenes", "features"), ("scenes", "pixel")])
+def test_any_part_of_a_run_makes_a_report(
+    tiny_run: Path, tmp_path: Path, kept: tuple[str, ...]
+) -> None:
     run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
+    for name in kept:
+        shutil.copytree(tiny_run / name, run / name)
+    out = render_report(run, tmp_path / "out", FEW).parent
+    assert {p.stem for p in out.glob("*.html")} - {"tiles-train"} == {"index", *kept} - {"scenes"}
+    if "pixel" not in kept:
+        assert "Nothing has been scored yet" in page(out, "index").words
+
+
+def test_the_overview_counts_the_folds_that_were_made(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    config = build({**read_json(run / "config.json"), "scenes": {"folds": 7}})
+    boxes = {b["key"]: b["told"] for b in pipeline(RunSource(run, config))}
+    made = {int(r["fold"]) for r in read_json(run / "pixel/summary.json")["folds"]}
+    assert boxes["scenes"] == f"{len(made)} folds" == "2 folds"
+
+
+def test_scores_that_used_a_splits_images_are_told_apart(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
     for stage in ("predict/valid/scores", "stack"):
         told = read_json(run / stage / "summary.json")
         for row in told["ledger"]:
@@ -313,11 +321,11 @@ def test_scores_that_used_a_splits_images_are_told_apart(whole_run: Path, tmp_pa
 
 
 def test_a_command_for_tiles_of_another_folder_names_the_folder(
-    whole_run: Path, tmp_path: Path
+    tiny_run: Path, tmp_path: Path
 ) -> None:
     """`--split valid-far-1a2b3c` is a folder's name in the run, and no split."""
     run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
+    shutil.copytree(tiny_run, run)
     (run / "predict" / "valid").rename(run / "predict" / "valid-far-1a2b3c")
     data = run / "predict" / "valid-far-1a2b3c" / "data"
     shutil.copytree(run / "data" / "valid", data)

@@ -1,0 +1,102 @@
+"""One small real run: data in the official layout, fitted, predicted and scored in one process.
+
+``python tests/tiny_run.py FOLDER`` makes ``FOLDER/data`` and ``FOLDER/run``. Training is one scene
+of three rows by six columns, each tile its own bootstrap block; valid has four tiles with masks,
+test two without.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+GRIDS = {"train": (3, 6), "valid": (2, 2), "test": (1, 2)}
+"""Rows and columns of the scene of each split."""
+
+EMPTY, DEGENERATE = 3, 18
+"""Training tiles without a landslide, and without terrain."""
+
+SETTINGS: dict[str, Any] = {
+    "name": "tiny",
+    "seed": 0,
+    "scenes": {"folds": 2, "block_tiles": 3, "bootstrap_tiles": 1},
+    "features": {"groups": ["indices", "terrain", "context"], "sample_pixels": 4000},
+    "pixel": {"trees": 30, "leaves": 15, "positives_max": 3000},
+    "unet": {"epochs": 6, "batch": 4, "width": 8, "depth": 3, "tta": False},
+    "stack": {"resamples": 200, "candidates": ["mean", "logistic"]},
+    "report": {"gallery_tiles": 4},
+}
+
+
+def main(folder: Path) -> None:
+    """Make the data and the run below `folder`."""
+    from l4s_ensemble.config import build
+    from l4s_ensemble.pipeline import Run
+    from l4s_ensemble.run.execute import Executor
+
+    write_data(folder / "data")
+    Executor._run_child = _in_this_process  # type: ignore[method-assign]
+    data = {"root": str((folder / "data").resolve())}
+    run = Run(folder / "run", build({**SETTINGS, "data": data}), jobs=1, device="cpu")
+    run.fit()
+    run.predict("valid")
+    run.evaluate("valid")
+    run.predict("test")
+
+
+def write_data(root: Path) -> None:
+    """Write patches in the official layout, and where they lie."""
+    from conftest import tiny_patch
+
+    from l4s_ensemble.data.bands import L4S_BANDS
+    from l4s_ensemble.data.patches import write_mask, write_patch
+    from l4s_ensemble.data.sensor import L4S
+
+    names = [b.name for b in L4S_BANDS]
+    lines: list[tuple[Any, ...]] = [("split", "patch", "scene", "row", "col")]
+    for scene, (split, (rows, cols)) in enumerate(GRIDS.items(), start=1):
+        base = root / f"{split.capitalize()}Data"
+        for n in range(rows * cols):
+            patch = n + 1
+            counts, mask = tiny_patch([scene, patch])
+            # Bare ground that did not slide, and slopes that hardly tell: there are errors.
+            other, bare = tiny_patch([scene, patch, 1])
+            counts[:12, bare == 1] = other[:12, bare == 1]
+            counts[names.index("slope")][mask == 1] -= 9
+            if split == "train" and patch == EMPTY:
+                mask = np.zeros_like(mask)
+            if split == "train" and patch == DEGENERATE:
+                counts[names.index("slope")], counts[names.index("dem")] = 0, 900
+            stored = np.moveaxis(counts, 0, -1) / L4S.stored_to_count
+            write_patch(base / "img" / f"image_{patch}.h5", stored, L4S)
+            if split != "test":
+                write_mask(base / "mask" / f"mask_{patch}.h5", mask)
+            lines.append((split, patch, scene, n // cols, n % cols))
+    with (root / "scenes.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+
+
+def _in_this_process(executor: Any, stage: Any, work: Path) -> dict[str, Any]:
+    """Run a stage here: a dozen processes that import torch anew take longer than the run."""
+    from l4s_ensemble.run.child import usage
+    from l4s_ensemble.run.files import write_json
+    from l4s_ensemble.run.stage import StageContext
+
+    context = StageContext(
+        executor.run.resolve(), work.resolve(), executor.config, stage.params, stage.needs,
+        executor.jobs, executor.device,
+    )  # fmt: skip
+    summary = stage.function()(context)
+    write_json(work / "summary.json", summary)
+    return {"digest": summary.get("digest"), **usage()}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.path.insert(0, str(Path(__file__).parent))
+    main(Path(sys.argv[1]))
