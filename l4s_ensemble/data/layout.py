@@ -23,7 +23,7 @@ HUGGING_FACE: dict[str, str] = {"train": "train", "valid": "validation", "test":
 
 SPLITS: tuple[str, ...] = tuple(OFFICIAL)
 
-_NAME = re.compile(r"^(image|mask)_(\d+)\.h5$")
+_NAME = re.compile(r"^(image|mask)_([0-9]{1,18})\.h5$")  # an id is an int64
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,9 @@ from l4s_ensemble.data.layout import HUGGING_FACE, OFFICIAL, list_split
 from l4s_ensemble.data.sensor import Sensor, load_sensor
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.files import atomic_path
+
+MOST_CHUNK_BYTES = 64 << 20
+"""Larger chunks are taken for damage: a patch of 14 bands in float64 has 1.8 MB."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,9 @@ def read_mask(path: str | Path, sensor: Sensor) -> NDArray[np.uint8]:
     """
     edge = sensor.patch_pixels
     mask = _read(Path(path), sensor.mask_key, (edge, edge), "biu", "an integer")
-    if mask.dtype.kind != "b" and (mask.max() > 1 or mask.min() < 0):
+    if mask.dtype.kind == "b":
+        mask = mask.view(np.uint8)  # a damaged byte of a boolean may be any number
+    if mask.max() > 1 or mask.min() < 0:
         values = np.unique(mask)
         raise DataError(
             "a mask holds other values than 0 and 1", where=path,
@@ -234,6 +241,7 @@ def _read(path: Path, key: str, shape: tuple[int, ...], kinds: str, wanted: str)
     """Read one dataset, having compared what is there with what is allowed."""
     if not path.is_file():
         raise DataError("a patch file is missing", where=path)
+    size = path.stat().st_size
     try:
         with h5py.File(path, "r") as file:
             node = file.get(key)
@@ -251,14 +259,50 @@ def _read(path: Path, key: str, shape: tuple[int, ...], kinds: str, wanted: str)
                 raise DataError(
                     "wrong dtype", where=f"{path}, dataset {key}", found=node.dtype, allowed=wanted
                 )
+            _check_storage(node, size)
             values: NDArray[Any] = node[()]
-    except OSError as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file makes h5py raise nearly anything
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise DataError(
             "not a readable HDF5 file: damaged, cut short, or another format", where=path,
-            found=f"{path.stat().st_size} bytes; {str(error).splitlines()[0]}",
-            fix="download or copy the file again",
+            found=f"{size} bytes; {reason}", fix="download or copy the file again",
         ) from None  # fmt: skip
     return values
+
+
+def _check_storage(node: h5py.Dataset, file_bytes: int) -> None:
+    """Compare where a dataset's values are said to lie with what the file can hold.
+
+    The HDF5 library trusts these numbers: it fills in zeros for what is not there, allocates what
+    a chunk claims to need, and reads beyond the end of one that is shorter.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be right.
+    """
+    if node.is_virtual or node.external:
+        raise ValueError("the values lie in other files")
+    if node.chunks is None:
+        if node.id.get_storage_size() != node.nbytes:
+            raise ValueError("the values were not written, or not all of them")
+        return
+    chunk_bytes = math.prod(node.chunks) * node.dtype.itemsize
+    plain = node.id.get_create_plist().get_nfilters() == 0
+    if chunk_bytes > MOST_CHUNK_BYTES:
+        raise ValueError(f"a chunk of {chunk_bytes} bytes")
+    ranges = [range(0, n, step) for n, step in zip(node.shape, node.chunks, strict=True)]
+    missing = set(itertools.product(*ranges))
+    for n in range(node.id.get_num_chunks()):
+        info = node.id.get_chunk_info(n)
+        fits = info.size == chunk_bytes if plain else 0 < info.size <= 2 * chunk_bytes + 64
+        if not fits or info.byte_offset + info.size > file_bytes:
+            raise ValueError(f"chunk {info.chunk_offset} has {info.size} bytes")
+        missing.discard(info.chunk_offset)
+    if missing:
+        raise ValueError(f"{len(missing)} chunks were not written")
 
 
 def _write(path: Path, key: str, values: NDArray[Any]) -> None:
