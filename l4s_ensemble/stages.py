@@ -109,7 +109,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
         ),
         replace(
             base, name=f"{folder}/reasons", target="l4s_ensemble.pixel.reasons:stage",
-            needs=(data.name, "pixel", logits[0], result, *places),
+            needs=(data.name, "pixel", *logits, result, "stack", *places),
         ),
         replace(
             base, name=f"{folder}/slides", target="l4s_ensemble.predict.slides:stage",

@@ -1,38 +1,33 @@
-"""A few tiles explained pixel by pixel, and the landslides called on them in words.
+"""A few tiles explained pixel by pixel, and the landslides mapped on them in words.
 
-Four tiles are explained, each by the model that did not see it: of the tiles with at least a
-middling landslide the two whose F1 is nearest to the median, and the two with the lowest. Every
-second pixel in both directions is explained; contributions are smooth enough, and it takes a
-quarter of the time.
+Of the tiles with at least a middling landslide, the two whose F1 is nearest to the median and the
+two with the lowest are explained, each by the model that did not see it. Every second pixel in
+both directions is explained; contributions are smooth enough, and it takes a quarter of the time.
 
-``contribution_maps.npz`` holds (T tiles, G groups, 5 features, h x w explained pixels)::
+``contribution_maps.npz`` holds (T tiles, G groups, h x w explained pixels)::
 
     patch, fold (T,)            id, and the fold whose model is explained
     kind (T,)                   'median' or 'worst'
     stride_px                   explained pixel (i, j) is pixel (i * stride_px, j * stride_px)
     groups (G,)                 names
     by_group (T, G, h, w)       float16, sum of the contributions of a group, log-odds
-    features (T, 5)             names: the largest mean size on the tile, largest first
-    by_feature (T, 5, h, w)     float16, log-odds
-    values (T, 5, h, w)         float16, the features themselves
-    logit (T, h, w)             float16
-    expected (T,)               float32: by_group.sum(axis=1) + expected = logit
+    expected (T,)               float32: by_group.sum(axis=1) + expected is the logit
 
 The summary's ``slides`` is a dict::
 
-    unit        'log-odds'
-    stride_px
     tiles       list: patch, kind, fold, f1, tp, fp, fn (at the threshold)
-    rows        list, the twelve largest called landslides of these tiles, largest first:
+    rows        list, the twelve largest mapped landslides of these tiles, largest first:
         patch, kind
-        pixels, area_m2     size of the called landslide (8-connected)
+        pixels, area_m2     size of the mapped landslide (8-connected)
         y, x                its middle, pixels
         true_share          share of its pixels that are landslide
         probability, logit  means over its (explained) pixels
-        expected            where the sum starts: the model's mean logit
+        expected            where the sum starts: the model's logit of the mean pixel
         sentence            for example 'bare soil +1.9, slope +0.8, but water −0.7'
         words               list of {word, log_odds, features}, largest size first, at most eight
         features            list of {name, group, log_odds, value, typical}, the five largest
+
+Contributions are relative to the ground, see `shap`.
 """
 
 from __future__ import annotations
@@ -48,15 +43,13 @@ from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.pixel.shap import Ground, in_threads
 from l4s_ensemble.pixel.slide_words import reason
-from l4s_ensemble.pixel.unseen import in_threads
 from l4s_ensemble.run.files import atomic_path
 
+MAPS_FILE = "contribution_maps.npz"
 STRIDE_PX = 2
 TILES_A_KIND = 2
-FEATURES = 5
-"""Features whose maps are kept, of a tile."""
 SLIDES = 12
 
 
@@ -94,7 +87,7 @@ class ExplainedTile:
     values : float32 array, shape (y, x, feature)
         Features of every `STRIDE_PX`-th pixel.
     added : float32 array, shape (y, x, feature)
-        What they add to the logit.
+        What they add to the logit, relative to the ground.
     expected : float
     """
 
@@ -134,7 +127,11 @@ def choose_tiles(
 
 
 def explain_tiles(
-    model: PixelModel, source: FeatureSource, chosen: list[ChosenTile], jobs: int = 1
+    model: PixelModel,
+    source: FeatureSource,
+    ground: Ground,
+    chosen: list[ChosenTile],
+    jobs: int = 1,
 ) -> list[ExplainedTile]:
     """Explain every `STRIDE_PX`-th pixel of the chosen tiles."""
     # One tile after the other: a source's memory is its own, not for several threads.
@@ -144,13 +141,13 @@ def explain_tiles(
     ]
     values = [np.ascontiguousarray(np.moveaxis(cube, 0, -1)) for cube in cubes]
     tasks = [
-        (model, tile.fold, v.reshape(-1, v.shape[-1]), jobs)
+        (model, tile.fold, v.reshape(-1, v.shape[-1]))
         for tile, v in zip(chosen, values, strict=True)
     ]
-    told = in_threads(contributions, tasks, jobs)
+    found = in_threads(ground.contributions, tasks, jobs)
     return [
         ExplainedTile(tile, v, added.astype(np.float32).reshape(v.shape), expected)
-        for tile, v, (added, expected) in zip(chosen, values, told, strict=True)
+        for tile, v, (added, expected) in zip(chosen, values, found, strict=True)
     ]
 
 
@@ -158,18 +155,7 @@ def save_maps(path: Path, model: PixelModel, tiles: list[ExplainedTile]) -> None
     """Write ``contribution_maps.npz`` atomically; see the module."""
     groups = list(dict.fromkeys(model.groups))
     own = np.array([[g == f for f in model.groups] for g in groups], dtype=np.float32)
-    by_group, by_feature, values, names, logit = [], [], [], [], []
-    for tile in tiles:
-        largest = np.argsort(-np.abs(tile.added).mean(axis=(0, 1)), kind="stable")[:FEATURES]
-        by_group.append(np.moveaxis(tile.added @ own.T, -1, 0))
-        by_feature.append(np.moveaxis(tile.added[..., largest], -1, 0))
-        values.append(np.moveaxis(tile.values[..., largest], -1, 0))
-        names.append([model.features[i] for i in largest])
-        logit.append(tile.added.sum(axis=-1) + tile.expected)
-    half = {
-        "by_group": by_group, "by_feature": by_feature, "values": values, "logit": logit,
-    }  # fmt: skip
-    most = float(np.finfo(np.float16).max)
+    by_group = np.array([np.moveaxis(tile.added @ own.T, -1, 0) for tile in tiles])
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez_compressed(
             file,
@@ -178,9 +164,8 @@ def save_maps(path: Path, model: PixelModel, tiles: list[ExplainedTile]) -> None
             kind=np.array([t.chosen.kind for t in tiles], str),
             stride_px=np.array(STRIDE_PX),
             groups=np.array(groups),
-            features=np.array(names, str),
+            by_group=by_group.astype(np.float16),
             expected=np.array([t.expected for t in tiles], np.float32),
-            **{k: np.clip(np.array(v), -most, most).astype(np.float16) for k, v in half.items()},
         )
 
 
@@ -223,8 +208,6 @@ def slides_of(
                   if sampled[i]]  # fmt: skip
     found.sort(key=lambda one: -one[0])
     return {
-        "unit": "log-odds",
-        "stride_px": STRIDE_PX,
         "tiles": [
             {k: getattr(t.chosen, k) for k in ("patch", "kind", "fold", "f1", "tp", "fp", "fn")}
             for t in tiles

@@ -1,54 +1,55 @@
 """Why the pixel classifier speaks for or against each predicted landslide.
 
 A stage of a prediction, after its result. Contributions are exact but not free, so that only the
-largest slides are explained, each on a few of its pixels, drawn at random; the folds' models take
-turns. What a slide's pixels say on average is written to ``reasons.json``::
+largest landslides are explained, each on a few of its pixels, drawn at random; the folds' models
+take turns. Contributions are relative to the ground, see `shap`. A landslide that the pixel
+classifier alone would not map is not explained by it: the sentence says who found it. What a
+landslide's pixels say on average is written to ``reasons.json``::
 
     unit            'log-odds'
-    slides          number of predicted slides
-    explained       number of those that `rows` explains: the largest
+    slides          number of predicted landslides
+    explained       number of those in `rows`: the largest
     pixels_a_slide  most pixels drawn of one
-    rows            list, the largest slide first:
-        id              number of the slide, as `l4s_ensemble.scenes.outlines` counts
+    rows            list, the largest landslide first:
+        id              number of the landslide, as `l4s_ensemble.scenes.outlines` counts
         pixels          its size
         pixels_explained
         logit           mean of the classifier's logit over the drawn pixels
         expected        where the sum of contributions starts
-        sentence        for example 'bare soil +1.9, slope +0.8, but water −0.7'
-        words           list of {word, log_odds, features}, largest size first
+        probability     {pixel, unet}: mean of each base model over all its pixels
+        sentence        for example 'bare soil +1.9, slope +0.8, but water −0.7', or 'found by the
+                        U-Net; the pixel classifier gives p=0.12'
+        words           list of {word, log_odds, features}, largest size first; of a landslide
+                        that the pixel classifier would not map: empty, as the next
         features        list of {name, group, log_odds, value, typical}, the five largest
-
-Beside it ``tile_values.npz`` has all features and contributions of the tiles with most predicted
-pixels; see `l4s_ensemble.pixel.tile_values`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
-from l4s_ensemble.metrics.telling import most_called
+from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.pixel.shap import Ground
 from l4s_ensemble.pixel.slide_words import reason
-from l4s_ensemble.pixel.tile_values import (
-    TILE_VALUES_FILE,
-    TILES_KEPT,
-    TileToKeep,
-    save_tile_values,
-)
-from l4s_ensemble.run.files import digest_of, write_json
+from l4s_ensemble.run.files import digest_of, read_json, write_json
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.outlines import Outlines, predicted_outlines
 from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 REASONS_FILE = "reasons.json"
 SLIDES = 500
@@ -67,38 +68,87 @@ def stage(ctx: StageContext) -> Summary:
     patch, _, outlines = predicted_outlines(ctx)
     model = PixelModel.load(ctx.input("pixel"))
     drawn = draw_pixels(outlines, model.folds, seed=ctx.config.seed)
-    source = _source_of(
-        ctx.input(ctx.params["data"]) / STORE, model, ctx.input(f"{ctx.params['folder']}/pixel")
-    )
-    rows = _explained(ctx, source, model, patch, drawn)
-    with np.load(model.folder / "contributions.npz", allow_pickle=False) as file:
-        other = file["y"] == 0
-        typical = np.median(file["values"][other if other.any() else slice(None)], axis=0)
-    told = {
+    folder = ctx.params["folder"]
+    source = _source_of(ctx.input(ctx.params["data"]) / STORE, model, ctx.input(f"{folder}/pixel"))
+    ground = Ground.load(model.folder)
+    rows = _explained(ctx, source, model, ground, patch, drawn)
+    ledger = read_json(ctx.input("stack") / "summary.json")["ledger"]
+    threshold = {row["model"]: float(row["threshold"]) for row in ledger}
+    mean = {
+        name: mean_probability(
+            outlines, open_scores(ctx.input(f"{folder}/{name}") / "logit.zarr")["logit"]
+        )
+        for name in ("pixel", "unet")
+    }
+    written = []
+    for slide in sorted(rows):
+        probability = {name: float(p[slide - 1]) for name, p in mean.items()}
+        written.append(
+            {
+                "id": slide,
+                "pixels": int(outlines.pixels[slide - 1]),
+                "pixels_explained": len(rows[slide][0]),
+                "probability": probability,
+                **_reason(model, rows[slide], ground.typical),
+                **found_by(probability, threshold),
+            }
+        )
+    head = {
         "unit": "log-odds",
         "slides": len(outlines),
-        "explained": len(rows),
+        "explained": len(written),
         "pixels_a_slide": PIXELS,
-        "rows": [
-            _reason(model, slide, int(outlines.pixels[slide - 1]), rows[slide], typical)
-            for slide in sorted(rows)
-        ],
     }
-    write_json(ctx.out / REASONS_FILE, told)
-    area = np.zeros(len(patch), np.int64)
-    for tile in outlines.with_objects():
-        area[tile] = int((outlines.labels(tile) > 0).sum())
-    kept = [
-        TileToKeep(int(patch[tile]), turn % model.folds, why)
-        for turn, (tile, why) in enumerate(most_called(area, TILES_KEPT))
-    ]
-    save_tile_values(ctx.out / TILE_VALUES_FILE, model, source, kept, ctx.jobs)
+    write_json(ctx.out / REASONS_FILE, {**head, "rows": written})
     return {
-        **{k: told[k] for k in ("unit", "slides", "explained", "pixels_a_slide")},
+        **head,
         "pixels": sum(len(r[0]) for r in rows.values()),
         "seconds": round(time.monotonic() - started, 3),
         "digest": digest_of(ctx.out / REASONS_FILE),
     }
+
+
+def mean_probability(outlines: Outlines, logit: xr.DataArray) -> NDArray[np.float64]:
+    """Mean probability of each landslide by one base model, shape (landslide,).
+
+    Parameters
+    ----------
+    outlines : Outlines
+    logit : DataArray, dims (fold_model, patch, y, x)
+        Of the tiles of `outlines`, in their order.
+    """
+    total = np.zeros(len(outlines) + 1)
+    for tile in outlines.with_objects():
+        labels = outlines.labels(tile).ravel()
+        p = sigmoid(logit.isel(patch=tile).values).mean(axis=0, dtype=np.float64)
+        total += np.bincount(labels, weights=p.ravel(), minlength=len(total))
+    return np.asarray(total[1:] / np.maximum(outlines.pixels, 1))
+
+
+def found_by(probability: Mapping[str, float], threshold: Mapping[str, float]) -> dict[str, Any]:
+    """Say who found a landslide that the pixel classifier alone would not map.
+
+    Parameters
+    ----------
+    probability, threshold : mapping
+        Mean probability over the landslide, and threshold, of ``pixel`` and ``unet`` alone.
+
+    Returns
+    -------
+    dict
+        Other ``sentence``, ``words`` and ``features`` of its reason; empty where the pixel
+        classifier would map it.
+    """
+    p = {name: f"p={value:.2f}" for name, value in probability.items()}
+    if probability["pixel"] >= threshold["pixel"]:
+        return {}
+    sentence = f"found by the U-Net; the pixel classifier gives {p['pixel']}"
+    if probability["unet"] < threshold["unet"]:
+        sentence = (
+            f"found by neither model alone: the U-Net gives {p['unet']}, the pixel classifier "
+            f"{p['pixel']}"
+        )
+    return {"sentence": sentence, "words": [], "features": []}
 
 
 def draw_pixels(outlines: Outlines, folds: int, *, seed: int) -> NDArray[np.int64]:
@@ -139,6 +189,7 @@ def draw_pixels(outlines: Outlines, folds: int, *, seed: int) -> NDArray[np.int6
 def explain_pixels(
     source: FeatureSource,
     model: PixelModel,
+    ground: Ground,
     positions: NDArray[np.int64],
     drawn: list[NDArray[np.int64]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -166,8 +217,7 @@ def explain_pixels(
     added, expected = np.empty_like(values), np.empty(len(values), np.float32)
     for k in np.unique(fold):
         own = fold == k
-        # Processes share the cores; threads inside them would only fight.
-        added[own], expected[own] = contributions(model, int(k), values[own], 1)
+        added[own], expected[own] = ground.contributions(model, int(k), values[own])
     return values, added, expected
 
 
@@ -178,6 +228,7 @@ def _explained(
     ctx: StageContext,
     source: FeatureSource,
     model: PixelModel,
+    ground: Ground,
     patch: NDArray[np.int64],
     drawn: NDArray[np.int64],
 ) -> dict[int, Rows]:
@@ -186,7 +237,7 @@ def _explained(
     at = source.positions(patch[tiles])
     blocks = [slice(i, i + BLOCK_TILES) for i in range(0, len(tiles), BLOCK_TILES)]
     of_tile = [drawn[drawn[:, 1] == tile] for tile in tiles]
-    tasks = [(source, model, at[b], [own[:, 2:] for own in of_tile[b]]) for b in blocks]
+    tasks = [(source, model, ground, at[b], [own[:, 2:] for own in of_tile[b]]) for b in blocks]
     made = track(in_processes(explain_pixels, tasks, ctx.jobs), "pixel: reasons", len(tasks))
     parts: dict[int, list[Rows]] = {}
     for block, (values, added, expected) in zip(blocks, made, strict=True):
@@ -215,16 +266,13 @@ def _source_of(store: Path, model: PixelModel, scored: Path) -> FeatureSource:
     )
 
 
-def _reason(
-    model: PixelModel, slide: int, pixels: int, rows: Rows, typical: NDArray[np.floating[Any]]
-) -> dict[str, Any]:
+def _reason(model: PixelModel, rows: Rows, typical: NDArray[np.floating[Any]]) -> dict[str, Any]:
     values, added, expected = rows
-    mean = added.mean(axis=0, dtype=np.float64)
-    value = np.median(values, axis=0)
-    start = float(expected.mean(dtype=np.float64))
-    return {
-        "id": slide,
-        "pixels": pixels,
-        "pixels_explained": len(values),
-        **reason(mean, start, model.features, model.groups, value, typical),
-    }
+    return reason(
+        added.mean(axis=0, dtype=np.float64),
+        float(expected.mean(dtype=np.float64)),
+        model.features,
+        model.groups,
+        np.median(values, axis=0),
+        typical,
+    )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import pytest
-from pixel_world import SENSOR, made_up
+import xarray as xr
+from pixel_world import SENSOR, config_of, made_up, run_pixel
 
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.pixel import tile_values
+from l4s_ensemble.pixel import shap
 from l4s_ensemble.pixel.contribution_maps import (
     STRIDE_PX,
     ChosenTile,
@@ -23,9 +25,11 @@ from l4s_ensemble.pixel.contribution_maps import (
     slides_of,
 )
 from l4s_ensemble.pixel.model import PixelModel, booster_file
+from l4s_ensemble.pixel.reasons import found_by, mean_probability
 from l4s_ensemble.pixel.shapley import contributions
 from l4s_ensemble.pixel.tree_tables import tree_tables
 from l4s_ensemble.run.scores import open_scores
+from l4s_ensemble.scenes.outlines import find_outlines
 
 
 def boosted(folder: Path, leaves: int = 31, **more: Any) -> tuple[PixelModel, np.ndarray]:
@@ -103,25 +107,11 @@ def test_the_stage_explains_itself(fitted: Path) -> None:
     folder = fitted / "pixel"
     told = json.loads((folder / "summary.json").read_text())
     json.dumps(told, allow_nan=False)
-    assert {"importance", "dependence", "failures", "calibration", "slides"} <= set(told)
-    names, threshold = told["features"], told["oof"]["threshold"]
-
-    importance = told["importance"]
-    assert importance["f1"] == pytest.approx(told["oof"]["f1"], abs=0.03)
-    assert {g["group"] for g in importance["groups"]} == {"reflectance", "indices"}
-    assert sum(g["features"] for g in importance["groups"]) == len(names)
-    assert importance["groups"][0]["f1_loss"] > 0.01
-    assert len(importance["features"]) == min(10, len(names))
-
-    walked = told["dependence"]["features"]
-    arrays = np.load(folder / "dependence.npz")
-    assert [f["name"] for f in walked] == arrays["names"].tolist()
-    assert arrays["ale"].shape == (len(walked), 3, arrays["grid"].shape[1])
-    for f in walked:
-        assert len(f["grid"]) == len(f["pd"]) == len(f["ale"]) == len(f["landslide"]) + 1
-        assert sum(f["landslide"]) == pytest.approx(1)
-        assert all(a <= b + 1e-9 for a, b in zip(f["ale_low"], f["ale_high"], strict=True))
-
+    assert {"contribution", "failures", "calibration", "slides"} <= set(told)
+    threshold = told["oof"]["threshold"]
+    assert sorted(r["name"] for r in told["contribution"]) == sorted(told["features"])
+    size = [r["mean_abs"] for r in told["contribution"]]
+    assert size == sorted(size, reverse=True) and size[0] > 0.1
     for table in told["failures"]["by"]:
         for key in ("tp", "fp", "fn"):
             total = sum(row[key] for row in table["rows"])
@@ -131,14 +121,63 @@ def test_the_stage_explains_itself(fitted: Path) -> None:
     assert all(row["probability"] >= threshold for row in told["slides"]["rows"])
 
 
-def test_sampled_contributions_sum_to_the_out_of_fold_logit(fitted: Path) -> None:
+def test_contributions_start_at_the_ground_as_it_is(fitted: Path) -> None:
+    """The mean contribution of a pixel of the ground is nothing; the sums start at its logit."""
     told = np.load(fitted / "pixel" / "contributions.npz")
+    weight = told["weight"]
+    np.testing.assert_allclose(
+        np.average(told["contributions"].astype(float), axis=0, weights=weight), 0, atol=1e-4
+    )
+    # Weighted rows are the training tiles: their prevalence, and their mean logit.
+    oof = open_scores(fitted / "pixel" / "oof.zarr")
+    masks = made_up()["mask"].sel(patch=oof["patch"].values).values
+    assert np.average(told["y"], weights=weight) == pytest.approx(masks.mean(), rel=1e-6)
+    logit = oof["logit"].values
+    start = np.average(told["expected"], weights=weight)
+    assert start == pytest.approx(float(logit.mean()), abs=0.05 * float(logit.std()))
+    # LightGBM's own base is the mean of the sample, in which landslides are many.
     model = PixelModel.load(fitted / "pixel")
-    for k in np.unique(told["fold"]):
-        own = told["fold"] == k
-        logit = model.booster(int(k)).predict(told["values"][own], raw_score=True)
-        found = told["contributions"][own].sum(axis=1) + told["expected"][own]
-        np.testing.assert_allclose(found, logit, atol=1e-5)
+    base = np.mean([contributions(model, k, told["values"][:1])[1] for k in range(3)])
+    assert base - start > 0.5
+
+
+def test_a_direction_is_the_sign_of_what_high_values_add(fitted: Path) -> None:
+    """A landslide is made red and bare: much red speaks for it, much vegetation against."""
+    rows = json.loads((fitted / "pixel" / "summary.json").read_text())["contribution"]
+    direction = {r["name"]: r["direction"] for r in rows[:4]}
+    known = {"refl_b4": 1, "refl_b8": -1, "ndvi": -1, "bsi": 1, "ri": 1, "gndvi": -1}
+    seen = [n for n in direction if n in known]
+    assert seen
+    for name in seen:
+        assert np.sign(direction[name]) == known[name] and abs(direction[name]) > 0.3
+
+
+def test_workers_of_the_stage_have_one_thread_each(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two jobs at most two functions compute at a time, and none has threads of its own."""
+    import threading
+
+    active: list[int] = []
+    running, lock = [0], threading.Lock()
+
+    def spied(*args: Any, **more: Any) -> Any:
+        assert not more and len(args) == 3, "a worker must not be given threads"
+        with lock:
+            running[0] += 1
+            active.append(running[0])
+        try:
+            return contributions(*args)
+        finally:
+            with lock:
+                running[0] -= 1
+
+    monkeypatch.setattr(shap, "contributions", spied)
+    monkeypatch.setattr(lgb.Booster, "predict", lambda *a, **k: pytest.fail("LightGBM was asked"))
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    run_pixel(run, config_of(), jobs=2)
+    assert active and max(active) <= 2
 
 
 def test_maps_are_of_the_model_that_did_not_see_the_tile(fitted: Path) -> None:
@@ -146,36 +185,13 @@ def test_maps_are_of_the_model_that_did_not_see_the_tile(fitted: Path) -> None:
     oof = open_scores(fitted / "pixel" / "oof.zarr")
     assert len(maps["patch"]) == 4
     assert sorted(maps["kind"].tolist()) == ["median", "median", "worst", "worst"]
-    assert maps["by_group"].dtype == maps["by_feature"].dtype == np.float16
-    assert maps["features"].shape == (4, 5)
+    assert maps["by_group"].dtype == np.float16
     for i, patch in enumerate(maps["patch"]):
         tile = oof.sel(patch=patch)
         assert int(tile["fold"]) == maps["fold"][i]
         logit = tile["logit"].values[::STRIDE_PX, ::STRIDE_PX]
-        np.testing.assert_allclose(maps["logit"][i], logit, rtol=2e-3, atol=2e-3)
         found = maps["by_group"][i].astype(np.float64).sum(axis=0) + maps["expected"][i]
         np.testing.assert_allclose(found, logit, rtol=5e-3, atol=2e-2)
-        size = np.abs(maps["by_feature"][i].astype(np.float64)).mean(axis=(1, 2))
-        assert (np.diff(size) <= 1e-3).all()
-
-
-def test_kept_values_add_up_to_the_out_of_fold_logit(fitted: Path) -> None:
-    kept = np.load(fitted / "pixel" / tile_values.TILE_VALUES_FILE)
-    oof = open_scores(fitted / "pixel" / "oof.zarr")
-    source = FeatureSource.beside(fitted / "pixel", fitted / "data/train/patches.zarr")
-    step = int(kept["stride_px"])
-    assert len(kept["patch"]) == min(tile_values.TILES_KEPT, oof.sizes["patch"])
-    assert len(set(kept["patch"].tolist())) == len(kept["patch"])
-    for i, patch in enumerate(kept["patch"]):
-        tile = oof.sel(patch=patch)
-        assert int(tile["fold"]) == kept["fold"][i]
-        logit = tile["logit"].values[::step, ::step]
-        found = kept["added"][i].astype(np.float64).sum(axis=0) + kept["expected"][i]
-        np.testing.assert_allclose(found, logit, rtol=5e-3, atol=2e-2)
-    low, high = (kept[k][0][:, None, None] for k in ("low", "high"))
-    values = low + (high - low) * kept["values"][0] / 255
-    own = source.tiles(source.positions(kept["patch"][:1]))[0][:, ::step, ::step]
-    assert (np.abs(values - own) < 0.51 * (high - low) / 255 + 1e-4).all()
 
 
 def test_tiles_are_chosen_by_f1_among_middling_landslides() -> None:
@@ -207,10 +223,11 @@ def test_slides_are_the_largest_called_and_told_as_means(fitted: Path) -> None:
         ChosenTile(i, int(p), int(oof["fold"].values[i]), "worst", 0.5, 1, 1, 1)
         for i, p in enumerate(some)
     ]
-    explained = explain_tiles(model, source, tiles)
+    ground = shap.Ground.load(folder)
+    explained = explain_tiles(model, source, ground, tiles)
     logit = oof["logit"].values[:3]
     masks = made_up()["mask"].sel(patch=some).values
-    told = slides_of(model, explained, logit, masks, 0.5, np.zeros(len(model.features)))
+    told = slides_of(model, explained, logit, masks, 0.5, ground.typical)
     areas = []
     for i in range(3):
         labels = label(sigmoid(logit[i]) >= 0.5, connectivity=2)
@@ -225,3 +242,26 @@ def test_slides_are_the_largest_called_and_told_as_means(fitted: Path) -> None:
         if len(row["words"]) < 8:
             assert every == pytest.approx(row["logit"], abs=1e-4)
         assert row["area_m2"] == row["pixels"] * 100
+
+
+def test_a_landslide_of_the_unet_alone_is_not_explained_by_the_pixel_classifier() -> None:
+    threshold = {"pixel": 0.32, "unet": 0.5}
+    assert found_by({"pixel": 0.4, "unet": 0.1}, threshold) == {}
+    told = found_by({"pixel": 0.118, "unet": 0.9}, threshold)
+    assert told["sentence"] == "found by the U-Net; the pixel classifier gives p=0.12"
+    assert told["words"] == told["features"] == []
+    told = found_by({"pixel": 0.3, "unet": 0.45}, threshold)
+    assert "neither model alone" in told["sentence"] and "p=0.45" in told["sentence"]
+
+
+def test_probability_of_a_landslide_is_the_mean_over_its_pixels() -> None:
+    masks = np.zeros((2, 6, 6), np.uint8)
+    masks[0, :2, :2] = masks[1, 3:, 3:] = 1
+    alone = np.full(2, -1)
+    outlines = find_outlines(lambda i: masks[i], 2, (alone, alone, alone))
+    rng = np.random.default_rng(0)
+    logit = xr.DataArray(rng.normal(size=(3, 2, 6, 6)), dims=("fold_model", "patch", "y", "x"))
+    p = (1 / (1 + np.exp(-logit.values))).mean(axis=0)
+    found = mean_probability(outlines, logit)
+    known = [p[1, 3:, 3:].mean(), p[0, :2, :2].mean()]  # the largest first
+    np.testing.assert_allclose(found, known, rtol=1e-6)

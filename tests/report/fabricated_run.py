@@ -253,12 +253,8 @@ def _base(
         )  # fmt: skip
         summary |= {
             "features": names, "rows": {"pixels": 2700, "positives": 540}, "patches_per_s": 12.5,
-            "gain": [
-                {"name": n, "group": groups[n], "share": s / share.sum()} for n, s in zip(names,
-                share, strict=True)
-            ],
             "contribution": [
-                {"name": n, "group": groups[n], "mean_abs": float(m)}
+                {"name": n, "group": groups[n], "mean_abs": float(m), "direction": 0.9}
                 for n, m in zip(names, np.abs(push).mean(0), strict=True)
             ],
         }  # fmt: skip

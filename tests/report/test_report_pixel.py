@@ -31,31 +31,11 @@ FEW = build({"report": {"gallery_tiles": 1}})
 NAMES = [f[0] for f in FEATURES]
 GROUP_OF = {f[0]: f[1] for f in FEATURES}
 GROUPS = list(dict.fromkeys(GROUP_OF.values()))
-NEW = ("calibration", "failures", "importance", "dependence", "slides")
+NEW = ("calibration", "failures", "contribution", "slides")
 FIGURES = {
-    "pr", "threshold", "reliability", "correction",
-    "importance_groups", "importance_features", "gain", "contribution", "beeswarm", "dependence",
+    "pr", "threshold", "reliability", "correction", "contribution", "beeswarm",
     "failures", "f1_where", "sizes", "rims",
 }  # fmt: skip
-
-
-def lost(scale: float) -> dict[str, float]:
-    return {
-        "f1_loss": scale, "f1_loss_sd": 0.01, "average_precision_loss": scale,
-        "average_precision_loss_sd": 0.01,
-    }  # fmt: skip
-
-
-def walk(name: str, rng: np.random.Generator) -> dict[str, Any]:
-    grid = np.sort(rng.normal(size=9))
-    ale = np.linspace(-1, 1, 9)
-    shares = rng.dirichlet(np.ones(8), 2)
-    return {
-        "name": name, "group": GROUP_OF[name], "grid": grid.tolist(), "pd": (ale - 3).tolist(),
-        "pd_low": (ale - 3.1).tolist(), "pd_high": (ale - 2.9).tolist(), "pd_mean": -3.0,
-        "ale": ale.tolist(), "ale_low": (ale - 0.1).tolist(), "ale_high": (ale + 0.1).tolist(),
-        "landslide": shares[0].tolist(), "other": shares[1].tolist(),
-    }  # fmt: skip
 
 
 def enrich(run: Path) -> None:
@@ -68,17 +48,9 @@ def enrich(run: Path) -> None:
     threshold = summary["oof"]["threshold"]
     summary["calibration"] = calibration(tiles, folds.of(tiles.patch, "fold"))
     summary["failures"] = failures(run / "data/train/patches.zarr", out / "oof.zarr", threshold)
-    summary["importance"] = {
-        "rows": 500, "repeats": 5, "threshold": threshold, "f1": 0.6, "average_precision": 0.6,
-        "groups": [{"group": g, "features": 3, **lost(0.2 / (i + 1))} for i, g in
-                   enumerate(GROUPS)],
-        "features": [{"name": n, "group": GROUP_OF[n], **lost(0.1)} for n in NAMES[:5]],
-    }  # fmt: skip
-    summary["dependence"] = {"rows": 400, "features": [walk(n, rng) for n in NAMES[:3]]}
-    summary["seconds_explain"] = {"rows": 1.0, "slides": 2.0}
+    summary["seconds_explain"] = 3.0
     patch = [int(p) for p in tiles.patch[:2]]
     summary["slides"] = {
-        "unit": "log-odds", "stride_px": 2,
         "tiles": [
             {"patch": p, "kind": k, "fold": 0, "f1": 0.5, "tp": 10, "fp": 5, "fn": 5}
             for p, k in zip(patch, ("median", "worst"), strict=True)
@@ -97,9 +69,7 @@ def enrich(run: Path) -> None:
     np.savez(
         out / "contribution_maps.npz", patch=np.array(patch), fold=np.zeros(2, np.int64),
         kind=np.array(["median", "worst"]), stride_px=np.array(2), groups=np.array(GROUPS),
-        by_group=rng.normal(size=shape).astype(np.float16), features=np.array([NAMES[:5]] * 2),
-        by_feature=rng.normal(size=(2, 5, 64, 64)).astype(np.float16),
-        values=np.zeros((2, 5, 64, 64), np.float16), logit=np.zeros((2, 64, 64), np.float16),
+        by_group=rng.normal(size=shape).astype(np.float16),
         expected=np.full(2, -3.0, np.float32),
     )  # fmt: skip
 
@@ -172,9 +142,8 @@ def test_maps_of_a_tile_share_one_scale_and_are_files(rich_report: Path) -> None
             "true colour", "truth", "probability", "errors",
         ]  # fmt: skip
         assert {p["name"] for p in tile["groups"]} == set(GROUPS)
-        assert [p["name"] for p in tile["features"]] == NAMES[:5]
         assert tile["ticks"][0] == -tile["ticks"][-1] and tile["ticks"][2] == 0
-        for p in [*tile["first"], *tile["groups"], *tile["features"]]:
+        for p in [*tile["first"], *tile["groups"]]:
             assert p["alt"] and (rich_report / p["file"]).is_file()
         with Image.open(rich_report / tile["groups"][0]["file"]) as picture:
             assert picture.size == (256, 256)
@@ -220,8 +189,8 @@ def test_groups_have_the_colours_of_the_features_page(rich_run: Path, tmp_path: 
     told = colours(source, [*GROUPS, "new"])
     assert {g: told[g] for g in GROUPS} == known and told["new"] not in known.values()
     twin = pixel(source)["figures"]
-    assert twin["gain"]["data"]["colours"] == known
-    alone = pixel(changed(rich_run, tmp_path))["figures"]["gain"]["data"]["colours"]
+    assert twin["contribution"]["data"]["colours"] == known
+    alone = pixel(changed(rich_run, tmp_path))["figures"]["contribution"]["data"]["colours"]
     assert set(alone) == set(GROUPS) and len(set(alone.values())) == len(GROUPS)
 
 
@@ -254,7 +223,10 @@ def test_checks_of_a_run(rich_run: Path) -> None:
 
 def test_checks_of_other_runs(rich_run: Path, tmp_path: Path) -> None:
     summary = read_json(rich_run / "pixel/summary.json")
-    first, *others = summary["importance"]["groups"]
+    rows = summary["contribution"]
+    alone = [
+        {**r, "mean_abs": r["mean_abs"] if r["group"] == rows[0]["group"] else 0} for r in rows
+    ]
     maps = summary["calibration"]["maps"]
     maps[0] |= {"log_loss": 0.1, "off_half": 0.01}
     maps[1] |= {"log_loss": 0.0995}
@@ -262,8 +234,7 @@ def test_checks_of_other_runs(rich_run: Path, tmp_path: Path) -> None:
     told = found(
         changed(
             rich_run, tmp_path / "flat",
-            importance={"groups": [{**first, "f1_loss": 0.5}, *({**o, "f1_loss": 0.01}
-                        for o in others)]},
+            contribution=alone,
             calibration={"maps": maps}, oof={**summary["oof"], "f1_low": 0.0},
         )
     )  # fmt: skip
@@ -280,11 +251,11 @@ def test_older_runs_have_what_they_know(whole_run: Path, tmp_path: Path) -> None
     source = RunSource(whole_run)
     page = pixel(source)
     assert set(page["figures"]) == {
-        "pr", "threshold", "reliability", "gain", "contribution", "beeswarm",
+        "pr", "threshold", "reliability", "contribution", "beeswarm",
     }  # fmt: skip
     assert page["figures"]["threshold"]["kind"] == "threshold_half"
     assert set(page["tables"]) == {"folds"}
-    assert set(found(source)) == {"chance", "half"}
+    assert set(found(source)) == {"chance", "half", "group"}
     assert pixel_maps.build(source, tmp_path, set()) is None
     assert pixel_maps.slides(source, tmp_path, set()) is None
 

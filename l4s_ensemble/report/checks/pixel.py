@@ -17,7 +17,7 @@ CORRECTED = 0.02
 """Share of the log loss that a correction must take away to be worth a word."""
 
 CARRIES = 0.8
-"""Share of what all groups' permutations cost, from which one group carries everything."""
+"""Share of the mean contributions, from which one group carries everything."""
 
 
 def beats_chance(source: RunSource) -> Iterator[Check]:
@@ -118,20 +118,20 @@ def half(source: RunSource) -> Iterator[Check]:
 
 def one_group(source: RunSource) -> Iterator[Check]:
     """One group of features should not carry everything."""
-    rows = (source.summary("pixel").get("importance") or {}).get("groups") or []
-    total = sum(max(0.0, r["f1_loss"]) for r in rows)
-    if len(rows) < 2 or total <= 0:
+    size: dict[str, float] = {}
+    for row in source.summary("pixel").get("contribution") or []:
+        size[row["group"]] = size.get(row["group"], 0.0) + row["mean_abs"]
+    total = sum(size.values())
+    if len(size) < 2 or total <= 0:
         return
-    first = max(rows, key=lambda r: r["f1_loss"])
-    share = first["f1_loss"] / total
-    alone = share >= CARRIES
-    rest = words.score(max(r["f1_loss"] for r in rows if r is not first))
+    first, second, *_ = sorted(size, key=lambda g: -size[g])
+    alone = size[first] / total >= CARRIES
     yield Check(
         "pixel", "group-pixel", "tip" if alone else "passed",
-        f"One group carries everything: {first['group']}" if alone
-        else "Several groups of features carry the score",
-        f"Permuting {first['group']} ({words.plural(first['features'], 'feature')}) costs "
-        f"{words.score(first['f1_loss'])} of F1, the next group {rest}."
+        f"One group carries everything: {first}" if alone
+        else "Several groups of features carry the answer",
+        f"{words.share(size[first] / total)} of what moves the log-odds comes from {first}, "
+        f"{words.share(size[second] / total)} from {second}."
         + (" Where these features mislead, nothing else will correct them." if alone else ""),
     )  # fmt: skip
 

@@ -48,8 +48,6 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "threshold_half": figures_pixel.threshold_half,
     "corrections": figures_pixel.corrections,
     "correction": figures_pixel.correction,
-    "importance": figures_pixel.importance,
-    "dependence": figures_pixel.dependence,
     "failures": figures_failures.failures,
     "failure_sizes": figures_failures.failure_sizes,
     "failure_rims": figures_failures.failure_rims,

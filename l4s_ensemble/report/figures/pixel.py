@@ -1,13 +1,12 @@
-"""Figures of the pixel classifier: importance, dependence, corrections."""
+"""Figures of the pixel classifier: its threshold, and corrections of its probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from l4s_ensemble.report.figures import scores as figures_scores
-from l4s_ensemble.report.figures.base import SMALL_MARGIN, Plot, axis, one
+from l4s_ensemble.report.figures.base import Plot, axis, one
 
 _CORRECTIONS = (("@pixel", "solid", "circle"), ("@stack", "dash", "square"),
                 ("@unet", "dot", "diamond"))  # fmt: skip
@@ -83,106 +82,3 @@ def correction(d: Mapping[str, Any]) -> Plot:
         axis("moved by", range=[-1.1 * most, 1.1 * most], zeroline=True, zerolinecolor="@axis"),
         430, showlegend=True, hovermode="x unified",
     )  # fmt: skip
-
-
-def importance(d: Mapping[str, Any]) -> Plot:
-    """Draw gain and permutation loss of the same rows beside each other."""
-    rows = list(reversed(d["rows"]))
-    names = [r["name"] for r in rows]
-    colour = [f"@{d['colours'].get(r['group'], 'mean')}" for r in rows]
-    told = [r["group"] if r.get("features") is None else f"{r['features']} features" for r in rows]
-    labels = axis("", ticks="", type="category", dtick=1)
-    height = 84 + 26 * len(rows)
-    left = one(
-        [
-            {
-                "type": "bar", "orientation": "h", "x": [r["gain"] for r in rows], "y": names,
-                "marker": {"color": colour}, "customdata": told,
-                "hovertemplate": "%{y}: %{x:.1%} of the gain<extra>%{customdata}</extra>",
-            }
-        ],
-        axis("share of gain", rangemode="tozero", tickformat=".0%"), labels, height, bargap=0.3,
-        margin=SMALL_MARGIN,
-    )["plots"][0]  # fmt: skip
-    right = one(
-        [
-            {
-                "type": "bar", "orientation": "h", "x": [r["f1_loss"] for r in rows], "y": names,
-                "marker": {"color": colour},
-                "customdata": [
-                    [t, _number(r["average_precision_loss"], "+.3f")]
-                    for t, r in zip(told, rows, strict=True)
-                ],
-                "error_x": {"type": "data", "array": [r["f1_loss_sd"] or 0.0 for r in rows],
-                            "color": "@ink", "thickness": 1.2, "width": 3},
-                "hovertemplate": "%{y}: F1 falls by %{x:.3f}, average precision by "
-                "%{customdata[1]}<extra>%{customdata[0]}</extra>",
-            }
-        ],
-        axis("F1 lost when permuted", zeroline=True, zerolinecolor="@axis"), labels, height,
-        bargap=0.3, margin=SMALL_MARGIN,
-    )["plots"][0]  # fmt: skip
-    left["label"], right["label"] = "what the trees used", "what the score would lose"
-    own = {r["group"] for r in rows}
-    legend = [{"label": g, "colour": c} for g, c in d["colours"].items() if g in own]
-    plots = [left, right] if any(r["gain"] is not None for r in rows) else [right]
-    return {"plots": plots, "wide": True, "legend": legend}
-
-
-def dependence(rows: Sequence[Mapping[str, Any]]) -> Plot:
-    """Draw both curves of each feature on one scale, and where its pixels are."""
-    ends = [v for r in rows for k in ("ale_low", "ale_high", "pd") for v in _inside(r, k)]
-    low, high = min(ends, default=-1.0), max(ends, default=1.0)
-    room = 0.06 * (high - low or 1.0)
-    plots = []
-    for r in rows:
-        line = {"type": "scatter", "mode": "lines", "x": r["grid"]}
-        hover = f"{r['name']} = %{{x:.3g}}<br>"
-        data: list[dict[str, Any]] = [
-            {**line, "y": r["ale_low"], "line": {"width": 0}, "hoverinfo": "skip"},
-            {**line, "y": r["ale_high"], "line": {"width": 0}, "hoverinfo": "skip",
-             "fill": "tonexty", "fillcolor": "@other-soft"},
-            {**line, "y": r["pd"], "line": {"color": "@ink", "width": 1.5, "dash": "dash"},
-             "hovertemplate": hover + "partial dependence %{y:+.2f}<extra></extra>"},
-            {**line, "y": r["ale"], "line": {"color": "@pixel", "width": 2.5},
-             "hovertemplate": hover + "local effect %{y:+.2f}<extra></extra>"},
-        ]  # fmt: skip
-        middle = [(a + b) / 2 for a, b in pairwise(r["grid"])]
-        width = [b - a for a, b in pairwise(r["grid"])]
-        for key, colour in (("other", "@other"), ("landslide", "@slide")):
-            data.append(
-                {
-                    "type": "bar", "x": middle, "y": r[key], "width": width, "yaxis": "y2",
-                    "opacity": 0.55, "marker": {"color": colour, "line": {"width": 0}},
-                    "customdata": r["share"][key],
-                    "hovertemplate": f"{key}: %{{customdata:.1%}} of its pixels<extra></extra>",
-                }
-            )  # fmt: skip
-        title = r["name"] + (f" ({r['unit']})" if r["unit"] else "")
-        made = one(
-            data, axis(title, range=r["range"], zeroline=False, anchor="y2"),
-            axis("log-odds", range=[low - room, high + room], domain=[0.3, 1], zeroline=True,
-                 zerolinecolor="@axis"),
-            270, margin=SMALL_MARGIN, barmode="overlay",
-            yaxis2=axis("", domain=[0, 0.24], showticklabels=False, showgrid=False, ticks="",
-                        range=[0, 1.05]),
-        )["plots"][0]  # fmt: skip
-        made["label"] = r["name"]
-        plots.append(made)
-    legend = [
-        {"label": "accumulated local effect", "colour": "pixel"},
-        {"label": "partial dependence (dashed)", "colour": "ink"},
-        {"label": "landslide pixels", "colour": "slide"},
-        {"label": "other pixels", "colour": "other"},
-    ]
-    return {"plots": plots, "wide": True, "legend": legend}
-
-
-def _inside(row: Mapping[str, Any], key: str) -> list[float]:
-    """Values of a curve on the part of the axis that is drawn."""
-    low, high = row["range"]
-    return [v for x, v in zip(row["grid"], row[key], strict=True) if low <= x <= high] or row[key]
-
-
-def _number(value: float | None, form: str) -> str:
-    return "?" if value is None else format(value, form)

@@ -55,7 +55,7 @@ def build(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] | 
     -------
     dict or None
         ``note``, ``scale`` (CSS gradient) and ``tiles``: each ``patch, told, expected, ticks`` (of
-        the scale, log-odds), ``first, groups, features`` (pictures: ``name, file, alt`` and for
+        the scale, log-odds), ``first, groups`` (pictures: ``name, file, alt`` and for
         contributions ``colour, on, off``: mean on true landslides and elsewhere).
     """
     found = source.arrays("pixel", FILE)
@@ -95,10 +95,6 @@ def build(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] | 
         stride = int(found["stride_px"])
         maps = [(g, by_group[i], colour[g]) for i, g in enumerate(groups)]
         maps.sort(key=lambda m: -float(np.abs(m[1]).mean()))
-        single = [
-            (str(f), found["by_feature"][n, i].astype(np.float64), None)
-            for i, f in enumerate(found["features"][n])
-        ]
         tiles.append(
             {
                 "patch": patch,
@@ -109,20 +105,17 @@ def build(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] | 
                     {"name": name, "file": saved(picture, key), "alt": f"Tile {patch}, {name}"}
                     for name, key, picture in first
                 ],
-                **{
-                    kind: [
-                        _map(patch, name, value, hue, kind, most, mask, stride, assets, drawn)
-                        for name, value, hue in of_kind
-                    ]
-                    for kind, of_kind in (("groups", maps), ("features", single))
-                },
+                "groups": [
+                    _map(patch, name, value, hue, most, mask, stride, assets, drawn)
+                    for name, value, hue in maps
+                ],
             }
         )
     return {
         "scale": css(TWO_SIDED),
         "tiles": tiles,
-        "note": "What each group of features, and each of the five strongest features, adds to "
-        "the log-odds of every second pixel, by the model that did not see the tile. Orange "
+        "note": "What each group of features adds to the log-odds of every second pixel, against "
+        "the mean pixel of the ground, by the model that did not see the tile. Orange "
         "speaks for a landslide, purple against. All maps of a tile have one scale, drawn finer "
         "near zero. Lines are the rim of the true landslides. Groups and the start add up to the "
         "logit: where it is wrong, one sees which group misled it.",
@@ -228,8 +221,7 @@ def _map(
     patch: int,
     name: str,
     value: NDArray[np.float64],
-    hue: str | None,
-    kind: str,
+    hue: str,
     most: float,
     mask: NDArray[np.bool_],
     stride: int,
@@ -244,7 +236,7 @@ def _map(
     some = mask[::stride, ::stride][: value.shape[0], : value.shape[1]]
     on = float(value[some].mean()) if some.any() else None
     off = float(value[~some].mean()) if (~some).any() else None
-    file = f"explained-{patch}-{kind[0]}-{name}.webp"
+    file = f"explained-{patch}-g-{name}.webp"
     return {
         "name": name,
         "colour": hue,

@@ -6,7 +6,6 @@ from typing import Any
 
 from l4s_ensemble.report import words
 from l4s_ensemble.report.pages import failures, reliability
-from l4s_ensemble.report.pages.pixel import dependence as pixel_dependence
 from l4s_ensemble.report.pages.pixel import importance as pixel_importance
 from l4s_ensemble.report.pieces import Page, fold_table, section
 from l4s_ensemble.report.source import RunSource
@@ -22,8 +21,7 @@ def pixel(source: RunSource) -> Page:
     """Make the pixel classifier's page; parts that a run does not know are left out."""
     summary = source.summary("pixel")
     figures, tables = reliability.parts(source, "pixel")
-    for part in (pixel_importance, pixel_dependence):
-        figures |= part.figures(source)
+    figures |= pixel_importance.figures(source)
     figures |= failures.figures(source, "pixel")
     tables["folds"] = fold_table(
         summary["folds"],
@@ -42,9 +40,7 @@ def pixel(source: RunSource) -> Page:
             section("scores", "How well it does", "", "pr", "threshold", "folds"),
             section("probabilities", "What its probabilities are worth", "", "reliability",
                     "correction", "calibration"),
-            section("why", "What it looks at", _WHY, "importance_groups", "importance_features",
-                    "gain", "contribution", "beeswarm"),
-            section("dependence", "What a value means to it", "", "dependence"),
+            section("why", "What it looks at", _WHY, "contribution", "beeswarm"),
             section("words", "Landslides in words", "", "slides"),
             section("maps", "Tiles, explained pixel by pixel", "", "maps"),
             section("failures", "Where it fails", "", "failures", "f1_where", "sizes", "rims"),
@@ -56,7 +52,6 @@ def pixel(source: RunSource) -> Page:
 def _facts(source: RunSource) -> list[dict[str, Any]]:
     summary = source.summary("pixel")
     rows = summary.get("rows", {})
-    explain = summary.get("seconds_explain") or {}
     return facts(
         [
             ("features", len(summary["features"]), "count"),
@@ -65,6 +60,6 @@ def _facts(source: RunSource) -> list[dict[str, Any]]:
             ("of them landslide", rows.get("positives"), "count"),
             ("folds", len(summary["folds"]), "count"),
             ("tiles scored per second", summary.get("patches_per_s"), "number"),
-            ("time to explain", sum(explain.values()) if explain else None, "seconds"),
+            ("time to explain", summary.get("seconds_explain"), "seconds"),
         ]
     )
