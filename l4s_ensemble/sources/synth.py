@@ -1,4 +1,4 @@
-"""A made-up dataset in the true layout: scenes cut into adjoining tiles, with a manifest.
+"""A synthetic dataset in the true layout: scenes cut into adjoining tiles, with a manifest.
 
 Everything is derived from one seed. Scenes are independent of each other, so they can be made in
 parallel and the result does not depend on `jobs`.
@@ -31,7 +31,7 @@ FOLDERS: Mapping[str, str] = {"train": "TrainData", "valid": "ValidData", "test"
 MANIFEST_COLUMNS = ("split", "patch", "scene", "row", "col")
 
 _SCENE_TILES_MAX = 192
-"""Most tiles of one scene: 3.1 million pixels, half a gigabyte while it is made."""
+"""Most tiles of one scene: 3.1 million pixels, a gigabyte while it is made."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def make_dataset(
     jobs: int = 1,
     test_masks: bool = True,
 ) -> dict[str, Any]:
-    """Write a made-up dataset in the official layout.
+    """Write a synthetic dataset in the official layout.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Made-up datasets: layout, determinism, units, and the physics that a model may rely on."""
+"""Synthetic datasets: layout, determinism, units, and the physics that a model may rely on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from scipy import ndimage
+from skimage.measure import label, regionprops
 
-from l4s_ensemble.data.bands import L4S_BANDS
+from l4s_ensemble.data.bands import L4S_BANDS, PIXEL_M
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.sources import synth
+from l4s_ensemble.sources.fields import fractal
+from l4s_ensemble.sources.measured import load
+from l4s_ensemble.sources.optics import in_blocks
 from l4s_ensemble.sources.scene import Scene, make_scene
+from l4s_ensemble.sources.terrain import illumination, tangent
 
 DIVISOR = np.array([b.divisor for b in L4S_BANDS])
 
@@ -123,6 +129,21 @@ def test_landslides_are_as_rare_and_as_clustered_as_real_ones(scenes: list[Scene
     assert 0.2 < (tiles == 0).mean() < 0.6
 
 
+def test_landslides_run_downhill(scenes: list[Scene]) -> None:
+    """The long axis of an elongated landslide lies along the fall of the ground."""
+    angles = []
+    for scene in scenes:
+        gy, gx = np.gradient(ndimage.gaussian_filter(scene.image[13].astype(float), 4))
+        for region in regionprops(label(scene.mask)):
+            long = region.axis_major_length > 2 * max(region.axis_minor_length, 1)
+            if region.area > 40 and long:
+                at = tuple(region.coords.T)
+                fall = np.arctan2(gx[at].mean(), gy[at].mean())
+                angles.append(abs((fall - region.orientation + np.pi / 2) % np.pi - np.pi / 2))
+    assert len(angles) >= 8
+    assert np.degrees(np.median(angles)) < 30  # at random 45
+
+
 def test_landslides_are_steeper_barer_and_partly_unmapped(scenes: list[Scene]) -> None:
     for scene in scenes:
         slope, mask = scene.image[12].astype(float), scene.mask > 0
@@ -157,18 +178,82 @@ def test_coarse_bands_come_in_blocks(scenes: list[Scene]) -> None:
     assert equal["B4"] < 0.15  # 10 m
 
 
+def pixel_of(dem: np.ndarray, slope_deg: np.ndarray) -> tuple[float, float]:
+    """Pixel size at which the smoothed elevation has the given slope, and their correlation."""
+    gy, gx = np.gradient(ndimage.gaussian_filter(dem.astype(float), 2.0))
+    steps, given = np.hypot(gy, gx)[4:-4, 4:-4], np.tan(np.radians(slope_deg))[4:-4, 4:-4]
+    fit = np.sqrt((steps**2).mean() / (given**2).mean())
+    return float(fit), float(np.corrcoef(steps.ravel(), given.ravel())[0, 1])
+
+
 def test_slope_agrees_with_elevation_but_not_perfectly(scenes: list[Scene]) -> None:
     """Real tiles: slope recomputed from the given elevation correlates .71-.86."""
     dem, given = scenes[0].image[13].astype(float), scenes[0].image[12].astype(float)
-    gy, gx = np.gradient(dem, 10.0)
-    again = np.degrees(np.arctan(np.hypot(gy, gx)))
+    again = np.degrees(np.arctan(tangent(dem)))
     assert 0.6 < np.corrcoef(again.ravel(), given.ravel())[0, 1] < 0.97
 
 
-def test_scenes_differ_in_season_and_haze() -> None:
-    first, second = (make_scene(1, 1, seed) for seed in (11, 12))
-    assert first.climate != second.climate
-    assert abs(np.median(first.image[1]) - np.median(second.image[1])) > 5
+def test_pixels_are_of_the_one_size_that_real_tiles_show(real_data: Path) -> None:
+    found = []
+    for path in sorted((real_data / "l4s-14band/TrainData/img").glob("*.h5")):
+        with h5py.File(path) as file:
+            raw = np.rint(file["img"][:] * DIVISOR)
+        found.append(pixel_of(raw[..., 13], raw[..., 12]))
+    size, correlation = np.median(found, axis=0)
+    assert correlation > 0.85
+    assert size == pytest.approx(PIXEL_M, abs=0.2)
+
+
+def test_the_ground_is_drawn_on_pixels_of_that_size() -> None:
+    y, x = np.mgrid[:9, :9].astype(np.float32)
+    np.testing.assert_allclose(tangent(PIXEL_M * (0.6 * y + 0.8 * x))[1:-1, 1:-1], 1.0, rtol=1e-5)
+
+
+def test_scenes_differ_in_season_and_haze(scenes: list[Scene]) -> None:
+    blue = [float(np.median(s.image[1])) for s in scenes]
+    assert np.diff(sorted(blue)).min() > 5
+
+
+def test_light_faces_the_sun() -> None:
+    y = np.mgrid[:40, :40][0].astype(np.float32)
+    ridge = -np.abs(y - 20) * 6  # slopes to the north above, to the south below
+    light = illumination(ridge, 180.0, 40.0)
+    assert light[30, 20] > 1 > light[10, 20]
+    # A plane turned to the sun is lit at a right angle: cos 0 + sky, against cos 50 + sky.
+    assert light[30, 20] / light[10, 20] == pytest.approx(
+        (np.cos(np.radians(50) - np.arctan(0.6)) + 0.16)
+        / (np.cos(np.radians(50) + np.arctan(0.6)) + 0.16),
+        rel=1e-4,
+    )
+
+
+def test_fractal_is_standardised_seeded_and_smooth_by_its_slope() -> None:
+    rough, again, smooth = (
+        fractal((60, 90), slope, np.random.default_rng(4)) for slope in (1.0, 1.0, 2.0)
+    )
+    np.testing.assert_array_equal(rough, again)
+    assert rough.mean() == pytest.approx(0, abs=1e-4)
+    assert rough.std() == pytest.approx(1, abs=1e-3)
+    assert np.diff(smooth).std() < 0.5 * np.diff(rough).std()
+
+
+def test_a_coarse_band_keeps_its_mean(rng: np.random.Generator) -> None:
+    field = rng.normal(size=(12, 18)).astype(np.float32)
+    twenty, sixty = in_blocks(field, "B11"), in_blocks(field, "B1")
+    assert twenty[2, 4] == twenty[3, 5] == pytest.approx(field[2:4, 4:6].mean(), abs=1e-6)
+    assert (sixty[:6, :6] == sixty[0, 0]).all()
+    assert in_blocks(field, "B4") is field
+    assert in_blocks(field[:10, :10], "B1").shape == (10, 10)
+
+
+def test_measured_tables_are_plausible() -> None:
+    table = load()
+    assert table.mean.shape == (len(table.classes), len(table.bands)) == (9, 10)
+    dn = dict(zip(table.bands, np.exp(table.mean[table.code("slide")]), strict=True))
+    assert dn["B11"] > dn["B4"] > 300
+    green = np.exp(table.mean[table.code("broadleaf")])
+    assert green[table.bands.index("B8")] > 5 * green[table.bands.index("B4")]
+    assert (np.diff(table.slides["size_px"]) > 0).all()
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
