@@ -258,9 +258,7 @@ def test_the_check_is_kept_for_the_report_and_names_every_fault(place):
 
 
 def test_scenes_are_found_from_the_pixels_and_drawn(place):
-    done = command(
-        "data", "scenes", "--data", "patches", "--no-ids", "--json", "--out", "m.png", cwd=place
-    )
+    done = command("data", "scenes", "--data", "patches", "--json", "--out", "m.png", cwd=place)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["tiles"] == 48 and told["placed"] >= 46

@@ -142,11 +142,8 @@ def check(found: dict[str, Any]) -> None:
 
 def scenes(found: dict[str, Any]) -> None:
     """Print the scenes that were found."""
-    rows = [
-        [str(s["scene"]), str(s["tiles"]), str(s["rows"]), str(s["cols"]), str(s["width"] or "–")]
-        for s in found["scenes"]
-    ]
-    head = ["scene", "tiles", "rows", "columns", "ids in a row"]
+    rows = [[str(s[k]) for k in ("scene", "tiles", "rows", "cols")] for s in found["scenes"]]
+    head = ["scene", "tiles", "rows", "columns"]
     table(f"{found['placed']} of {found['tiles']} tiles placed", head, rows)
 
 

@@ -90,9 +90,6 @@ def data_scenes(
     split: SplitOption = "train",
     sensor: SensorOption = "l4s",
     out: Annotated[Path | None, typer.Option("--out", help="PNG of the mosaics.")] = None,
-    ids: Annotated[
-        bool, typer.Option("--ids/--no-ids", help="Let the order of the ids help.")
-    ] = True,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -101,7 +98,7 @@ def data_scenes(
     from l4s_ensemble.scenes.survey import survey
 
     start(quiet)
-    found = survey(named(data), split, load_sensor(sensor), hint=ids, picture=out)
+    found = survey(named(data), split, load_sensor(sensor), picture=out)
     console.scenes(found)
     if out is not None:
         console.say(f"picture {out}")

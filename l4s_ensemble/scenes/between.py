@@ -95,7 +95,6 @@ def adjoining_splits(root: str | Path, sensor: Sensor) -> list[Fault]:
     light = set(sensor.spectral)
     placement = solve(
         TileFiles(tiles, sensor),
-        hint=False,
         spectral=[name in light for name in sensor.band_names],
         relative=sensor.level == "relative",
     )

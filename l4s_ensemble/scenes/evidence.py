@@ -3,7 +3,8 @@
 The last line of one tile and the first line of the next are two views of nearly the same ground.
 Their profiles are taken apart into frequencies along the seam and compared under a Gaussian model
 of two correlated views, fitted to cuts inside the tiles. Its log-likelihood ratio (same ground
-against unrelated ground) is a scalar product, so all pairs of tiles cost one matrix product.
+against unrelated ground) is a scalar product, so all pairs of tiles cost one matrix product, which
+is made in blocks: what is kept are the few good pairs.
 
 How high the ratio climbs by chance is read off pairs that cannot adjoin: two right rims, two left
 rims. Odds are given in units of that.
@@ -12,6 +13,7 @@ rims. Odds are given in units of that.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -28,6 +30,11 @@ RHO_MIN = 0.05
 QUIET = 1e-5
 ODDS_MAX = 12.0
 MEDIAN_ODDS = 10.0
+
+AT_ONCE = 4_000_000
+"""Numbers in memory at a time while pairs of tiles are scored."""
+MOST = 64
+"""Candidates kept for one side of a tile: more than it has, unless it is there many times."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +58,76 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Odds:
-    """Evidence for every ordered pair of tiles.
+class Seams:
+    """Evidence for seams along one axis.
 
-    One unit is a factor e, or more, in the chance of so good a score among pairs that do not
-    adjoin; at zero at most about one tile in a thousand has a stranger that scores as well.
+    Odds are counted in a factor e, or more, in the chance of so good a score among pairs that do
+    not adjoin; at zero at most about one tile in a thousand has a stranger that scores as well.
 
     Attributes
     ----------
-    right : ndarray, shape (tile, tile)
-        ``right[a, b]``: b adjoins a on its right side.
-    below : ndarray, shape (tile, tile)
-        ``below[a, b]``: b adjoins a on its lower side.
-    original : ndarray of int, shape (tile,)
-        Position of the first tile with the same rims.
+    last, first : ndarray, shape (tile, term)
+        ``last[a] @ first[b]`` is the score of b after (right of or below) a.
+    speaks_last, speaks_first : ndarray of bool, shape (tile,)
+        Whether the edge says anything; if not, odds are zero.
+    zero, unit : float
+        Score at which odds are zero, and the score that one unit of odds is worth.
     """
 
-    right: Floats
-    below: Floats
-    original: NDArray[np.intp]
+    last: Floats
+    first: Floats
+    speaks_last: Flags
+    speaks_first: Flags
+    zero: float
+    unit: float
+
+    def odds(self, before: NDArray[np.intp], after: NDArray[np.intp]) -> Floats:
+        """Odds of seams between tiles, shape (pair,)."""
+        out = np.empty(len(before), np.float32)
+        step = max(1, AT_ONCE // self.last.shape[1])
+        for start in range(0, len(before), step):
+            a, b = before[start : start + step], after[start : start + step]
+            score = np.einsum("pk,pk->p", self.last[a], self.first[b])
+            speaks = self.speaks_last[a] & self.speaks_first[b]
+            out[start : start + step] = self._scaled(score) * speaks
+        return out
+
+    def candidates(self) -> Any:
+        """Pairs of positive odds, the best `MOST` of each tile: sparse (before, after).
+
+        Scores of all pairs are computed, and dropped, in blocks of `AT_ONCE`.
+        """
+        from scipy.sparse import csr_array
+
+        n = len(self.last)
+        rows, columns = [], []
+        for start, score in _scores(self.last, self.first):
+            score[:, ~self.speaks_first] = -np.inf
+            score[~self.speaks_last[start : start + len(score)]] = -np.inf
+            score[np.arange(len(score)), start + np.arange(len(score))] = -np.inf
+            if n > MOST:
+                least = np.partition(score, n - MOST, axis=1)[:, n - MOST]
+                score[score < least[:, None]] = -np.inf
+            row, column = np.nonzero(self._scaled(score) > 0)
+            rows.append(start + row)
+            columns.append(column)
+        at = (np.concatenate(rows), np.concatenate(columns))
+        return csr_array((np.ones(len(at[0]), np.int8), at), shape=(n, n))
+
+    def _scaled(self, score: Floats) -> Floats:
+        odds = (score - np.float32(self.zero)) / np.float32(self.unit)
+        return np.asarray(np.clip(odds, -ODDS_MAX, ODDS_MAX))
+
+
+@dataclass(frozen=True)
+class Odds:
+    """Evidence for seams between tiles, side by side (`right`) and one `below` the other."""
+
+    right: Seams
+    below: Seams
+
+    def __len__(self) -> int:
+        return len(self.right.last)
 
 
 def weigh(images: Any, spectral: Flags, relative: bool) -> Odds:
@@ -86,13 +144,12 @@ def weigh(images: Any, spectral: Flags, relative: bool) -> Odds:
     """
     lines, original = read_lines(images, spectral)
     single = np.unique(original)
-    right, below = (_odds(lines.pop(axis), spectral, relative, single, axis) for axis in AXES)
-    return Odds(right, below, original)
+    return Odds(*(_seams(lines.pop(axis), spectral, relative, single, axis) for axis in AXES))
 
 
-def _odds(
+def _seams(
     lines: Lines, spectral: Flags, relative: bool, single: NDArray[np.intp], axis: str
-) -> Floats:
+) -> Seams:
     blocks = learn(lines, spectral, relative)
     last, last_as_first = code(lines.last, lines.last_silent, blocks, spectral, relative)
     first_as_last, first = code(lines.first, lines.first_silent, blocks, spectral, relative)
@@ -106,18 +163,28 @@ def _odds(
     known = np.concatenate(
         [_known(lines, c, blocks, spectral, relative) for c in range(len(lines.before))]
     )
-    score = last @ first.T
-    if not chance.size:  # fewer than two tiles that say anything
-        return np.full_like(score, -ODDS_MAX)
-    zero, unit = _scale(chance, known)
+    # Fewer than two tiles that say anything: no score is good.
+    zero, unit = _scale(chance, known) if chance.size else (np.inf, 1.0)
     log.debug("seams %s: odds are 0 at %.1f, one unit is %.1f", axis, zero, unit)
-    score -= np.float32(zero)
-    score /= np.float32(unit)
-    np.clip(score, -ODDS_MAX, ODDS_MAX, out=score)
-    score[~speaks_last] = 0
-    score[:, ~speaks_first] = 0
-    np.fill_diagonal(score, -np.inf)
-    return score
+    return Seams(last, first, speaks_last, speaks_first, zero, unit)
+
+
+def _scores(left: Floats, right: Floats) -> Iterator[tuple[int, Floats]]:
+    """Scores of all pairs, in blocks of rows: first row, and an array (row, tile)."""
+    step = max(1, AT_ONCE // max(1, len(right)))
+    for start in range(0, len(left), step):
+        yield start, left[start : start + step] @ right.T
+
+
+def _best_other(left: Floats, right: Floats) -> Floats:
+    """Best score of each tile among pairs that cannot adjoin."""
+    if len(left) < 2:
+        return np.empty(0, np.float32)
+    best = []
+    for start, score in _scores(left, right):
+        score[np.arange(len(score)), start + np.arange(len(score))] = -np.inf
+        best.append(score.max(1))
+    return np.concatenate(best)
 
 
 def _scale(chance: Floats, known: Floats) -> tuple[float, float]:
@@ -141,15 +208,6 @@ def _scale(chance: Floats, known: Floats) -> tuple[float, float]:
     rise = max(median - zero, 0.0)
     unit = max(rise / MEDIAN_ODDS, rise / ((zero - limit + rise) / decay + 1e-9), 1e-3)
     return float(zero), float(unit if rise > 0 else decay)
-
-
-def _best_other(left: Floats, right: Floats) -> Floats:
-    """Best score of each tile among pairs that cannot adjoin."""
-    if len(left) < 2:
-        return np.empty(0, np.float32)
-    score = left @ right.T
-    np.fill_diagonal(score, -np.inf)
-    return np.asarray(score.max(1))
 
 
 def _known(lines: Lines, cut: int, blocks: list[Block], spectral: Flags, relative: bool) -> Floats:

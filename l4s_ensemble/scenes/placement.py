@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -26,8 +25,6 @@ class Placement:
         Scene from 1, row and column from 0 within the scene; all -1 for a tile without a place.
     confidence : ndarray of float, shape (tile,)
         Chance that the tile lies right relative to its neighbours; 0 for a tile without a place.
-    raster_width : mapping of int to int
-        Tiles in a row of the scene as counted by the ids, for scenes where the ids told it.
     """
 
     ids: Ints
@@ -35,7 +32,6 @@ class Placement:
     row: Ints
     col: Ints
     confidence: NDArray[np.float64]
-    raster_width: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def known(cls, ids: Any, scene: Any, row: Any, col: Any) -> Placement:
@@ -90,7 +86,7 @@ class Placement:
         dict
             ``tiles``, ``placed``, ``confidence_min`` of the placed (None if there are none), and
             ``scenes``: for each ``scene``, ``tiles``, ``rows`` and ``cols`` (extent of what is
-            there) and ``width`` (tiles in a row as counted by the ids, None if they do not tell).
+            there).
         """
         scenes = []
         for scene in np.unique(self.scene[self.placed]).tolist():
@@ -101,7 +97,6 @@ class Placement:
                     "tiles": int(here.sum()),
                     "rows": int(np.ptp(self.row[here])) + 1,
                     "cols": int(np.ptp(self.col[here])) + 1,
-                    "width": self.raster_width.get(scene),
                 }
             )
         placed = int(self.placed.sum())

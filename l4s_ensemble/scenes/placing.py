@@ -4,7 +4,10 @@ All tiles start as parts of one tile. In each round every empty cell beside a pa
 that fits all its known neighbours best; a tile joins, with the part it belongs to, if the cell and
 the tile choose each other with a margin over every rival. Cells with more neighbours know more, so
 later rounds place what was doubtful before. Parts that no single seam can join may still be joined
-by many weak ones along a common rim. What stays doubtful is not placed.
+by many weak ones along a common edge. What stays doubtful is not placed.
+
+A tile fits a cell only if a seam of it has positive odds, and only rivals of positive odds count:
+so the few pairs of positive odds are candidates, and odds of other pairs are computed when asked.
 """
 
 from __future__ import annotations
@@ -26,17 +29,17 @@ ACCEPT_BRIDGE = 3.0
 """The same where two parts of several tiles would hang on a single seam."""
 EVEN = -6.0
 """Odds at which a seam of a given place, not the best of many, is as likely true as not."""
-ACCEPT_RIM = 30.0
-"""Least sum of ``odds - EVEN`` over the seams of a rim, at least three, that joins two parts."""
+ACCEPT_EDGE = 30.0
+"""Least sum of ``odds - EVEN`` over the seams of an edge, at least three, that joins two parts."""
 DOUBT = 0.01
 """Chance of a wrong place at odds of zero; on the careful side, see `Odds`."""
-CELLS_AT_ONCE = 2048
 
 LEFT, RIGHT, UP, DOWN = range(4)
 STEPS = ((0, -1), (0, 1), (-1, 0), (1, 0))
 OPPOSITE = (RIGHT, LEFT, DOWN, UP)
 
 Cell = tuple[int, int]
+Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Parts:
         The lesser of: odds of all seams of the tile; margin over the best rival for its cell.
     """
 
-    part: NDArray[np.intp]
-    at: NDArray[np.intp]
+    part: Ints
+    at: Ints
     odds: NDArray[np.float64]
 
 
@@ -64,10 +67,10 @@ def assemble(odds: Odds) -> Parts:
     Parameters
     ----------
     odds : Odds
-        Evidence for all pairs of tiles.
+        Evidence for pairs of tiles.
     """
     work = _Assembly(odds)
-    while work.play_round() or work.join_rims():
+    while work.play_round() or work.join_edges():
         log.debug("seams: %d parts", len(work.cells))
     work.drop_unsupported()
     return Parts(work.part, work.at, work.final_odds())
@@ -76,59 +79,63 @@ def assemble(odds: Odds) -> Parts:
 class _Assembly:
     """Parts under construction.
 
-    ``toward[s][a, t]``: odds that tile t lies on side s of tile a.
+    ``good[s]``, sparse (tile, tile): where an entry stands at (a, t), the odds that tile t lies on
+    side s of tile a are positive.
     """
 
     def __init__(self, odds: Odds) -> None:
-        n = len(odds.right)
-        self.toward: tuple[Floats, ...] = (
-            np.ascontiguousarray(odds.right.T),
-            odds.right,
-            np.ascontiguousarray(odds.below.T),
-            odds.below,
-        )
+        n = len(odds)
+        self.odds = odds
+        good = {RIGHT: odds.right.candidates(), DOWN: odds.below.candidates()}
+        self.good = [good[RIGHT].T.tocsr(), good[RIGHT], good[DOWN].T.tocsr(), good[DOWN]]
         self.part = np.arange(n)
         self.at = np.zeros((n, 2), np.intp)
         self.cells: dict[int, dict[Cell, int]] = {t: {(0, 0): t} for t in range(n)}
 
+    def toward(self, side: Ints, tile: Ints, other: Ints) -> Floats:
+        """Odds that `other` lies on a side of `tile`, all of shape (pair,)."""
+        out = np.empty(len(tile), np.float32)
+        for s in range(4):
+            here = side == s
+            seams = self.odds.right if s in (LEFT, RIGHT) else self.odds.below
+            pair = (tile[here], other[here])
+            out[here] = seams.odds(*(pair if s in (RIGHT, DOWN) else pair[::-1]))
+        return out
+
     def play_round(self) -> int:
         """Join what fits; return how many joins were made."""
-        n = len(self.part)
         where, near = self._frontier()
-        parts = np.array([part for part, _ in where])
+        cell, tile = self._candidates(near)
+        fit = self._fit(near[cell], tile)
         taken = self._taken()
-        best = np.empty(len(where), np.intp)
-        gain, rival = (np.empty(len(where), np.float32) for _ in range(2))
+        free = self.part[tile] != np.array([part for part, _ in where], np.intp)[cell]
+        for side in range(4):
+            free &= ~((near[cell, side] >= 0) & taken[OPPOSITE[side]][tile])
+        cell, tile, fit = (a[free & (fit > 0)] for a in (cell, tile, fit))
+        best, rival = _best_two(cell, fit, len(where))
         # For each side of each tile: the best two cells that claim it from there.
-        claim = np.full((4, 2, n), -np.inf, np.float32)
-        claimant = np.full((4, n), -1)
-        for start in range(0, len(where), CELLS_AT_ONCE):
-            here = slice(start, start + CELLS_AT_ONCE)
-            fit = self._fit(near[here])
-            for side in range(4):
-                fit[np.ix_(near[here, side] >= 0, taken[OPPOSITE[side]])] = -np.inf
-            fit[parts[here, None] == self.part[None]] = -np.inf
-            best[here], gain[here], rival[here] = _best_two(fit)
-            for side in range(4):
-                asking = np.flatnonzero(near[here, side] >= 0)
-                if len(asking):
-                    _claim(claim[side], claimant[side], fit[asking], start + asking)
+        claims = []
+        for side in range(4):
+            asking = np.flatnonzero(near[cell, side] >= 0)
+            found, second = _best_two(tile[asking], fit[asking], len(self.part))
+            claims.append((np.append(asking, -1)[found], second))
         sure = []
-        for i in np.flatnonzero(gain >= ACCEPT).tolist():
-            tile = int(best[i])
-            other = max(0.0, float(rival[i]))
-            for side in np.flatnonzero(near[i] >= 0).tolist():
-                other = max(other, float(claim[side, int(claimant[side, tile] == i), tile]))
-            margin = float(gain[i]) - other
-            if margin >= ACCEPT:
-                sure.append((min(float(gain[i]), margin), i, tile))
+        for i in np.flatnonzero(best >= 0).tolist():
+            pair = int(best[i])
+            gain, most, t = float(fit[pair]), float(rival[i]), int(tile[pair])
+            sides = np.flatnonzero(near[i] >= 0).tolist()
+            for side in sides:
+                first, next_best = claims[side]
+                claimed = int(first[t])
+                most = max(most, float(next_best[t] if claimed == pair else fit[claimed]))
+            if gain - most >= ACCEPT:
+                sure.append((gain - most, i, t, sides[0]))
         joins = 0
-        for strength, i, tile in sorted(sure, reverse=True):
-            side = int(np.flatnonzero(near[i] >= 0)[0])
-            joins += self._join(int(near[i, side]), tile, STEPS[side], strength)
+        for strength, i, t, side in sorted(sure, reverse=True):
+            joins += self._join(int(near[i, side]), t, STEPS[side], strength)
         return joins
 
-    def _frontier(self) -> tuple[list[tuple[int, Cell]], NDArray[np.intp]]:
+    def _frontier(self) -> tuple[list[tuple[int, Cell]], Ints]:
         """Empty cells beside parts, and the tile on each side of them (-1: none).
 
         ``near[i, s]``: the tile that has cell i on its side s.
@@ -145,19 +152,27 @@ class _Assembly:
     def _taken(self) -> Flags:
         """Sides of tiles where their part already has a neighbour, shape (side, tile)."""
         taken = np.zeros((4, len(self.part)), bool)
-        for cells in self.cells.values():
-            if len(cells) > 1:
-                for (row, col), tile in cells.items():
-                    for side, (down, right) in enumerate(STEPS):
-                        taken[side, tile] = (row + down, col + right) in cells
+        side, tile, _ = self._links()
+        taken[side, tile] = True
         return taken
 
-    def _fit(self, near: NDArray[np.intp]) -> Floats:
-        """Odds of every tile for cells with these neighbours, shape (cell, tile)."""
-        fit = np.zeros((len(near), len(self.part)), np.float32)
+    def _candidates(self, near: Ints) -> tuple[Ints, Ints]:
+        """Pairs of a cell and a tile that some neighbour of the cell has positive odds for."""
+        found = []
+        for side in range(4):
+            known = np.flatnonzero(near[:, side] >= 0)
+            row, tile = self.good[side][near[known, side]].nonzero()
+            found.append(known[row] * len(self.part) + tile)
+        cell, tile = np.divmod(np.unique(np.concatenate(found)), len(self.part))
+        return cell, tile
+
+    def _fit(self, near: Ints, tile: Ints) -> Floats:
+        """Sum of the odds of a tile over the known neighbours of a cell, shape (pair,)."""
+        fit = np.zeros(len(tile), np.float32)
         for side in range(4):
             known = near[:, side] >= 0
-            fit[known] += self.toward[side][near[known, side]]
+            ask = near[known, side]
+            fit[known] += self.toward(np.full(len(ask), side), ask, tile[known])
         return fit
 
     def _join(self, anchor: int, tile: int, step: Cell, strength: float) -> bool:
@@ -166,7 +181,7 @@ class _Assembly:
         if keep == move:
             return False
         seams = self._seams(keep, move, shift)
-        if sum(seams) < ACCEPT:
+        if seams.sum() < ACCEPT:
             return False
         alone = min(len(self.cells[keep]), len(self.cells[move])) == 1
         if len(seams) == 1 and not alone and strength < ACCEPT_BRIDGE:
@@ -182,19 +197,19 @@ class _Assembly:
             return move, keep, (-down, -right)
         return keep, move, (down, right)
 
-    def _seams(self, keep: int, move: int, shift: Cell) -> list[float]:
+    def _seams(self, keep: int, move: int, shift: Cell) -> Floats:
         """Odds of the seams that two parts would share; none if they collide."""
         cells = self.cells[keep]
         seams = []
         for (row, col), t in self.cells[move].items():
             r, c = row + shift[0], col + shift[1]
             if (r, c) in cells:
-                return []
+                return np.empty(0, np.float32)
             for side, (down, right) in enumerate(STEPS):
                 other = cells.get((r + down, c + right))
                 if other is not None:
-                    seams.append(float(self.toward[side][t, other]))
-        return seams
+                    seams.append((side, t, other))
+        return self.toward(*np.array(seams, np.intp).reshape(-1, 3).T)
 
     def _merge(self, keep: int, move: int, shift: Cell) -> None:
         for (row, col), t in self.cells.pop(move).items():
@@ -202,115 +217,93 @@ class _Assembly:
             self.cells[keep][cell] = t
             self.part[t], self.at[t] = keep, cell
 
-    def join_rims(self) -> int:
-        """Join parts that share a rim of several seams, none of them sure on its own."""
+    def join_edges(self) -> int:
+        """Join parts that share an edge of several seams, none of them sure on its own."""
         size = np.array([len(self.cells[int(p)]) for p in self.part])
-        large = np.flatnonzero(size >= 3)
         sums: dict[tuple[int, int, Cell], float] = {}
         for side in (RIGHT, DOWN):
-            odds = self.toward[side][np.ix_(large, large)]
-            for a, b in np.argwhere(odds > 0).tolist():
-                keep, move, shift = self._shift(int(large[a]), int(large[b]), STEPS[side])
-                if keep == move or (keep, move, shift) in sums:
-                    continue
-                seams = self._seams(keep, move, shift)
-                good = len(seams) >= 3 and np.mean(seams) > EVEN / 2
-                sums[keep, move, shift] = sum(s - EVEN for s in seams) if good else 0.0
+            a, b = self.good[side].nonzero()
+            large = (size[a] >= 3) & (size[b] >= 3) & (self.part[a] != self.part[b])
+            for one, other in zip(a[large].tolist(), b[large].tolist(), strict=True):
+                key = self._shift(one, other, STEPS[side])
+                if key not in sums:
+                    seams = self._seams(*key)
+                    good = len(seams) >= 3 and seams.mean() > EVEN / 2
+                    sums[key] = float((seams - EVEN).sum()) if good else 0.0
         joins = 0
         ranked = sorted(sums.items(), key=lambda item: -item[1])
         moved: set[int] = set()
         for (keep, move, shift), total in ranked:
             rivals = (v for k, v in ranked if k[:2] == (keep, move) and k[2] != shift)
             rival = max(rivals, default=0.0)
-            if total < ACCEPT_RIM or rival > total / 2 or {keep, move} & moved:
+            if total < ACCEPT_EDGE or rival > total / 2 or {keep, move} & moved:
                 continue
             self._merge(keep, move, shift)
             moved |= {keep, move}
             joins += 1
         return joins
 
-    def _beside(self, tile: int) -> list[tuple[int, int]]:
-        """Side and position of the tiles that adjoin a tile."""
-        row, col = self.at[tile].tolist()
-        cells = self.cells[int(self.part[tile])]
-        return [(side, cells[row + down, col + right])
-                for side, (down, right) in enumerate(STEPS)
-                if (row + down, col + right) in cells]  # fmt: skip
+    def _links(self) -> tuple[Ints, Ints, Ints]:
+        """Side, tile and the tile that adjoins it there, of all seams, each seen from both."""
+        found = [
+            (side, t, cells[row + down, col + right])
+            for cells in self.cells.values()
+            if len(cells) > 1
+            for (row, col), t in cells.items()
+            for side, (down, right) in enumerate(STEPS)
+            if (row + down, col + right) in cells
+        ]
+        side, tile, other = np.array(found, np.intp).reshape(-1, 3).T
+        return side, tile, other
 
     def drop_unsupported(self) -> None:
         """Take out tiles that their neighbours, now complete, speak against."""
+        n = len(self.part)
         while True:
-            weak = [t for t in range(len(self.part))
-                    if len(self.cells[int(self.part[t])]) > 1
-                    and self._denied(t)]  # fmt: skip
-            if not weak:
+            side, tile, other = self._links()
+            odds = self.toward(side, tile, other)
+            total, seams = np.bincount(tile, odds, n), np.bincount(tile, minlength=n)
+            weak = (seams > 0) & (total < ACCEPT) & (total < seams * EVEN / 2)
+            if not weak.any():
                 return
-            for t in weak:
-                cells = self.cells[int(self.part[t])]
-                if len(cells) > 1:
-                    del cells[int(self.at[t, 0]), int(self.at[t, 1])]
-                    self._found(t)
-            self._split()
+            stay = ~weak[tile] & ~weak[other] & (odds > 0)
+            self._split(tile[stay], other[stay])
 
-    def _denied(self, tile: int) -> bool:
-        seams = [float(self.toward[side][tile, other]) for side, other in self._beside(tile)]
-        return sum(seams) < ACCEPT and sum(seams) < len(seams) * EVEN / 2
-
-    def _found(self, tile: int) -> None:
-        """Make a tile a part of its own."""
-        label = max(self.cells) + 1
-        self.part[tile], self.at[tile] = label, 0
-        self.cells[label] = {(0, 0): tile}
-
-    def _split(self) -> None:
-        """Part what no good seam holds together any more."""
+    def _split(self, tile: Ints, other: Ints) -> None:
+        """Part what no good seam, given as pairs of tiles, holds together any more."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
         n = len(self.part)
-        links = np.array([(t, o) for t in range(n) for s, o in self._beside(t)
-                          if self.toward[s][t, o] > 0], np.intp).reshape(-1, 2)  # fmt: skip
-        graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n, n))
+        graph = coo_array((np.ones(len(tile)), (tile, other)), shape=(n, n))
         self.part = connected_components(graph, directed=False)[1].astype(np.intp)
         self.cells = {}
-        for t in range(n):
-            row, col = self.at[t].tolist()
+        for t, (row, col) in enumerate(self.at.tolist()):
             self.cells.setdefault(int(self.part[t]), {})[row, col] = t
 
     def final_odds(self) -> NDArray[np.float64]:
         """For each tile the lesser of its seams' odds and its margin; -inf for a lone tile."""
         n = len(self.part)
+        side, tile, other = self._links()
         near = np.full((n, 4), -1, np.intp)
-        for t in range(n):
-            for side, other in self._beside(t):
-                near[t, OPPOSITE[side]] = other
-        lone = (near < 0).all(1)
-        found = np.full(n, -np.inf)
-        for start in range(0, n, CELLS_AT_ONCE):
-            here = np.arange(start, min(n, start + CELLS_AT_ONCE))
-            fit = self._fit(near[here])
-            own = fit[np.arange(len(here)), here].astype(np.float64)
-            fit[np.arange(len(here)), here] = -np.inf
-            found[here] = np.minimum(own, own - np.maximum(0, fit.max(1)))
-        found[lone] = -np.inf
-        return found
+        near[other, side] = tile
+        own = self._fit(near, np.arange(n)).astype(np.float64)
+        cell, rival = self._candidates(near)
+        fit = np.where(rival == cell, 0, self._fit(near[cell], rival))
+        most = np.zeros(n)
+        np.maximum.at(most, cell, fit)
+        return np.where((near < 0).all(1), -np.inf, np.minimum(own, own - most))
 
 
-def _best_two(fit: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
-    """Best column of each row, its value, and the next best value."""
-    rows = np.arange(len(fit))
-    best = fit.argmax(1)
-    value = fit[rows, best]
-    fit[rows, best] = -np.inf
-    second = fit.max(1)
-    fit[rows, best] = value
-    return best, value, second
-
-
-def _claim(claim: Floats, claimant: NDArray[np.intp], fit: Floats, cells: NDArray[np.intp]) -> None:
-    """Merge new cells into each tile's best two claims (2, tile) and best claimant (tile,)."""
-    who, value, second = _best_two(np.ascontiguousarray(fit.T))
-    better = value > claim[0]
-    claim[1] = np.where(better, np.maximum(claim[0], second), np.maximum(claim[1], value))
-    claimant[:] = np.where(better, cells[who], claimant)
-    claim[0] = np.maximum(claim[0], value)
+def _best_two(group: Ints, value: Floats, groups: int) -> tuple[Ints, Floats]:
+    """Position of the largest value of each group (-1: none), and the next largest (0: none)."""
+    order = np.lexsort((-value, group))
+    sorted_group = group[order]
+    first = np.flatnonzero(np.r_[True, sorted_group[1:] != sorted_group[:-1]][: len(order)])
+    best, second = np.full(groups, -1, np.intp), np.zeros(groups, np.float32)
+    best[sorted_group[first]] = order[first]
+    after = first + 1
+    after = after[(after < len(order))]
+    follows = after[sorted_group[after] == sorted_group[after - 1]]
+    second[sorted_group[follows]] = value[order[follows]]
+    return best, second

@@ -1,8 +1,7 @@
 """Find which tiles adjoin, from the pixels alone: scene, row and column of every tile.
 
 `solve` works on arrays, `solve_dataset` on the dataset of patches. The evidence for a seam is
-weighed in `evidence`, tiles are put together in `placing`, and `raster` adds what the order of the
-ids tells. A tile that is doubtful gets no place.
+weighed in `evidence`, tiles are put together in `placing`. A tile that is doubtful gets no place.
 """
 
 from __future__ import annotations
@@ -19,14 +18,11 @@ from l4s_ensemble.errors import DataError
 from l4s_ensemble.scenes.evidence import weigh
 from l4s_ensemble.scenes.placement import Placement
 from l4s_ensemble.scenes.placing import DOUBT, Parts, assemble
-from l4s_ensemble.scenes.raster import Run, find_runs, place_by_ids
 
 if TYPE_CHECKING:
     import xarray as xr
 
 log = logging.getLogger("l4s_ensemble")
-
-__all__ = ["Placement", "solve", "solve_dataset"]
 
 LEAST_PIXELS = 8
 
@@ -35,7 +31,6 @@ def solve(
     images: Any,
     *,
     ids: Any = None,
-    hint: bool = True,
     spectral: Any = None,
     relative: bool = False,
 ) -> Placement:
@@ -52,10 +47,7 @@ def solve(
         Counts (uint16, or float32): a numpy array, or anything with a shape that gives a numpy
         array for a slice of tiles (a zarr array, an ``xarray.DataArray``). Read in small pieces.
     ids : array-like of int, shape (tile,), optional
-        Patch ids.
-    hint : bool
-        Use the order of `ids` where certain seams show that ids run along rows. Ids in another
-        order do no harm.
+        Patch ids; default positions. Their order says nothing.
     spectral : array-like of bool, shape (band,), optional
         Bands that measure light, compared as logarithms; default all. Others (slope, elevation)
         are compared as they are.
@@ -65,7 +57,7 @@ def solve(
     Returns
     -------
     Placement
-        Scenes in the order of ids where the ids told them, then by falling number of tiles.
+        Scenes by falling number of tiles.
 
     Raises
     ------
@@ -78,11 +70,7 @@ def solve(
     if n < 2:
         none = np.full(n, -1, np.int64)
         return Placement(found_ids, none, none.copy(), none.copy(), np.zeros(n))
-    odds = weigh(images, bands, relative)
-    parts = assemble(odds)
-    runs = find_runs(found_ids, odds, parts) if hint and ids is not None else []
-    rasters = place_by_ids(found_ids, odds, parts, runs)
-    placement = _placement(found_ids, parts, runs, rasters)
+    placement = _placement(found_ids, assemble(weigh(images, bands, relative)))
     log.info(
         "seams: %d of %d tiles placed in %d scenes, %.1f s", placement.placed.sum(), n,
         len(np.unique(placement.scene[placement.placed])), time.monotonic() - started,
@@ -90,7 +78,7 @@ def solve(
     return placement
 
 
-def solve_dataset(patches: xr.Dataset, *, hint: bool = True) -> Placement:
+def solve_dataset(patches: xr.Dataset) -> Placement:
     """Find which patches of a dataset adjoin; see `solve`.
 
     Parameters
@@ -98,15 +86,12 @@ def solve_dataset(patches: xr.Dataset, *, hint: bool = True) -> Placement:
     patches : xarray.Dataset
         As the data stage stores it: ``image (patch, band, y, x)`` in counts, coordinate ``patch``,
         attribute ``sensor``. Read in small pieces.
-    hint : bool
-        Use the order of the patch ids where the pixels confirm it.
     """
     sensor = Sensor.model_validate_json(patches.attrs["sensor"])
     light = set(sensor.spectral)
     return solve(
         patches["image"],
         ids=patches["patch"].values,
-        hint=hint,
         spectral=[str(b) in light for b in patches["band"].values],
         relative=sensor.level == "relative",
     )
@@ -131,35 +116,15 @@ def _check(images: Any, ids: Any, spectral: Any) -> tuple[NDArray[np.int64], NDA
     return found.astype(np.int64), bands
 
 
-def _placement(
-    ids: NDArray[np.int64], parts: Parts, runs: list[Run], rasters: list[dict[int, Any]]
-) -> Placement:
+def _placement(ids: NDArray[np.int64], parts: Parts) -> Placement:
     n = len(ids)
     scene, row, col = (np.full(n, -1, np.int64) for _ in range(3))
-    by_pixels = 1 / (1 + DOUBT * np.exp(-np.maximum(parts.odds, -50)))
-    by_pixels[~np.isfinite(parts.odds)] = 0
+    sure = 1 / (1 + DOUBT * np.exp(-np.maximum(parts.odds, -50)))
     confidence = np.zeros(n)
-    widths: dict[int, int] = {}
-    count = 0
-    for run, raster in zip(runs, rasters, strict=True):
-        if len(raster) < 2:
-            continue
-        count += 1
-        widths[count] = run.width
-        for t, ((r, c), trust) in raster.items():
-            scene[t], row[t], col[t] = count, r, c
-            confidence[t] = 1 - (1 - by_pixels[t]) * (1 - trust)
-    left = {p: np.flatnonzero((parts.part == p) & (scene < 0)) for p in np.unique(parts.part)}
-    for tiles in sorted(left.values(), key=lambda k: (-len(k), ids[k].min() if len(k) else 0)):
-        # A part the ids agree with but for single tiles: these are doubtful, not a scene.
-        if len(tiles) < 2 or (scene[parts.part == parts.part[tiles[0]]] >= 0).any():
-            continue
-        count += 1
-        scene[tiles] = count
-        row[tiles], col[tiles] = parts.at[tiles].T
-        confidence[tiles] = by_pixels[tiles]
-    for s in range(1, count + 1):
-        here = scene == s
-        row[here] -= row[here].min()
-        col[here] -= col[here].min()
-    return Placement(ids, scene, row, col, confidence, widths)
+    members = [np.flatnonzero(parts.part == p) for p in np.unique(parts.part)]
+    several = [tiles for tiles in members if len(tiles) > 1]
+    for number, tiles in enumerate(sorted(several, key=lambda t: (-len(t), ids[t].min())), start=1):
+        scene[tiles] = number
+        row[tiles], col[tiles] = (parts.at[tiles] - parts.at[tiles].min(0)).T
+        confidence[tiles] = sure[tiles]
+    return Placement(ids, scene, row, col, confidence)

@@ -16,7 +16,7 @@ from l4s_ensemble.scenes.seams import solve
 
 
 def survey(
-    root: Path, split: str, sensor: Sensor, *, hint: bool = True, picture: Path | None = None
+    root: Path, split: str, sensor: Sensor, *, picture: Path | None = None
 ) -> dict[str, Any]:
     """Find which patches of a split adjoin, and draw the mosaics.
 
@@ -26,8 +26,6 @@ def survey(
         Folder in the official or the Hugging Face layout.
     split : {'train', 'valid', 'test'}
     sensor : Sensor
-    hint : bool
-        Let the order of the ids help where the pixels confirm it.
     picture : Path, optional
         PNG to draw; tiles of unknown level are harmonised in it.
 
@@ -42,9 +40,7 @@ def survey(
     light = set(sensor.spectral)
     spectral = [name in light for name in sensor.band_names]
     relative = sensor.level == "relative"
-    placement = solve(
-        images, ids=[f.id for f in files], hint=hint, spectral=spectral, relative=relative
-    )
+    placement = solve(images, ids=[f.id for f in files], spectral=spectral, relative=relative)
     if picture is not None:
         gains = harmonise(images, placement, spectral) if relative else None
         draw_mosaic(images, placement, picture, bands=_shown(sensor), log_gain=gains)

@@ -39,9 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_tiles_of_unknown_level_are_placed_and_drawn(root, tmp_path):
-    found = survey(
-        root, "test", load_sensor("l4s-rgb"), hint=False, picture=tmp_path / "mosaic.png"
-    )
+    found = survey(root, "test", load_sensor("l4s-rgb"), picture=tmp_path / "mosaic.png")
     assert found["placed"] == found["tiles"] == ROWS * COLUMNS
     assert (tmp_path / "mosaic.png").stat().st_size > 1000
     first = found["places"][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from scipy.ndimage import gaussian_filter
 
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.scenes.evidence import _scale
+from l4s_ensemble.scenes import evidence
+from l4s_ensemble.scenes.evidence import _scale, weigh
 from l4s_ensemble.scenes.harmonise import harmonise, seam_steps
 from l4s_ensemble.scenes.placement import Placement
 from l4s_ensemble.scenes.seams import solve, solve_dataset
@@ -99,8 +101,8 @@ def test_whole_scenes_are_found_whole_and_the_larger_comes_first(two_scenes: Any
     assert (placement.row == truth[order, 1]).all()
     assert (placement.col == truth[order, 2]).all()
     assert placement.summary()["scenes"] == [
-        {"scene": 1, "tiles": 72, "rows": 8, "cols": 9, "width": None},
-        {"scene": 2, "tiles": 30, "rows": 6, "cols": 5, "width": None},
+        {"scene": 1, "tiles": 72, "rows": 8, "cols": 9},
+        {"scene": 2, "tiles": 30, "rows": 6, "cols": 5},
     ]
     json.dumps(placement.summary(), allow_nan=False)
 
@@ -171,49 +173,6 @@ def test_real_numbers_do_as_well_as_counts(two_scenes: Any) -> None:
     assert wrong(placement, truth) == 0
 
 
-def test_ids_tell_the_width_and_place_what_pixels_cannot(two_scenes: Any) -> None:
-    images, truth = two_scenes
-    rng = np.random.default_rng(6)
-    order = np.sort(rng.permutation(len(images))[: 2 * len(images) // 3])
-    lone = np.flatnonzero((truth[order] == (0, 3, 4)).all(1))
-    order = np.delete(order, lone)
-    given = np.concatenate([images[order], np.full((1, 4, SIDE, SIDE), 500, np.uint16)])
-    ids = np.append(order, 9 * 3 + 4) + 1  # a flat tile in the middle of scene 0
-    placement = solve(given, ids=ids, spectral=SPECTRAL)
-    assert dict(placement.raster_width) == {1: 9, 2: 5}
-    assert placement.placed.all()
-    assert wrong(placement, np.vstack([truth[order], (0, 3, 4)])) == 0
-    assert len(placement.summary()["scenes"]) == 2
-    assert not solve(given, ids=ids, hint=False, spectral=SPECTRAL).placed[-1]
-
-
-def test_pixels_overrule_an_id(two_scenes: Any) -> None:
-    images, truth = two_scenes
-    given = images.copy()
-    given[40] = make_scene(3, 3, 9)[4]
-    placement = solve(given, ids=np.arange(1, len(given) + 1), spectral=SPECTRAL)
-    assert not placement.placed[40]
-    assert placement.placed.sum() == len(given) - 1
-    assert wrong(placement, truth) == 0
-
-
-def test_ids_in_another_order_do_no_harm(two_scenes: Any) -> None:
-    images, _ = two_scenes
-    rng = np.random.default_rng(8)
-    ids = rng.permutation(len(images)) + 1
-    named = solve(images, ids=ids, spectral=SPECTRAL)
-    assert not named.raster_width
-    assert neighbours(named, ids) == neighbours(solve(images, spectral=SPECTRAL), ids)
-
-
-def test_ids_that_do_not_begin_at_one(two_scenes: Any) -> None:
-    images, truth = two_scenes
-    kept = np.flatnonzero((truth[:, 0] == 1) | (truth[:, 1] >= 3))
-    placement = solve(images[kept], ids=kept + 1001, spectral=SPECTRAL)
-    assert wrong(placement, truth[kept]) == 0
-    assert sorted(placement.raster_width.values()) == [5, 9]
-
-
 def test_a_dataset_is_read_as_its_sensor_says() -> None:
     scene = make_scene(4, 5, 12)
     images = np.repeat(scene[:, :1], 14, axis=1)
@@ -225,7 +184,6 @@ def test_a_dataset_is_read_as_its_sensor_says() -> None:
         attrs={"sensor": L4S.model_dump_json()},
     )
     placement = solve_dataset(patches)
-    assert dict(placement.raster_width) == {1: 5}
     assert placement.placed.all()
     assert wrong(placement, grid((4, 5))) == 0
     assert placement.ids.tolist() == list(range(1, 21))
@@ -273,6 +231,47 @@ def test_two_tiles_in_one_place_are_refused() -> None:
         Placement.known([7, 8, 9], [1, 1, -1], [0, 0, -1], [3, 3, -1])
 
 
+def test_candidates_are_the_pairs_of_positive_odds(
+    two_scenes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against all pairs at once; blocks of any size give the same."""
+    images, _ = two_scenes
+    images = np.concatenate([images, np.full((2, *images.shape[1:]), 700, np.uint16)])
+    odds = weigh(images, SPECTRAL, relative=False)
+    n = len(images)
+    for seams in (odds.right, odds.below):
+        score = (seams.last @ seams.first.T - seams.zero) / seams.unit
+        score[~seams.speaks_last] = score[:, ~seams.speaks_first] = 0
+        pairs = np.indices((n, n)).reshape(2, -1)
+        dense = score.clip(-12, 12).ravel()
+        np.testing.assert_allclose(seams.odds(*pairs), dense, atol=1e-3)
+        np.fill_diagonal(score, -1)
+        whole = seams.candidates().toarray()
+        assert (whole == (score > 0)).all()
+        assert whole.sum() > n / 2
+        with monkeypatch.context() as small:
+            small.setattr(evidence, "AT_ONCE", 5 * n)
+            assert (seams.candidates().toarray() == whole).all()
+            np.testing.assert_allclose(seams.odds(*pairs), dense, atol=1e-3)
+            small.setattr(evidence, "MOST", 1)
+            few = seams.candidates().toarray()
+            assert (few.sum(1) == whole.any(1)).all()
+            assert (score[few > 0] == score.max(1)[whole.any(1)]).all()
+
+
+def test_memory_does_not_grow_with_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3,000 tiles have 9 million pairs: 36 MB for every table of them, and there were nine."""
+    n, edge = 3000, 8
+    images = np.random.default_rng(2).integers(100, 4000, (n, 1, edge, edge)).astype(np.uint16)
+    monkeypatch.setattr(evidence, "AT_ONCE", 400_000)
+    tracemalloc.start()
+    placement = solve(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(placement) == n
+    assert peak < 36e6
+
+
 def test_scale_of_odds_follows_the_harder_of_chance_and_truth() -> None:
     rng = np.random.default_rng(0)
     near = rng.gumbel(0, 10, 2000).astype(np.float32)
@@ -318,13 +317,9 @@ def test_real_true_colour_in_part(real_data: Path) -> None:
     images, ids = _read(real_data / "l4s-rgb", lambda i: 1640 < i <= 2050 or i >= 3035)
     truth = _official(ids)
     order = np.random.default_rng(2).permutation(len(ids))
-    alone = solve(images[order], relative=True)
-    assert alone.placed.mean() >= 0.9
-    assert wrong(alone, truth[order]) == 0
-    hinted = solve(images, ids=ids, relative=True)
-    assert hinted.placed.mean() > 0.95
-    assert wrong(hinted, truth) == 0
-    assert sorted(hinted.raster_width.values()) == [15, 41]
+    found = solve(images[order], relative=True)
+    assert found.placed.mean() >= 0.98
+    assert wrong(found, truth[order]) == 0
 
 
 @pytest.mark.slow
@@ -333,15 +328,11 @@ def test_real_true_colour(real_data: Path) -> None:
     truth = _official(ids)
     order = np.random.default_rng(2).permutation(len(ids))
     started = time.monotonic()
-    alone = solve(images[order], relative=True)
+    found = solve(images[order], relative=True)
     assert time.monotonic() - started < 60
-    assert alone.placed.mean() >= 0.97
-    assert wrong(alone, truth[order]) == 0
-    hinted = solve(images, ids=ids, relative=True)
-    assert hinted.placed.mean() > 0.99
-    assert wrong(hinted, truth) == 0
-    assert dict(hinted.raster_width) == {1: 41, 2: 15}
-    steps = seam_steps(images, hinted)
-    left = np.abs(steps.after(harmonise(images, hinted)))
+    assert found.placed.mean() >= 0.97
+    assert wrong(found, truth[order]) == 0
+    steps = seam_steps(images[order], found)
+    left = np.abs(steps.after(harmonise(images[order], found)))
     assert np.exp(np.median(np.abs(steps.log_ratio))) > 1.1
     assert np.exp(np.median(left)) < 1.01
