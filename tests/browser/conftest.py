@@ -62,6 +62,7 @@ def page(chromium: Browser) -> Iterator[Page]:
     wrong: list[str] = []
     context = chromium.new_context(offline=True, reduced_motion="reduce")
     made = context.new_page()
+    made.set_default_timeout(60_000)
 
     def asked(request: Request) -> None:
         if not request.url.startswith(LOCAL):

@@ -16,8 +16,8 @@ PREFIX = "tiles-"
 """How the names of these pages begin."""
 
 FILES = (
-    "browser.css", "panzoom.js", "browser-data.js", "browser-draw.js", "browser-list.js",
-    "browser-stage.js", "browser-pixel.js", "browser.js", "scenes.js", "scenes.css",
+    "browser.css", "zoom.js", "browser-data.js", "browser-draw.js", "browser-list.js",
+    "browser-stage.js", "browser.js", "scenes.js", "scenes.css",
 )  # fmt: skip
 """Style and scripts, in the order in which they are read."""
 
@@ -51,7 +51,7 @@ class BrowserPage:
             "title": title(scored),
             "nav": "Tiles",
             "template": "tiles.html.jinja",
-            "lead": f"{n} of {scored.split}, {how}. Landslide is what the {model} calls so.",
+            "lead": f"{n} of {scored.split}, {how}; predicted is the landslide of the {model}.",
             "headline": None,
             "ladder": None,
             "sections": [],

@@ -13,12 +13,12 @@
     for (const m of told.models) {
       out.push({ key: m.key, label: `${m.name}, probability`, palette: "probability", plane: m.key });
     }
-    if (told.doubt) out.push({ key: "doubt", label: "uncertainty", palette: "doubt", plane: "doubt" });
+    if (told.doubt) out.push({ key: "doubt", label: "uncertainty", note: told.doubt, palette: "doubt", plane: "doubt" });
     if (told.has_truth) {
-      out.push({ key: "truth", label: "truth", marks: "truth" });
+      out.push({ key: "truth", label: "reference", marks: "truth" });
       out.push({ key: "errors", label: "errors", marks: "errors" });
     }
-    out.push({ key: "called", label: "called landslide", marks: "called" });
+    out.push({ key: "called", label: "predicted landslide", marks: "called" });
     return out;
   };
 

@@ -9,128 +9,90 @@
      'keys' or 'back' (the pointer has left). */
   L4S.stage = (root, state, { changed, looked }) => {
     const $ = (name) => root.querySelector(`[data-part="${name}"]`);
-    const frame = $("frame");
-    const [under, over, lines] = ["under", "over", "lines"].map($);
-    const [divider, cross, mix] = ["divider", "cross", "mix"].map($);
+    const all = (name) => [...root.querySelectorAll(`[name="${name}"]`)];
+    const [frame, sheet, under, over, lines] = ["frame", "sheet", "under", "over", "lines"].map($);
     const layers = L4S.layers();
-    const byKey = Object.fromEntries(layers.map((l) => [l.key, l]));
-    const size = () => L4S.told.size;
+    const [height, width] = L4S.told.size;
     let shown = null; // {tile, photos}
-    let dragging = false;
     let hover = null;
-    let zoomer = null;
+    sheet.style.setProperty("--aspect", width / height);
 
-    zoomer = L4S.panZoom(frame, [under, over.firstElementChild, lines], {
-      aspect: () => size()[1] / size()[0],
-      most: () => MOST_ZOOM,
-      wheel: (e) => e.ctrlKey || document.activeElement === frame,
-      claims: (e) => divider.contains(e.target),
-      changed: (view) => {
-        const [u, v] = zoomer ? zoomer.centre() : [0.5, 0.5];
-        state.zoom = view.scale > 1.001 ? [view.scale, u, v] : null;
-        placeCross();
-        if (zoomer) changed();
-      },
-      tapped: (e) => {
-        frame.focus({ preventScroll: true });
-        const pixel = underPointer(e);
-        if (pixel) pin(pixel, "pointer");
-      },
+    const zoomer = L4S.zoomable(root, MOST_ZOOM, () => {
+      const scale = zoomer.scale();
+      state.zoom = scale > 1 ? [scale, ...zoomer.centre()].map((v) => Math.round(1000 * v) / 1000) : null;
+      changed();
     });
 
     function underPointer(e) {
       const [u, v] = zoomer.place(e);
-      const [height, width] = size();
       const [y, x] = [Math.floor(v * height), Math.floor(u * width)];
       return y >= 0 && x >= 0 && y < height && x < width ? [y, x] : null;
     }
 
     function pin(pixel, why) {
-      state.pixel = pixel;
+      state.at = pixel;
       placeCross();
       looked(pixel, why);
       changed();
     }
 
-    // The crosshair is drawn in the frame, so that its lines do not grow with the zoom.
     function placeCross() {
-      if (!zoomer) return;
-      const { view } = zoomer;
-      const [height, width] = size();
-      const one = (view.width * view.scale) / width;
-      const edge = Math.max(one, 9);
-      const [y, x] = hover || state.pixel;
-      const left = view.x + (x + 0.5) * one;
-      const top = view.y + ((y + 0.5) * view.height * view.scale) / height;
-      cross.style.cssText = `width:${edge}px;height:${edge}px;`
-        + `transform:translate(${left - edge / 2}px, ${top - edge / 2}px)`;
+      const [y, x] = hover || state.at;
+      $("cross").style.cssText = `left:${(100 * (x + 0.5)) / width}%;top:${(100 * (y + 0.5)) / height}%;`
+        + `--one:${100 / width}%`;
     }
 
     function placeDivider() {
       const swipe = state.mode === "swipe";
-      divider.hidden = !swipe;
-      divider.style.left = `${state.mix}%`;
+      $("divider").hidden = !swipe;
+      $("divider").style.left = `${state.mix}%`;
       over.style.clipPath = swipe ? `inset(0 0 0 ${state.mix}%)` : "none";
       over.style.opacity = swipe ? 1 : state.mix / 100;
-      mix.value = state.mix;
+      $("mix").value = state.mix;
       $("mix-name").textContent = swipe ? "Divider" : "Share of the second layer";
       $("mix-value").textContent = `${Math.round(state.mix)}\u202f%`;
-      for (const radio of root.querySelectorAll('[name="mode"]')) {
-        radio.checked = radio.value === state.mode;
-      }
     }
 
     function legend(box, layer) {
-      box.replaceChildren();
-      const add = (text, css, ramp) => {
+      const marks = {
+        truth: [["landslide in the reference", "found"]],
+        called: [["predicted landslide", "false"]],
+        errors: [["found", "found"], ["missed", "missed"], ["false alarm", "false"]],
+      }[layer.marks] || [];
+      const entries = marks.map(([text, name]) => ["", text, L4S.css.colour(name), ""]);
+      if (layer.palette) entries.push(["0 ", " 1", L4S.css.ramp(layer.palette), "ramp"]);
+      if (layer.note) entries.push(["", layer.note, null, ""]);
+      box.replaceChildren(...entries.map(([before, after, css, kind]) => {
         const item = document.createElement("li");
-        const mark = document.createElement("i");
+        const mark = Object.assign(document.createElement("i"), { className: kind });
         mark.style.background = css;
-        if (ramp) mark.className = "ramp";
-        item.append(...(ramp ? [text[0], mark, text[1]] : [mark, text]));
-        box.append(item);
-      };
-      if (layer.palette === "probability") add(["0 ", "1"], L4S.css.ramp("probability"), true);
-      if (layer.palette === "doubt") add(["0, sure ", "1"], L4S.css.ramp("doubt"), true);
-      if (layer.marks === "truth") add("landslide in truth", L4S.css.colour("found"));
-      if (layer.marks === "called") add("called landslide", L4S.css.colour("false"));
-      if (layer.marks === "errors") {
-        add("found", L4S.css.colour("found"));
-        add("missed", L4S.css.colour("missed"));
-        add("false alarm", L4S.css.colour("false"));
-      }
-      const note = layer.key === "doubt" ? L4S.told.doubt : layer.note;
-      if (note) box.append(Object.assign(document.createElement("li"), { textContent: note }));
+        item.append(before, ...(css ? [mark] : []), after);
+        return item;
+      }));
     }
 
-    function called() {
-      return L4S.calledAt(shown.tile, state.cut);
-    }
+    const called = () => L4S.calledAt(shown.tile, state.cut);
 
     function draw() {
       if (!shown) return;
-      const [left, right] = [byKey[state.left], byKey[state.right]];
       const on = called();
-      L4S.draw(under, left, shown.photos, shown.tile, on);
-      L4S.draw(over.firstElementChild, right, shown.photos, shown.tile, on);
-      const wanted = [];
-      if (state.lines.includes("truth") && L4S.told.has_truth) {
-        wanted.push({ mask: shown.tile.truth, colour: L4S.css.colour("found") });
+      for (const [side, canvas] of [["left", under], ["right", over]]) {
+        const layer = layers.find((l) => l.key === state[side]);
+        L4S.draw(canvas, layer, shown.photos, shown.tile, on);
+        legend($(`legend-${side}`), layer);
       }
-      if (state.lines.includes("called")) {
-        wanted.push({ mask: on, colour: L4S.css.colour("false") });
-      }
-      lines.hidden = !wanted.length;
-      if (wanted.length) L4S.drawLines(lines, wanted);
-      legend($("legend-left"), left);
-      legend($("legend-right"), right);
+      const outlines = {
+        truth: { mask: shown.tile.truth, colour: L4S.css.colour("found") },
+        called: { mask: on, colour: L4S.css.colour("false") },
+      };
+      lines.hidden = !state.lines.length;
+      if (state.lines.length) L4S.drawLines(lines, state.lines.map((name) => outlines[name]));
     }
 
     function sync() {
       for (const side of ["left", "right"]) $(side).value = state[side];
-      for (const box of root.querySelectorAll('[name="lines"]')) {
-        box.checked = state.lines.includes(box.value);
-      }
+      for (const radio of all("mode")) radio.checked = radio.value === state.mode;
+      for (const box of all("lines")) box.checked = state.lines.includes(box.value);
       placeDivider();
       placeCross();
       draw();
@@ -138,60 +100,40 @@
 
     for (const side of ["left", "right"]) {
       $(side).replaceChildren(...layers.map((l) => new Option(l.label, l.key)));
-      $(side).addEventListener("change", () => {
-        state[side] = $(side).value;
-        draw();
-        changed();
-      });
     }
+    // Whatever is chosen below the picture goes into the state.
+    root.addEventListener("input", (e) => {
+      const { name, value } = e.target;
+      const part = e.target.dataset.part;
+      if (part === "left" || part === "right") state[part] = value;
+      else if (part === "mix") state.mix = Number(value);
+      else if (name === "mode") state.mode = value;
+      else if (name === "lines") state.lines = all("lines").filter((b) => b.checked).map((b) => b.value);
+      else return;
+      sync();
+      changed();
+    });
     $("swap").addEventListener("click", () => {
       [state.left, state.right] = [state.right, state.left];
       sync();
       changed();
     });
-    root.querySelectorAll('[name="mode"]').forEach((radio) => radio.addEventListener("change", () => {
-      state.mode = radio.value;
-      placeDivider();
-      changed();
-    }));
-    root.querySelectorAll('[name="lines"]').forEach((box) => box.addEventListener("change", () => {
-      state.lines = [...root.querySelectorAll('[name="lines"]:checked')].map((b) => b.value);
-      draw();
-      changed();
-    }));
-    const mixed = (value) => {
-      state.mix = Math.min(100, Math.max(0, value));
-      placeDivider();
-      changed();
-    };
-    mix.addEventListener("input", () => mixed(Number(mix.value)));
-    divider.addEventListener("pointerdown", (e) => {
-      dragging = true;
-      divider.setPointerCapture(e.pointerId);
-      e.preventDefault();
-    });
-    divider.addEventListener("pointermove", (e) => {
-      if (!dragging) return;
-      const box = frame.getBoundingClientRect();
-      mixed((100 * (e.clientX - box.left)) / box.width);
-    });
-    for (const kind of ["pointerup", "pointercancel"]) {
-      divider.addEventListener(kind, () => { dragging = false; });
-    }
 
-    frame.addEventListener("pointermove", (e) => {
-      if (e.pointerType === "touch" || dragging) return;
+    sheet.addEventListener("click", (e) => {
       const pixel = underPointer(e);
-      if (!pixel || (hover && pixel[0] === hover[0] && pixel[1] === hover[1])) return;
+      if (pixel) pin(pixel, "pointer");
+    });
+    sheet.addEventListener("pointermove", (e) => {
+      const pixel = e.pointerType === "touch" ? null : underPointer(e);
+      if (!pixel || String(pixel) === String(hover)) return;
       hover = pixel;
       placeCross();
       looked(pixel, "pointer");
     });
-    frame.addEventListener("pointerleave", () => {
-      if (!hover) return;
+    sheet.addEventListener("pointerleave", () => {
       hover = null;
       placeCross();
-      looked(state.pixel, "back");
+      looked(state.at, "back");
     });
     frame.addEventListener("keydown", (e) => {
       if (e.altKey || e.ctrlKey || e.metaKey) return;
@@ -199,42 +141,23 @@
       const move = {
         ArrowUp: [-by, 0], ArrowDown: [by, 0], ArrowLeft: [0, -by], ArrowRight: [0, by],
       }[e.key];
-      const scale = { "+": 1.5, "=": 1.5, "-": 1 / 1.5 }[e.key];
-      if (!move && !scale && e.key !== "0") return;
+      const scale = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 0 }[e.key];
+      if (!move && scale === undefined) return;
       e.preventDefault();
       hover = null;
       if (move) {
         const within = (v, n) => Math.min(n - 1, Math.max(0, v));
-        const [height, width] = size();
-        const [y, x] = [within(state.pixel[0] + move[0], height), within(state.pixel[1] + move[1], width)];
-        pin([y, x], "keys");
-        if (zoomer.view.scale > 1) follow();
-      } else if (scale) zoomer.lookAt(...middleOf(state.pixel), zoomer.view.scale * scale);
-      else zoomer.reset();
+        pin([within(state.at[0] + move[0], height), within(state.at[1] + move[1], width)], "keys");
+        $("cross").scrollIntoView({ block: "nearest", inline: "nearest" });
+      } else zoomer.to(zoomer.scale() * scale, [(state.at[1] + 0.5) / width, (state.at[0] + 0.5) / height]);
     });
-    const middleOf = ([y, x]) => [(x + 0.5) / size()[1], (y + 0.5) / size()[0]];
-    function follow() {
-      const { view } = zoomer;
-      const [u, v] = middleOf(state.pixel);
-      const [px, py] = [view.x + u * view.width * view.scale, view.y + v * view.height * view.scale];
-      const rim = 24;
-      if (px < rim || py < rim || px > view.box.width - rim || py > view.box.height - rim) {
-        zoomer.lookAt(u, v, view.scale);
-      }
-    }
-    $("zoom-in").addEventListener("click", () => zoomer.zoom(1.6));
-    $("zoom-out").addEventListener("click", () => zoomer.zoom(1 / 1.6));
-    $("zoom-fit").addEventListener("click", () => zoomer.reset());
 
     return {
       draw,
       sync,
       called,
       show: (tile, photos) => { shown = { tile, photos }; hover = null; sync(); },
-      restore: () => {
-        if (state.zoom) zoomer.lookAt(state.zoom[1], state.zoom[2], state.zoom[0]);
-        else zoomer.reset();
-      },
+      restore: () => { const [scale, ...centre] = state.zoom || [1, 0.5, 0.5]; zoomer.to(scale, centre); },
     };
   };
 })();

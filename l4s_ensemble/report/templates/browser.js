@@ -8,143 +8,105 @@
   const t = told.tiles;
   const $ = (name) => root.querySelector(`[data-part="${name}"]`);
   const byPatch = new Map(t.patch.map((p, i) => [p, i]));
-  const keys = new Set(L4S.layers().map((l) => l.key));
-  const main = told.models.at(-1).key;
+  const layers = L4S.layers().map((l) => l.key);
+  const VERDICTS = { found: "found", missed: "missed", false: "false alarm", "": "rightly left out" };
 
   const usual = {
-    tile: null, left: "colour", right: told.has_truth ? "errors" : main, mode: "swipe", mix: 50,
-    pixel: [told.size[0] >> 1, told.size[1] >> 1], zoom: null, cut: null,
-    lines: [], sort: t.tp ? "wrong" : "called", turned: false, show: "all", scene: "", fold: "",
-    least: "", most: "", thumbs: "colour",
+    tile: null, left: "colour", right: told.has_truth ? "errors" : told.models.at(-1).key,
+    mode: "swipe", mix: 50, at: [told.size[0] >> 1, told.size[1] >> 1], zoom: null, cut: null,
+    lines: [], sort: t.tp ? "wrong" : "called", turned: "", show: "all", scene: "", fold: "",
+    thumbs: "colour",
   };
+  const BAR = ["sort", "turned", "show", "scene", "fold"];
   const state = { ...usual };
   let order = [];
   let now = null; // {i, tile, called}
   let token = 0;
 
   // --- the address ---
-  const numbers = (text, n) => {
-    const found = text.split(".").map(Number);
-    return found.length === n && found.every(Number.isFinite) ? found : null;
+  const distinct = (name) => [...new Set(t[name] || [])].filter((v) => v >= 0).sort((a, b) => a - b);
+  const oneOf = (known) => (text) => (known.map(String).includes(text) ? text : undefined);
+  const number = (least, most) => (text) => {
+    const v = Number(text);
+    return v >= least && v <= most ? v : undefined;
   };
-  const one = (text, known, otherwise) => (known.includes(text) ? text : otherwise);
+  const numbers = (within) => (text) => {
+    const found = text.split("_").map(Number);
+    return found.length === within.length && found.every((v, n) => v >= 0 && v < within[n])
+      ? found : undefined;
+  };
+  const whole = (found) => (found && found.every(Number.isInteger) ? found : undefined);
+  // What a part of the state may be, from its text.
+  const READ = {
+    tile: (text) => (byPatch.has(Number(text)) ? Number(text) : undefined),
+    left: oneOf(layers), right: oneOf(layers), mode: oneOf(["swipe", "blend"]), mix: number(0, 100),
+    at: (text) => whole(numbers(told.size)(text)), zoom: numbers([99, 1, 1]), cut: number(0.001, 0.999),
+    lines: (text) => text.split("_").filter((l) => l === "called" || (l === "truth" && told.has_truth)),
+    sort: oneOf(Object.keys(L4S.sorts(t))), turned: oneOf(["yes"]),
+    show: oneOf(Object.keys(L4S.kinds(t))), scene: oneOf(distinct("scene")),
+    fold: oneOf(distinct("fold")), thumbs: oneOf(["colour", "errors"]),
+  };
 
   function read() {
     const asked = new URLSearchParams(location.hash.slice(1));
-    const get = (name) => asked.get(name) || "";
-    Object.assign(state, usual);
-    const patch = Number(get("tile"));
-    state.tile = asked.has("tile") && byPatch.has(patch) ? patch : null;
-    state.left = one(get("left"), [...keys], usual.left);
-    state.right = one(get("right"), [...keys], usual.right);
-    state.mode = one(get("mode"), ["swipe", "blend"], usual.mode);
-    if (asked.has("mix")) state.mix = Math.min(100, Math.max(0, Number(get("mix")) || 0));
-    const pixel = numbers(get("at"), 2);
-    if (pixel && pixel.every((v, n) => Number.isInteger(v) && v >= 0 && v < told.size[n])) {
-      state.pixel = pixel;
+    for (const [name, otherwise] of Object.entries(usual)) {
+      state[name] = (asked.has(name) ? READ[name](asked.get(name)) : undefined) ?? otherwise;
     }
-    const zoom = get("zoom").split("_").map(Number);
-    if (zoom.length === 3 && zoom.every(Number.isFinite) && zoom[0] > 1) state.zoom = zoom;
-    const cut = Number(get("cut"));
-    if (asked.has("cut") && cut > 0 && cut < 1) state.cut = cut;
-    state.lines = get("lines").split(".").filter((l) => ["truth", "called"].includes(l));
-    state.sort = one(get("sort"), Object.keys(L4S.sorts(t)), usual.sort);
-    state.turned = get("turned") === "1";
-    state.show = one(get("show"), Object.keys(L4S.kinds(t)), usual.show);
-    for (const name of ["scene", "fold"]) {
-      if (t[name] && t[name].includes(Number(get(name)))) state[name] = get(name);
-    }
-    for (const name of ["least", "most"]) if (/^\d+$/.test(get(name))) state[name] = get(name);
-    state.thumbs = one(get("thumbs"), ["colour", "errors"], usual.thumbs);
-    return asked.has("tile") && state.tile === null ? get("tile") : null;
-  }
-
-  function written() {
-    const out = new URLSearchParams();
-    const shown = now ? t.patch[now.i] : state.tile;
-    if (shown !== null) out.set("tile", shown);
-    out.set("left", state.left);
-    out.set("right", state.right);
-    if (state.mode !== usual.mode) out.set("mode", state.mode);
-    if (state.mix !== usual.mix) out.set("mix", Math.round(state.mix * 10) / 10);
-    if (String(state.pixel) !== String(usual.pixel)) out.set("at", state.pixel.join("."));
-    if (state.zoom) {
-      const [scale, u, v] = state.zoom;
-      out.set("zoom", [scale.toFixed(2), u.toFixed(3), v.toFixed(3)].join("_"));
-    }
-    if (state.cut !== null) out.set("cut", state.cut);
-    if (state.lines.length) out.set("lines", state.lines.join("."));
-    for (const name of ["sort", "show", "scene", "fold", "least", "most", "thumbs"]) {
-      if (state[name] !== usual[name]) out.set(name, state[name]);
-    }
-    if (state.turned) out.set("turned", "1");
-    return `#${out}`;
+    return state.tile === null ? asked.get("tile") : null;
   }
 
   let later = 0;
   function remember() {
     clearTimeout(later);
     later = setTimeout(() => {
-      const hash = written();
-      $("link").href = hash;
+      const out = new URLSearchParams();
+      for (const [name, value] of Object.entries(state)) {
+        if (String(value) !== String(usual[name])) out.set(name, [value].flat().join("_"));
+      }
+      $("link").href = `#${out}`;
       try {
-        history.replaceState(null, "", hash);
+        history.replaceState(null, "", `#${out}`);
       } catch (e) { /* a browser that will not for files: the link still has it */ }
     }, 120);
   }
 
   // --- the bar ---
-  const options = (name, entries, first) => {
-    const select = $(name);
-    if (!select) return;
-    select.replaceChildren(...(first ? [new Option(first, "")] : []),
-      ...entries.map(([key, label]) => new Option(label, key)));
+  const options = (name, entries) => {
+    $(name).replaceChildren(...entries.map(([key, label]) => new Option(label, key)));
   };
-  const distinct = (values) => [...new Set(values)].filter((v) => v >= 0).sort((a, b) => a - b);
   options("sort", Object.entries(L4S.sorts(t)).map(([k, s]) => [k, s.name]));
   options("show", Object.entries(L4S.kinds(t)).map(([k, s]) => [k, s.name]));
-  for (const [name, one_] of [["scene", "all scenes"], ["fold", "all folds"]]) {
-    const found = t[name] ? distinct(t[name]) : [];
-    options(name, found.map((v) => [v, `${name} ${v}`]), one_);
-    if ($(name)) $(name).closest("label").hidden = found.length < 2;
-  }
-
-  function syncBar() {
-    for (const name of ["sort", "show", "scene", "fold", "least", "most"]) {
-      if ($(name)) $(name).value = state[name];
-    }
-    const down = L4S.sorts(t)[state.sort].down !== state.turned;
-    $("turn").textContent = down ? "\u2193" : "\u2191";
-    $("turn").setAttribute("aria-label",
-      `${down ? "Largest" : "Smallest"} first; turn the order round`);
-    for (const radio of root.querySelectorAll('[name="thumbs"]')) {
-      radio.checked = radio.value === state.thumbs;
-    }
-    const narrowed = ["sort", "turned", "show", "scene", "fold", "least", "most"]
-      .some((name) => state[name] !== usual[name]);
-    $("reset").hidden = !narrowed;
+  for (const name of ["scene", "fold"]) {
+    const found = distinct(name);
+    options(name, [["", `all ${name}s`], ...found.map((v) => [v, `${name} ${v}`])]);
+    $(name).closest("label").hidden = found.length < 2;
   }
 
   function arrange() {
     order = L4S.arranged(state);
-    $("count").textContent = `${words.count(order.length)} of ${words.count(t.patch.length)} `
-      + `tile${t.patch.length === 1 ? "" : "s"}`;
+    const total = t.patch.length;
+    $("count").textContent = `${words.count(order.length)} of ${words.count(total)} tile${total === 1 ? "" : "s"}`;
     $("nothing").hidden = order.length > 0;
-    syncBar();
+    for (const name of BAR) if ($(name)) $(name).value = state[name];
+    const down = L4S.sorts(t)[state.sort].down !== (state.turned === "yes");
+    $("turn").textContent = down ? "\u2193" : "\u2191";
+    $("turn").setAttribute("aria-label", `${down ? "Largest" : "Smallest"} first; turn the order round`);
+    for (const radio of root.querySelectorAll('[name="thumbs"]')) radio.checked = radio.value === state.thumbs;
+    $("reset").hidden = BAR.every((name) => state[name] === usual[name]);
     list.arrange(order);
     steps();
     remember();
   }
 
   // --- a tile ---
-  const list = L4S.list($("list"), (i) => choose(i));
-  const stage = L4S.stage(root, state, { changed: remember, looked });
+  const list = L4S.list($("list"), choose);
+  const stage = L4S.stage(root.querySelector(".stage"), state, { changed: remember, looked });
 
   function steps() {
     const n = list.place();
     $("previous").disabled = !order.length || n === 0;
     $("next").disabled = !order.length || n === order.length - 1;
-    $("where").textContent = n === undefined ? "" : `${words.count(n + 1)} of ${words.count(order.length)}`;
+    $("where").textContent = n < 0 ? "" : `${words.count(n + 1)} of ${words.count(order.length)}`;
   }
 
   async function choose(i) {
@@ -157,12 +119,12 @@
     try {
       const [tile, photos] = await Promise.all([L4S.readTile(patch), L4S.readPhotos(patch)]);
       if (own !== token) return;
-      now = { i, tile, called: null };
+      now = { i, tile };
       state.tile = patch;
       stage.show(tile, photos);
       describe();
       root.dataset.tile = patch;
-      ahead(i);
+      ahead(order[order.indexOf(i) + 1]);
     } catch (error) {
       if (own !== token) return;
       $("fault").hidden = false;
@@ -175,104 +137,124 @@
 
   // The next tile in the order is read while this one is looked at.
   function ahead(i) {
-    const n = order.indexOf(i);
-    if (n >= 0 && n + 1 < order.length) {
-      const next = t.patch[order[n + 1]];
-      L4S.readTile(next).catch(() => {});
-      L4S.readPhotos(next).catch(() => {});
-    }
+    if (i === undefined) return;
+    L4S.readTile(t.patch[i]).catch(() => {});
+    L4S.readPhotos(t.patch[i]).catch(() => {});
   }
 
   function describe() {
     const { i, tile } = now;
     now.called = stage.called();
-    now.cut = state.cut ?? (t.threshold ? t.threshold[i] : told.threshold);
+    const cut = state.cut ?? (t.threshold ? t.threshold[i] : told.threshold);
     $("name").textContent = `Tile ${tile.patch}`;
     const parts = [];
-    if (t.scene && t.scene[i] >= 0) {
-      parts.push(`scene ${t.scene[i]}, row ${t.row[i]}, column ${t.col[i]}`);
-    }
+    if (t.scene && t.scene[i] >= 0) parts.push(L4S.spot(i));
     if (t.fold && t.fold[i] >= 0) parts.push(`fold ${t.fold[i]}`);
-    let [tp, fp, fn, n] = [0, 0, 0, 0];
-    now.called.forEach((c, k) => {
-      n += c;
-      if (c && tile.truth[k]) tp += 1;
-      else if (c) fp += 1;
-      else if (tile.truth[k]) fn += 1;
-    });
+    const n = { found: 0, missed: 0, false: 0, "": 0 };
+    now.called.forEach((c, k) => { n[L4S.verdict(told.has_truth && tile.truth[k], c)] += 1; });
     if (told.has_truth) {
-      parts.push(`${words.count(tp)} px found, ${words.count(fn)} missed, ${words.count(fp)} false`);
-      if (tp + fn) parts.push(`F1 ${words.score((2 * tp) / (2 * tp + fp + fn))}`);
-    } else parts.push(`${words.count(n)} px called landslide`);
-    const hectare = (n * told.pixel_m ** 2) / 10000;
-    parts.push(`${words.number(hectare)} ha called`);
+      parts.push(`${words.count(n.found)} px found, ${words.count(n.missed)} missed, ${words.count(n.false)} false`);
+      if (n.found + n.missed) {
+        parts.push(`F1 ${words.score((2 * n.found) / (2 * n.found + n.false + n.missed))}`);
+      }
+    }
+    const predicted = n.found + n.false;
+    parts.push(`${words.count(predicted)} px (${words.number((predicted * told.pixel_m ** 2) / 10000)} ha) predicted`);
     $("told").textContent = parts.join(" · ");
-    $("cut").value = now.cut;
-    $("cut-value").textContent = words.score(now.cut);
+    $("cut").value = cut;
+    $("cut-value").textContent = words.score(cut);
     $("cut-back").hidden = state.cut === null;
     $("cut-told").textContent = state.cut === null ? "in use" : "moved here only";
-    $("neighbours").closest(".around").hidden = !L4S.neighbours($("neighbours"), i, state.thumbs, choose);
-    looked(state.pixel, "back");
+    neighbours();
+    looked(state.at, "back");
   }
 
-  function looked(pixel, why) {
+  // The values of the layers at a pixel, and what is right.
+  function looked([y, x], why) {
     if (!now) return;
-    $("where-pixel").textContent = `Row ${pixel[0]}, column ${pixel[1]}`;
-    L4S.pixelTable($("pixel"), now, pixel);
-    if (why === "keys") $("spoken").textContent = L4S.pixelSpoken(now, pixel);
+    const { tile, called } = now;
+    const k = y * told.size[1] + x;
+    const landslide = (on) => (on ? "landslide" : "no landslide");
+    const rows = told.models.map((m) => [m.name, words.chance(tile.planes[m.key][k] / 255)]);
+    if (told.doubt) rows.push(["uncertainty", words.chance(tile.planes.doubt[k] / 255)]);
+    rows.push(["predicted", landslide(called[k])]);
+    if (told.has_truth) {
+      rows.push(["reference", landslide(tile.truth[k])], ["so it is", VERDICTS[L4S.verdict(tile.truth[k], called[k])]]);
+    }
+    $("where-pixel").textContent = `Row ${y}, column ${x}`;
+    $("pixel").replaceChildren(...rows.map(([name, value]) => {
+      const line = document.createElement("div");
+      line.append(Object.assign(document.createElement("dt"), { textContent: name }),
+        Object.assign(document.createElement("dd"), { textContent: value }));
+      return line;
+    }));
+    if (why === "keys") $("spoken").textContent = `Row ${y}, column ${x}: ${rows.map((r) => r.join(" ")).join(", ")}.`;
+  }
+
+  // Three by three thumbnails around the tile; those that are there can be gone to.
+  const places = new Map(t.scene && t.patch.map((_, n) => [`${t.scene[n]}/${t.row[n]}/${t.col[n]}`, n]));
+  function neighbours() {
+    const { i } = now;
+    const known = t.scene && t.scene[i] >= 0;
+    $("neighbours").closest(".around").hidden = !known;
+    const steps_ = known ? [-1, 0, 1].flatMap((dy) => [-1, 0, 1].map((dx) => [dy, dx])) : [];
+    $("neighbours").replaceChildren(...steps_.map(([dy, dx]) => {
+      const n = places.get(`${t.scene[i]}/${t.row[i] + dy}/${t.col[i] + dx}`);
+      const e = document.createElement(n === undefined ? "span" : "button");
+      e.className = n === undefined ? "none" : n === i ? "own" : "";
+      if (n === undefined) return e;
+      Object.assign(e, { type: "button", disabled: n === i, title: `tile ${t.patch[n]}` });
+      e.setAttribute("aria-label", L4S.spoken(n));
+      L4S.thumbnail(e, n, state.thumbs);
+      e.append(Object.assign(document.createElement("span"), { textContent: t.patch[n] }));
+      e.addEventListener("click", () => choose(n));
+      return e;
+    }));
   }
 
   // --- wires ---
-  for (const name of ["sort", "show", "scene", "fold", "least", "most"]) {
-    if (!$(name)) continue;
-    $(name).addEventListener("change", () => {
-      state[name] = $(name).value;
-      if (name === "sort") state.turned = false;
-      arrange();
-    });
-  }
-  root.querySelector("form").addEventListener("submit", (e) => e.preventDefault());
-  $("turn").addEventListener("click", () => { state.turned = !state.turned; arrange(); });
-  $("reset").addEventListener("click", () => {
-    for (const name of ["sort", "turned", "show", "scene", "fold", "least", "most"]) {
-      state[name] = usual[name];
+  const form = root.querySelector("form");
+  form.addEventListener("submit", (e) => e.preventDefault());
+  form.addEventListener("change", (e) => {
+    const { name, value } = e.target;
+    if (name === "thumbs") {
+      state.thumbs = value;
+      list.pictures(value);
+      if (now) neighbours();
+      remember();
+      return;
     }
+    state[e.target.dataset.part] = value;
+    if (e.target.dataset.part === "sort") state.turned = "";
     arrange();
   });
-  root.querySelectorAll('[name="thumbs"]').forEach((r) => r.addEventListener("change", () => {
-    state.thumbs = r.value;
-    list.pictures(r.value);
-    if (now) L4S.neighbours($("neighbours"), now.i, state.thumbs, choose);
-    remember();
-  }));
+  $("turn").addEventListener("click", () => { state.turned = state.turned ? "" : "yes"; arrange(); });
+  $("reset").addEventListener("click", () => {
+    for (const name of BAR) state[name] = usual[name];
+    arrange();
+  });
   $("previous").addEventListener("click", () => list.step(-1));
   $("next").addEventListener("click", () => list.step(1));
-  $("cut").addEventListener("input", () => {
-    state.cut = Math.min(0.999, Math.max(0.001, Number($("cut").value)));
+  function threshold(cut) {
+    state.cut = cut;
     stage.draw();
     describe();
     remember();
-  });
-  $("cut-back").addEventListener("click", () => {
-    state.cut = null;
-    stage.draw();
-    describe();
-    remember();
-    $("cut").focus();
-  });
+  }
+  $("cut").addEventListener("input", () => threshold(Number($("cut").value)));
+  $("cut-back").addEventListener("click", () => { threshold(null); $("cut").focus(); });
 
-  function start() {
+  async function start() {
     const missing = read();
     list.pictures(state.thumbs);
     arrange();
     stage.sync();
     stage.restore();
     const first = state.tile === null ? order[0] : byPatch.get(state.tile);
-    if (missing !== null) {
-      $("fault").hidden = false;
-      $("fault").textContent = `Tile ${missing} is not among the tiles of this page.`;
-    }
-    if (first !== undefined) choose(first).then(() => { if (missing !== null) $("fault").hidden = false; });
+    if (first !== undefined) await choose(first);
+    if (missing === null) return;
+    $("fault").hidden = false;
+    $("fault").textContent = `Tile ${missing} is not among the tiles of this page.`;
   }
   window.addEventListener("hashchange", start);
   start();

@@ -8,9 +8,9 @@
   L4S.words = {
     NARROW,
     count: (v) => minus(Math.round(v).toLocaleString("en-US")),
-    score: (v) => (v === null || v === undefined || Number.isNaN(v) ? "\u2013" : minus(v.toFixed(3))),
+    // toFixed turns a tie up, the rest of the report to the even digit; ties are odd sixteenths.
+    score: (v) => minus((v - ((16 * v) % 4 === 1 ? 1e-6 : 0)).toFixed(3)),
     chance: (v) => v.toFixed(2),
-    signed: (v) => (v >= 0 ? "+" : "\u2212") + Math.abs(v).toFixed(2),
     number: (v) => {
       if (v === 0) return "0";
       const size = Math.abs(v);
