@@ -151,7 +151,7 @@ def stack_model(place: Place) -> None:
 def pixel_model(place: Place) -> None:
     from l4s_ensemble.pixel.model import PixelModel
 
-    PixelModel.load(place.run / "pixel").booster(0)
+    PixelModel.load(place.run / "pixel").trees(0)
 
 
 def unet_model(place: Place) -> None:
@@ -242,9 +242,9 @@ def write_pixel_model(place: Place) -> None:
     write_json(
         place.run / "pixel/model.json",
         {
-            "kind": "l4s_ensemble pixel classifier", "version": 1, "features": ["a"],
+            "kind": "l4s_ensemble pixel classifier", "version": 2, "features": ["a"],
             "groups": ["b"], "sensor": SENSOR, "folds": 1, "support_px": 1, "seed": 0,
-            "logit_shift": 0.0, "boosters": ["fold_0.txt"],
+            "logit_shift": 0.0, "boosters": [["fold_0.txt"]],
         },
     )  # fmt: skip
 

@@ -100,9 +100,6 @@ def tune_pixel(
     share: Annotated[
         float, typer.Option("--share", min=0.01, max=1, help="Share of the tiles that is used.")
     ] = 0.25,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Give up trials that fall behind.")
-    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="Preset to write; default: tune/pixel.yaml.")
     ] = None,
@@ -110,19 +107,27 @@ def tune_pixel(
     quiet: QuietOption = False,
 ) -> None:
     """Search for settings of the pixel classifier. The same command goes on where it was."""
-    from l4s_ensemble.pixel.search import require_optuna
+    from l4s_ensemble.pixel.tune import OPTIMISTIC, require_optuna, tune
 
     require_optuna()
     opened = opened_run(run, config, set_, data, jobs, "auto", quiet)
-    opened.fit(until=("features",))
-    from l4s_ensemble.pixel.tune import table, tune
-
+    opened.fit(until=("pixel",))
     told = tune(
-        opened.folder, opened.config, trials=trials, timeout_s=timeout, share=share, prune=prune,
-        out=out, jobs=opened.jobs,
+        opened.folder, opened.config, trials=trials, timeout_s=timeout, share=share, out=out,
+        jobs=opened.jobs,
     )  # fmt: skip
-    console.table(*table(told))
-    console.say(told["note"])
+    console.table(
+        f"{len(told['trials'])} finished trials on {told['tiles']} tiles, out of fold",
+        ["trial", "F1", "AP", *told["trials"][0]["settings"]],
+        [
+            [
+                f"{t['number']}{' (own)' if t['own'] else ''}", f"{t['f1']:.4f}",
+                f"{t['average_precision']:.4f}", *(f"{v:.3g}" for v in t["settings"].values()),
+            ]
+            for t in told["trials"][:10]
+        ],
+    )  # fmt: skip
+    console.say(OPTIMISTIC)
     console.say(f"preset {told['preset']}")
 
 

@@ -1,4 +1,4 @@
-"""Boosters from rows that lie on disk: bins without a copy of the rows, and several made one."""
+"""Boosters from rows that lie on disk: bins without a copy of the rows."""
 
 from __future__ import annotations
 
@@ -64,86 +64,22 @@ def dataset(
 
 
 def boost(
-    data: lgb.Dataset, settings: dict[str, Any] | list[dict[str, Any]], trees: int, seeds: int = 1
-) -> str:
-    """Fit, and give LightGBM's text.
+    data: lgb.Dataset, views: Sequence[dict[str, Any]], trees: int, seeds: int = 1
+) -> list[str]:
+    """Fit boosters on the same rows, and give LightGBM's text of each.
 
     Parameters
     ----------
     data : lightgbm.Dataset
-    settings : dict or list of dict
-        Of several views, one each; see `l4s_ensemble.pixel.settings.views`.
+    views : sequence of dict
+        Parameters of each view; see `l4s_ensemble.pixel.settings.views`.
     trees : int
         Of one booster.
     seeds : int
-        Boosters of a view; see `merge`.
+        Boosters of a view.
     """
-    views = settings if isinstance(settings, list) else [settings]
-    texts = [
+    return [
         lgb.train(other_seed(view, n), data, num_boost_round=trees).model_to_string()
         for n in range(seeds)
         for view in views
     ]
-    return texts[0] if len(texts) == 1 else merge(texts)
-
-
-def merge(texts: Sequence[str]) -> str:
-    """Make one booster whose raw score is the mean of several's.
-
-    It holds all their trees, each value divided by the number of boosters, so that whatever reads
-    one booster reads the bag. Trees stand in turn, the first of each, then the second of each:
-    the first ``n * len(texts)`` trees are the mean of the first n of each.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        LightGBM's texts, of equal columns.
-
-    Raises
-    ------
-    ValueError
-        If the boosters differ in their number of trees or in their columns.
-    """
-    parts = [_parts(text) for text in texts]
-    if len({len(trees) for _, trees, _ in parts}) != 1:
-        raise ValueError("boosters of a bag must have equally many trees")
-    if len({_line(head, "feature_names=") for head, _, _ in parts}) != 1:
-        raise ValueError("boosters of a bag must have the same columns")
-    in_turn = [
-        tree for group in zip(*(trees for _, trees, _ in parts), strict=True) for tree in group
-    ]
-    scaled = [_scaled(tree, n, 1 / len(texts)) for n, tree in enumerate(in_turn)]
-    head, _, tail = parts[0]
-    sizes = " ".join(str(len(tree.encode())) for tree in scaled)
-    head = head.replace(_line(head, "tree_sizes="), f"tree_sizes={sizes}")
-    # LightGBM reads it and writes it again: what it cannot read is never written.
-    made: str = lgb.Booster(model_str=head + "".join(scaled) + tail).model_to_string()
-    return made
-
-
-_VALUES = ("leaf_value=", "internal_value=", "shrinkage=")
-
-
-def _parts(text: str) -> tuple[str, list[str], str]:
-    """Split a text into its head, its trees and its tail; together they are the text."""
-    start = text.index("Tree=0\n")
-    sizes = [int(n) for n in _line(text, "tree_sizes=").partition("=")[2].split()]
-    body, trees, at = text[start:].encode(), [], 0
-    for size in sizes:
-        trees.append(body[at : at + size].decode())
-        at += size
-    return text[:start], trees, body[at:].decode()
-
-
-def _line(text: str, key: str) -> str:
-    return next(line for line in text.splitlines() if line.startswith(key))
-
-
-def _scaled(tree: str, number: int, factor: float) -> str:
-    lines = tree.split("\n")
-    lines[0] = f"Tree={number}"
-    for i, line in enumerate(lines):
-        if line.startswith(_VALUES):
-            key, _, values = line.partition("=")
-            lines[i] = f"{key}=" + " ".join(repr(float(v) * factor) for v in values.split())
-    return "\n".join(lines)

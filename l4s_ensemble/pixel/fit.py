@@ -1,15 +1,16 @@
-"""Fit the booster of a fold and write it."""
+"""Fit the boosters of a fold and write them."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.pixel.boost import boost, dataset
@@ -70,6 +71,23 @@ class FitJob:
         """Parameters of each booster of a fold; see `l4s_ensemble.pixel.settings.views`."""
         return views(self.config, seed, threads, self.expected, self.relational, self.relative)
 
+    def boost(
+        self, ids: NDArray[np.int64], k: int, threads: int, config: PixelConfig | None = None
+    ) -> list[str]:
+        """Fit the boosters of fold `k` on the rows in the tiles `ids`; LightGBM's texts.
+
+        Parameters
+        ----------
+        config : PixelConfig, optional
+            Other settings of the boosters than the job's own.
+        """
+        job = self if config is None else replace(self, config=config)
+        each = job.views(self.model.seed + k, threads)
+        chosen, weight = self.plan.rows_of(ids), self.plan.weights_of(ids)
+        y = self.plan.landslide[chosen]
+        data = dataset(self.rows, chosen, y, weight, self.model.features, each[0])
+        return boost(data, each, job.config.trees, job.config.seeds)
+
 
 def fit_job(
     folds: Folds,
@@ -116,51 +134,37 @@ def at_most(rows: int, features: int) -> int:
 
 
 def fit_fold(job: FitJob, k: int, threads: int = 1) -> Mapping[str, Any]:
-    """Fit the booster of fold `k` and write ``fold_<k>.txt``.
-
-    Returns
-    -------
-    mapping
-        As `booster_text` gives it; also written to ``fold_<k>.json``.
-    """
-    text, info = booster_text(job, k, threads)
-    write_json(_note(job.model, k), info)
-    write_text(job.model.folder / booster_file(k), text)
-    return info
-
-
-def booster_text(job: FitJob, k: int, threads: int = 1) -> tuple[str, Mapping[str, Any]]:
-    """Fit the booster of fold `k` on those of its training tiles that the plan was offered.
+    """Fit the boosters of fold `k` on its training tiles, and write them.
 
     Held-out tiles choose nothing about the model that scores them.
 
     Returns
     -------
-    text : str
-        LightGBM's.
-    info : mapping
+    mapping
         ``fold, trained`` (ids), ``rows, positives, prevalence`` (of the weighted rows), ``trees``
-        (of one booster), ``seeds``, ``views``, ``seconds_fit``.
+        (of one booster), ``seeds``, ``views``, ``seconds_fit``; also written to
+        ``fold_<k>.json``.
     """
     started = time.monotonic()
     ids = np.intersect1d(job.folds.train_ids(k), job.plan.tile).astype(np.int64)
-    each = job.views(job.model.seed + k, threads)
+    texts = job.boost(ids, k, threads)
     chosen = job.plan.rows_of(ids)
-    y, weight = job.plan.landslide[chosen], job.plan.weights_of(ids)
-    data = dataset(job.rows, chosen, y, weight, job.model.features, each[0])
-    text = boost(data, each, job.config.trees, job.config.seeds)
+    y = job.plan.landslide[chosen]
     info = {
         "fold": k,
         "trained": ids,
         "rows": len(chosen),
         "positives": int(y.sum()),
-        "prevalence": float(np.average(y, weights=weight)),
+        "prevalence": float(np.average(y, weights=job.plan.weights_of(ids))),
         "trees": job.config.trees,
         "seeds": job.config.seeds,
-        "views": len(each),
+        "views": len(texts) // job.config.seeds,
         "seconds_fit": time.monotonic() - started,
     }
-    return text, info
+    write_json(_note(job.model, k), info)
+    for n, text in reversed(list(enumerate(texts))):
+        write_text(job.model.folder / booster_file(k, n), text)
+    return info
 
 
 def _note(model: PixelModel, k: int) -> Path:
@@ -168,5 +172,5 @@ def _note(model: PixelModel, k: int) -> Path:
 
 
 def _is_fitted(model: PixelModel, k: int) -> bool:
-    # The text is written last.
+    # Its first booster is written last.
     return _note(model, k).is_file() and (model.folder / booster_file(k)).is_file()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
+from l4s_ensemble.pixel.trees import bit_trees
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
@@ -125,14 +126,5 @@ def score_tile(model: PixelModel, fold: int, tile: NDArray[np.float32]) -> NDArr
     -------
     float32 array, shape (y, x)
     """
-    trees = model.trees(fold)
-    if trees is not None:
-        raw = trees.score(tile)
-    else:
-        rows = np.ascontiguousarray(np.moveaxis(tile, 0, -1)).reshape(-1, len(tile))
-        # Processes share the cores; threads inside them would only fight.
-        told = model.booster(fold).predict(
-            rows, raw_score=True, num_threads=1, validate_features=False
-        )
-        raw = np.asarray(told).reshape(tile.shape[1:])
+    raw = bit_trees(model.trees(fold)).score(tile)
     return np.asarray(raw + model.logit_shift, dtype=np.float32)

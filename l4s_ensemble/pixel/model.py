@@ -13,36 +13,35 @@ from l4s_ensemble.errors import ModelError, RunError
 from l4s_ensemble.run.files import read_json, write_json
 
 if TYPE_CHECKING:
-    import lightgbm as lgb
-
-    from l4s_ensemble.pixel.trees import BitTrees
+    from l4s_ensemble.pixel.trees import Trees
 
 MODEL_FILE = "model.json"
 FEATURES_FILE = "features.json"
 KIND = "l4s_ensemble pixel classifier"
-VERSION = 1
+VERSION = 2
 """Of the saved form: raised when an older reader would misread a newer model."""
 
 
 @dataclass(frozen=True)
 class PixelModel:
-    """One booster a fold, and what they were trained on.
+    """The boosters of each fold, and what they were trained on.
 
     Attributes
     ----------
     folder : Path
-        Holds ``model.json``, ``features.json`` and ``fold_<k>.txt``.
+        Holds ``model.json``, ``features.json`` and the boosters, see `booster_file`.
     features, groups : tuple of str
         Names in the order of the columns, and the group of each.
     sensor : Sensor
         What the training files held.
     folds : int
-        Number of boosters.
     support_px : int
         Largest reach of a feature, pixels.
     seed : int
     logit_shift : float
         Added to every raw score. 0 when the weights of the rows already restore the prevalence.
+    boosters : int
+        Of a fold; the mean of their raw scores counts.
     """
 
     folder: Path
@@ -53,6 +52,11 @@ class PixelModel:
     support_px: int
     seed: int
     logit_shift: float = 0.0
+    boosters: int = 1
+
+    def files(self, fold: int) -> list[str]:
+        """Names of the files of a fold's boosters."""
+        return [booster_file(fold, n) for n in range(self.boosters)]
 
     def save(self) -> None:
         """Write ``model.json`` (the boosters are there already), atomically."""
@@ -68,7 +72,7 @@ class PixelModel:
                 "support_px": self.support_px,
                 "seed": self.seed,
                 "logit_shift": self.logit_shift,
-                "boosters": [booster_file(k) for k in range(self.folds)],
+                "boosters": [self.files(k) for k in range(self.folds)],
             },
         )
 
@@ -96,7 +100,7 @@ class PixelModel:
                 "the pixel model has another version", where=path, found=value.get("version"),
                 allowed=VERSION, fix="fit it again with this version of the package",
             )  # fmt: skip
-        missing = [n for n in value["boosters"] if not (folder / n).is_file()]
+        missing = [n for own in value["boosters"] for n in own if not (folder / n).is_file()]
         if missing:
             raise ModelError(
                 "boosters of the pixel model are missing", where=folder,
@@ -111,6 +115,7 @@ class PixelModel:
             support_px=int(value["support_px"]),
             seed=int(value["seed"]),
             logit_shift=float(value["logit_shift"]),
+            boosters=len(value["boosters"][0]),
         )
 
     def require(self, features: Sequence[str], sensor: Sensor) -> None:
@@ -148,66 +153,40 @@ class PixelModel:
                     fix="predict files of the same sensor, or fit a model for this one",
                 )  # fmt: skip
 
-    def booster(self, fold: int) -> lgb.Booster:
-        """Booster of a fold, opened once per process.
+    def trees(self, fold: int) -> Trees:
+        """Give the trees of a fold's boosters, read once per process.
 
         Raises
         ------
         ModelError
-            If the text does not belong to this model.
+            If a text cannot be read or does not belong to this model.
         """
-        path = self.folder / booster_file(fold)
-        booster = _booster(path, path.stat().st_mtime_ns)
-        self._require_columns(path, booster.feature_name())
-        return booster
-
-    def trees(self, fold: int) -> BitTrees | None:
-        """Give the booster of a fold in its fast form, read once per process.
-
-        None where its trees are of a kind that has no such form.
-
-        Raises
-        ------
-        ModelError
-            If the text cannot be read or does not belong to this model.
-        """
-        from l4s_ensemble.pixel.trees import bit_trees
-
-        path = self.folder / booster_file(fold)
+        paths = [self.folder / name for name in self.files(fold)]
         try:
-            trees = bit_trees(path, path.stat().st_mtime_ns)
+            trees = _trees(tuple((path, path.stat().st_mtime_ns) for path in paths))
         except (KeyError, ValueError, IndexError) as error:
-            raise _unreadable(path, error) from None
-        if trees is not None:
-            self._require_columns(path, trees.names)
-        return trees
-
-    def _require_columns(self, path: Path, names: Sequence[str]) -> None:
-        if tuple(names) != self.features:
             raise ModelError(
-                "a booster's columns are not those of its model.json", where=path,
-                found=f"{len(names)} columns", allowed=f"{len(self.features)} columns",
+                "a booster cannot be read", where=paths[0], found=error, fix="run fit-all again"
+            ) from None
+        if trees.names != self.features:
+            raise ModelError(
+                "a booster's columns are not those of its model.json", where=paths[0],
+                found=f"{len(trees.names)} columns", allowed=f"{len(self.features)} columns",
                 fix="run fit-all again",
             )  # fmt: skip
+        return trees
 
 
-def booster_file(fold: int) -> str:
-    """Name of the file of a fold's booster."""
-    return f"fold_{fold}.txt"
+def booster_file(fold: int, number: int = 0) -> str:
+    """Name of the file of a fold's booster, LightGBM's text; several have a number."""
+    return f"fold_{fold}.{number}.txt" if number else f"fold_{fold}.txt"
 
 
 @lru_cache(maxsize=16)
-def _booster(path: Path, _mtime_ns: int) -> lgb.Booster:
-    import lightgbm as lgb
+def _trees(files: tuple[tuple[Path, int], ...]) -> Trees:
+    from l4s_ensemble.pixel.trees import read_trees
 
-    try:
-        return lgb.Booster(model_file=str(path))
-    except lgb.basic.LightGBMError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> ModelError:
-    return ModelError("a booster cannot be read", where=path, found=error, fix="run fit-all again")
+    return read_trees([path.read_text(encoding="utf-8") for path, _ in files])
 
 
 def _shown(value: object) -> object:

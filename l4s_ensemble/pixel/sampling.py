@@ -67,14 +67,6 @@ class PixelPlan:
         """Positions of the rows that lie in the tiles `ids`, ascending."""
         return np.flatnonzero(np.isin(self.patch, np.asarray(ids, dtype=np.int64)))
 
-    def within(self, ids: ArrayLike) -> PixelPlan:
-        """Give the plan of some tiles, as if no others had been offered."""
-        rows, offered = self.rows_of(ids), np.isin(self.tile, np.asarray(ids, dtype=np.int64))
-        return PixelPlan(
-            self.patch[rows], self.pixel[rows], self.stratum[rows], self.weight[rows],
-            self.tile[offered], self.available[offered],
-        )  # fmt: skip
-
     def weights_of(self, ids: ArrayLike) -> NDArray[np.float64]:
         """Weights to train with of the rows in the tiles `ids`, aligned with `rows_of`.
 

@@ -18,51 +18,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.pixel.tree_tables import TreeTables, compiled, tree_tables
+from l4s_ensemble.pixel.trees import Trees
 
 LANES = 8
 """Rows that go through a tree together."""
 
 
 def contributions(
-    model: PixelModel, fold: int, rows: NDArray[np.float32], threads: int = 1
+    model: PixelModel, fold: int, rows: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], float]:
-    """What each feature adds to the logit of each row, by one fold's booster.
+    """What each feature adds to the logit of each row, by one fold's boosters, on one thread.
 
     Parameters
     ----------
     rows : float32 array, shape (row, feature)
         All finite.
-    threads : int
-        Only used where LightGBM itself must answer.
 
     Returns
     -------
     added : float64 array, shape (row, feature)
     expected : float
-        Mean logit over the rows that the booster was trained on, the model's shift included.
+        Mean logit over the rows that the boosters were trained on, the model's shift included.
         ``added.sum(axis=1) + expected`` is the logit.
     """
-    tables = tree_tables(model, fold)
-    if tables is None or _has_empty_nodes(tables):
-        asked = rows if len(rows) else np.zeros((1, len(model.features)), np.float32)
-        told = np.asarray(
-            model.booster(fold).predict(
-                asked, pred_contrib=True, num_threads=threads, validate_features=False
-            )
-        ).reshape(len(asked), -1)
-        # The last column is the same for all rows.
-        return told[: len(rows), :-1], float(told[0, -1]) + model.logit_shift
-    steps = _steps_of(tables)
+    trees = model.trees(fold)
+    steps = _steps_of(trees)
     lanes = _in_lanes(rows)
     added = np.zeros_like(lanes, dtype=np.float64)
     _add_contributions(
-        lanes, tables.start, tables.feature, tables.threshold, tables.parent, tables.right,
-        tables.before, tables.share, tables.value, steps.points, steps.kept, steps.lost,
+        lanes, trees.start, trees.feature, trees.threshold, trees.parent, trees.right,
+        trees.before, trees.share, trees.value, steps.points, steps.kept, steps.lost,
         steps.for_kept, steps.for_lost, added,
     )  # fmt: skip
     out = added.swapaxes(1, 2).reshape(len(added) * LANES, rows.shape[1])[: len(rows)]
@@ -75,10 +65,6 @@ def _in_lanes(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.zeros((blocks * LANES, features), np.float32)
     padded[: len(rows)] = rows
     return np.ascontiguousarray(padded.reshape(blocks, LANES, features).swapaxes(1, 2))
-
-
-def _has_empty_nodes(tables: TreeTables) -> bool:
-    return bool((tables.share <= 0).any())
 
 
 @dataclass(frozen=True)
@@ -108,20 +94,20 @@ class _Steps:
 
 
 @lru_cache(maxsize=8)
-def _steps_of(tables: TreeTables) -> _Steps:
-    nodes = np.diff(tables.start)
-    root = np.repeat(tables.start[:-1], nodes)
+def _steps_of(trees: Trees) -> _Steps:
+    nodes = np.diff(trees.start)
+    root = np.repeat(trees.start[:-1], nodes)
     n = len(root)
     obeyed = np.ones(n)  # share of training rows that obey the path's splits on this feature
     reached = np.ones(n)
     features_above = np.zeros(n, np.int64)
-    for i in np.flatnonzero(tables.parent >= 0):
-        up = root[i] + tables.parent[i]
-        seen_above = tables.before[i] >= 0
-        obeyed[i] = tables.share[i] * (obeyed[root[i] + tables.before[i]] if seen_above else 1.0)
-        reached[i] = reached[up] * tables.share[i]
+    for i in np.flatnonzero(trees.parent >= 0):
+        up = root[i] + trees.parent[i]
+        seen_above = trees.before[i] >= 0
+        obeyed[i] = trees.share[i] * (obeyed[root[i] + trees.before[i]] if seen_above else 1.0)
+        reached[i] = reached[up] * trees.share[i]
         features_above[i] = features_above[up] + (not seen_above)
-    points = np.maximum(1, -(-np.maximum.reduceat(features_above, tables.start[:-1]) // 2))
+    points = np.maximum(1, -(-np.maximum.reduceat(features_above, trees.start[:-1]) // 2))
     # Points that a tree has no use for stand at one half with no weight.
     t, w = np.full((n, points.max()), 0.5), np.zeros((n, points.max()))
     of_node = np.repeat(points, nodes)
@@ -131,8 +117,8 @@ def _steps_of(tables: TreeTables) -> _Steps:
     z = obeyed[:, None]
     inside, outside = t + (1 - t) * z, (1 - t) * z
     weight = w * (1 - z) / inside
-    seen = (tables.before >= 0)[:, None]
-    above = root + np.maximum(tables.before, 0)
+    seen = (trees.before >= 0)[:, None]
+    above = root + np.maximum(trees.before, 0)
     inside_above = np.where(seen, inside[above], 1.0)
     weight_above = np.where(seen, weight[above], 0.0)
     return _Steps(
@@ -142,11 +128,14 @@ def _steps_of(tables: TreeTables) -> _Steps:
         for_kept=weight - weight_above,
         # (0 - z) / ((1 - t) z) of the formula, whatever z is.
         for_lost=-w / (1 - t) - weight_above,
-        expected=float((reached * tables.value).sum()),
+        expected=float((reached * trees.value).sum()),
     )
 
 
-@compiled
+# Sums may be taken in any order, which is what makes them fast.
+@numba.njit(  # type: ignore[untyped-decorator, unused-ignore]
+    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}
+)
 def _add_contributions(
     rows: NDArray[np.float32],
     start: NDArray[np.int64],

@@ -1,10 +1,11 @@
-"""Fit one booster a fold, and score every tile with the booster that did not see it."""
+"""Fit the boosters of each fold, and score every tile with those that did not see it."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,8 @@ def stage(ctx: StageContext) -> Summary:
     """Fit, score out of fold, explain.
 
     Writes ``rows.npy`` (features of the sampled rows) and ``rows.npz`` (what the rows are),
-    ``fold_<k>.txt`` and ``fold_<k>.json`` (booster, and what it was trained on), ``model.json``,
+    ``fold_<k>.txt`` and ``fold_<k>.json`` (booster, and what it was trained on; of several also
+    ``fold_<k>.<n>.txt``), ``model.json``,
     ``features.json`` and what stands beside it, ``oof.zarr``, ``tiles.npz``, and what `explain`
     writes. What an interrupted process had finished is kept.
 
@@ -80,6 +82,7 @@ def stage(ctx: StageContext) -> Summary:
     rows = _rows(ctx, source.to_train(), plan)
     job = fit_job(folds, plan, rows, model, config, features)
     fits = fit_folds(job, ctx.jobs)
+    model = replace(model, boosters=config.seeds * len(job.views(seed, 1)))
     model.save()
     fold = folds.of(ids, "fold").astype(np.int64)
     scoring = time.monotonic()
@@ -119,11 +122,6 @@ def stage(ctx: StageContext) -> Summary:
         "seconds": time.monotonic() - started,
         "patches_per_s": scored / scoring_s if scored else None,
     }
-
-
-def feature_source(run: Path) -> FeatureSource:
-    """Features of a run's training tiles, as its features stage left them to be computed."""
-    return FeatureSource.beside(run / "features", run / "data" / "train" / STORE)
 
 
 def tiles_to_fit(dataset: xr.Dataset, folds: Folds) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

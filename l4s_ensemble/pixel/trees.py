@@ -13,9 +13,9 @@ can still reach; here they are the pixels at one node, so that trees may have an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,14 +30,85 @@ _LEFT_BY_DEFAULT = 2
 _PLAIN_SPLITS = {0, _LEFT_BY_DEFAULT}
 
 
-@dataclass(frozen=True)
-class BitTrees:
-    """A booster in the form that `score` reads.
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """Nodes of all trees, each tree in the order node, left side, right side.
+
+    The left child of node i is therefore i + 1. Places of nodes count from the tree's root.
 
     Attributes
     ----------
     names : tuple of str
         Features in the order of the columns.
+    start : int64 array, shape (tree + 1,)
+        Where each tree's nodes begin.
+    feature : int32 array, shape (node,)
+        Column that is split; -1 at a leaf.
+    threshold : float64 array, shape (node,)
+        A value at or below it goes to the left.
+    parent, right, before : int32 array, shape (node,)
+        Place of the parent, of the right child, and of the nearest node above that a split on the
+        same feature led to as to this one; -1 where there is none.
+    share : float64 array, shape (node,)
+        Training rows here / those at the parent; 1 at the root.
+    value : float64 array, shape (node,)
+        What a leaf adds to the raw score; 0 elsewhere.
+    depth : int
+        Most splits from a root to a leaf.
+    """
+
+    names: tuple[str, ...]
+    start: NDArray[np.int64]
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float64]
+    parent: NDArray[np.int32]
+    right: NDArray[np.int32]
+    before: NDArray[np.int32]
+    share: NDArray[np.float64]
+    value: NDArray[np.float64]
+    depth: int
+
+
+def read_trees(texts: Sequence[str]) -> Trees:
+    """Read boosters from LightGBM's texts; the raw score is the mean of theirs.
+
+    The trees of all stand in turn, the first of each, then the second of each, with their values
+    divided by the number of boosters.
+
+    Raises
+    ------
+    ValueError, KeyError, IndexError
+        If a text is damaged, the boosters differ in their columns or number of trees, or a tree
+        has other splits than plain comparisons (categories, missing values, linear leaves).
+    """
+    boosters = [text.split("\n\nTree=") for text in texts]
+    names = {tuple(_fields(head)["feature_names"].split(" ")) for head, *_ in boosters}
+    if len(names) != 1 or len({len(parts) for parts in boosters}) != 1:
+        raise ValueError("the boosters of a bag must have equal columns and equally many trees")
+    in_turn = zip(*(parts[1:] for parts in boosters), strict=True)
+    trees = [_tree(_fields(t.partition("\nend of trees")[0])) for some in in_turn for t in some]
+    if not trees:
+        raise ValueError("there is no tree")
+    return Trees(
+        names=names.pop(),
+        start=np.cumsum([0, *(len(t.feature) for t in trees)]),
+        feature=np.concatenate([t.feature for t in trees]),
+        threshold=np.concatenate([t.threshold for t in trees]),
+        parent=np.concatenate([t.parent for t in trees]),
+        right=np.concatenate([t.right for t in trees]),
+        before=np.concatenate([t.before for t in trees]),
+        share=np.concatenate([t.share for t in trees]),
+        value=np.concatenate([t.value for t in trees]) * (1 / len(texts)),
+        depth=max(t.depth for t in trees),
+    )
+
+
+@dataclass(frozen=True)
+class BitTrees:
+    """Trees in the form that `score` reads.
+
+    Attributes
+    ----------
     cuts : float32 array, shape (cut,)
         All thresholds, ascending within a feature.
     cut_start : uint64 array, shape (feature + 1,)
@@ -52,7 +123,6 @@ class BitTrees:
         Most splits from a root to a leaf.
     """
 
-    names: tuple[str, ...]
     cuts: NDArray[np.float32]
     cut_start: NDArray[np.uint64]
     root: NDArray[np.uint64]
@@ -68,8 +138,9 @@ class BitTrees:
         ValueError
             If the image has another number of features.
         """
-        if image.ndim != 3 or len(image) != len(self.names):
-            raise ValueError(f"({len(self.names)}, y, x) is wanted, {image.shape} was given")
+        features = len(self.cut_start) - 1
+        if image.ndim != 3 or len(image) != features:
+            raise ValueError(f"({features}, y, x) is wanted, {image.shape} was given")
         scores: NDArray[np.float64] = score(
             np.ascontiguousarray(image, dtype=np.float32), self.cuts, self.cut_start, self.root,
             self.node, self.leaf, self.depth,
@@ -78,30 +149,25 @@ class BitTrees:
 
 
 @lru_cache(maxsize=16)
-def bit_trees(path: Path, _mtime_ns: int) -> BitTrees | None:
-    """Read LightGBM's text; None if its trees are of a kind that `BitTrees` cannot hold.
+def bit_trees(trees: Trees) -> BitTrees:
+    """Bring trees into the form that scores.
 
-    Those are features of more than `CUTS_MOST` thresholds, splits by category, splits that treat
-    zero or NaN apart, linear leaves.
+    Raises
+    ------
+    ValueError
+        If a feature has more than `CUTS_MOST` thresholds.
     """
-    head, *texts = path.read_text(encoding="utf-8").split("\n\nTree=")
-    names = tuple(_fields(head)["feature_names"].split(" "))
-    trees = [_fields(t.partition("\nend of trees")[0]) for t in texts]
-    if not trees or not all(_holds(t) for t in trees):
-        return None
-    parts = [_tree(t) for t in trees]
-    root = np.cumsum([0, *(len(p.feature) for p in parts)])
-    feature = np.concatenate([p.feature for p in parts])
-    limit = _float32_below(np.concatenate([p.threshold for p in parts]))
-    by_feature = [np.unique(limit[feature == f]) for f in range(len(names))]
+    feature, root = trees.feature.astype(np.int64), trees.start[:-1]
+    limit = _float32_below(trees.threshold)
+    by_feature = [np.unique(limit[feature == f]) for f in range(len(trees.names))]
     if max(len(c) for c in by_feature) > CUTS_MOST:
-        return None
+        raise ValueError(f"a feature has more than {CUTS_MOST} thresholds: lower pixel.max_bin")
     cut = np.zeros(len(feature), np.uint64)
     for f, c in enumerate(by_feature):
         own = feature == f
         cut[own] = np.searchsorted(c, limit[own])
-    right = np.concatenate([p.right + start for p, start in zip(parts, root, strict=False)])
     is_leaf = feature < 0
+    right = trees.right + np.repeat(root, np.diff(trees.start))
     number = np.cumsum(is_leaf) - 1
     node = np.where(
         is_leaf,
@@ -109,26 +175,17 @@ def bit_trees(path: Path, _mtime_ns: int) -> BitTrees | None:
         right.astype(np.uint64) << AT_TARGET | feature.astype(np.uint64) << AT_FEATURE | cut,
     )
     return BitTrees(
-        names=names,
         cuts=np.concatenate(by_feature).astype(np.float32),
         cut_start=np.cumsum([0, *(len(c) for c in by_feature)]).astype(np.uint64),
-        root=root[:-1].astype(np.uint64),
+        root=root.astype(np.uint64),
         node=node,
-        leaf=np.concatenate([p.value for p in parts])[is_leaf],
-        depth=max(p.depth for p in parts),
+        leaf=trees.value[is_leaf],
+        depth=trees.depth,
     )
 
 
 def _fields(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-
-
-def _holds(tree: dict[str, str]) -> bool:
-    return (
-        int(tree["num_cat"]) == 0
-        and int(tree.get("is_linear", "0")) == 0
-        and set(_numbers(tree, "decision_type", int).tolist()) <= _PLAIN_SPLITS
-    )
 
 
 def _numbers(tree: dict[str, str], key: str, kind: type) -> NDArray[Any]:
@@ -142,50 +199,53 @@ def _float32_below(value: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(near.astype(np.float64) > value, low, near)
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """One tree, its nodes in the order node, left side, right side; a leaf's feature is -1."""
-
-    feature: NDArray[np.int64]
-    threshold: NDArray[np.float64]
-    right: NDArray[np.int64]
-    value: NDArray[np.float64]
-    depth: int
-
-
-def _tree(fields: dict[str, str]) -> _Tree:
-    """Put the nodes of a tree in order.
+def _tree(fields: dict[str, str]) -> Trees:
+    """Put the nodes of one tree in order.
 
     Raises
     ------
     ValueError
-        If its splits do not form a tree.
+        If its splits do not form a tree, or are no plain comparisons.
     """
+    kinds = set(_numbers(fields, "decision_type", int).tolist())
+    if int(fields["num_cat"]) or int(fields.get("is_linear", "0")) or not kinds <= _PLAIN_SPLITS:
+        raise ValueError("a tree has splits that are no plain comparisons")
     split_feature = _numbers(fields, "split_feature", int)
     split_threshold = _numbers(fields, "threshold", float)
-    left_child, right_child = (_numbers(fields, k, int) for k in ("left_child", "right_child"))
+    split_rows, leaf_rows = (_numbers(fields, f"{k}_count", float) for k in ("internal", "leaf"))
+    children = [_numbers(fields, k, int) for k in ("right_child", "left_child")]
     leaf_value = _numbers(fields, "leaf_value", float)
-    nodes = len(left_child) + len(leaf_value)
-    feature = np.full(nodes, -1)
-    threshold, value = np.zeros(nodes), np.zeros(nodes)
-    right = np.zeros(nodes, np.int64)
+    nodes = len(split_feature) + len(leaf_value)
+    feature, parents, right, before = (np.full(nodes, -1, np.int32) for _ in range(4))
+    threshold, value, rows, share = (np.zeros(nodes) for _ in range(4))
+    right[:] = 0
     deepest = done = 0
-    # What is left to visit: a split, or ~ of a leaf; whose right side it is; splits above it.
-    todo = [(0 if len(left_child) else ~0, -1, 0)]
+    # What is left to visit: a split, or ~ of a leaf; its parent, and whether it is on its right;
+    # splits above it; for each feature, where its last split above led to.
+    todo: list[tuple[int, int, bool, int, dict[int, int]]]
+    todo = [(0 if len(split_feature) else ~0, -1, False, 0, {})]
     while todo:
-        here, parent, depth = todo.pop()
+        here, parent, is_right, depth, last = todo.pop()
         if done == nodes:
             raise ValueError("the splits of a tree go round in a circle")
+        parents[done], share[done] = parent, 1.0
+        if len(split_feature):
+            rows[done] = leaf_rows[~here] if here < 0 else split_rows[here]
         if parent >= 0:
-            right[parent] = done
+            f = int(feature[parent])
+            before[done], last = last.get(f, -1), {**last, f: done}
+            share[done] = rows[done] / max(rows[parent], 1.0)
+            if is_right:
+                right[parent] = done
         if here < 0:
             value[done] = leaf_value[~here]
         else:
             feature[done], threshold[done] = split_feature[here], split_threshold[here]
-            todo.append((int(right_child[here]), done, depth + 1))
-            todo.append((int(left_child[here]), -1, depth + 1))
+            for child, to_right in zip(children, (True, False), strict=True):
+                todo.append((int(child[here]), done, to_right, depth + 1, last))
         deepest = max(deepest, depth)
         done += 1
     if done < nodes:
         raise ValueError("some splits of a tree are not reached")
-    return _Tree(feature, threshold, right, value, deepest)
+    start = np.array([0, nodes])
+    return Trees((), start, feature, threshold, parents, right, before, share, value, deepest)

@@ -1,9 +1,8 @@
-"""Search for settings of the boosters, on a quarter of the tiles, over the run's spatial folds.
+"""Search for settings of the boosters, over the run's spatial folds.
 
-A trial fits every fold as the pixel stage would, and scores the sampled pixels of the tiles that
-the fold holds out; each pixel counts as many as it stands for, so that F1 is that of whole tiles.
-The search is Optuna's tree-structured Parzen estimator (Bergstra et al. 2011). Every trial is
-written to a journal when it ends: a killed search goes on with the trials that it would have made.
+A trial fits every fold on the rows that the pixel stage sampled, and scores the rows of the tiles
+that the fold holds out; each row counts as many pixels as it stands for, so that F1 is that of
+whole tiles. The search is Optuna's, its trials stand in a journal: the same command goes on.
 
 The best F1 is that of the tiles that chose the settings. It is optimistic, and so are scores of
 the same folds with these settings; tiles set aside (``data.holdout``) decide.
@@ -12,50 +11,59 @@ the same folds with these settings; tiles set aside (``data.holdout``) decide.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.config import Config, PixelConfig
-from l4s_ensemble.data.store import STORE
-from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index, sigmoid
-from l4s_ensemble.pixel.fit import FitJob, at_most, booster_text, fit_job
-from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
-from l4s_ensemble.pixel.search import Search
-from l4s_ensemble.run.execute import locked, package_version, read_manifest
-from l4s_ensemble.run.files import read_json, write_json, write_text
-from l4s_ensemble.run.fingerprint import digest
+from l4s_ensemble.data.store import STORE, open_store
+from l4s_ensemble.errors import ConfigError
+from l4s_ensemble.features.build import plan_from_file
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.pixel.fit import FitJob, at_most, fit_job
+from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
+from l4s_ensemble.pixel.sampling import plan_pixels
+from l4s_ensemble.pixel.train import tiles_to_fit
+from l4s_ensemble.run.execute import locked, read_manifest
+from l4s_ensemble.run.files import write_text
 from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.scenes.folds import load_folds
 
 if TYPE_CHECKING:
-    from l4s_ensemble.scenes.folds import Folds
+    import optuna
 
 log = logging.getLogger("l4s_ensemble")
-
-STAGES = ("data/train", "scenes", "features")
-"""What a search reads of a run."""
 
 OPTIMISTIC = (
     "these scores are optimistic: the same tiles chose the settings. Judge them on tiles set aside "
     "(data.holdout)"
 )
-TILES_LEAST = 4
-"""Tiles of each fold, with and without a landslide, that are kept however small the share."""
 
-_HEADS = {
-    "learning_rate": "rate", "min_child_samples": "least", "feature_fraction": "columns",
-    "bagging_fraction": "rows", "max_bin": "bins",
-}  # fmt: skip
-"""Short names for a table; the preset has the long ones."""
 
-_SCORED_ROWS = 65_536
-_BINS = 1000
+class Span(NamedTuple):
+    """Values of a setting that are tried, both ends included."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+
+SPACE: dict[str, Span] = {
+    "learning_rate": Span(0.02, 0.2, log=True),
+    "trees": Span(60, 600, log=True, whole=True),
+    "leaves": Span(15, 255, log=True, whole=True),
+    "min_child_samples": Span(20, 1000, log=True, whole=True),
+    "feature_fraction": Span(0.2, 1.0),
+    "bagging_fraction": Span(0.5, 1.0),
+    "l2": Span(0.1, 100.0, log=True),
+    "max_bin": Span(63, 255, log=True, whole=True),
+}
+"""What is varied."""
+
 _STREAM = 1706
 
 
@@ -66,28 +74,23 @@ def tune(
     trials: int,
     timeout_s: float | None = None,
     share: float = 0.25,
-    prune: bool = False,
     out: Path | None = None,
     jobs: int = 1,
 ) -> dict[str, Any]:
-    """Search until so many trials are finished, and write what was found.
-
-    Writes ``tune/pixel.journal`` (Optuna's), ``tune/pixel.json`` (all trials) and a preset.
+    """Search until so many trials are finished, and write the best as a preset.
 
     Parameters
     ----------
     run : Path
-        A run folder whose features are up to date.
+        A run folder whose pixel stage is up to date. Gets ``tune/pixel.journal``.
     config : Config
         What the search does not vary; its own settings are the first trial.
     trials : int
         Finished trials in all, those of earlier processes included.
     timeout_s : float, optional
-        No trial is begun later than this, but for the first.
+        No trial is begun later than this.
     share : float
         Of the tiles, in (0, 1].
-    prune : bool
-        Give up a trial whose F1 over the folds so far is below the median of earlier trials.
     out : Path, optional
         The preset to write; ``tune/pixel.yaml`` without it.
     jobs : int
@@ -95,188 +98,188 @@ def tune(
     Returns
     -------
     dict
-        As in ``tune/pixel.json``: ``best``, ``own`` and ``trials`` (best first), ``tiles``,
-        ``rows``, ``preset``, ``note``.
+        ``trials`` (best first: ``number, own, f1, average_precision, settings``), ``tiles``,
+        ``preset``.
 
     Raises
     ------
     ConfigError
         If Optuna is not installed.
-    DataError
-        If the tiles do not allow a fit.
     RunError
         If another process works in the run folder.
     """
+    require_optuna()
     folder = run / "tune"
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
     with locked(run):
-        mark = _mark(run, config, share)
-        job = _job(run, folder, config, share, mark, jobs)
-        search = Search(folder / "pixel.journal", f"pixel-{mark}", config.pixel, config.seed)
-        before = search.finished()
-        if before:
-            log.info("tune: going on after %d finished trials", before)
-        while (done := search.finished()) < trials:
-            if done and timeout_s is not None and time.monotonic() - started >= timeout_s:
-                log.info("tune: time is up after %d trials", done)
-                break
-            clock = time.monotonic()
-            value = search.step(lambda settings: _folds_of(job, settings, jobs), prune=prune)
-            log.info(
-                "tune: trial %d of %d, %s, %.0f s", done + 1, trials,
-                "given up" if value is None else f"F1 {value:.4f}", time.monotonic() - clock,
-            )  # fmt: skip
-    found = search.ranked()
-    preset = out if out is not None else folder / "pixel.yaml"
-    told = {
-        "study": search.name,
-        "best": found[0],
-        "own": next((t for t in found if t["own"]), None),
-        "trials": found,
-        "finished": search.finished(),
-        "tiles": len(job.plan.tile),
-        "rows": len(job.plan),
-        "share": share,
-        "note": OPTIMISTIC,
-        "preset": str(preset),
-        "seconds": time.monotonic() - started,
-    }
-    _write_preset(preset, config, told)
-    write_json(folder / "pixel.json", told)
-    return told
+        job = _job(run, config)
+        rng = np.random.default_rng([config.seed, _STREAM])
+        tiles = job.plan.tile[rng.random(len(job.plan.tile)) < share]
+        mark = read_manifest(run / "pixel")["fingerprint"][:12]
+        study = _study(folder / "pixel.journal", f"pixel-{mark}-{share:g}", config)
 
+        def f1_of(trial: optuna.Trial) -> float:
+            f1, average_precision = score(job, _suggested(trial, config.pixel), tiles, jobs)
+            trial.set_user_attr("average_precision", average_precision)
+            log.info("tune: trial %d, F1 %.4f", trial.number + 1, f1)
+            return f1
 
-def table(told: Mapping[str, Any], most: int = 10) -> tuple[str, list[str], list[list[str]]]:
-    """Title, head and rows of a table of the best trials, for people."""
-    names = list(told["best"]["settings"])
-    rows = [
-        [
-            f"{t['number']}{' (own)' if t['own'] else ''}", f"{t['f1']:.4f}",
-            f"{t['average_precision']:.4f}", f"{t['seconds']:.0f}",
-            *(f"{t['settings'][n]:g}" for n in names),
+        done = len(_finished(study))
+        if done:
+            log.info("tune: going on after %d finished trials", done)
+        if done < trials:
+            study.optimize(f1_of, n_trials=trials - done, timeout=timeout_s)
+        found = [
+            {
+                "number": trial.number + 1,
+                "own": "fixed_params" in trial.system_attrs,
+                "f1": trial.value,
+                "average_precision": trial.user_attrs["average_precision"],
+                "settings": dict(trial.params),
+            }
+            for trial in sorted(_finished(study), key=lambda t: -(t.value or 0.0))
         ]
-        for t in told["trials"][:most]
-    ]  # fmt: skip
-    title = (
-        f"{told['finished']} finished trials on {told['rows']} pixels of {told['tiles']} tiles, "
-        "out-of-fold"
-    )
-    return title, ["trial", "F1", "AP", "s", *(_HEADS.get(n, n) for n in names)], rows
+    if not found:
+        raise ConfigError("no trial was finished", where="--timeout", fix="give it more time")
+    preset = out if out is not None else folder / "pixel.yaml"
+    _write_preset(preset, config, found[0], len(tiles))
+    return {"trials": found, "tiles": len(tiles), "preset": str(preset)}
 
 
-def _mark(run: Path, config: Config, share: float) -> str:
-    """Stand for all that a trial's score depends on, beside the settings that it tries."""
-    return digest(
-        {
-            "inputs": {name: read_manifest(run / name)["digest"] for name in STAGES},
-            "pixel": config.pixel.model_dump(mode="json"),
-            "seed": config.seed,
-            "share": share,
-            "version": package_version(),
-        }
-    )
+def require_optuna() -> None:
+    """Refuse to go on without Optuna.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be imported.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "a search needs Optuna, which is not installed",
+            fix="pip install 'l4s_ensemble[tune]'",
+        ) from None
 
 
-def _job(run: Path, folder: Path, config: Config, share: float, mark: str, jobs: int) -> FitJob:
-    """Draw the tiles and compute the features of their rows, or find them from last time."""
-    from l4s_ensemble.data.store import open_store, sensor_of
-    from l4s_ensemble.features.build import plan_from_file
-    from l4s_ensemble.pixel.blocks import write_sampled_rows
-    from l4s_ensemble.pixel.train import feature_source, tiles_to_fit
-    from l4s_ensemble.scenes.folds import load_folds
+def score(
+    job: FitJob, settings: Mapping[str, Any], tiles: NDArray[np.int64], jobs: int = 1
+) -> tuple[float, float]:
+    """Fit all folds with other settings on some tiles, and score each fold's held-out ones.
 
-    dataset, folds = open_store(run / "data" / "train" / STORE), load_folds(run / "scenes")
-    ids, masks = tiles_to_fit(dataset, folds)
-    whole = plan_pixels(ids, masks, config.pixel, config.seed)
-    plan = whole.within(kept_tiles(folds, share, config.seed))
-    source = feature_source(run)
-    features = plan_from_file(source.plan)
-    rows, note = folder / "pixel_rows.npy", folder / "pixel_rows.json"
-    if not (rows.is_file() and note.is_file() and read_json(note).get("mark") == mark):
-        note.unlink(missing_ok=True)
-        write_sampled_rows(rows, source.to_train(), plan, jobs)
-        write_json(note, {"mark": mark})
-    model = PixelModel(
-        folder=folder,
-        features=features.names,
-        groups=tuple(f.group for f in features.features),
-        sensor=sensor_of(dataset),
-        folds=folds.n_folds,
-        support_px=features.support_px,
-        seed=config.seed,
-    )
-    return fit_job(folds, plan, rows, model, config.pixel, features)
+    Returns
+    -------
+    f1 : float
+        Best over thresholds, pooled over folds.
+    average_precision : float
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    folds = range(job.folds.n_folds)
+    at_once = max(1, min(jobs, len(folds), at_most(len(job.plan), len(job.model.features))))
+    tasks = [(job, settings, k, tiles, max(1, jobs // at_once)) for k in folds]
+    parts = list(in_processes(_scored_fold, tasks, at_once))
+    y, p, weight = (np.concatenate(a) for a in zip(*parts, strict=True))
+    precision, recall, _ = precision_recall_curve(y, p, sample_weight=weight)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(f1.max()), float(average_precision_score(y, p, sample_weight=weight))
 
 
-def kept_tiles(folds: Folds, share: float, seed: int) -> NDArray[np.int64]:
-    """Draw a share of the tiles of each fold, of those with and without a landslide alike."""
-    rng = np.random.default_rng([seed, _STREAM])
-    kept = []
-    for k in range(folds.n_folds):
-        held = np.sort(folds.held_ids(k))
-        slides = folds.of(held, "landslide_pixels") > 0
-        for pool in (held[slides], held[~slides]):
-            n = max(round(share * len(pool)), min(TILES_LEAST, len(pool)))
-            kept.append(rng.choice(pool, n, replace=False))
-    return np.sort(np.concatenate(kept)).astype(np.int64)
-
-
-def _folds_of(job: FitJob, settings: Mapping[str, Any], jobs: int) -> Any:
-    """Fit and score fold after fold with these settings; yields each one's histogram."""
-    config = PixelConfig.model_validate({**job.config.model_dump(), **settings})
-    tried = replace(job, config=config)
-    at_once = max(1, min(jobs, job.folds.n_folds, at_most(len(job.plan), len(job.model.features))))
-    tasks = [(tried, k, max(1, jobs // at_once)) for k in range(job.folds.n_folds)]
-    return in_processes(score_fold, tasks, at_once)
-
-
-def score_fold(job: FitJob, k: int, threads: int = 1) -> ScoreHistogram:
-    """Fit fold `k` and score the plan's rows in the tiles that it holds out."""
+def _scored_fold(
+    job: FitJob, settings: Mapping[str, Any], k: int, tiles: NDArray[np.int64], threads: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
+    """Class, probability and weight of the rows in the tiles that fold `k` holds out."""
     import lightgbm as lgb
 
-    text, _ = booster_text(job, k, threads)
-    booster = lgb.Booster(model_str=text)
-    at, y, pixels = held_rows(job.plan, job.folds.held_ids(k))
-    values = np.load(job.rows, mmap_mode="r")
-    out = ScoreHistogram.empty(_BINS)
-    weight = np.zeros((2, _BINS))
-    for i in range(0, len(at), _SCORED_ROWS):
-        s = slice(i, i + _SCORED_ROWS)
-        raw = booster.predict(
-            values[at[s]], raw_score=True, num_threads=threads, validate_features=False
-        )
-        index = bin_index(sigmoid(np.asarray(raw)), _BINS)
-        for kind in (0, 1):
-            own = y[s] == kind
-            weight[kind] += np.bincount(index[own], weights=pixels[s][own], minlength=_BINS)
-    out.negative, out.positive = np.rint(weight).astype(np.int64)
+    config = PixelConfig.model_validate({**job.config.model_dump(), **settings})
+    texts = job.boost(np.intersect1d(job.folds.train_ids(k), tiles), k, threads, config)
+    at = job.plan.rows_of(np.intersect1d(job.folds.held_ids(k), tiles))
+    rows = np.load(job.rows, mmap_mode="r")[at]
+    logit = [
+        lgb.Booster(model_str=text).predict(rows, raw_score=True, num_threads=threads)
+        for text in texts
+    ]
+    p = np.asarray(sigmoid(np.mean(logit, axis=0)), dtype=np.float64)
+    return job.plan.landslide[at], p, job.plan.weights_of(job.plan.tile)[at]
+
+
+def _job(run: Path, config: Config) -> FitJob:
+    """Read what the pixel stage of a run was fitted on."""
+    folds, folder = load_folds(run / "scenes"), run / "pixel"
+    ids, masks = tiles_to_fit(open_store(run / "data" / "train" / STORE), folds)
+    plan = plan_pixels(ids, masks, config.pixel, config.seed)
+    features = plan_from_file(folder / FEATURES_FILE)
+    model = PixelModel.load(folder)
+    return fit_job(folds, plan, folder / "rows.npy", model, config.pixel, features)
+
+
+def _study(journal: Path, name: str, config: Config) -> optuna.Study:
+    """Open a study, or go on with it: the lock and half a line of a killed process are removed."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import TrialState
+
+    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
+    if journal.is_file():
+        whole = journal.read_bytes()
+        journal.write_bytes(whole[: whole.rfind(b"\n") + 1])
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name,
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    done = len(_finished(study))
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
+    if not done and not study.get_trials(states=(TrialState.WAITING,)):
+        space = _space_around(config.pixel)
+        study.enqueue_trial({n: max(getattr(config.pixel, n), s.low) for n, s in space.items()})
+    return study
+
+
+def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    from optuna.trial import TrialState
+
+    return study.get_trials(states=(TrialState.COMPLETE,))
+
+
+def _space_around(config: PixelConfig) -> dict[str, Span]:
+    """Give the space to search, widened where the config's own settings lie outside of it."""
+    out = {}
+    for name, span in SPACE.items():
+        own = getattr(config, name)
+        low = min(span.low, own) if own > 0 else span.low
+        out[name] = span._replace(low=low, high=max(span.high, own))
     return out
 
 
-def held_rows(
-    plan: PixelPlan, ids: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.float64]]:
-    """Positions, classes, and pixels stood for, of the rows in some tiles."""
-    at = plan.rows_of(ids)
-    return at, plan.landslide[at], plan.weights_of(plan.tile)[at]
+def _suggested(trial: optuna.Trial, config: PixelConfig) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, s in _space_around(config).items():
+        if s.whole:
+            made[name] = trial.suggest_int(name, int(s.low), int(s.high), log=s.log)
+        else:
+            made[name] = trial.suggest_float(name, s.low, s.high, log=s.log)
+    return made
 
 
-def _write_preset(path: Path, config: Config, told: Mapping[str, Any]) -> None:
+def _write_preset(path: Path, config: Config, best: Mapping[str, Any], tiles: int) -> None:
     import yaml
 
-    best = told["best"]
+    found = {**config.pixel.model_dump(), **best["settings"]}
     values = config.model_copy(
         update={
             "name": path.stem,
-            "pixel": PixelConfig.model_validate({**config.pixel.model_dump(), **best["settings"]}),
+            "pixel": PixelConfig.model_validate(found),
             "data": config.data.model_copy(update={"root": None}),
         }
     ).model_dump(mode="json", exclude_defaults=True)
     head = (
-        f"# Found by `l4s-ensemble tune pixel`: the best of {told['finished']} trials on "
-        f"{told['tiles']} tiles,\n# F1 {best['f1']:.4f} out-of-fold there"
-        + ("" if told["own"] is None else f" (before: {told['own']['f1']:.4f})")
-        + ".\n# Optimistic: the same tiles chose it. Judge it on tiles set aside.\n"
+        f"# Found by `l4s-ensemble tune pixel`: F1 {best['f1']:.4f} out of fold on {tiles} tiles.\n"
+        "# Optimistic: the same tiles chose it. Judge it on tiles set aside.\n"
     )
     write_text(path, head + yaml.safe_dump(values, sort_keys=False))

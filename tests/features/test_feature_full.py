@@ -13,7 +13,7 @@ import xarray as xr
 
 from l4s_ensemble.features import full
 from l4s_ensemble.features.full import to_float16, write_full
-from l4s_ensemble.pixel.train import feature_source
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.run.files import read_json, write_json
 
 SMALL = [
@@ -46,7 +46,7 @@ def test_the_arrays_are_those_of_the_patches(run):
     assert made["unit"].sel(feature="slope_deg").item() == "degree"
     assert set(np.unique(made["group"].values)) == {"reflectance", "terrain"}
     assert made.attrs["sensor"] == "l4s" and made["features"].attrs["clipped_values"] == 0
-    source = feature_source(run)
+    source = FeatureSource.beside(run / "features", run / "data/train/patches.zarr")
     for at in (0, 7, 11):
         expected = source.tiles([at])[0]
         found = made["features"].isel(patch=at).values

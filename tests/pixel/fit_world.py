@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 from pixel_world import SENSOR
@@ -87,6 +88,12 @@ def features_of(plan: PixelPlan, image: NDArray[np.float32]) -> NDArray[np.float
     return np.ascontiguousarray(flat[plan.patch - 100, :, plan.pixel])
 
 
-def text_of(job: FitJob, k: int) -> str:
-    """A fold's booster, without the parameters that its text ends with."""
-    return (job.model.folder / f"fold_{k}.txt").read_text().split("parameters:")[0]
+def text_of(job: FitJob, k: int) -> list[str]:
+    """A fold's boosters, without the parameters that their texts end with."""
+    files = sorted(job.model.folder.glob(f"fold_{k}*.txt"), key=lambda p: (len(p.name), p.name))
+    return [path.read_text().split("parameters:")[0] for path in files]
+
+
+def boosters_of(job: FitJob, k: int) -> list[lgb.Booster]:
+    """A fold's boosters as LightGBM reads them."""
+    return [lgb.Booster(model_str=text) for text in text_of(job, k)]

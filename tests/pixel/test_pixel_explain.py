@@ -27,12 +27,11 @@ from l4s_ensemble.pixel.contribution_maps import (
 from l4s_ensemble.pixel.model import PixelModel, booster_file
 from l4s_ensemble.pixel.reasons import found_by, mean_probability
 from l4s_ensemble.pixel.shapley import contributions
-from l4s_ensemble.pixel.tree_tables import tree_tables
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.scenes.outlines import find_outlines
 
 
-def boosted(folder: Path, leaves: int = 31, **more: Any) -> tuple[PixelModel, np.ndarray]:
+def boosted(folder: Path, leaves: int = 31) -> tuple[PixelModel, np.ndarray]:
     """A booster on five features that depend on each other, and rows."""
     rng = np.random.default_rng(5)
     x = rng.normal(size=(3000, 5)).astype(np.float32)
@@ -43,8 +42,8 @@ def boosted(folder: Path, leaves: int = 31, **more: Any) -> tuple[PixelModel, np
     settings = {"objective": "binary", "num_leaves": leaves, "verbosity": -1, "num_threads": 1}
     settings |= {"bagging_fraction": 0.7, "bagging_freq": 1, "seed": 1, "min_data_in_leaf": 5}
     weight = rng.uniform(0.5, 2, len(y))
-    data = lgb.Dataset(x, y, weight=weight, feature_name=names, params=more)
-    booster = lgb.train({**settings, **more}, data, 15)
+    data = lgb.Dataset(x, y, weight=weight, feature_name=names)
+    booster = lgb.train(settings, data, 15)
     booster.save_model(folder / booster_file(0))
     groups = ("a", "a", "b", "b", "c")
     return PixelModel(folder, tuple(names), groups, SENSOR, 1, 0, 0, logit_shift=0.25), x
@@ -57,10 +56,11 @@ def test_contributions_are_those_of_lightgbm_and_sum_to_the_logit(
     model, x = boosted(tmp_path, leaves)
     rows = x[:333]
     added, expected = contributions(model, 0, rows)
-    told = model.booster(0).predict(rows, pred_contrib=True)
+    booster = lgb.Booster(model_file=str(tmp_path / booster_file(0)))
+    told = booster.predict(rows, pred_contrib=True)
     np.testing.assert_allclose(added, told[:, :-1], rtol=1e-9, atol=1e-11)
     assert expected == pytest.approx(told[0, -1] + 0.25, abs=1e-11)
-    logit = model.booster(0).predict(rows, raw_score=True) + 0.25
+    logit = booster.predict(rows, raw_score=True) + 0.25
     np.testing.assert_allclose(added.sum(axis=1) + expected, logit, rtol=1e-9, atol=1e-9)
     nothing, same = contributions(model, 0, rows[:0])
     assert nothing.shape == (0, 5)
@@ -83,24 +83,6 @@ def test_contributions_of_two_features_by_hand(tmp_path: Path) -> None:
     assert expected == pytest.approx(f.mean())
     assert added[0].sum() == pytest.approx(f[1, 1] - f.mean())
     assert added[0, 0] == pytest.approx((u_first + u_last) / 2, abs=1e-6)
-
-
-def test_trees_that_the_tables_cannot_hold_go_to_lightgbm(tmp_path: Path) -> None:
-    model, x = boosted(tmp_path, zero_as_missing=True)
-    assert tree_tables(model, 0) is None
-    added, expected = contributions(model, 0, x[:20])
-    told = model.booster(0).predict(x[:20], pred_contrib=True)
-    np.testing.assert_array_equal(added, told[:, :-1])
-    assert expected == told[0, -1] + 0.25
-    assert contributions(model, 0, x[:0])[1] == expected
-
-
-def test_tables_are_read_again_when_the_booster_changes(tmp_path: Path) -> None:
-    model, _ = boosted(tmp_path, 8)
-    first = tree_tables(model, 0)
-    assert tree_tables(model, 0) is first
-    model, _ = boosted(tmp_path, 16)
-    assert len(tree_tables(model, 0).feature) > len(first.feature)
 
 
 def test_the_stage_explains_itself(fitted: Path) -> None:

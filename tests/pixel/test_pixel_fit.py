@@ -9,14 +9,15 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pytest
-from fit_world import NAMES, features_of, ground, job_of, text_of
+from fit_world import NAMES, boosters_of, features_of, ground, job_of, text_of
 
 from l4s_ensemble.config import PixelConfig
-from l4s_ensemble.pixel.boost import boost, dataset, merge
+from l4s_ensemble.pixel.boost import boost, dataset
 from l4s_ensemble.pixel.fit import FitJob, at_most, fit_fold, fit_folds
 from l4s_ensemble.pixel.infer import score_tile
 from l4s_ensemble.pixel.settings import other_seed, parameters
 from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.pixel.trees import read_trees
 
 EVERYTHING: dict[str, Any] = {
     "constraints": "physics",
@@ -35,56 +36,44 @@ def test_bins_from_disk_are_those_of_an_array(tmp_path: Path) -> None:
         rows[chosen], y, weight=weight / weight.mean(), feature_name=list(NAMES), params=settings
     )
     known = lgb.train(settings, plain, 10).model_to_string()
-    found = boost(dataset(job.rows, chosen, y, weight, NAMES, settings), settings, 10)
+    (found,) = boost(dataset(job.rows, chosen, y, weight, NAMES, settings), [settings], 10)
     assert found.split("parameters:")[0] == known.split("parameters:")[0]
 
 
 def test_a_bag_is_the_mean_of_its_boosters(tmp_path: Path) -> None:
     job = job_of(tmp_path, seeds=3, trees=12)
     fit_fold(job, 0)
-    settings = parameters(job.config, 7, 1)
-    chosen = job.plan.rows_of(job.folds.train_ids(0))
-    y, weight = job.plan.landslide[chosen], job.plan.weights_of(job.folds.train_ids(0))
-    data = dataset(job.rows, chosen, y, weight, NAMES, settings)
-    each = [lgb.train(other_seed(settings, n), data, 12) for n in range(3)]
+    each = boosters_of(job, 0)
     rows = np.load(job.rows)[:2000]
     known = [b.predict(rows, raw_score=True) for b in each]
-    assert np.abs(known[0] - known[1]).max() > 0.05  # unlike each other
-    bag = job.model.booster(0)
-    assert bag.num_trees() == 36
-    np.testing.assert_allclose(
-        bag.predict(rows, raw_score=True), np.mean(known, axis=0), rtol=0, atol=1e-12
-    )
-    early = [b.predict(rows, raw_score=True, num_iteration=5) for b in each]
-    np.testing.assert_allclose(
-        bag.predict(rows, raw_score=True, num_iteration=15), np.mean(early, axis=0), atol=1e-12
-    )
-    gain = np.sum([b.feature_importance("gain") for b in each], axis=0)
-    np.testing.assert_allclose(bag.feature_importance("gain"), gain, rtol=1e-5)
-    # Fast scores and exact contributions read the bag like any booster.
+    assert len(each) == 3 and np.abs(known[0] - known[1]).max() > 0.05  # unlike each other
+    # Of other rows and columns, and the first is the booster of a fit without a bag.
+    settings = parameters(job.config, 7, 1)
+    assert other_seed(settings, 0) == settings != other_seed(settings, 1)
+    fit_fold(one := job_of(tmp_path / "one", trees=12), 0)
+    assert text_of(one, 0) == text_of(job, 0)[:1]
+    # Fast scores and exact contributions read all of them.
+    model = replace(job.model, boosters=3)
     tile = np.ascontiguousarray(ground()[1][5])
-    assert job.model.trees(0) is not None
-    by_lightgbm = bag.predict(tile.reshape(3, -1).T, raw_score=True).reshape(tile.shape[1:])
-    np.testing.assert_array_equal(job.model.trees(0).score(tile), by_lightgbm)
-    np.testing.assert_array_equal(score_tile(job.model, 0, tile), by_lightgbm.astype(np.float32))
-    added, expected = contributions(job.model, 0, rows[:100])
+    pixels = tile.reshape(3, -1).T
+    mean = np.mean([b.predict(pixels, raw_score=True) for b in each], axis=0)
+    np.testing.assert_allclose(score_tile(model, 0, tile).ravel(), mean, atol=1e-6)
+    added, expected = contributions(model, 0, rows[:100])
     np.testing.assert_allclose(
-        added.sum(axis=1) + expected, bag.predict(rows[:100], raw_score=True), atol=1e-9
+        added.sum(axis=1) + expected, np.mean(known, axis=0)[:100], atol=1e-9
     )
-    np.testing.assert_allclose(added, bag.predict(rows[:100], pred_contrib=True)[:, :-1], atol=1e-9)
+    shap = np.mean([b.predict(rows[:100], pred_contrib=True) for b in each], axis=0)
+    np.testing.assert_allclose(added, shap[:, :-1], atol=1e-9)
 
 
-def test_boosters_that_do_not_belong_together_are_not_merged(tmp_path: Path) -> None:
-    job = job_of(tmp_path)
-    settings = parameters(job.config, 3, 1)
-    at = job.plan.rows_of(job.folds.patch)
-    y, weight = job.plan.landslide[at], job.plan.weights_of(job.folds.patch)
-    data = dataset(job.rows, at, y, weight, NAMES, settings)
-    one, more = (boost(data, settings, n) for n in (2, 3))
+def test_boosters_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    fit_fold(job := job_of(tmp_path, trees=3), 0)
+    fit_fold(more := job_of(tmp_path / "more", trees=2), 0)
+    (one,), (other,) = text_of(job, 0), text_of(more, 0)
     with pytest.raises(ValueError, match="equally many"):
-        merge([one, more])
-    with pytest.raises(ValueError, match="columns"):
-        merge([one, one.replace("feature_names=bare", "feature_names=bar")])
+        read_trees([one, other])
+    with pytest.raises(ValueError, match="equal columns"):
+        read_trees([one, one.replace("feature_names=bare", "feature_names=bar")])
 
 
 def test_constraints_hold_and_are_scored_exactly(tmp_path: Path) -> None:
@@ -92,11 +81,10 @@ def test_constraints_hold_and_are_scored_exactly(tmp_path: Path) -> None:
     # The wrong way round, so that the constraint has something to forbid.
     job = replace(job, expected=(-1, 1, 0))
     fit_fold(job, 0)
-    booster, trees = job.model.booster(0), job.model.trees(0)
+    (booster,) = boosters_of(job, 0)
     tile = np.ascontiguousarray(ground()[1][8])
     by_lightgbm = booster.predict(tile.reshape(3, -1).T, raw_score=True).reshape(tile.shape[1:])
-    assert trees is not None
-    np.testing.assert_array_equal(trees.score(tile), by_lightgbm)
+    np.testing.assert_array_equal(score_tile(job.model, 0, tile), by_lightgbm.astype(np.float32))
     rows = np.repeat(np.load(job.rows)[:50], 40, axis=0)
     for column, sign in ((0, -1), (1, 1)):
         walked = rows.copy()

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 import xarray as xr
@@ -73,20 +74,18 @@ def test_damaged_or_foreign_models_are_refused(model: PixelModel, tmp_path: Path
     edit(folder, version=99)
     with pytest.raises(ModelError, match="version"):
         PixelModel.load(folder)
-    edit(folder, version=1, kind="something else")
+    edit(folder, version=2, kind="something else")
     with pytest.raises(ModelError, match="not a pixel model"):
         PixelModel.load(folder)
     edit(folder, kind=json.loads((model.folder / "model.json").read_text())["kind"])
     turned = list(model.features)[::-1]
     edit(folder, features=turned)
-    for form in ("booster", "trees"):
-        with pytest.raises(ModelError, match="columns"):
-            getattr(PixelModel.load(folder), form)(0)
+    with pytest.raises(ModelError, match="columns"):
+        PixelModel.load(folder).trees(0)
     edit(folder, features=list(model.features))
     (folder / "fold_0.txt").write_text("not a booster")
-    for form in ("booster", "trees"):
-        with pytest.raises(ModelError, match="cannot be read"):
-            getattr(PixelModel.load(folder), form)(0)
+    with pytest.raises(ModelError, match="cannot be read"):
+        PixelModel.load(folder).trees(0)
     (folder / "fold_0.txt").unlink()
     with pytest.raises(ModelError, match="fold_0"):
         PixelModel.load(folder)
@@ -104,7 +103,8 @@ def test_contributions_sum_to_the_raw_logit_out_of_fold(fitted: Path, model: Pix
         own = told["fold"] == k
         trained = json.loads((model.folder / f"fold_{k}.json").read_text())["trained"]
         assert own.any() and not set(told["patch"][own].tolist()) & set(trained)
-        raw = model.booster(k).predict(told["values"][own], raw_score=True)
+        booster = lgb.Booster(model_file=str(model.folder / f"fold_{k}.txt"))
+        raw = booster.predict(told["values"][own], raw_score=True)
         total = told["contributions"][own].sum(axis=1) + told["expected"][own]
         np.testing.assert_allclose(total, raw, atol=1e-4)
 

@@ -144,12 +144,3 @@ def test_power_of_a_tile_is_a_setting() -> None:
     for plan in by_power.values():
         weight = plan.weights_of(np.arange(30))
         assert np.average(plan.landslide, weights=weight) == pytest.approx(masks.mean())
-
-
-def test_a_plan_within_tiles_is_theirs_alone() -> None:
-    masks = masks_of(12)
-    plan = plan_pixels(np.arange(12), masks, PixelConfig(), seed=5)
-    ids = np.array([1, 4, 5, 9])
-    part = plan.within(ids)
-    assert part.tile.tolist() == ids.tolist()
-    np.testing.assert_allclose(part.weights_of(np.arange(12)), plan.weights_of(ids))

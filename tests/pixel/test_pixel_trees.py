@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from l4s_ensemble.pixel.trees import bit_trees
+from l4s_ensemble.pixel.trees import BitTrees, bit_trees, read_trees
 
 
 def fitted_to(x: NDArray[np.float32], y: NDArray[Any], path: Path, **params: Any) -> lgb.Booster:
@@ -21,6 +21,10 @@ def fitted_to(x: NDArray[np.float32], y: NDArray[Any], path: Path, **params: Any
     booster = lgb.train(settings, lgb.Dataset(x, y), num_boost_round=25)
     path.write_text(booster.model_to_string())
     return booster
+
+
+def of_file(*paths: Path) -> BitTrees:
+    return bit_trees(read_trees([path.read_text() for path in paths]))
 
 
 def by_lightgbm(booster: lgb.Booster, image: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -44,8 +48,7 @@ def test_scores_are_those_of_lightgbm(
     image[1] = np.round(3 * image[1])
     image[3] = np.linspace(-2, 2, image[3].size).reshape(shape)
     image[4] *= 100  # far outside of what was seen
-    trees = bit_trees(tmp_path / "b.txt", 0)
-    assert trees is not None
+    trees = of_file(tmp_path / "b.txt")
     np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
 
 
@@ -54,8 +57,7 @@ def test_pixels_on_a_threshold_go_where_lightgbm_sends_them(
 ) -> None:
     x = rng.random((3000, 2)).astype(np.float32)
     booster = fitted_to(x, x[:, 0] > x[:, 1], tmp_path / "b.txt")
-    trees = bit_trees(tmp_path / "b.txt", 0)
-    assert trees is not None
+    trees = of_file(tmp_path / "b.txt")
     on = np.concatenate([trees.cuts, np.nextafter(trees.cuts, 2), np.nextafter(trees.cuts, -2)])
     image = np.stack([on, on[::-1]])[:, None, :].astype(np.float32)
     np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
@@ -65,9 +67,8 @@ def test_trees_without_a_split_are_constants(tmp_path: Path, rng: np.random.Gene
     x = rng.normal(size=(100, 2)).astype(np.float32)
     y = np.arange(100) % 4 == 0
     booster = fitted_to(x, y, tmp_path / "b.txt", min_data_in_leaf=80)
-    trees = bit_trees(tmp_path / "b.txt", 0)
+    trees = of_file(tmp_path / "b.txt")
     image = rng.normal(size=(2, 8, 8)).astype(np.float32)
-    assert trees is not None
     np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
 
 
@@ -80,8 +81,8 @@ def test_a_tree_of_many_depths_is_walked_to_its_end(
     booster = fitted_to(
         x, y, tmp_path / "b.txt", objective="regression", min_data_in_leaf=1, num_leaves=90
     )
-    trees = bit_trees(tmp_path / "b.txt", 0)
-    assert trees is not None and trees.depth > 20
+    trees = of_file(tmp_path / "b.txt")
+    assert trees.depth > 20
     image = rng.permutation(x[:, 0]).reshape(1, 40, 50)
     np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
 
@@ -89,8 +90,7 @@ def test_a_tree_of_many_depths_is_walked_to_its_end(
 def test_an_image_of_other_features_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.normal(size=(500, 3)).astype(np.float32)
     fitted_to(x, x[:, 0] > 0, tmp_path / "b.txt")
-    trees = bit_trees(tmp_path / "b.txt", 0)
-    assert trees is not None
+    trees = of_file(tmp_path / "b.txt")
     with pytest.raises(ValueError, match=r"\(3, y, x\) is wanted"):
         trees.score(np.zeros((2, 8, 8), np.float32))
     # A view, and doubles: brought into the form that the compiled code reads.
@@ -110,37 +110,16 @@ def test_damaged_trees_are_told_of(tmp_path: Path, rng: np.random.Generator) -> 
         ]
         (tmp_path / f"{name}.txt").write_text("\n".join(lines))
         with pytest.raises(ValueError, match="tree"):
-            bit_trees(tmp_path / f"{name}.txt", 0)
+            of_file(tmp_path / f"{name}.txt")
 
 
-def test_what_it_cannot_hold_it_leaves_to_lightgbm(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_trees_of_other_kinds_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.normal(size=(4000, 3)).astype(np.float32)
     y = np.sin(5 * x[:, 0]) + rng.normal(size=4000) > 0
     fitted_to(x, y, tmp_path / "fine.txt", max_bin=1000)
-    assert bit_trees(tmp_path / "fine.txt", 0) is None
+    with pytest.raises(ValueError, match="max_bin"):
+        of_file(tmp_path / "fine.txt")
     x[::5, 0] = np.nan
     fitted_to(x, y, tmp_path / "nan.txt")
-    assert bit_trees(tmp_path / "nan.txt", 0) is None
-
-
-def test_a_model_without_a_fast_form_scores_all_the_same(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
-    from pixel_world import SENSOR
-
-    from l4s_ensemble.pixel.infer import score_tile
-    from l4s_ensemble.pixel.model import PixelModel
-
-    x = rng.normal(size=(6000, 2)).astype(np.float32)
-    y = np.sin(5 * x[:, 0]) + rng.normal(size=6000) > 0
-    x[::7, 1] = np.nan
-    booster = fitted_to(x, y, tmp_path / "fold_0.txt")
-    model = PixelModel(
-        tmp_path, ("Column_0", "Column_1"), ("a", "a"), SENSOR, 1, 0, 0, logit_shift=0.25
-    )
-    assert model.trees(0) is None
-    tile = rng.normal(size=(2, 6, 7)).astype(np.float32)
-    wanted = (by_lightgbm(booster, tile) + 0.25).astype(np.float32)
-    np.testing.assert_array_equal(score_tile(model, 0, tile), wanted)
+    with pytest.raises(ValueError, match="plain comparisons"):
+        of_file(tmp_path / "nan.txt")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
 import pytest
-from fit_world import ground, job_of
+from fit_world import boosters_of, job_of
 
 from l4s_ensemble.config import PixelConfig
-from l4s_ensemble.pixel.boost import boost, dataset
 from l4s_ensemble.pixel.fit import fit_fold
+from l4s_ensemble.pixel.infer import score_tile
 from l4s_ensemble.pixel.settings import views
 
 
@@ -33,27 +32,13 @@ def test_two_views_are_the_mean_of_both(tmp_path: Path) -> None:
     job = job_of(tmp_path, views="two", trees=20)
     job = replace(job, expected=(1, 0, 0), relational=(False, True, True))
     assert fit_fold(job, 0)["views"] == 2
-    bag, exact = job.model.booster(0), job.model.trees(0)
-    ruled, free = job.views(job.model.seed, 1)
-    ids = job.folds.train_ids(0)
-    chosen = job.plan.rows_of(ids)
-    y, weight = job.plan.landslide[chosen], job.plan.weights_of(ids)
-    # Each on bins of its own: sharing them must not carry a rule from one view to the other.
-    alone = [
-        lgb.Booster(
-            model_str=boost(
-                dataset(job.rows, chosen, y, weight, job.model.features, settings), settings, 20
-            )
-        )
-        for settings in (ruled, free)
-    ]
-    assert alone[1].feature_importance()[0] == 0 and (alone[1].feature_importance()[1:] > 0).all()
+    one, two = boosters_of(job, 0)
+    # Sharing bins does not carry a rule from one view to the other.
+    assert two.feature_importance()[0] == 0 and (two.feature_importance()[1:] > 0).all()
+    assert one.feature_importance()[0] > 0
     rows = np.load(job.rows)[:500]
-    one, two = (b.predict(rows, raw_score=True) for b in alone)
-    both = bag.predict(rows, raw_score=True)
-    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-12)
-    assert np.abs(one - two).max() > 0.1
-    assert exact is not None
-    tile = np.ascontiguousarray(ground()[1][8])
-    by_lightgbm = bag.predict(tile.reshape(3, -1).T, raw_score=True).reshape(tile.shape[1:])
-    np.testing.assert_array_equal(exact.score(tile), by_lightgbm)
+    known = [b.predict(rows, raw_score=True) for b in (one, two)]
+    assert np.abs(known[0] - known[1]).max() > 0.1
+    image = np.ascontiguousarray(rows.T[:, None])
+    found = score_tile(replace(job.model, boosters=2), 0, image)[0]
+    np.testing.assert_allclose(found, np.mean(known, axis=0), atol=1e-6)
