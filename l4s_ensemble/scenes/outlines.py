@@ -1,11 +1,8 @@
-"""Objects of masks, 8-connected; where places are known, joined over the seams of tiles.
-
-Two rooms number the same objects from the same masks, so numbering them is done here, once.
-"""
+"""Objects of masks, 8-connected; where places are known, joined over the seams of tiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +35,7 @@ class Outlines:
     tiles : int64 array, shape (object,)
         Number of tiles that it lies in.
     cut : bool array, shape (object,)
-        Whether it reaches a rim beyond which no mask is known: the rest of it is not counted.
+        Whether it reaches an edge beyond which no mask is known: the rest of it is not counted.
     """
 
     read: Callable[[int], Mask]
@@ -66,7 +63,7 @@ def find_outlines(
 ) -> Outlines:
     """Find the objects of masks.
 
-    The masks are read one after the other; what is kept of each are its four rims.
+    The masks are read one after the other; what is kept of each are the lines at its edges.
 
     Parameters
     ----------
@@ -77,27 +74,33 @@ def find_outlines(
     place : tuple of array_like of int, each of shape (tile,)
         Scene, row and column; a scene below 0 means that the place is not known.
     """
-    scene, row, col = (np.asarray(p, np.int64) for p in place)
-    known = np.flatnonzero(scene >= 0)
-    cells = {(int(scene[t]), int(row[t]), int(col[t])): int(t) for t in known}
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    areas: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    edges: list[list[NDArray[np.int64]]] = []
     first = np.zeros(tiles + 1, np.int64)
-    areas: list[NDArray[np.int64]] = []
-    rims: list[tuple[NDArray[np.int64], ...]] = []
     for tile in range(tiles):
         parts, count = _parts(read(tile))
         areas.append(np.bincount(parts.ravel(), minlength=count + 1)[1:])
-        # Part numbers over all tiles, from 1; 0 is the ground.
-        over_all = np.where(parts > 0, parts + first[tile], 0)
-        rims.append((over_all[0], over_all[-1], over_all[:, 0], over_all[:, -1]))
+        # Parts are numbered over all tiles, from 0; -1 is the ground.
+        over_all = np.where(parts > 0, parts - 1 + first[tile], -1)
+        edges.append([over_all[0], over_all[-1], over_all[:, 0], over_all[:, -1]])
         first[tile + 1] = first[tile] + count
-    pairs: list[tuple[int, int]] = []
-    cut_parts: set[int] = set()
-    for tile in range(tiles):
-        here = cells.get((int(scene[tile]), int(row[tile]), int(col[tile])))
-        at = (int(scene[tile]), int(row[tile]), int(col[tile])) if here == tile else None
-        pairs += _joined(rims, cells, tile, at)
-        cut_parts |= _cut(rims[tile], cells, at)
-    return _numbered(read, first, np.concatenate([[], *areas]).astype(np.int64), pairs, cut_parts)
+    area = np.concatenate(areas)
+    pairs, cut_parts = _joined(edges, place)
+    links = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(len(area),) * 2)
+    count, group = connected_components(links, directed=False) if len(area) else (0, area)
+    pixels = np.bincount(group, weights=area, minlength=count).astype(np.int64)
+    # Of equal size, the one that is met first: the same masks give the same numbers.
+    order = np.argsort(-pixels, kind="stable")
+    number = np.argsort(order)[group] + 1
+    tile_of_part = np.repeat(np.arange(tiles), np.diff(first))
+    lies_in = np.unique(np.column_stack([number, tile_of_part]), axis=0)[:, 0]
+    cut = np.zeros(count, bool)
+    cut[number[cut_parts] - 1] = True
+    in_tiles = np.bincount(lies_in, minlength=count + 1)[1:]
+    return Outlines(read, first, number, pixels[order], in_tiles, cut)
 
 
 def predicted_outlines(ctx: StageContext) -> tuple[NDArray[np.int64], Places, Outlines]:
@@ -142,70 +145,43 @@ def _parts(mask: Mask) -> tuple[NDArray[np.int64], int]:
 
 
 def _joined(
-    rims: list[tuple[NDArray[np.int64], ...]],
-    cells: dict[tuple[int, int, int], int],
-    tile: int,
-    at: tuple[int, int, int] | None,
-) -> Iterator[tuple[int, int]]:
-    """Pairs of parts that touch over a seam to the right, below, or at a lower corner."""
-    if at is None:
-        return
-    scene, row, col = at
-    _, bottom, _, right = rims[tile]
-    for step, own, rim in (((0, 1), right, 2), ((1, 0), bottom, 0)):
-        other = cells.get((scene, row + step[0], col + step[1]))
-        if other is not None:
-            theirs = rims[other][rim]
-            n = len(own)
-            for d in (-1, 0, 1):
-                a, b = own[max(0, -d) : n - max(0, d)], theirs[max(0, d) : n - max(0, -d)]
-                both = (a > 0) & (b > 0)
-                yield from zip(a[both].tolist(), b[both].tolist(), strict=True)
-    for side, own_corner, their_corner in ((1, -1, 0), (-1, 0, -1)):
-        other = cells.get((scene, row + 1, col + side))
-        if other is not None and bottom[own_corner] and rims[other][0][their_corner]:
-            yield int(bottom[own_corner]), int(rims[other][0][their_corner])
+    edges: list[list[NDArray[np.int64]]], place: tuple[ArrayLike, ArrayLike, ArrayLike]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of parts that touch over a seam or at a corner, and parts that no seam completes.
 
+    Parameters
+    ----------
+    edges : list of list of ndarray
+        Of each tile its upper, lower, left and right line of pixels: number of the part, or -1.
+    """
+    scene, row, col = (np.asarray(p, np.int64).tolist() for p in place)
+    cells = {
+        (s, r, c): t for t, (s, r, c) in enumerate(zip(scene, row, col, strict=True)) if s >= 0
+    }
+    pairs, cut = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
 
-def _cut(
-    rims: tuple[NDArray[np.int64], ...],
-    cells: dict[tuple[int, int, int], int],
-    at: tuple[int, int, int] | None,
-) -> set[int]:
-    """Parts that reach a side without a neighbour."""
-    out: set[int] = set()
-    for (down, aside), rim in zip(((-1, 0), (1, 0), (0, -1), (0, 1)), rims, strict=True):
-        if at is None or (at[0], at[1] + down, at[2] + aside) not in cells:
-            out |= set(rim[rim > 0].tolist())
-    return out
+    def join(one: NDArray[np.int64], other: NDArray[np.int64]) -> None:
+        both = (one >= 0) & (other >= 0)
+        pairs.append(np.column_stack([one[both], other[both]]))
 
+    for tile, (upper, lower, left, right) in enumerate(edges):
+        at = (scene[tile], row[tile], col[tile])
+        known = cells.get(at) == tile
 
-def _numbered(
-    read: Callable[[int], Mask],
-    first: NDArray[np.int64],
-    area: NDArray[np.int64],
-    pairs: list[tuple[int, int]],
-    cut_parts: set[int],
-) -> Outlines:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+        def beside(
+            down: int, aside: int, at: tuple[int, int, int] = at, known: bool = known
+        ) -> int | None:
+            return cells.get((at[0], at[1] + down, at[2] + aside)) if known else None
 
-    parts = len(area)
-    count, group = 0, np.zeros(0, np.int32)
-    if parts:
-        a, b = (np.array([p[k] for p in pairs], np.int64) - 1 for k in (0, 1))
-        links = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(parts, parts))
-        count, group = connected_components(links, directed=False)
-    pixels = np.bincount(group, weights=area, minlength=count).astype(np.int64)
-    # Of equal size, the one that is met first: the same masks give the same numbers.
-    order = np.argsort(-pixels, kind="stable")
-    rank = np.empty(count, np.int64)
-    rank[order] = np.arange(count)
-    number = rank[group] + 1
-    tile = np.repeat(np.arange(len(first) - 1), np.diff(first))
-    lies_in = np.unique(np.column_stack([number, tile]), axis=0)[:, 0] if parts else number
-    cut = np.zeros(count, bool)
-    cut[number[np.array(sorted(cut_parts), np.int64) - 1] - 1] = True
-    return Outlines(
-        read, first, number, pixels[order], np.bincount(lies_in, minlength=count + 1)[1:], cut
-    )
+        sides = (((-1, 0), upper), ((1, 0), lower), ((0, -1), left), ((0, 1), right))
+        cut += [line[line >= 0] for step, line in sides if beside(*step) is None]
+        for step, own, line in (((0, 1), right, 2), ((1, 0), lower, 0)):
+            if (other := beside(*step)) is not None:
+                theirs = edges[other][line]
+                join(own, theirs)
+                join(own[1:], theirs[:-1])
+                join(own[:-1], theirs[1:])
+        for aside, own_corner, their_corner in ((1, -1, 0), (-1, 0, -1)):
+            if (other := beside(1, aside)) is not None:
+                join(lower[[own_corner]], edges[other][0][[their_corner]])
+    return np.concatenate(pairs), np.unique(np.concatenate(cut))

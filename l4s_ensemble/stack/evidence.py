@@ -79,7 +79,7 @@ def check_leaks(
         name: about_scores(open_scores(path))
         for name, path in (("pixel", paths.pixel), ("unet", paths.unet))
     }
-    return check_stack(folds, hashes, bases, allowed, allow_neighbours=False)
+    return check_stack(folds, hashes, bases, allowed)
 
 
 def without_parts(
