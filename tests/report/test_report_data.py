@@ -165,7 +165,8 @@ def test_what_fits_nothing_is_patterned(whole_run: Path) -> None:
     role = np.array(["fit"] * 12 + ["holdout", "guard", "degenerate"])
     drawn = mosaics._marked(grey, place, np.zeros(15, int), role, 8)
     tiles = [drawn[:, 8 * n : 8 * n + 8] for n in range(15)]
-    assert (tiles[0] == 128).all()  # one fold: no line, no pattern
+    assert (tiles[0] == tiles[0][0, 0]).all()  # one fold: its colour, no line, no pattern
+    assert not (tiles[0] == 128).all()
     own = [np.unique(t.reshape(-1, 3), axis=0).tolist() for t in tiles[12:]]
     assert all(list(mosaics.INK) in own[n] for n in (0, 2)) and list(mosaics.CHALK) in own[1]
     assert len({t.tobytes() for t in tiles[12:]}) == 3

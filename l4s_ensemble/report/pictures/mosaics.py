@@ -6,7 +6,6 @@ it is told apart without colour as well.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +130,7 @@ def _scene(
 ) -> dict[str, Any]:  # fmt: skip
     """Draw one scene and describe it."""
     from l4s_ensemble.data.store import sensor_of
+    from l4s_ensemble.scenes.drawing import draw_scene, thumbnails
     from l4s_ensemble.scenes.harmonise import harmonise
     from l4s_ensemble.scenes.placement import Placement
 
@@ -142,40 +142,38 @@ def _scene(
     bands, is_true = pictures.colour_bands(sensor)
     closer = tile_edge_px(sensor.patch_pixels, rows * cols, LARGE_PIXELS)
     closer = closer if closer % edge == 0 else edge
-    large = _thumbnails(store, here, [sensor.band_names.index(b) for b in bands], closer)
+    image = store["image"].isel(patch=here)
+    large = thumbnails(image, tuple(sensor.band_names.index(b) for b in bands), closer)
     step = closer // edge
-    small = large.reshape(len(large), 3, edge, step, edge, step).mean(axis=(3, 5))
-    gain = None
-    if sensor.level == "relative" and edge >= 8:
+    levelled = sensor.level == "relative" and edge >= 8
+    if levelled:
         # To a common level first: seams say nothing about parts that do not touch.
-        level = np.median(small, axis=(1, 2, 3), keepdims=True)
-        common = np.where(level > 0, level / 1000, 1).astype(np.float32)
-        small, large = small / common, large / common
-        gain = harmonise(small, own)
+        level = np.median(large, axis=(1, 2, 3), keepdims=True)
+        large /= np.where(level > 0, level / 1000, 1)
+        gain = harmonise(_shrunk(large, step).transpose(0, 3, 1, 2), own)
+        large *= np.exp(gain.astype(np.float32))[:, None, None, None]
+    small = _shrunk(large, step)
     km = sensor.patch_pixels * sensor.pixel_m / 1000
     label = "true colour" if is_true else "colour from " + ", ".join(bands)
     size = f"{rows} × {cols} tiles, {rows * km:.0f} × {cols * km:.0f} km"
-    plain = _mosaic(small, own, edge, gain)
+    plain = draw_scene(small, own, scene)
     dark = ", the rest is dark" if len(own) < rows * cols else ""
-    levelled = ", each brought to the level of its neighbours" if gain is not None else ""
+    level_words = ", each brought to the level of its neighbours" if levelled else ""
     made = [
         _written(
             plain, f"mosaic-{split}-{scene}-plain.webp", f"Scene {scene} of {split} in {label}",
-            f"{size}; {words.plural(len(own), 'tile')} known{levelled}{dark}. A road "
+            f"{size}; {words.plural(len(own), 'tile')} known{level_words}{dark}. A road "
             "or a river that breaks at a seam would betray a wrong place.",
             assets, drawn,
         )
     ]  # fmt: skip
     if step > 1:
         name = f"mosaic-{split}-{scene}-large.webp"
-        _save(_mosaic(large, own, closer, gain), name, LARGE_BYTES, assets, drawn)
+        _save(draw_scene(large, own, scene), name, LARGE_BYTES, assets, drawn)
         made[0]["large"] = f"assets/{name}"
     if folds is not None:
         fold, role = folds.of(own.ids, "fold"), folds.of(own.ids, "role")
-        tint = np.array(
-            [FOLD_TINTS[f % len(FOLD_TINTS)] if f >= 0 else CHALK for f in fold], np.uint8
-        )
-        tinted = _marked(_mosaic(small, own, edge, gain, tint), own, fold, role, edge)
+        tinted = _marked(plain.copy(), own, fold, role, edge)
         made.append(
             _written(
                 tinted, f"mosaic-{split}-{scene}-folds.webp",
@@ -205,47 +203,15 @@ def tile_edge_px(patch_pixels: int, cells: int, most: int = MOST_PIXELS) -> int:
     return fitting[-1] if fitting else whole[0]
 
 
-def _thumbnails(
-    store: xr.Dataset, positions: NDArray[np.intp], bands: list[int], edge: int
-) -> NDArray[np.float32]:
-    """Means over squares of pixels, counts, shape (tile, 3, edge, edge)."""
-    image = store["image"]
-    step = image.shape[2] // edge
-    may_be_nan = image.dtype.kind == "f"
-    small = np.empty((len(positions), 3, edge, edge), np.float32)
-    for i, n in enumerate(positions):
-        tile = image[int(n)].values[bands].astype(np.float32)
-        if may_be_nan:
-            tile = np.nan_to_num(tile)
-        # Rows first: whole lines are added, which is several times as fast as small squares.
-        lines = tile.reshape(3, edge, step, -1).sum(axis=2)
-        small[i] = lines.reshape(3, edge, edge, step).sum(axis=3) / step**2
-    return small
-
-
-def _mosaic(
-    small: NDArray[np.float32], placement: Placement, edge: int, gain: Any, tint: Any = None
-) -> Picture:
-    """One scene without margin and label, shape (y, x, 3)."""
-    from PIL import Image
-
-    from l4s_ensemble.scenes.drawing import GAP_PX, LABEL_PX, draw_mosaic
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = draw_mosaic(
-            small, placement, Path(folder) / "mosaic.png", bands=(0, 1, 2), log_gain=gain,
-            tile_px=edge, tint=tint,
-        )  # fmt: skip
-        with Image.open(path) as sheet:
-            whole = np.asarray(sheet.convert("RGB"))
-    height = (int(np.ptp(placement.row)) + 1) * edge
-    width = (int(np.ptp(placement.col)) + 1) * edge
-    top = GAP_PX + LABEL_PX
-    return whole[top : top + height, GAP_PX : GAP_PX + width].copy()
+def _shrunk(tiles: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Means over squares of `step` pixels of thumbnails (tile, y, x, band)."""
+    n, edge = tiles.shape[0], tiles.shape[1] // step
+    means: NDArray[np.float32] = tiles.reshape(n, edge, step, edge, step, -1).mean(axis=(2, 4))
+    return means
 
 
 def _marked(panel: Picture, placement: Placement, fold: Any, role: Any, edge: int) -> Picture:
-    """Patterns on tiles that fit nothing, lines between folds."""
+    """Colours of the folds, patterns on tiles that fit nothing, lines between folds."""
     first = int(placement.row.min()), int(placement.col.min())
     shape = panel.shape[0] // edge, panel.shape[1] // edge
     code = np.full(shape, _NO_TILE)
@@ -254,6 +220,8 @@ def _marked(panel: Picture, placement: Placement, fold: Any, role: Any, edge: in
         placement.row - first[0], placement.col - first[1], fold, role, strict=True
     ):
         tile = panel[row * edge : (row + 1) * edge, col * edge : (col + 1) * edge]
+        tint = FOLD_TINTS[f % len(FOLD_TINTS)] if f >= 0 else CHALK
+        tile[:] = 0.6 * tile + 0.4 * np.array(tint)
         if what == "holdout":
             tile[(x + y) % 8 < 2] = INK
         elif what == "guard":
