@@ -60,7 +60,7 @@ class Run:
         until : sequence of str
             Names of stages.
         adapt : {'valid', 'test', 'holdout'}, optional
-            Split whose images, never its masks, the U-Net is adapted to, as ``unet.adapt`` says.
+            Split whose images, never its masks, the U-Net is adapted to.
 
         Returns
         -------

@@ -28,7 +28,7 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
     Raises
     ------
     ConfigError
-        If there is no such split to adapt to, or the settings ask for no adaptation.
+        If there is no such split to adapt to.
     """
     images = () if adapt is None else _images_of(config, root, adapt)
     return [
@@ -170,12 +170,6 @@ def _images_of(config: Config, root: Path, split: str) -> tuple[Stage, ...]:
         raise ConfigError(
             "no such split to adapt to", where="--adapt", found=split,
             allowed=", ".join(ADAPT_SPLITS),
-        )  # fmt: skip
-    if not (config.unet.adapt.statistics or config.unet.adapt.rounds):
-        raise ConfigError(
-            "the settings ask for no adaptation", where="unet.adapt",
-            found="statistics=false, rounds=0",
-            fix="set unet.adapt.statistics=true, or unet.adapt.rounds=1 or more",
         )  # fmt: skip
     if split != "holdout":
         return (data_stage(f"adapt/{split}", config, root, split, masks=False),)

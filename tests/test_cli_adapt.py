@@ -66,7 +66,7 @@ def test_rows_of_a_ledger_that_the_unet_has_a_part_in_name_the_split(capsys):
 
 
 def stages(root: Path, adapt: str | None = "valid") -> dict[str, Stage]:
-    config = load("demo", ["unet.adapt.statistics=true"])
+    config = load("demo")
     return {s.name: s for s in fit_stages(config, root, adapt)}
 
 
@@ -89,17 +89,12 @@ def test_the_store_that_is_adapted_to_holds_no_masks(place):
 
 
 @pytest.mark.parametrize(
-    ("split", "settings", "says"),
-    [
-        ("train", ["unet.adapt.rounds=1"], "no such split to adapt to"),
-        ("valid", [], "ask for no adaptation"),
-        ("holdout", ["unet.adapt.rounds=1"], "sets no tiles aside"),
-    ],
+    ("split", "says"),
+    [("train", "no such split to adapt to"), ("holdout", "sets no tiles aside")],
 )
-def test_what_cannot_be_adapted_to_is_refused(place, split, settings, says):
-    off = ["unet.adapt.statistics=false", "unet.adapt.rounds=0"]
+def test_what_cannot_be_adapted_to_is_refused(place, split, says):
     with pytest.raises(ConfigError, match=says):
-        fit_stages(load("demo", [*off, *settings]), place / "patches", split)
+        fit_stages(load("demo"), place / "patches", split)
 
 
 def test_a_wrong_split_ends_in_a_message(place):

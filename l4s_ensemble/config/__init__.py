@@ -16,7 +16,6 @@ from l4s_ensemble.config.reading import (
     presets,
 )
 from l4s_ensemble.config.sections import (
-    AdaptConfig,
     Config,
     DataConfig,
     FeaturesConfig,
@@ -31,7 +30,6 @@ from l4s_ensemble.config.sections import (
 
 __all__ = [
     "DEFAULT_PRESET",
-    "AdaptConfig",
     "Config",
     "DataConfig",
     "FeaturesConfig",

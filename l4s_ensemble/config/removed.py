@@ -14,6 +14,7 @@ REMOVED: dict[str, str] = {
     "pixel.early_stop_rounds": "gone: pixel.trees is the number of trees",
     "pixel.early_stop_on": "gone with pixel.early_stop_rounds",
     "pixel.learning_curve": "gone: no curves are measured any more",
+    "unet.adapt": "gone: --adapt brings the batch statistics to the split, nothing else",
 }
 """Dotted name of the setting, or of a whole section, to what replaced it: one clause."""
 

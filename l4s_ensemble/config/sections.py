@@ -100,28 +100,6 @@ class PixelConfig(Section):
     max_bin: int = Field(255, ge=2, le=255)
 
 
-class AdaptConfig(Section):
-    """What a U-Net that is adapted (``--adapt``) learns from a split, without its masks."""
-
-    statistics: bool = Field(
-        True, description="whether the batch statistics are those of the tiles to predict"
-    )
-    rounds: int = Field(0, ge=0, le=10, description="rounds of training on its own sure pixels")
-    epochs: int = Field(3, ge=1, description="epochs of a round")
-    sure: float = Field(
-        0.9, gt=0.5, lt=1, description="probability at which a pixel is sure to be a landslide"
-    )
-    sure_not: float = Field(
-        0.02, gt=0, lt=0.5, description="probability below which a pixel is sure to be none"
-    )
-    share: float = Field(
-        0.5, gt=0, lt=1, description="share of the tiles of such an epoch that are to predict"
-    )
-    lr_share: float = Field(
-        0.25, gt=0, le=1, description="peak of the learning rate of a round, as a share of unet.lr"
-    )
-
-
 class UNetConfig(Section):
     """The U-Net and how it is trained."""
 
@@ -203,7 +181,6 @@ class UNetConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     grad_clip: float = Field(1.0, gt=0)
     explain: bool = Field(True, description="whether to measure what the networks look at")
-    adapt: AdaptConfig = AdaptConfig()
 
 
 class StackConfig(Section):

@@ -39,8 +39,7 @@ class FoldModel:
     number : int
         Of the network in its fold, from 0: the networks of a fold differ by their seed.
     state : str
-        Empty as it was trained; else what adaptation made of it, see
-        `l4s_ensemble.unet.adapting.adapt`.
+        Empty as it was trained; else what `l4s_ensemble.unet.adapt` made of it.
     """
 
     network: nn.Module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.unet.adapting.target import Target, load_target
+from l4s_ensemble.unet.adapt import Target, load_target
 from l4s_ensemble.unet.explain import explain
 from l4s_ensemble.unet.hardware import Hardware, choose
 from l4s_ensemble.unet.infer import score_file
@@ -35,12 +35,11 @@ def stage(ctx: StageContext) -> Summary:
     """Train, score out of fold, summarise.
 
     Writes ``fold_<k>.safetensors`` (and ``fold_<k>_seed_<s>.safetensors`` where a fold has several
-    networks; where `l4s_ensemble.unet.adapting.adapt` adapts them, ``.round_<r>.`` and
-    ``.target.`` beside them), ``fold_<k>.progress.json`` (rewritten every epoch), ``model.json``,
-    ``oof.zarr``, ``tiles.npz``, ``surroundings.npz`` where neighbours are read, and what `explain`
-    adds. A killed run goes on after the last whole epoch. Held-out tiles choose nothing about the
-    networks that score them: the schedule is fixed, and what is chosen is chosen on an inner block
-    of the training tiles.
+    networks; where `l4s_ensemble.unet.adapt` adapts them, ``.target.`` beside them),
+    ``fold_<k>.progress.json`` (rewritten every epoch), ``model.json``, ``oof.zarr``, ``tiles.npz``,
+    ``surroundings.npz`` where neighbours are read, and what `explain` adds. A killed run goes on
+    after the last whole epoch. Held-out tiles choose nothing about the networks that score them:
+    the schedule is fixed, and what is chosen is chosen on an inner block of the training tiles.
 
     Raises
     ------
@@ -83,8 +82,8 @@ def stage(ctx: StageContext) -> Summary:
     oof.write(slice(None), logit)
     scores = histograms(ids, logit, tiles, ctx.config.stack.bins)
     scores.save(ctx.out / "tiles.npz")
-    for k, result in enumerate(done):
-        remove_scratch(ctx, k, [m.file for m in (*result.models, *result.target)])
+    for k in range(folds.n_folds):
+        remove_scratch(ctx, k)
     whole = summarise(
         scores, folds.of(ids, "block"), resamples=ctx.config.stack.resamples, seed=seed
     )
@@ -107,7 +106,13 @@ def stage(ctx: StageContext) -> Summary:
         "schedule": settings.schedule,
         "checkpoint": settings.checkpoint,
         "adapted_to": split,
-        "adapt": adaptation_of([r.progress["adapt"] for r in done]) if split else None,
+        "adapt": None
+        if target is None
+        else {
+            "split": split,
+            "tiles": len(target),
+            "row": f"adapted to {split}",
+        },
         "seconds_per_epoch": float(np.mean(epochs)),
         "precision": hardware.precision,
         "channels_last": hardware.channels_last,
@@ -124,24 +129,6 @@ def stage(ctx: StageContext) -> Summary:
         "reliability": pooled.reliability(),
         **told,
         "seconds": time.monotonic() - started,
-    }
-
-
-def adaptation_of(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the summary says of the adaptation of all folds.
-
-    Returns
-    -------
-    dict
-        ``split, tiles, statistics``, ``rounds`` (of each fold, how many were trained), ``stopped``
-        (of each fold, why there were no more, or None) and ``row``, how its scores are called.
-    """
-    first = folds[0]
-    return {
-        **{name: first[name] for name in ("split", "tiles", "statistics")},
-        "rounds": [f["rounds_done"] for f in folds],
-        "stopped": [f["stopped"] for f in folds],
-        "row": f"adapted to {first['split']}",
     }
 
 

@@ -69,12 +69,6 @@ class FoldTrainer:
     inner : Inner, optional
         Tiles to watch, where ``config.checkpoint`` is ``inner``; without them the last state is
         kept.
-    start : FoldModel, optional
-        A network to go on from: its weights and its normalisation.
-    round_ : int
-        Of training on from another network, from 1; 0 where there is none. Part of the key.
-    batches : callable
-        Makes the batches; called as `Batches` is.
 
     Attributes
     ----------
@@ -102,24 +96,16 @@ class FoldTrainer:
         hardware: Hardware,
         number: int = 0,
         inner: Inner | None = None,
-        start: FoldModel | None = None,
-        round_: int = 0,
-        batches: Callable[..., Batches] = Batches,
     ) -> None:
         self.positions: NDArray[np.int64] = np.asarray(positions, np.int64)
         self.config = config
         self.fold, self.number = fold, number
         # The first network of a fold has the key that a single one has.
         self.key: tuple[int, ...] = (seed, fold) if number == 0 else (seed, fold, number)
-        if round_:
-            self.key = (seed, fold, number, round_)
         self.hardware = hardware
         self.inner = inner if config.checkpoint == "inner" else None
-        self.normalisation = (
-            Normalisation.fit(tiles, self.positions, config) if start is None
-            else start.normalisation
-        )  # fmt: skip
-        self.batches = batches(tiles, self.positions, self.normalisation, config, self.key)
+        self.normalisation = Normalisation.fit(tiles, self.positions, config)
+        self.batches = Batches(tiles, self.positions, self.normalisation, config, self.key)
         self.tiles = self.batches.tiles
         shown = len(self.batches.order(0))
         self.batch = min(config.batch, len(self.positions), shown)
@@ -127,11 +113,8 @@ class FoldTrainer:
         self.arguments = arguments_of(config, len(self.normalisation.channels))
         network = build(
             **self.arguments, seed=_first_weights(seed, fold, number),
-            weights=config.weights if start is None else None,
-            channels=self.normalisation.channels,
+            weights=config.weights, channels=self.normalisation.channels,
         )  # fmt: skip
-        if start is not None:
-            network.load_state_dict(start.network.state_dict())
         self.deep = _deep_weights(network, config)
         self.network = hardware.place(network)
         self.average = Average(self.network, config.ema)

@@ -18,8 +18,7 @@ from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
 from l4s_ensemble.run.stage import StageContext
-from l4s_ensemble.unet.adapting.adapt import Adaptation, Adapted, remove_rounds
-from l4s_ensemble.unet.adapting.target import Target
+from l4s_ensemble.unet.adapt import STATE, Target, adapted
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.infer import Predictor
 from l4s_ensemble.unet.inputs.normalisation import TileSet
@@ -44,13 +43,13 @@ class FoldResult:
     Attributes
     ----------
     models : tuple of FoldModel
-        By number; adapted, where there is a place to adapt to.
+        By number.
     progress : dict
         As in ``fold_<k>.progress.json``, see `FoldJob`.
     logit : float32 array, shape (held tile, y, x)
         Mean over the networks.
     target : tuple of FoldModel
-        The same networks as they score the place that was adapted to; empty without one.
+        The same networks as they score the split that was adapted to; empty without one.
     """
 
     models: tuple[FoldModel, ...]
@@ -66,7 +65,7 @@ class FoldJob:
     ``fold_<k>.progress.json`` holds ``fold``, the numbers of ``train_tiles, held_tiles,
     buffer_tiles, inner_tiles``, ``epochs_planned``, ``finished``, ``epochs`` (of the first network,
     see `FoldTrainer`), ``networks`` (of each ``number, file, finished, best_epoch, seconds,
-    epochs``), ``adapt`` (see `Adapted`, None where nothing is adapted to), ``inner`` (``f1,
+    epochs``), ``inner`` (``f1,
     threshold, plateau_low, plateau_high`` of all networks together on the inner block, scored as
     held tiles are; None without one) and ``seconds``.
 
@@ -108,8 +107,8 @@ class FoldJob:
         progress, scores = self._left(), self.ctx.out / scores_file(self.fold)
         if progress["finished"] and scores.is_file():
             log.info("unet fold %d: finished already", self.fold)
-            models, target = self._final(progress)
-            return FoldResult(models, progress, np.load(scores, allow_pickle=False), target)
+            models, of_target = self._saved(progress), self._adapted(progress)
+            return FoldResult(models, progress, np.load(scores, allow_pickle=False), of_target)
         train, inner = self._parts()
         progress |= {
             "finished": False,
@@ -121,8 +120,9 @@ class FoldJob:
             models = (*models, self._train(progress, train, inner, number))
         of_target: tuple[FoldModel, ...] = ()
         if self.target is not None:
-            adapted = self._adapt(progress, train, self.target)
-            models, of_target = adapted.models, adapted.target
+            of_target = adapted(models, self.target, self.ctx.config.unet.batch, self.hardware)
+            for model in of_target:
+                model.save(self.ctx.out / model.file)
         started = time.monotonic()
         logit = self._score(models, self.held)
         seconds = time.monotonic() - started
@@ -163,7 +163,6 @@ class FoldJob:
             "finished": False,
             "epochs": whole[0]["epochs"] if whole else [],
             "networks": whole,
-            "adapt": progress.get("adapt"),
             "inner": None,
             "seconds": sum(n["seconds"] for n in whole),
         }
@@ -232,33 +231,13 @@ class FoldJob:
         checkpoint.unlink(missing_ok=True)
         return model
 
-    def _adapt(self, progress: dict[str, Any], train: NDArray[np.int64], target: Target) -> Adapted:
-        config, earlier = self.ctx.config, progress["seconds"]
-
-        def tell(told: dict[str, Any]) -> None:
-            spent = sum(n["seconds"] for r in told["rounds"] for n in r["networks"])
-            progress.update(adapt=told, seconds=earlier + spent)
-            self._note(progress)
-
-        adaptation = Adaptation(
-            self.ctx.out, config.unet, config.seed, self.fold, self.hardware, self.tiles, train,
-            target,
-        )  # fmt: skip
-        return adaptation.run(progress["adapt"], tell)
-
-    def _final(
-        self, progress: dict[str, Any]
-    ) -> tuple[tuple[FoldModel, ...], tuple[FoldModel, ...]]:
-        """Networks of a finished fold, for training tiles and for the place adapted to."""
-        told = progress.get("adapt")
-        if told is None:
-            return self._saved(progress), ()
-        files = (told[name] for name in ("files", "target_files"))
-        models, target = (tuple(FoldModel.load(self.ctx.out / n) for n in names) for names in files)
-        return models, target
-
     def _saved(self, progress: dict[str, Any]) -> tuple[FoldModel, ...]:
         return tuple(FoldModel.load(self.ctx.out / n["file"]) for n in progress["networks"])
+
+    def _adapted(self, progress: dict[str, Any]) -> tuple[FoldModel, ...]:
+        files = (fold_file(self.fold, n["number"], STATE) for n in progress["networks"])
+        paths = (self.ctx.out / name for name in files)
+        return tuple(FoldModel.load(p) for p in paths if self.target and p.is_file())
 
     def _score(
         self, models: Sequence[FoldModel], positions: NDArray[np.int64]
@@ -310,9 +289,8 @@ def scores_file(fold: int) -> str:
     return f"{fold_name(fold)}.oof.npy"
 
 
-def remove_scratch(ctx: StageContext, fold: int, kept: Sequence[str] = ()) -> None:
-    """Remove what only a killed run needs; networks in `kept` stay."""
-    remove_rounds(ctx.out, fold, kept)
+def remove_scratch(ctx: StageContext, fold: int) -> None:
+    """Remove what only a killed run needs."""
     stray = [checkpoint_file(fold, s) for s in range(ctx.config.unet.seeds)]
     for name in (scores_file(fold), *stray):
         (ctx.out / name).unlink(missing_ok=True)

@@ -120,13 +120,7 @@ def _adapted(summary: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
     told = summary.get("adapt")
     if not told:
         return []
-    stopped = [why for why in told["stopped"] if why]
-    return [
-        ("adapted to the images of", told["split"], "text"),
-        ("with its batch statistics", told["statistics"], "text"),
-        ("rounds on its own sure pixels, by fold", told["rounds"], "text"),
-        ("folds that stopped early", "; ".join(stopped) or None, "text"),
-    ]
+    return [("batch statistics adapted to the images of", told["split"], "text")]
 
 
 def _logits(found: Mapping[str, Any], threshold: float) -> dict[str, Any]:

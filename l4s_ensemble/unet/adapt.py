@@ -1,0 +1,189 @@
+"""Adaptation of trained networks to the images of a split that they have never seen.
+
+Batch norm gets mean and deviation of that split's own tiles instead of those of the training tiles
+(Li et al. 2016, https://arxiv.org/abs/1603.04779). Weights stay, masks are never read. A network
+then has two sets of statistics: out-of-fold scores use those of the training tiles, the split that
+was adapted to is scored with its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from l4s_ensemble.errors import DataError
+from l4s_ensemble.run.stage import StageContext
+from l4s_ensemble.unet.hardware import Hardware
+from l4s_ensemble.unet.inputs.normalisation import TileSet, load
+from l4s_ensemble.unet.model import FoldModel
+from l4s_ensemble.unet.training.average import recalibrate
+
+if TYPE_CHECKING:
+    from l4s_ensemble.scenes.folds import Folds
+
+log = logging.getLogger("l4s_ensemble")
+
+HOLDOUT = "holdout"
+"""The split whose images are in the store of the training tiles."""
+
+STATISTICS_TILES = 1024
+"""Most tiles that batch statistics come from."""
+
+STATE = "target"
+"""`FoldModel.state` of a network with the batch statistics of the split to predict."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Tiles to adapt to, without masks.
+
+    Attributes
+    ----------
+    split : str
+    tiles : TileSet
+        On the device. Ids are those of the split.
+    """
+
+    split: str
+    tiles: TileSet
+
+    def __post_init__(self) -> None:
+        if self.tiles.mask is not None:
+            raise ValueError("a place to adapt to has no masks")
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+
+def load_target(
+    ctx: StageContext,
+    split: str,
+    folds: Folds,
+    *,
+    fitted_hashes: frozenset[str],
+    device: torch.device,
+    surroundings: bool,
+) -> Target:
+    """Read the images of a split.
+
+    Tiles without terrain, and tiles that the folds hold too, are left out: the first say nothing,
+    and the others would be adapted to by the networks that score them.
+
+    Parameters
+    ----------
+    ctx : StageContext
+        Of the U-Net's stage.
+    split : {'valid', 'test', 'holdout'}
+    folds : Folds
+        Of the training tiles.
+    fitted_hashes : frozenset of str
+        Content hashes of the tiles to fit on.
+    device : torch.device
+    surroundings : bool
+        Whether the training reads neighbours, or levels of scenes.
+
+    Raises
+    ------
+    DataError
+        If no tile is left.
+    """
+    from l4s_ensemble.data.store import open_store, positions_of
+    from l4s_ensemble.scenes.surroundings import measure_surroundings
+
+    store = open_store(ctx.input("data/train" if split == HOLDOUT else f"adapt/{split}"))
+    at = np.arange(store.sizes["patch"])
+    if split == HOLDOUT:
+        at = positions_of(store, folds.holdout_ids)
+    hashes = store["content_hash"].values[at]
+    known = np.isin(hashes, list(fitted_hashes))
+    usable = ~known & ~store["degenerate"].values[at].astype(bool)
+    if known.any():
+        log.warning(
+            "unet: %d of %d tiles of %s are training tiles too; nothing is adapted to them",
+            known.sum(), len(at), split,
+        )  # fmt: skip
+    if not usable.any():
+        raise DataError(
+            "no tile to adapt to", where=f"split {split}", found=f"{len(at)} tiles",
+            allowed="tiles with terrain that are no training tiles", fix="fit without --adapt",
+        )  # fmt: skip
+    at = np.sort(at[usable])
+    around = None
+    if surroundings:
+        aside = folds if split == HOLDOUT else None
+        around = measure_surroundings(store, aside, cross=ctx.config.unet.neighbours)
+    tiles = load(store, at, masks=False, surroundings=around)
+    return Target(split, tiles.to(device))
+
+
+def adapted(
+    models: Sequence[FoldModel], target: Target, batch: int, hardware: Hardware
+) -> tuple[FoldModel, ...]:
+    """Networks with the batch statistics of a split; those without batch norm are left out.
+
+    Parameters
+    ----------
+    models : sequence of FoldModel
+        Left as they are.
+    target : Target
+    batch : int
+        Tiles shown at once.
+    hardware : Hardware
+    """
+    normed = [m for m in models if _has_batch_norm(m.network)]
+    if len(normed) < len(models):
+        log.warning("unet: the network has no batch norm, so nothing is adapted to %s",
+                    target.split)  # fmt: skip
+    every = np.arange(len(target))
+    return tuple(
+        replace(remeasured(m, target.tiles, every, batch, hardware), state=STATE) for m in normed
+    )
+
+
+def remeasured(
+    model: FoldModel,
+    tiles: TileSet,
+    positions: NDArray[np.int64],
+    batch: int,
+    hardware: Hardware,
+) -> FoldModel:
+    """A network whose batch statistics are those of some tiles; the weights stay.
+
+    Parameters
+    ----------
+    model : FoldModel
+        Left as it is.
+    tiles : TileSet
+        On the device of `hardware`; masks are not read.
+    positions : int64 array
+        Of the tiles; `STATISTICS_TILES` of them, spread evenly, where there are more.
+    batch : int
+        Tiles shown at once.
+    hardware : Hardware
+    """
+    network = hardware.place(copy.deepcopy(model.network))
+    batch = min(batch, len(positions))
+    count = min(STATISTICS_TILES, len(positions)) // batch * batch
+    spread = np.linspace(0, len(positions) - 1, count).round().astype(np.int64)
+    ready = model.normalisation.prepare(tiles)
+
+    def inputs(where: NDArray[np.int64]) -> torch.Tensor:
+        index = torch.from_numpy(where).to(ready.counts.device)
+        shown = model.normalisation.inputs(ready, index)
+        return shown.contiguous(memory_format=hardware.memory_format)
+
+    with hardware.autocast():
+        recalibrate(network, map(inputs, np.split(positions[spread], count // batch)))
+    return replace(model, network=network)
+
+
+def _has_batch_norm(network: nn.Module) -> bool:
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())

@@ -1,1 +1,0 @@
-"""What a network learns of a place from its images alone."""
