@@ -15,7 +15,7 @@ from l4s_ensemble.run.execute import Executor
 from l4s_ensemble.run.files import make_folder, read_json
 from l4s_ensemble.run.settings import SAVED, save_settings, saved_settings
 from l4s_ensemble.run.stage import Stage
-from l4s_ensemble.stages import fit_stages, predict_stages
+from l4s_ensemble.stages import OCCLUSION, fit_stages, predict_stages
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,7 +37,7 @@ class Run:
     jobs : int
         Processes or threads a stage may use.
     device : str
-        ``auto``, ``cpu`` or ``cuda``.
+        As ``--device``: ``auto``, ``cpu``, ``cuda``, or ``cuda:0,cuda:1`` for several.
 
     Examples
     --------
@@ -69,6 +69,8 @@ class Run:
         """
         stages = {s.name: s for s in fit_stages(self.config, self.data_root, adapt)}
         wanted = _closure(stages, until)
+        if "unet" in wanted and self.config.report.occlusion:
+            wanted.add(OCCLUSION)
         self._remember()
         ran = self._executor().execute([s for name, s in stages.items() if name in wanted])
         self._write_card()

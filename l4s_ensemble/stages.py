@@ -16,6 +16,9 @@ from l4s_ensemble.run.stage import Stage
 
 ADAPT_SPLITS = ("valid", "test", "holdout")
 
+OCCLUSION = "explain/unet"
+"""The stage that measures what the U-Net looks at; nothing but its page reads it."""
+
 
 def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Stage]:
     """The stages of a fit, in order.
@@ -51,6 +54,10 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
             needs=("data/train", "scenes", *(s.name for s in images)),
             sections=("unet", "stack.bins", "stack.resamples"),
             params={} if adapt is None else {"adapt": adapt},
+        ),
+        Stage(
+            OCCLUSION, "l4s_ensemble.unet.explain:stage", needs=("data/train", "scenes", "unet"),
+            sections=("unet.precision",),
         ),
         Stage(
             "stack", "l4s_ensemble.stack.meta:stage",
@@ -101,7 +108,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
         replace(
             base, name=logits[1], target="l4s_ensemble.unet.infer:stage",
             needs=(data.name, "unet", *seen),
-            sections=("unet.tta", "unet.halo_px", "unet.neighbours", "unet.precision"),
+            sections=("unet.tta", "unet.precision"),
         ),
         replace(
             base, name=result, target="l4s_ensemble.predict.split:stage",

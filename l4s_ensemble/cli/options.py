@@ -31,7 +31,9 @@ SetOption = Annotated[
 JobsOption = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes or threads; default: all cores.")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.")]
 AdaptOption = Annotated[
     str | None,
@@ -102,8 +104,11 @@ def named_device(name: str) -> str:
     Raises
     ------
     ConfigError
-        If there is no such device.
+        If there is no such device, or one of several.
     """
-    if name not in {"auto", "cpu", "cuda"}:
-        raise ConfigError("no such device", found=name, allowed="auto, cpu, cuda")
+    if name in {"auto", "cpu", "cuda"}:
+        return name  # torch need not be asked
+    from l4s_ensemble.unet.hardware import devices_of
+
+    devices_of(name)
     return name

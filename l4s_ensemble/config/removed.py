@@ -15,6 +15,20 @@ REMOVED: dict[str, str] = {
     "pixel.early_stop_on": "gone with pixel.early_stop_rounds",
     "pixel.learning_curve": "gone: no curves are measured any more",
     "unet.adapt": "gone: --adapt brings the batch statistics to the split, nothing else",
+    "unet.norm": "gone: no gain shown; norms are batch norms",
+    "unet.deep_supervision": "gone: no gain shown",
+    "unet.indices": "gone: -.34 F1 on a scene never seen",
+    "unet.light": "gone: with unet.level=scene .22 F1 on a scene never seen, .59 without",
+    "unet.level": "gone: see unet.light",
+    "unet.neighbours": "gone with unet.shift_px and unet.halo_px: a network sees its tile alone",
+    "unet.drop_neighbours": "gone with unet.neighbours",
+    "unet.shift_px": "gone: it gained nothing (-.002)",
+    "unet.halo_px": "gone: it gained nothing (+.002)",
+    "unet.landslide_share": "gone: no gain shown",
+    "unet.checkpoint": "gone: the network at the end is kept",
+    "unet.jitter_scene": "gone: no gain shown; see unet.jitter_gain and unet.jitter_band",
+    "unet.cut_mix": "gone: it gained nothing (-.000)",
+    "unet.explain": "report.occlusion",
 }
 """Dotted name of the setting, or of a whole section, to what replaced it: one clause."""
 

@@ -118,32 +118,9 @@ class UNetConfig(Section):
     )
     width: int = Field(16, ge=4, le=256, description="channels of the full-resolution stage")
     depth: int = Field(4, ge=2, le=6, description="resolution levels, the first one included")
-    norm: Literal["batch", "group"] = Field("batch", description="normalisation in the network")
-    deep_supervision: float = Field(
-        0.0, ge=0, le=1, description="weight of the loss at each coarser level"
-    )
     bands: tuple[str, ...] | None = Field(None, description="bands shown; all by default")
-    indices: tuple[str, ...] = Field(
-        (), description="normalised differences shown beside the bands, such as B8/B4"
-    )
-    light: Literal["plain", "log"] = Field(
-        "plain", description="whether the logarithm of light is shown, in which levels are sums"
-    )
-    level: Literal["keep", "tile", "scene"] = Field(
-        "keep", description="whose median each band of light is divided by, if anyone's"
-    )
     standard: Literal["fit", "official"] = Field(
         "fit", description="mean and deviation: of the training tiles, or the published ones"
-    )
-    neighbours: bool = Field(True, description="whether windows reach into neighbouring tiles")
-    drop_neighbours: float = Field(
-        0.3, ge=0, le=1, description="share of the windows cut as if their tile stood alone"
-    )
-    shift_px: int = Field(
-        0, ge=0, description="largest shift of a training window into the neighbours, pixels"
-    )
-    halo_px: int = Field(
-        0, ge=0, description="pixels of the neighbours scored with each tile and blended"
     )
     epochs: int = Field(16, ge=1)
     steps: int | None = Field(None, ge=1, description="optimiser steps of a fold, not epochs")
@@ -154,33 +131,20 @@ class UNetConfig(Section):
     weight_decay: float = Field(1e-2, ge=0)
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, 0 = off")
     loss: str = Field(
-        "bce+dice", description="sum of losses by name, such as bce+0.5*dice or focal+lovasz"
+        "bce+dice", description="sum of losses by name, such as bce+0.5*dice or bce+smp:LovaszLoss"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    landslide_share: float | None = Field(
-        None, gt=0, lt=1, description="share of an epoch's tiles with a landslide; none: as is"
-    )
-    checkpoint: Literal["last", "inner"] = Field(
-        "last", description="the network at the end, or the best one on an inner block"
-    )
     symmetries: bool = Field(
         True, description="whether training turns and mirrors tiles, by the eight symmetries"
     )
     jitter_gain: float = Field(0.1, ge=0, description="sigma of the log-gain of a whole tile")
     jitter_band: float = Field(0.03, ge=0, description="sigma of the log-gain of each band")
-    jitter_scene: float = Field(
-        0.0, ge=0, description="sigma of the log-gain of each band of a whole scene"
-    )
     band_dropout: float = Field(0.0, ge=0, lt=1, description="probability that a band is not shown")
-    cut_mix: float = Field(
-        0.0, ge=0, le=1, description="probability that a rectangle of another tile is pasted in"
-    )
     seeds: int = Field(1, ge=1, le=20, description="networks of a fold; their mean logit counts")
     compile: bool = Field(False, description="whether torch compiles the network")
     tta: bool = Field(True, description="average logits over the eight symmetries of the square")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     grad_clip: float = Field(1.0, gt=0)
-    explain: bool = Field(True, description="whether to measure what the networks look at")
 
 
 class StackConfig(Section):
@@ -232,6 +196,9 @@ class ReportConfig(Section):
     browser: bool = Field(True, description="whether the tiles of each split can be browsed")
     browser_tiles: int = Field(
         4000, ge=1, description="most tiles of a split in the browser, those most wrong first"
+    )
+    occlusion: bool = Field(
+        True, description="whether a fit measures which bands the U-Net looks at"
     )
     title: str = "l4s-ensemble"
 

@@ -19,7 +19,6 @@ from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
 from l4s_ensemble.report.pictures import features as features_contact
 from l4s_ensemble.report.pictures import gallery, mosaics
 from l4s_ensemble.report.pictures import pixel as pixel_maps
-from l4s_ensemble.report.pictures import unet as unet_maps
 from l4s_ensemble.report.pieces import Page
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import CONFIG_FILE, summarise
@@ -102,8 +101,6 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
         if page["page"] == "pixel":
             page["slides"] = pixel_maps.slides(source, assets, drawn)
             page["maps"] = pixel_maps.build(source, assets, drawn)
-        if page["page"] == "unet":
-            page["attribution"] = unet_maps.build(source, assets, drawn)
         if page["page"] in ("pixel", "unet", "stack"):
             shown = gallery.of_fit(source, page["page"])
         elif "split" in page:

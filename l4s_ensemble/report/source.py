@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from l4s_ensemble.metrics.tiles import TileHistograms
 
-FITS = ("scenes", "features", "pixel", "unet", "stack")
+FITS = ("scenes", "features", "pixel", "unet", "explain/unet", "stack")
 """Stages that a ``fit-all`` runs after the data, in order."""
 
 

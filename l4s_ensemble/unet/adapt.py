@@ -70,7 +70,6 @@ def load_target(
     *,
     fitted_hashes: frozenset[str],
     device: torch.device,
-    surroundings: bool,
 ) -> Target:
     """Read the images of a split.
 
@@ -87,8 +86,6 @@ def load_target(
     fitted_hashes : frozenset of str
         Content hashes of the tiles to fit on.
     device : torch.device
-    surroundings : bool
-        Whether the training reads neighbours, or levels of scenes.
 
     Raises
     ------
@@ -96,7 +93,6 @@ def load_target(
         If no tile is left.
     """
     from l4s_ensemble.data.store import open_store, positions_of
-    from l4s_ensemble.scenes.surroundings import measure_surroundings
 
     store = open_store(ctx.input("data/train" if split == HOLDOUT else f"adapt/{split}"))
     at = np.arange(store.sizes["patch"])
@@ -115,13 +111,7 @@ def load_target(
             "no tile to adapt to", where=f"split {split}", found=f"{len(at)} tiles",
             allowed="tiles with terrain that are no training tiles", fix="fit without --adapt",
         )  # fmt: skip
-    at = np.sort(at[usable])
-    around = None
-    if surroundings:
-        aside = folds if split == HOLDOUT else None
-        around = measure_surroundings(store, aside, cross=ctx.config.unet.neighbours)
-    tiles = load(store, at, masks=False, surroundings=around)
-    return Target(split, tiles.to(device))
+    return Target(split, load(store, np.sort(at[usable]), masks=False).to(device))
 
 
 def adapted(

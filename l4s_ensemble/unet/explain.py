@@ -1,226 +1,252 @@
-"""What the networks look at, how far, where they fail, and what they cost.
+"""What a network looks at: the F1 that it loses on unseen tiles when bands are hidden from it.
 
-All of it on tiles that the networks did not see. The topics have modules of their own, whose
-docstrings say what they leave in the summary: `occlusion`, `attribution`, `receptive` (key
-``receptive_field``), and in the room `metrics` `failures` and `reliability` (key
-``calibration``). Here are the logits by class, key ``logits``::
-
-    edges                   of the bins, the outer ones hold all beyond
-    landslide, other        pixels of each class by bin
-
-and what all takes, key ``memory``::
-
-    networks, parameters    networks of all folds, trained values of one
-    bytes_networks          of all of them
-    bytes_tiles             of the tiles on the device
-    bytes_peak              most memory on a GPU so far, None on a CPU
-
-and, where a fold has several networks, ``seeds_alone``::
-
-    tiles       that were scored, the draw of `occlusion`
-    f1          best pooled F1 of the first network of every fold alone, of the second, …
-    together    the same of their mean logit
+A stage of its own: what it measures changes no model and no score. A group of bands is hidden by
+its mean, which is 0 after standardisation.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.metrics.failures import failures
-from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
-from l4s_ensemble.metrics.reliability import calibration
-from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.run.stage import StageContext
-from l4s_ensemble.unet.explaining import attribution, occlusion, receptive
-from l4s_ensemble.unet.hardware import Hardware
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.metrics.bootstrap import f1_gain_interval
+from l4s_ensemble.metrics.counts import Counts, f1_pooled
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.run.files import read_json
+from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.unet.hardware import choose
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs.normalisation import TileSet
-from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.networks.network import count_parameters
+from l4s_ensemble.unet.inputs.normalisation import TileSet, load
+from l4s_ensemble.unet.model import UNetModel
 
-log = logging.getLogger("l4s_ensemble")
+TILES, TILES_LARGE = 120, 40
+"""Most tiles that are drawn, and the same for networks of more than `LARGE` values."""
 
-LOGIT_END = 12.0
-LOGIT_STEP = 0.25
+LARGE = 5_000_000
+
+AT_ONCE = 8
+"""Tiles at once: what fits the caches of a CPU, and enough for a GPU that has little to do."""
+
+LANDSLIDE_SHARE = 0.75
+"""Share of the drawn tiles that have a landslide, where there are so many."""
+
+ALL_SPECTRAL = "all spectral bands"
+
+GROUPS = (
+    ("visible", ("B2", "B3", "B4")),
+    ("red edge", ("B5", "B6", "B7")),
+    ("near infrared", ("B8", "B8A")),
+    ("shortwave infrared", ("B11", "B12")),
+    ("aerosol, vapour, cirrus", ("B1", "B9", "B10")),
+)
+"""Spectral bands of like wavelength. Any other band is a group by itself."""
+
+_STREAM = 2801
 
 
-def explain(
-    ctx: StageContext,
-    tiles: TileSet,
-    fold: NDArray[np.int64],
-    block: NDArray[Any],
-    networks: Sequence[Sequence[FoldModel]],
-    hardware: Hardware,
-    logit: NDArray[np.float32],
-    scores: TileHistograms,
-    threshold: float,
-) -> dict[str, Any]:
-    """Explain fitted networks whose tiles have been scored out of fold.
+@dataclass(frozen=True)
+class Group:
+    """Channels that are hidden together.
 
-    Writes ``attribution_maps.npz`` into ``ctx.out``, where ``oof.zarr`` stands already.
-
-    Parameters
+    Attributes
     ----------
-    ctx : StageContext
-        Of the stage ``unet``.
-    tiles : TileSet
-        Scored tiles with masks as they are scored, on the device.
-    fold, block : array, shape (tile,)
-        Fold and spatial block of each tile.
-    networks : sequence of sequence of FoldModel
-        Of each fold, its networks; their mean logit counts.
-    hardware : Hardware
-    logit : float32 array, shape (tile, y, x)
-        Out-of-fold scores.
-    scores : TileHistograms
-        Of the same.
-    threshold : float
-        Of probability, chosen on them.
+    name : str
+    at : tuple of int
+        Positions among the network's channels.
+    whole : bool
+        Whether it holds other groups, as all spectral bands together do.
+    """
+
+    name: str
+    at: tuple[int, ...]
+    whole: bool = False
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Measure what each group of bands is worth to the networks of a run.
 
     Returns
     -------
     dict
-        Parts of the summary: ``occlusion, attribution, receptive_field, failures, calibration,
-        logits, memory``, ``seeds_alone`` where there are several, and ``seconds_explain`` by
-        topic.
+        ``occlusion`` (see `occlusion`) and ``seconds``.
+    """
+    from l4s_ensemble.data.store import open_store, positions_of
+    from l4s_ensemble.scenes.folds import load_folds
+
+    started = time.monotonic()
+    hardware = choose(ctx.device, ctx.config.unet.precision, ctx.jobs)
+    folds = load_folds(ctx.input("scenes"))
+    model, fitted = UNetModel.load(ctx.input("unet")), ctx.input("unet") / "summary.json"
+    ids = np.sort(folds.fit_ids).astype(np.int64)
+    dataset = open_store(ctx.input("data/train"))
+    slide = dataset["mask"].any(("y", "x")).values[positions_of(dataset, ids)]
+    predictors = [Predictor(members, hardware, tta=False) for members in model.folds]
+    large = sum(p.numel() for p in predictors[0].networks[0].parameters()) > LARGE
+    most = (TILES_LARGE if large else TILES) // len(predictors[0].networks)
+    fold = folds.of(ids, "fold").astype(np.int64)
+    chosen = draw_tiles(slide, fold, most, ctx.config.seed)
+    tiles = load(dataset, positions_of(dataset, ids[chosen])).to(hardware.device)
+    found = occlusion(
+        tiles, fold[chosen], predictors, float(read_json(fitted)["oof"]["threshold"]),
+        folds.of(ids[chosen], "block"), seed=ctx.config.seed,
+    )  # fmt: skip
+    return {"occlusion": found, "seconds": time.monotonic() - started}
+
+
+def channel_groups(channels: Sequence[str], sensor: Sensor) -> tuple[Group, ...]:
+    """Group the channels of a network: spectral bands by wavelength, all of them, the others.
+
+    Where all spectral bands are of one group, as in true colour, each is a group.
+
+    Parameters
+    ----------
+    channels : sequence of str
+        Bands that the network is shown.
+    sensor : Sensor
+        Of the tiles.
+    """
+    of_band = {band: name for name, bands in GROUPS for band in bands}
+    found: dict[str, list[int]] = {}
+    several = len({of_band.get(c, c) for c in channels if c in sensor.spectral}) > 1
+    for i, channel in enumerate(channels):
+        name = of_band.get(channel, channel) if several else channel
+        found.setdefault(name, []).append(i)
+    groups = [Group(name, tuple(at)) for name, at in found.items()]
+    spectral = tuple(i for i, channel in enumerate(channels) if channel in sensor.spectral)
+    if sum(g.at[0] in spectral for g in groups) > 1:
+        groups.append(Group(ALL_SPECTRAL, spectral, whole=True))
+    return tuple(groups)
+
+
+def draw_tiles(
+    has_landslide: ArrayLike, fold: ArrayLike, most: int, seed: int
+) -> NDArray[np.int64]:
+    """Draw tiles, the same share of every fold, `LANDSLIDE_SHARE` of them with a landslide.
+
+    Parameters
+    ----------
+    has_landslide : array_like of bool, shape (tile,)
+    fold : array_like of int, shape (tile,)
+    most : int
+    seed : int
+
+    Returns
+    -------
+    int64 array
+        Positions, sorted; all of them where there are no more than `most`.
+    """
+    slide, of_fold = np.asarray(has_landslide, bool), np.asarray(fold)
+    if len(slide) <= most:
+        return np.arange(len(slide))
+    rng = np.random.default_rng([seed, _STREAM])
+    wanted = min(int(slide.sum()), max(round(LANDSLIDE_SHARE * most), most - int((~slide).sum())))
+    chosen = []
+    for kind, count in ((True, wanted), (False, most - wanted)):
+        pool = rng.permutation(np.flatnonzero(slide == kind))
+        # Rank within the fold, as a share of it: taking the lowest takes alike of all folds.
+        rank = np.empty(len(pool))
+        for k in np.unique(of_fold[pool]):
+            own = of_fold[pool] == k
+            rank[own] = (np.arange(own.sum()) + 0.5) / own.sum()
+        chosen.append(pool[np.argsort(rank, kind="stable")[:count]])
+    return np.sort(np.concatenate(chosen))
+
+
+def occlusion(
+    tiles: TileSet,
+    fold: ArrayLike,
+    predictors: Sequence[Predictor],
+    threshold: float,
+    block: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Measure the F1 that is lost when each group of channels is hidden.
+
+    Parameters
+    ----------
+    tiles : TileSet
+        With masks, on the device.
+    fold : array_like of int, shape (tile,)
+        Fold that holds each tile out: its networks judge the tile.
+    predictors : sequence of Predictor
+        Of each fold.
+    threshold : float
+        Of probability.
+    block : array_like, shape (tile,)
+        Spatial blocks for the intervals.
+    seed : int
+    resamples : int
+
+    Returns
+    -------
+    dict
+        ``tiles, landslide_tiles, threshold, blocks``, ``f1`` with nothing hidden, and ``groups``,
+        the dearest first: ``group, channels, whole, f1, loss, low, high``, where loss is F1 before
+        minus after with its paired interval (None where blocks are few). A draw that favours
+        landslides has a higher F1 than all tiles: only losses are to be compared.
 
     Raises
     ------
     ValueError
         If the tiles have no masks.
     """
-    mask = tiles.mask
-    if mask is None:
-        raise ValueError("only tiles with masks can tell where networks fail")
-    config, seed = ctx.config, ctx.config.seed
-    halo = config.unet.halo_px
-    predictors = [Predictor(m, hardware, tta=False, halo_px=halo) for m in networks]
-    # Once, and not again for every batch.
-    tiles = predictors[0].normalisation.prepare(tiles)
-    told: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
-
-    def lap(key: str, value: dict[str, Any], started: float) -> None:
-        told[key], seconds[key] = value, time.monotonic() - started
-        log.info("unet: %s explained in %.1f s", key.replace("_", " "), seconds[key])
-
-    now = time.monotonic()
-    lap(
-        "occlusion",
-        occlusion.occlusion(
-            tiles, fold, predictors, threshold, block, seed=seed,
-            resamples=config.stack.resamples,
-        ),
-        now,
-    )  # fmt: skip
-    now = time.monotonic()
-    lap(
-        "attribution",
-        attribution.attribution(
-            tiles, fold, predictors, logit, threshold, scores.counts(threshold),
-            ctx.out / attribution.FILE,
-        ),
-        now,
-    )  # fmt: skip
-    now = time.monotonic()
-    lap("receptive_field", receptive.receptive_field(tiles, fold, predictors), now)
-    now = time.monotonic()
-    store = ctx.input("data/train") / "patches.zarr"
-    lap("failures", failures(store, ctx.out / "oof.zarr", threshold, jobs=ctx.jobs), now)
-    now = time.monotonic()
-    lap("calibration", calibration(scores, fold), now)
-    now = time.monotonic()
-    lap("logits", logits_by_class(logit, mask.cpu().numpy()), now)
-    if len(networks[0]) > 1:
-        now = time.monotonic()
-        drawn = occlusion.draw_tiles(
-            mask.flatten(1).any(dim=1).cpu().numpy(), fold, occlusion.affordable(predictors), seed
-        )
-        lap("seeds_alone", seeds_alone(tiles, fold, networks, predictors, drawn), now)
-    return {**told, "memory": memory(tiles, networks), "seconds_explain": seconds}
-
-
-def seeds_alone(
-    tiles: TileSet,
-    fold: NDArray[np.int64],
-    networks: Sequence[Sequence[FoldModel]],
-    predictors: Sequence[Predictor],
-    chosen: NDArray[np.int64],
-) -> dict[str, Any]:
-    """Score each network by itself, and all together, on some tiles; see the module.
-
-    Parameters
-    ----------
-    tiles : TileSet
-    fold : int array, shape (tile,)
-    networks : sequence of sequence of FoldModel
-    predictors : sequence of Predictor
-        Of each fold, all its networks.
-    chosen : int array
-        Positions of the tiles.
-    """
     if tiles.mask is None:
-        raise ValueError("scores need masks")
-    alone = [
-        [Predictor(m, p.hardware, tta=False, halo_px=p.halo_px) for m in members]
-        for members, p in zip(networks, predictors, strict=True)
-    ]
-    found = []
-    for of_fold in (*zip(*alone, strict=True), predictors):
-        histogram = ScoreHistogram.empty()
-        for k, predictor in enumerate(of_fold):
-            own = chosen[fold[chosen] == k]
-            index = torch.from_numpy(own).to(tiles.mask.device)
-            if len(own):
-                scored = sigmoid(predictor(tiles, own))
-                histogram.add(scored, tiles.mask[index].cpu().numpy())
-        found.append(histogram.best().f1)
-    return {"tiles": len(chosen), "f1": found[:-1], "together": found[-1]}
-
-
-def memory(tiles: TileSet, networks: Sequence[Sequence[FoldModel]]) -> dict[str, Any]:
-    """Add up what networks and tiles take; see the module."""
-    all_of_them = [model.network for members in networks for model in members]
-    device = tiles.counts.device
-    state = [v for network in all_of_them for v in network.state_dict().values()]
+        raise ValueError("occlusion needs masks")
+    of_fold, reference = np.asarray(fold), tiles.mask.bool().cpu().numpy()
+    channels = predictors[0].normalisation.channels
+    groups = channel_groups(channels, tiles.sensor)
+    predicted = np.empty((len(groups) + 1, *reference.shape), bool)
+    for k, predictor in enumerate(predictors):
+        own = np.flatnonzero(of_fold == k)
+        for part in np.split(own, range(AT_ONCE, len(own), AT_ONCE)):
+            index = torch.from_numpy(np.ascontiguousarray(part)).to(tiles.counts.device)
+            shown = predictor.normalisation.inputs(tiles, index)
+            for i, x in enumerate(_hidden(shown, groups) if len(part) else ()):
+                probability = sigmoid(predictor.logits(x).cpu().numpy())
+                predicted[i, part] = probability.astype(np.float64) >= threshold
+    before, *after = (_counts(one, reference) for one in predicted)
+    rows = []
+    for group, counts in zip(groups, after, strict=True):
+        lost = f1_gain_interval(before, counts, block, resamples=resamples, seed=seed)
+        rows.append(
+            {
+                "group": group.name, "channels": [channels[i] for i in group.at],
+                "whole": group.whole, "f1": f1_pooled(counts), "loss": lost.value,
+                "low": lost.low, "high": lost.high,
+            }
+        )  # fmt: skip
     return {
-        "networks": len(all_of_them),
-        "parameters": count_parameters(all_of_them[0]),
-        "bytes_networks": sum(v.numel() * v.element_size() for v in state),
-        "bytes_tiles": tiles.counts.numel() * tiles.counts.element_size(),
-        "bytes_peak": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        "tiles": len(tiles),
+        "landslide_tiles": int(reference.any(axis=(1, 2)).sum()),
+        "threshold": threshold,
+        "blocks": len(np.unique(np.asarray(block))),
+        "f1": f1_pooled(before),
+        "groups": sorted(rows, key=lambda r: -r["loss"]),
     }
 
 
-def logits_by_class(logit: NDArray[np.float32], mask: NDArray[np.uint8]) -> dict[str, Any]:
-    """Count pixels of each class by logit.
+def _hidden(shown: torch.Tensor, groups: Sequence[Group]) -> Iterator[torch.Tensor]:
+    """Inputs as they are, then with each group at its mean."""
+    yield shown
+    for group in groups:
+        hidden = shown.clone()
+        hidden[:, list(group.at)] = 0.0
+        yield hidden
 
-    Parameters
-    ----------
-    logit : float32 array, shape (tile, y, x)
-    mask : uint8 array, shape (tile, y, x)
 
-    Returns
-    -------
-    dict
-        See the module.
-    """
-    bins = round(2 * LOGIT_END / LOGIT_STEP)
-    total = np.zeros((2, bins), np.int64)
-    for values, truth in zip(logit, mask, strict=True):
-        place = np.clip(np.floor((values + LOGIT_END) / LOGIT_STEP), 0, bins - 1).astype(np.int64)
-        kind = (truth > 0).astype(np.int64)
-        total += np.bincount((kind * bins + place).ravel(), minlength=2 * bins).reshape(2, bins)
-    edges = -LOGIT_END + LOGIT_STEP * np.arange(bins + 1)
-    return {
-        "edges": edges.tolist(),
-        "landslide": total[1].tolist(),
-        "other": total[0].tolist(),
-    }
+def _counts(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> Counts:
+    """TP, FP, FN, TN of every tile."""
+    cells = (
+        predicted & reference, predicted & ~reference, ~predicted & reference,
+        ~predicted & ~reference,
+    )  # fmt: skip
+    return Counts(*(cell.sum(axis=(1, 2)) for cell in cells))

@@ -17,6 +17,8 @@ import torch
 
 from l4s_ensemble.errors import ConfigError
 
+DEVICES = "auto, cpu, cuda, cuda:<number>, or several joined by commas"
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -55,13 +57,45 @@ class Hardware:
         return network.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
+def devices_of(device: str) -> tuple[str, ...]:
+    """Devices that ``--device`` names: one, or several joined by commas, such as cuda:0,cuda:1.
+
+    Raises
+    ------
+    ConfigError
+        If one is not known, or cannot be had.
+    """
+    names = tuple(part.strip() for part in device.split(","))
+    for name in names:
+        kind, colon, number = name.partition(":")
+        if (kind not in {"auto", "cpu", "cuda"}
+                or (kind != "cuda" and colon) or (colon and not number.isdecimal())
+                or (len(names) > 1 and kind == "auto")):  # fmt: skip
+            raise ConfigError(
+                "no such device", where="--device", found=name, allowed=DEVICES,
+            )  # fmt: skip
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                "CUDA was asked for, but torch finds none",
+                where="--device", found=f"torch {torch.__version__}", allowed="auto, cpu",
+                fix="use --device auto, or install a CUDA build of torch and a driver "
+                "(https://pytorch.org/get-started)",
+            )  # fmt: skip
+        if colon and int(number) >= torch.cuda.device_count():
+            raise ConfigError(
+                "there is no CUDA device of that number", where="--device", found=name,
+                allowed=", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count())),
+            )  # fmt: skip
+    return names
+
+
 def choose(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Hardware:
     """Choose device, precision and layout, and set what is global in torch.
 
     Parameters
     ----------
-    device : {'auto', 'cpu', 'cuda'}
-        ``cuda`` may carry an index, such as ``cuda:1``.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; of several joined by commas, the first.
     precision : {'auto', 'float32', 'bfloat16'}
     threads : int, optional
         Threads that torch may use on the CPU.
@@ -73,21 +107,9 @@ def choose(device: str = "auto", precision: str = "auto", threads: int | None = 
     """
     if threads is not None:
         torch.set_num_threads(max(1, threads))
-    has_cuda = torch.cuda.is_available()
-    kind = device.partition(":")[0]
-    if kind not in {"auto", "cpu", "cuda"}:
-        raise ConfigError(
-            "no such device", where="--device", found=device, allowed="auto, cpu, cuda"
-        )
-    if kind == "cuda" and not has_cuda:
-        raise ConfigError(
-            "CUDA was asked for, but torch finds none",
-            where="--device", found=f"torch {torch.__version__}", allowed="auto, cpu",
-            fix="use --device auto, or install a CUDA build of torch and a driver "
-            "(https://pytorch.org/get-started)",
-        )  # fmt: skip
-    if has_cuda and kind != "cpu":
-        return _cuda(torch.device("cuda" if kind == "auto" else device), precision)
+    first = devices_of(device)[0]
+    if torch.cuda.is_available() and first != "cpu":
+        return _cuda(torch.device("cuda" if first == "auto" else first), precision)
     keep_freed_memory()
     native = _bf16_instructions()
     if precision == "auto":

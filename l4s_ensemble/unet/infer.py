@@ -1,39 +1,32 @@
-"""Logits of whole tiles: one path for out-of-fold scores and for predictions.
-
-With a halo, windows reach over the edges of tiles: neighbours are shown where they are known, and
-the logits of windows that overlap are blended (`l4s_ensemble.unet.scoring.blend`). The neighbours
-of a tile are scored for that by the same networks, whoever they are. Out of fold this keeps rule 4
-of the protocol: windows of a held tile's neighbours are scored with the fold's own networks, which
-were trained on none of them, because the neighbours of held tiles leave the fold's training. A
-window of such a neighbour may show tiles that were trained on: their images, never their masks. The
-result for a tile depends on the tiles in the set, not on those that are asked for with it.
-"""
+"""Logits of whole tiles: one path for out-of-fold scores and for predictions."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.surroundings import Surroundings
+from l4s_ensemble.unet import memory
 from l4s_ensemble.unet.hardware import Hardware, choose
 from l4s_ensemble.unet.inputs import augment
-from l4s_ensemble.unet.inputs.normalisation import TileSet
-from l4s_ensemble.unet.inputs.windows import cut
+from l4s_ensemble.unet.inputs.normalisation import TileSet, load
 from l4s_ensemble.unet.model import FoldModel, UNetModel
-from l4s_ensemble.unet.scoring import memory
-from l4s_ensemble.unet.scoring.blend import among, blend, with_neighbours
-from l4s_ensemble.unet.scoring.split import block_tiles, score_split, surroundings_to_predict
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+READ_TILES = {"cpu": 64, "cuda": 512}
+"""Tiles read at once: on a CPU few, so that a kill loses little; on a GPU many, to keep it busy."""
 
 
 class Predictor:
@@ -47,14 +40,14 @@ class Predictor:
     hardware : Hardware
     tta : bool
         Average the logits over the eight symmetries of the square.
-    halo_px : int
-        Pixels that a window reaches into the neighbours. With 0 a window is its tile.
 
     Attributes
     ----------
     networks : tuple of Module
     normalisation : Normalisation
         Of all of them.
+    batch : int
+        Tiles scored at once so far; 0 before the first.
 
     Raises
     ------
@@ -63,12 +56,7 @@ class Predictor:
     """
 
     def __init__(
-        self,
-        model: FoldModel | Sequence[FoldModel],
-        hardware: Hardware,
-        *,
-        tta: bool,
-        halo_px: int = 0,
+        self, model: FoldModel | Sequence[FoldModel], hardware: Hardware, *, tta: bool
     ) -> None:
         models = (model,) if isinstance(model, FoldModel) else tuple(model)
         if not models or any(m.normalisation != models[0].normalisation for m in models):
@@ -77,89 +65,34 @@ class Predictor:
         self.normalisation = models[0].normalisation
         self.hardware = hardware
         self.symmetries = range(augment.SYMMETRIES if tta else 1)
-        self.halo_px = halo_px
-        self._batch: dict[int, int] = {}
+        self.batch = 0
 
-    @property
-    def network(self) -> torch.nn.Module:
-        """The first network."""
-        return self.networks[0]
-
-    @property
-    def batch(self) -> int:
-        """Windows scored at once so far; 0 before the first."""
-        return max(self._batch.values(), default=0)
-
-    @torch.inference_mode()
     def __call__(self, tiles: TileSet, positions: ArrayLike) -> NDArray[np.float32]:
         """Logits of the tiles at `positions`, float32 (n, y, x).
-
-        With a halo the windows of their neighbours in the set are scored too, each once.
 
         Raises
         ------
         ModelError
             If the tiles have other bands than the networks were trained on.
-        ConfigError
-            If the halo is larger than a tile.
         """
-        asked = np.asarray(positions, np.int64)
-        if self.halo_px == 0:
-            return self.windows(tiles, asked).cpu().numpy()
-        if tiles.around is None:
-            around = np.full((len(tiles), 3, 3), -1, np.int64)
-            around[:, 1, 1] = np.arange(len(tiles))
-        else:
-            around = tiles.around.cpu().numpy()
-        need = with_neighbours(around, asked)
-        windows = self.windows(tiles, need)
-        near = torch.from_numpy(among(around, need)).to(windows.device)
-        wanted = torch.from_numpy(np.searchsorted(need, asked)).to(windows.device)
-        return blend(windows, near, wanted, self.halo_px).cpu().numpy()
+        return self.score(tiles, positions).cpu().numpy()
 
     @torch.inference_mode()
-    def windows(self, tiles: TileSet, positions: ArrayLike) -> torch.Tensor:
-        """Logits of the windows of the tiles at `positions`, float32 (n, y, x), on the device.
-
-        Raises
-        ------
-        ModelError, ConfigError
-            As for a call.
-        """
+    def score(self, tiles: TileSet, positions: ArrayLike) -> torch.Tensor:
+        """Logits of the tiles at `positions`, float32 (n, y, x), on the device."""
         self.normalisation.require(tiles.sensor)
-        tile_px = tiles.counts.shape[-1]
-        if self.halo_px > tile_px:
-            raise ConfigError(
-                "a window reaches over its neighbours", where="unet.halo_px", found=self.halo_px,
-                allowed=f"0 to {tile_px}, the size of a tile",
-            )  # fmt: skip
-        tiles = self.normalisation.prepare(tiles)
         index = torch.as_tensor(np.asarray(positions, np.int64), device=tiles.counts.device)
-        size = tile_px + 2 * self.halo_px
-        parts, done = [tiles.scale.new_empty(0, size, size)], 0
+        parts, done = [tiles.scale.new_empty(0, *tiles.counts.shape[-2:])], 0
         while done < len(index):
-            some = index[done : done + self._batch_of(size, tiles, index)]
+            some = index[done : done + self._batch_of(tiles, index)]
             scored = self._scored(tiles, some)
             if scored is None:
-                self._batch[size] = max(1, len(some) // 2)
+                self.batch = max(1, len(some) // 2)
                 torch.cuda.empty_cache()
                 continue
             parts.append(scored)
             done += len(some)
         return torch.cat(parts)
-
-    @torch.inference_mode()
-    def inputs(self, tiles: TileSet, index: torch.Tensor) -> torch.Tensor:
-        """What the networks see of the tiles at `index`, float32 (n, channel, y, x).
-
-        Of tiles that ``normalisation.prepare`` returned: else they are prepared at every call.
-        """
-        tiles = self.normalisation.prepare(tiles)
-        if self.halo_px == 0:
-            units = tiles.units(index)
-        else:
-            units = cut(tiles, index, tiles.counts.shape[-1] + 2 * self.halo_px).units
-        return self.normalisation.apply(units, middle=tiles.middle_of(index))
 
     @torch.inference_mode()
     def logits(self, x: torch.Tensor) -> torch.Tensor:
@@ -183,22 +116,22 @@ class Predictor:
         if self.hardware.device.type == "cuda":
             shown = memory.to_power_of_two(index)
         try:
-            return self.logits(self.inputs(tiles, shown))[: len(index)]
+            return self.logits(self.normalisation.inputs(tiles, shown))[: len(index)]
         except torch.OutOfMemoryError:
             if len(index) == 1:
                 raise
             return None
 
-    def _batch_of(self, size: int, tiles: TileSet, index: torch.Tensor) -> int:
-        """Windows of a size that are scored at once."""
-        if size not in self._batch:
+    def _batch_of(self, tiles: TileSet, index: torch.Tensor) -> int:
+        """Tiles that are scored at once."""
+        if not self.batch:
             if self.hardware.device.type == "cuda":
-                self._batch[size] = memory.fits_cuda(
-                    lambda some: self.logits(self.inputs(tiles, some)), index
+                self.batch = memory.fits_cuda(
+                    lambda some: self.logits(self.normalisation.inputs(tiles, some)), index
                 )
             else:
-                self._batch[size] = memory.fits_cpu(size)
-        return self._batch[size]
+                self.batch = memory.fits_cpu(tiles.counts.shape[-1])
+        return self.batch
 
 
 def stage(ctx: StageContext) -> Summary:
@@ -212,7 +145,7 @@ def stage(ctx: StageContext) -> Summary:
     ModelError
         If the tiles are not of the sensor that the model was trained on.
     ConfigError
-        If the device cannot be had, or the halo is larger than a tile.
+        If the device cannot be had.
     """
     from l4s_ensemble.data.store import open_store, positions_of, sensor_of
     from l4s_ensemble.scenes.folds import patches_to_predict
@@ -225,10 +158,9 @@ def stage(ctx: StageContext) -> Summary:
     model = UNetModel.load(ctx.input("unet"))
     model.require(sensor_of(store))
     predictors = [
-        Predictor(members, hardware, tta=config.tta, halo_px=config.halo_px)
+        Predictor(members, hardware, tta=config.tta)
         for members in model.folds_for(_split_of_the_fit(ctx))
     ]
-    known = surroundings_to_predict(ctx, store, model.folder)
     scores = score_file(
         ctx.out / "logit.zarr", ids, (store.sizes["y"], store.sizes["x"]),
         seed=model.seed, models=len(predictors),
@@ -238,8 +170,8 @@ def stage(ctx: StageContext) -> Summary:
     row[positions] = np.arange(len(ids))
     todo = [positions[b] for b in scores.missing()]
     asked = np.concatenate([*todo, np.empty(0, np.int64)])
-    each = block_tiles(hardware)
-    blocks = score_split(store, asked, predictors, known, each)
+    each = READ_TILES[hardware.device.type]
+    blocks = _score_blocks(store, asked, predictors, each)
     writing: Future[None] | None = None
     with ThreadPoolExecutor(1) as writer:
         for at, logit in track(blocks, "unet: scoring blocks of tiles", -(-len(asked) // each)):
@@ -252,17 +184,40 @@ def stage(ctx: StageContext) -> Summary:
     return {
         "patches": len(ids),
         "adapted_to": model.adapted_to,
-        "with_neighbours": _with_neighbours(known, positions) if config.halo_px else 0,
         "fold_models": len(predictors),
         "seeds": len(predictors[0].networks),
         "device": str(hardware.device),
         "precision": hardware.precision,
         "tta": config.tta,
-        "halo_px": config.halo_px,
         "batch": predictors[0].batch,
         "seconds": seconds,
         "patches_per_s": len(asked) / seconds,
     }
+
+
+def _score_blocks(
+    store: xr.Dataset, asked: NDArray[np.int64], predictors: Sequence[Predictor], each: int
+) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+    """Score tiles of a store with the networks of every fold, reading ahead by a block.
+
+    Yields
+    ------
+    positions : int64 array, shape (n,)
+        Of some of the tiles.
+    logit : float32 Tensor, shape (n, fold, y, x)
+    """
+
+    def read(at: NDArray[np.int64]) -> TileSet:
+        return load(store, at, masks=False).to(predictors[0].hardware.device)
+
+    parts = [asked[i : i + each] for i in range(0, len(asked), each)]
+    with ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(read, part) for part in parts[:1]]
+        for i, part in enumerate(parts):
+            tiles = coming.pop().result()
+            coming += [reader.submit(read, p) for p in parts[i + 1 : i + 2]]
+            every = np.arange(len(part))
+            yield part, torch.stack([p.score(tiles, every) for p in predictors], dim=1)
 
 
 def score_file(
@@ -295,11 +250,6 @@ def _split_of_the_fit(ctx: StageContext) -> str | None:
     """Split that is predicted; None if its tiles are of another folder than the fit's."""
     split = str(ctx.params.get("split", ""))
     return split if ctx.params.get("folder") == f"predict/{split}" else None
-
-
-def _with_neighbours(known: Surroundings | None, positions: NDArray[np.int64]) -> int:
-    """How many tiles have a known neighbour."""
-    return 0 if known is None else sum(bool(known.neighbours(int(t))) for t in positions)
 
 
 def _write(scores: ScoreFile, rows: NDArray[np.int64], logit: NDArray[np.float32]) -> None:

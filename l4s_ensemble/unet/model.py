@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from l4s_ensemble.data.sensor import Sensor
@@ -20,7 +20,7 @@ from l4s_ensemble.unet.networks.network import build
 
 MODEL_FILE = "model.json"
 KIND = "l4s_ensemble U-Net"
-VERSION = 2
+VERSION = 3
 """Of the saved form: raised when an older reader would misread a newer model."""
 
 
@@ -66,8 +66,9 @@ class FoldModel:
             "number": str(self.number),
             "state": self.state,
         }
+        written = _sorted_header(save(state, metadata=about))
         with atomic_path(path) as partial:
-            save_file(state, partial, metadata=about)
+            partial.write_bytes(written)
 
     @classmethod
     def load(cls, path: Path) -> FoldModel:
@@ -219,6 +220,20 @@ def fold_name(fold: int, number: int = 0) -> str:
 def fold_file(fold: int, number: int = 0, state: str = "") -> str:
     """Name of the file of a network's weights."""
     return f"{fold_name(fold, number)}{state and '.' + state}.safetensors"
+
+
+def _sorted_header(file: bytes) -> bytes:
+    """A safetensors file with its metadata in order: safetensors writes them in any, by process.
+
+    The format is a header of JSON, after its length in eight bytes, and the values. Equal networks
+    are then equal files.
+    """
+    start = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the values stay aligned
+    return len(text).to_bytes(8, "little") + text + file[start:]
 
 
 def _require_kind(kind: object, version: int, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Networks, hardware, averaged weights."""
+"""Networks and averaged weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import torch
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.hardware import choose
 from l4s_ensemble.unet.networks.network import (
     LANDSLIDE_PRIOR,
-    UNet,
     arguments_of,
     build,
     count_parameters,
@@ -21,10 +19,9 @@ from l4s_ensemble.unet.training.average import Average, recalibrate
 
 
 @pytest.mark.parametrize(("width", "depth"), [(5, 2), (7, 3), (9, 5)])
-@pytest.mark.parametrize("norm", ["batch", "group"])
 @pytest.mark.parametrize("size", [(32, 32), (37, 50)])
-def test_one_logit_a_pixel(width: int, depth: int, norm: str, size: tuple[int, int]) -> None:
-    network = build("unet", 3, width=width, depth=depth, norm=norm).eval()
+def test_one_logit_a_pixel(width: int, depth: int, size: tuple[int, int]) -> None:
+    network = build("unet", 3, width=width, depth=depth).eval()
     with torch.inference_mode():
         assert network(torch.randn(2, 3, *size)).shape == (2, 1, *size)
 
@@ -56,71 +53,20 @@ def test_unknown_network_and_setting() -> None:
         build("unet", 3, width=4, depth=2, weights="imagenet")
 
 
-@pytest.mark.parametrize("depth", [2, 4])
-def test_coarser_levels_give_logits_of_their_own(depth: int) -> None:
-    plain = build("unet", 3, width=5, depth=depth, seed=1).eval()
-    for levels in range(depth):
-        network = build("unet", 3, width=5, depth=depth, seed=1, deep_levels=levels).eval()
-        assert isinstance(network, UNet)
-        assert network.deep_levels == levels
-        x = torch.randn(2, 3, 37, 50)
-        logits = network(x, deep=True)
-        assert [tuple(z.shape) for z in logits] == [(2, 1, 37, 50)] * (levels + 1)
-        # The other weights start the same, and deep supervision is for training alone.
-        assert torch.equal(logits[0], network(x))
-        assert torch.equal(network(x), plain(x))
-
-
-def test_coarser_logits_come_from_their_level() -> None:
-    """Each is smooth at the scale of its level: made of cells 2, 4, 8 pixels wide."""
-    network = build("unet", 3, width=4, depth=4, deep_levels=3).eval()
-    assert isinstance(network, UNet)
-    for head in network.deep_heads:
-        torch.nn.init.normal_(head.weight)  # type: ignore[arg-type]
-    bend = []
-    with torch.inference_mode():
-        for z in network(torch.randn(1, 3, 64, 64), deep=True)[1:]:
-            second = z.diff(n=2, dim=-1).abs()
-            bend.append(float((second > 1e-4 * z.std()).float().mean()))
-    # Between the centres of two cells the logits lie on a line: only there can it bend.
-    assert bend[0] > 0.9
-    assert bend[1] < 0.55
-    assert bend[2] < 0.3
-
-
-def test_all_weights_learn_under_deep_supervision() -> None:
-    network = build("unet", 3, width=4, depth=3, deep_levels=1)
-    sum(z.mean() for z in network(torch.randn(2, 3, 16, 16), deep=True)).backward()
-    assert all(p.grad is not None for p in network.parameters())
-
-
 def test_fresh_network_expects_the_share_of_landslides() -> None:
-    network = build("unet", 3, width=8, depth=3, deep_levels=1).eval()
+    network = build("unet", 3, width=8, depth=3).eval()
     with torch.inference_mode():
-        for z in network(torch.randn(1, 3, 32, 32), deep=True):
-            assert float(torch.sigmoid(z).mean()) == pytest.approx(LANDSLIDE_PRIOR, rel=0.2)
-
-
-def test_too_many_coarser_levels() -> None:
-    with pytest.raises(ConfigError, match=r"0 to 2 at unet\.depth=3"):
-        build("unet", 3, width=4, depth=3, deep_levels=3)
+        z = network(torch.randn(1, 3, 32, 32))
+    assert float(torch.sigmoid(z).mean()) == pytest.approx(LANDSLIDE_PRIOR, rel=0.2)
 
 
 @pytest.mark.parametrize(
-    "config",
-    [
-        UNetConfig(width=5, depth=2),
-        UNetConfig(width=5, depth=2, deep_supervision=0.3),
-        UNetConfig(width=5, depth=4, deep_supervision=0.3, norm="group"),
-        UNetConfig(network="baseline", width=5),
-    ],
+    "config", [UNetConfig(width=5, depth=2), UNetConfig(network="baseline", width=5)]
 )
 def test_saved_arguments_build_the_network_again(config: UNetConfig) -> None:
     arguments = json.loads(json.dumps(arguments_of(config, 3)))
     first, again = build(**arguments, seed=1), build(**arguments, seed=2)
     again.load_state_dict(first.state_dict())
-    deep = 0 if config.deep_supervision == 0 else max(1, config.depth - 2)
-    assert first.deep_levels == deep
 
 
 def test_encoders_without_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,24 +75,6 @@ def test_encoders_without_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(ConfigError, match=r"pip install 'l4s_ensemble\[encoders\]'"):
         build("smp:unet/resnet18", 3)
-
-
-def test_cuda_without_cuda_says_what_to_do() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has CUDA")
-    with pytest.raises(ConfigError, match="--device auto"):
-        choose("cuda")
-    assert choose("auto").device.type == "cpu"
-
-
-def test_unknown_device() -> None:
-    with pytest.raises(ConfigError, match="no such device"):
-        choose("tpu")
-
-
-def test_precision_can_be_forced() -> None:
-    assert choose("cpu", "bfloat16").precision == "bfloat16"
-    assert choose("cpu", "float32").precision == "float32"
 
 
 def test_average_of_a_resting_network_is_the_network() -> None:

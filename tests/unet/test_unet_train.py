@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +16,19 @@ import torch
 import xarray as xr
 from unet_world import NEEDS, SENSOR, config_of, context, cpu, made_up, prepare, put_stage, tiny
 
-from l4s_ensemble.config import Config, UNetConfig
+from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.errors import DataError, L4SError, LeakError, ModelError
+from l4s_ensemble.errors import ConfigError, DataError, L4SError, LeakError, ModelError
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.unet import infer, train
 from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs.normalisation import load
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, load
 from l4s_ensemble.unet.model import FoldModel, UNetModel
-from l4s_ensemble.unet.training import fold as fold_job
+from l4s_ensemble.unet.networks.network import build
+from l4s_ensemble.unet.training import networks as training
 from l4s_ensemble.unet.training.engine import FoldTrainer
 
 
@@ -40,16 +46,23 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
-def assert_same_models(a: UNetModel, b: UNetModel) -> None:
-    assert [len(f) for f in a.folds] == [len(f) for f in b.folds]
-    pairs = zip(sum(a.folds, ()), sum(b.folds, ()), strict=True)
-    assert all(same(x.network, y.network) for x, y in pairs)
+def assert_same_run(a: Path, b: Path) -> None:
+    """The same files of weights, bit for bit, and the same scores."""
+    files = {p.name for p in (b / "unet").glob("*.safetensors")}
+    assert {p.name for p in (a / "unet").glob("*.safetensors")} == files and len(files) == 4
+    for name in files:
+        assert (a / "unet" / name).read_bytes() == (b / "unet" / name).read_bytes()
+    x, y = (open_scores(r / "unet" / "oof.zarr")["logit"] for r in (a, b))
+    np.testing.assert_array_equal(x, y)
+
+
+SETTINGS = config_of(seeds=2)
 
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run before the U-Net. Copy it."""
-    return prepare(tmp_path_factory.mktemp("ready"), config_of())
+    return prepare(tmp_path_factory.mktemp("ready"), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +70,7 @@ def fitted(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run after the U-Net. Read only."""
     run = tmp_path_factory.mktemp("fitted") / "run"
     shutil.copytree(ready, run)
-    put_stage(run, "unet", train.stage(context(run, "unet", config_of())))
+    put_stage(run, "unet", train.stage(context(run, "unet", SETTINGS)))
     return run
 
 
@@ -72,9 +85,9 @@ def test_two_tiles_are_learned_by_heart() -> None:
     assert job.epochs[-1]["loss"] < job.epochs[0]["loss"] / 2
 
 
-@pytest.mark.parametrize("norm", ["batch", "group"])
-def test_kill_and_resume_give_the_same_bits(tmp_path: Path, norm: str) -> None:
-    config = tiny(epochs=4, norm=norm, precision="auto")
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_kill_and_resume_give_the_same_bits(tmp_path: Path, optimiser: str) -> None:
+    config = tiny(epochs=4, optimiser=optimiser, precision="auto")
     whole = trainer(config).run()
 
     def kill(at: FoldTrainer) -> None:
@@ -131,39 +144,6 @@ def test_bf16_is_close_to_float32() -> None:
     assert ((rough > 0) == (exact > 0)).mean() > 0.99
 
 
-def test_averaged_logits_turn_with_the_tile() -> None:
-    model = trainer(tiny(epochs=1)).run()
-    ds = made_up()
-    turned = ds.copy()
-    turned["image"] = ds["image"].dims, np.rot90(ds["image"].values, 1, (-2, -1)).copy()
-    predict = Predictor(model, cpu(), tta=True)
-    a, b = predict(load(ds), [0, 5]), predict(load(turned), [0, 5])
-    np.testing.assert_allclose(np.rot90(a, 1, (-2, -1)), b, atol=1e-4)
-    plain = Predictor(model, cpu(), tta=False)
-    assert not np.allclose(plain(load(ds), [0, 5]), a, atol=1e-4)
-
-
-def test_logits_do_not_depend_on_the_company() -> None:
-    model = trainer(tiny(epochs=1)).run()
-    predict, tiles = Predictor(model, cpu(), tta=False), load(made_up())
-    np.testing.assert_allclose(predict(tiles, range(16))[3], predict(tiles, [3])[0], atol=1e-5)
-    assert predict(tiles, []).shape == (0, 32, 32)
-
-
-def test_saved_fold_gives_the_same_logits(tmp_path: Path) -> None:
-    model = trainer(tiny(epochs=1)).run()
-    model.save(tmp_path / "fold_0.safetensors")
-    back = FoldModel.load(tmp_path / "fold_0.safetensors")
-    assert same(back.network, model.network)
-    assert back.normalisation == model.normalisation
-    tiles = load(made_up())
-    a, b = (Predictor(m, cpu(), tta=False)(tiles, [0]) for m in (back, model))
-    np.testing.assert_array_equal(a, b)
-    (tmp_path / "fold_0.safetensors").write_bytes(b"no")
-    with pytest.raises(ModelError, match="cannot be read"):
-        FoldModel.load(tmp_path / "fold_0.safetensors")
-
-
 def test_stage_writes_what_others_read(fitted: Path) -> None:
     out, summary = fitted / "unet", read_json(fitted / "unet" / "summary.json")
     folds = load_folds(fitted / "scenes")
@@ -178,19 +158,29 @@ def test_stage_writes_what_others_read(fitted: Path) -> None:
     assert tiles.pooled().positive.sum() == made_up()["mask"].values[:15].sum()
     assert {
         "network", "parameters", "precision", "channels_last", "device", "bands", "folds",
-        "oof", "histogram", "reliability", "seconds",
+        "oof", "histogram", "reliability", "failures", "calibration", "logits", "seconds",
     } <= summary.keys()  # fmt: skip
+    assert (summary["networks"], summary["seeds"]) == (4, 2)
+    assert summary["skipped_steps"] == 0 and summary["captured"] is None  # no GPU
+    assert sum(summary["logits"]["landslide"]) == sum(summary["histogram"]["positive"])
+    assert summary["failures"]["threshold"] == summary["oof"]["threshold"]
     for k, fold in enumerate(summary["folds"]):
         assert fold["fold"] == k
         assert fold["train_tiles"] == len(folds.train_ids(k))
         assert fold["held_tiles"] == len(folds.held_ids(k))
         assert fold["buffer_tiles"] == len(folds.buffer_ids(k))
         assert [e["epoch"] for e in fold["epochs"]] == [0, 1]
-        assert {"loss", "lr", "seconds", "patches_per_s"} <= fold["epochs"][0].keys()
         assert {"f1", "precision", "recall", "seconds"} <= fold.keys()
+        assert [n["number"] for n in fold["networks"]] == [0, 1]
+        assert fold["seconds"] >= sum(n["seconds"] for n in fold["networks"])
         assert read_json(out / f"fold_{k}.progress.json")["finished"]
+        with (out / f"fold_{k}_seed_1.epochs.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [int(r["epoch"]) for r in rows] == [0, 1]
+        told = fold["networks"][1]["epochs"]
+        for key in ("loss", "validation_loss", "lr", "gradient_norm", "seconds"):
+            assert [float(r[key]) for r in rows] == [e[key] for e in told]
     assert not list(out.glob("*.pt"))
-    assert not list(out.glob("*.npy"))
 
 
 def test_out_of_fold_scores_are_those_of_the_fold_that_did_not_see_the_tile(fitted: Path) -> None:
@@ -199,102 +189,18 @@ def test_out_of_fold_scores_are_those_of_the_fold_that_did_not_see_the_tile(fitt
     tiles = load(made_up())
     for k, networks in enumerate(model.folds):
         held = np.flatnonzero(oof["fold"].values == k)
-        wanted = Predictor(networks, cpu(), tta=False)(tiles, held)
+        wanted = np.mean([Predictor(n, cpu(), tta=False)(tiles, held) for n in networks], axis=0)
         np.testing.assert_allclose(oof["logit"].values[held], wanted, rtol=1e-3, atol=1e-5)
+    assert not same(model.folds[0][0].network, model.folds[0][1].network)
 
 
+@pytest.mark.parametrize("writes", [1, 5])  # in the first network of a fold, in the second
 def test_killed_stage_goes_on_and_gives_the_same(
-    ready: Path, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ready: Path, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(ready, run)
-    write, calls = fold_job.write_json, []
-
-    def kill(path: Path, value: object) -> None:
-        write(path, value)
-        calls.append(path.name)
-        if calls.count("fold_1.progress.json") == 1:
-            raise Killed
-
-    monkeypatch.setattr(fold_job, "write_json", kill)
-    with pytest.raises(Killed):
-        train.stage(context(run, "unet", config_of()))
-    assert read_json(run / "unet" / "fold_0.progress.json")["finished"]
-    assert not read_json(run / "unet" / "fold_1.progress.json")["finished"]
-    monkeypatch.setattr(fold_job, "write_json", write)
-    before = (run / "unet" / "fold_0.safetensors").stat().st_mtime_ns
-    train.stage(context(run, "unet", config_of()))
-    assert (run / "unet" / "fold_0.safetensors").stat().st_mtime_ns == before
-    a, b = (UNetModel.load(r / "unet") for r in (run, fitted))
-    assert_same_models(a, b)
-    x, y = (open_scores(r / "unet" / "oof.zarr")["logit"] for r in (run, fitted))
-    np.testing.assert_array_equal(x, y)
-
-
-def wide(run: Path, config: Config) -> Path:
-    """A run before the U-Net with room for an inner block."""
-    from l4s_ensemble.scenes import folds
-
-    made_up(6, 8).to_zarr(put_stage(run, "data/train") / "patches.zarr", consolidated=False)
-    folds.stage(context(run, "scenes", config, ("data/train",)))
-    put_stage(run, "scenes")
-    return run
-
-
-def several() -> Config:
-    """Two networks a fold, an inner block, windows that reach into neighbours."""
-    return config_of(seeds=2, checkpoint="inner", shift_px=8, epochs=2, explain=False)
-
-
-@pytest.fixture(scope="module")
-def fitted_wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run after such a U-Net. Read only."""
-    run = wide(tmp_path_factory.mktemp("wide"), several())
-    put_stage(run, "unet", train.stage(context(run, "unet", several())))
-    return run
-
-
-def test_networks_of_a_fold_and_what_they_chose_are_told(fitted_wide: Path) -> None:
-    out, summary = fitted_wide / "unet", read_json(fitted_wide / "unet" / "summary.json")
-    folds = load_folds(fitted_wide / "scenes")
-    names = {p.name for p in out.glob("*.safetensors")}
-    assert names == {f"fold_{k}{s}.safetensors" for k in (0, 1) for s in ("", "_seed_1")}
-    assert (out / "surroundings.npz").is_file()
-    assert summary["networks"] == 4 and summary["seeds"] == 2
-    assert summary["loss"] == "bce+dice" and summary["checkpoint"] == "inner"
-    assert summary["seconds_per_epoch"] > 0
-    for k, fold in enumerate(summary["folds"]):
-        rest = len(folds.train_ids(k)) - fold["train_tiles"]
-        assert rest >= fold["inner_tiles"] > 0
-        assert [n["number"] for n in fold["networks"]] == [0, 1]
-        assert fold["epochs"] == fold["networks"][0]["epochs"]
-        assert fold["seconds"] >= sum(n["seconds"] for n in fold["networks"])
-        for network in fold["networks"]:
-            f1 = [e["inner_f1"] for e in network["epochs"]]
-            assert network["best_epoch"] == int(np.argmax(f1))
-        assert 0 <= fold["inner"]["threshold"] < 1 and 0 <= fold["inner"]["f1"] <= 1
-    models = UNetModel.load(out)
-    assert [[m.number for m in fold] for fold in models.folds] == [[0, 1], [0, 1]]
-    assert not same(models.folds[0][0].network, models.folds[0][1].network)
-
-
-def test_out_of_fold_logits_are_the_mean_of_the_networks(fitted_wide: Path) -> None:
-    oof = open_scores(fitted_wide / "unet" / "oof.zarr")
-    for k, networks in enumerate(UNetModel.load(fitted_wide / "unet").folds):
-        held = np.flatnonzero(oof["fold"].values == k)
-        tiles = load(made_up(6, 8))
-        at = np.searchsorted(tiles.patch, oof["patch"].values[held])
-        each = [Predictor(m, cpu(), tta=False)(tiles, at) for m in networks]
-        mean = np.mean(each, axis=0)
-        np.testing.assert_allclose(oof["logit"].values[held], mean, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("writes", [1, 4])  # in the first network, in the second
-def test_killed_stage_of_several_networks_gives_the_same(
-    fitted_wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
-) -> None:
-    run = wide(tmp_path / "run", several())
-    write, calls = fold_job.write_json, []
+    write, calls = training.write_json, []
 
     def kill(path: Path, value: object) -> None:
         write(path, value)
@@ -302,46 +208,84 @@ def test_killed_stage_of_several_networks_gives_the_same(
         if len(calls) == writes:
             raise Killed
 
-    monkeypatch.setattr(fold_job, "write_json", kill)
-    with pytest.raises(Killed):
-        train.stage(context(run, "unet", several()))
-    done = read_json(run / "unet" / "fold_0.progress.json")["networks"]
-    assert [n["finished"] for n in done] == ([False] if writes == 1 else [True, False])
-    monkeypatch.setattr(fold_job, "write_json", write)
-    train.stage(context(run, "unet", several()))
-    a, b = (UNetModel.load(r / "unet") for r in (run, fitted_wide))
-    assert_same_models(a, b)
-    x, y = (open_scores(r / "unet" / "oof.zarr")["logit"] for r in (run, fitted_wide))
-    np.testing.assert_array_equal(x, y)
-    assert not list((run / "unet").glob("*.pt"))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_json", kill)
+        with pytest.raises(Killed):
+            train.stage(context(run, "unet", SETTINGS))
+    made = {p.name: p.stat().st_mtime_ns for p in (run / "unet").glob("*.safetensors")}
+    assert len(made) == (0 if writes == 1 else 1)
+    train.stage(context(run, "unet", SETTINGS))
+    assert all((run / "unet" / n).stat().st_mtime_ns == at for n, at in made.items())
+    assert_same_run(run, fitted)
 
 
-def test_labels_that_a_fold_must_not_see_change_nothing(fitted_wide: Path, tmp_path: Path) -> None:
-    """Not through windows that reach over an edge, nor by the choice of a checkpoint."""
-    run = wide(tmp_path / "run", several())
-    secret = ~np.isin(made_up(6, 8)["patch"], load_folds(run / "scenes").train_ids(0))
-    ds = made_up(6, 8)
-    ds["mask"].values[secret] = 1 - ds["mask"].values[secret]
-    ds.to_zarr(run / "data/train/patches.zarr", mode="w", consolidated=False)
-    train.stage(context(run, "unet", several()))
-    a, b = (UNetModel.load(r / "unet").folds for r in (run, fitted_wide))
-    assert_same = [same(x.network, y.network) for x, y in zip(a[0], b[0], strict=True)]
-    assert all(assert_same)
-    assert not same(a[1][0].network, b[1][0].network)  # for that fold they are no secret
-    inner = [read_json(r / "unet/fold_0.progress.json")["inner"] for r in (run, fitted_wide)]
-    assert inner[0] == inner[1]
+def test_two_devices_train_what_one_trains(ready: Path, fitted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(ready, run)
+    ctx = replace(context(run, "unet", SETTINGS), device="cpu,cpu", jobs=2)
+    summary = train.stage(ctx)
+    assert summary["device"] == "cpu,cpu"
+    assert_same_run(run, fitted)
 
 
-def test_too_few_blocks_for_an_inner_one_is_told(
-    ready: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_what_fails_on_one_of_several_devices_is_told(
+    ready: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(ready, run)
-    config = config_of(checkpoint="inner", epochs=1, explain=False)
-    with caplog.at_level("WARNING", logger="l4s_ensemble"):
-        summary = train.stage(context(run, "unet", config))
-    assert "too few blocks" in caplog.text
-    assert all(f["inner"] is None and f["inner_tiles"] == 0 for f in summary["folds"])
+    config = config_of(network="smp:unet")
+    with pytest.raises(ConfigError, match="name of the network"):
+        train.stage(replace(context(run, "unet", config), device="cpu,cpu", jobs=2))
+
+
+def test_labels_that_a_fold_must_not_see_change_nothing(
+    ready: Path, fitted: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(ready, run)
+    ds = made_up()
+    secret = ~np.isin(ds["patch"], load_folds(run / "scenes").train_ids(0))
+    ds["mask"].values[secret] = 1 - ds["mask"].values[secret]
+    ds.to_zarr(run / "data/train/patches.zarr", mode="w", consolidated=False)
+    train.stage(context(run, "unet", SETTINGS))
+    a, b = (UNetModel.load(r / "unet").folds for r in (run, fitted))
+    assert all(same(x.network, y.network) for x, y in zip(a[0], b[0], strict=True))
+    assert not same(a[1][0].network, b[1][0].network)  # for that fold they are no secret
+
+
+SAVE = """
+import sys
+from pathlib import Path
+from unet_world import config_of, load_tiles
+from l4s_ensemble.unet.inputs.normalisation import Normalisation
+from l4s_ensemble.unet.model import FoldModel
+from l4s_ensemble.unet.networks.network import arguments_of, build
+
+arguments = arguments_of(config_of().unet, 4)
+normalisation = Normalisation.fit(load_tiles(), range(16), config_of().unet)
+FoldModel(build(**arguments, seed=1), arguments, normalisation, 0).save(Path(sys.argv[1]))
+"""
+
+
+def test_equal_networks_are_equal_files_whatever_process_writes_them(tmp_path: Path) -> None:
+    for i in range(4):
+        environment = {
+            **os.environ, "PYTHONHASHSEED": str(i),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        }  # fmt: skip
+        words = [sys.executable, "-c", SAVE, str(tmp_path / f"{i}.safetensors")]
+        subprocess.run(words, check=True, env=environment, capture_output=True)
+    files = {p.read_bytes() for p in tmp_path.iterdir()}
+    assert len(files) == 1
+    model = FoldModel.load(tmp_path / "0.safetensors")
+    assert same(model.network, build(**model.arguments, seed=1))
+    tiles = load(made_up())
+    assert model.normalisation == Normalisation.fit(tiles, range(16), SETTINGS.unet)
+    model.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() in files
+    (tmp_path / "again.safetensors").write_bytes(b"no")
+    with pytest.raises(ModelError, match="cannot be read"):
+        FoldModel.load(tmp_path / "again.safetensors")
 
 
 def test_planted_leak_is_found(ready: Path, tmp_path: Path) -> None:

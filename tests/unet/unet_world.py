@@ -15,6 +15,7 @@ from l4s_ensemble.data.sensor import Sensor, SensorBand
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.unet.hardware import Hardware, choose
+from l4s_ensemble.unet.inputs.normalisation import TileSet, load
 
 SIZE = 32
 SENSOR = Sensor(
@@ -65,6 +66,10 @@ def made_up(rows: int = 4, cols: int = 4, *, seed: int = 0) -> xr.Dataset:
             "format": FORMAT,
         },
     )
+
+
+def load_tiles() -> TileSet:
+    return load(made_up())
 
 
 def tiny(**values: Any) -> UNetConfig:

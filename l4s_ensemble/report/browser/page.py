@@ -104,7 +104,7 @@ def add_links(made: list[Page]) -> None:
         split = (page.get("gallery") or {}).get("split", "train")
         for key, items, own in (
             ("gallery", "tiles", split), ("maps", "tiles", "train"),
-            ("attribution", "tiles", "train"), ("slides", "rows", "train"),
+            ("slides", "rows", "train"),
         ):  # fmt: skip
             for tile in (page.get(key) or {}).get(items, []):
                 tile["link"] = known[own](tile["patch"]) if own in known else None

@@ -25,7 +25,6 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "progress": figures_unet.progress,
     "logits": figures_unet.logits,
     "occlusion": figures_unet.occlusion,
-    "field": figures_unet.field,
     "only_one": figures_unet.only_one,
     "agreement": figures_scores.agreement,
     "intervals": figures_stack.intervals,

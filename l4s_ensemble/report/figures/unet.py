@@ -1,4 +1,4 @@
-"""Figures of the U-Net: progress, logits, occlusion, how far it looks, what only it finds."""
+"""Figures of the U-Net: progress, logits, occlusion, what only it finds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 
 _PANELS = (
     ("loss", "loss", "loss of the training tiles"),
-    ("inner_f1", "F1 of the inner block", "F1"),
+    ("validation_loss", "validation loss", "loss of held-out tiles"),
     ("lr", "learning rate", "learning rate"),
+    ("gradient_norm", "gradient", "norm before clipping"),
     ("seconds", "time", "seconds per epoch"),
-    ("patches_per_s", "speed", "patches per second"),
 )
 
 
@@ -91,67 +91,30 @@ def logits(d: Mapping[str, Any]) -> Plot:
 
 
 def occlusion(d: Mapping[str, Any]) -> Plot:
-    """Draw what F1 loses without each group, both ways, with intervals."""
+    """Draw what F1 loses without each group of bands, with intervals."""
     rows = list(reversed(d["rows"]))
-    names = [r["name"] for r in rows]
-    data = []
-    for way, label, colour in (
-        ("swap", "swapped with another tile's", "@other"), ("mean", "hidden by its mean", "@unet"),
-    ):  # fmt: skip
-        told = [r[way] for r in rows]
-        known = [t["low"] is not None and t["high"] is not None for t in told]
-        data.append(
-            {
-                "type": "bar", "orientation": "h", "name": label, "y": names,
-                "x": [t["loss"] for t in told], "marker": {"color": colour},
-                "customdata": [
-                    [r["channels"], f"{t['low']:+.3f} to {t['high']:+.3f}" if k else "unknown"]
-                    for r, t, k in zip(rows, told, known, strict=True)
-                ],
-                "error_x": {
-                    "type": "data", "symmetric": False, "color": "@ink", "thickness": 1.2,
-                    "width": 3,
-                    "array": [t["high"] - t["loss"] if k else 0.0
-                              for t, k in zip(told, known, strict=True)],
-                    "arrayminus": [t["loss"] - t["low"] if k else 0.0
-                                   for t, k in zip(told, known, strict=True)],
-                },
-                "hovertemplate": f"%{{y}} {label}: F1 falls by %{{x:.3f}}<br>interval "
-                "%{customdata[1]}<extra>%{customdata[0]}</extra>",
-            }
-        )  # fmt: skip
-    return one(
-        data, axis("F1 lost", zeroline=True, zerolinecolor="@axis"),
-        axis("", ticks="", type="category", dtick=1), max(380, 110 + 44 * len(rows)), bargap=0.28,
-        showlegend=True,
-        # Bars stand from below; the legend names them as they are seen.
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom",
-                "traceorder": "reversed"},
-    )  # fmt: skip
-
-
-def field(d: Mapping[str, Any]) -> Plot:
-    """Draw the share of the gradient's energy within a radius, as far as it grows."""
-    end = next((r for r, s in zip(d["radius_px"], d["share"], strict=True) if s >= 0.995), 0)
-    end = max(10, end, *(m[0] for m in d["marks"]))
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter", "mode": "lines", "x": d["radius_px"], "y": d["share"],
-            "line": {"color": "@unet", "width": 2.5},
-            "hovertemplate": "%{y:.1%} within %{x} px<extra></extra>",
+    known = [r["low"] is not None and r["high"] is not None for r in rows]
+    interval = [
+        f"{r['low']:+.3f} to {r['high']:+.3f}" if k else "unknown"
+        for r, k in zip(rows, known, strict=True)
+    ]
+    data = {
+        "type": "bar", "orientation": "h", "y": [r["name"] for r in rows],
+        "x": [r["loss"] for r in rows], "marker": {"color": "@unet"},
+        "customdata": [[r["channels"], text] for r, text in zip(rows, interval, strict=True)],
+        "error_x": {
+            "type": "data", "symmetric": False, "color": "@ink", "thickness": 1.2, "width": 3,
+            "array": [r["high"] - r["loss"] if k else 0.0
+                      for r, k in zip(rows, known, strict=True)],
+            "arrayminus": [r["loss"] - r["low"] if k else 0.0
+                           for r, k in zip(rows, known, strict=True)],
         },
-        {
-            "type": "scatter", "mode": "markers+text", "x": [m[0] for m in d["marks"]],
-            "y": [m[1] for m in d["marks"]],
-            "text": [f" {m[0]:.1f} px" for m in d["marks"]], "textposition": "middle right",
-            "textfont": {"color": "@ink"},
-            "marker": {"size": 10, "color": "@unet", "line": {"color": "@paper", "width": 2}},
-            "hovertemplate": "%{y:.0%} within %{x:.1f} px<extra></extra>",
-        },
-    ]  # fmt: skip
+        "hovertemplate": "%{y} hidden: F1 falls by %{x:.3f}<br>interval "
+        "%{customdata[1]}<extra>%{customdata[0]}</extra>",
+    }  # fmt: skip
     return one(
-        data, axis("radius around the pixel (px)", range=[0, 1.25 * end]),
-        axis("share of the squared gradient", range=[0, 1.04], tickformat=".0%"), 380,
+        [data], axis("F1 lost", zeroline=True, zerolinecolor="@axis"),
+        axis("", ticks="", type="category", dtick=1), max(300, 110 + 32 * len(rows)), bargap=0.28,
     )  # fmt: skip
 
 

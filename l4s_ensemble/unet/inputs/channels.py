@@ -1,7 +1,6 @@
 """Which channels a network is shown, and how they are made of units.
 
-Four steps: choose bands and indices, express light relative to a middle where that is asked for,
-take logarithms, and leave the rest (clip, standardise) to `l4s_ensemble.unet.inputs.normalisation`.
+Clipping and standardising are left to `l4s_ensemble.unet.inputs.normalisation`.
 """
 
 from __future__ import annotations
@@ -22,13 +21,6 @@ LOG_BANDS = ("B10",)
 
 RELIEF_BANDS = ("dem",)
 """Bands of which only the difference to the tile's median is shown: height alone is no slide."""
-
-DARK = 0.05
-"""Light below this share of its middle is dark, however dark: keeps logarithms finite.
-
-A black pixel then lies three units below the middle, where deep shadow lies too. One DN as the
-floor would put it seven below, and a few black pixels would double the deviation.
-"""
 
 OFFICIAL_MEAN = dict(zip(L4S.band_names, (
     -0.4914, -0.3074, -0.1277, -0.0625, 0.0439, 0.0803, 0.0644,
@@ -55,24 +47,13 @@ class Channels:
     ----------
     bands : tuple of str
         All bands of the sensor, in the order of the file.
-    spectral : tuple of str
-        Those of them that measure light.
     shown : tuple of str
         Bands shown, in order.
-    indices : tuple of str
-        Normalised differences shown after them; ``B8/B4`` is (B8 - B4) / (B8 + B4).
-    light : {'plain', 'log'}
-    level : {'keep', 'tile', 'scene'}
-        Whose median each band of light is divided by.
     standard : {'fit', 'official'}
     """
 
     bands: tuple[str, ...]
-    spectral: tuple[str, ...]
     shown: tuple[str, ...]
-    indices: tuple[str, ...] = ()
-    light: str = "plain"
-    level: str = "keep"
     standard: str = "fit"
 
     @classmethod
@@ -82,55 +63,36 @@ class Channels:
         Raises
         ------
         ConfigError
-            If a band or an index is not known, or named twice, none is left, or the published
-            constants are asked for where they say nothing.
+            If a band is not known, or named twice, none is left, or the published constants are
+            asked for where they say nothing.
         """
         bands = sensor.band_names
         shown = bands if config.bands is None else config.bands
-        _refuse_repeats(shown, "unet.bands")
-        _refuse_repeats(config.indices, "unet.indices")
+        twice = sorted({b for b in shown if shown.count(b) > 1})
+        if twice:
+            raise ConfigError("named twice", where="unet.bands", found=", ".join(twice))
         unknown = [b for b in shown if b not in bands]
         if unknown:
             raise ConfigError(
                 "the sensor has no such band", where="unet.bands", found=", ".join(unknown),
                 allowed=", ".join(bands), fix=f"name bands of the sensor {sensor.name}",
             )  # fmt: skip
-        if not shown and not config.indices:
+        if not shown:
             raise ConfigError(
-                "the network is shown nothing", where="unet.bands", found="no band and no index",
-                allowed=", ".join(bands), fix="name at least one band or index",
+                "the network is shown nothing", where="unet.bands", found="no band",
+                allowed=", ".join(bands), fix="name at least one band",
             )  # fmt: skip
-        for index in config.indices:
-            _require_index(index, sensor)
-        chosen = cls(
-            bands, sensor.spectral, shown, config.indices, config.light, config.level,
-            config.standard,
-        )  # fmt: skip
+        chosen = cls(bands, shown, config.standard)
         if config.standard == "official":
             _require_official(sensor, config)
         return chosen
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the channels, in order."""
-        return self.shown + self.indices
 
     @property
     def relief(self) -> bool:
         """Whether elevation is shown about the tile's median."""
         return self.standard == "fit"
 
-    @property
-    def relative(self) -> bool:
-        """Whether light is divided by some middle."""
-        return self.level != "keep" or self.light == "log"
-
-    def make(
-        self,
-        units: torch.Tensor,
-        gain: torch.Tensor | None = None,
-        middle: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def make(self, units: torch.Tensor, gain: torch.Tensor | None = None) -> torch.Tensor:
         """Channels of units, before they are clipped and standardised.
 
         Parameters
@@ -138,34 +100,23 @@ class Channels:
         units : float32 Tensor, shape (n, band, y, x)
         gain : Tensor, shape (n, band), optional
             Factors of the augmentation.
-        middle : Tensor, shape (n, band) or (1, band), optional
-            What light is divided by, 1 for other bands: wanted where `relative` is true.
 
         Returns
         -------
         float32 Tensor, shape (n, channel, y, x)
             New, or the units themselves where nothing is to be done.
         """
-        factor = gain
-        if self.relative:
-            if middle is None:
-                raise ValueError("light is shown relative to a middle, and none is given")
-            factor = 1 / middle if gain is None else gain / middle
         x, fresh = units, False
         if self.shown != self.bands:
             x, fresh = units[:, self._shown_at], True
-            factor = None if factor is None else factor[:, self._shown_at]
-        if factor is not None:
-            x, fresh = x * factor[:, :, None, None], True
-        if self._tamed or self._logs:
+            gain = None if gain is None else gain[:, self._shown_at]
+        if gain is not None:
+            x, fresh = x * gain[:, :, None, None], True
+        if self._tamed:
             x = x if fresh else x.clone()
             for c in self._tamed:
                 x[:, c].clamp_min_(0).log1p_()
-            for c in self._logs:
-                x[:, c].clamp_min_(DARK).log_()
-        if not self.indices:
-            return x
-        return torch.cat([x, *(_index(units, gain, *at)[:, None] for at in self._pairs)], dim=1)
+        return x
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -182,44 +133,9 @@ class Channels:
         return [self.bands.index(b) for b in self.shown]
 
     @cached_property
-    def _pairs(self) -> list[tuple[int, int]]:
-        split = (index.split("/") for index in self.indices)
-        return [(self.bands.index(a), self.bands.index(b)) for a, b in split]
-
-    @cached_property
     def _tamed(self) -> list[int]:
         fit = self.standard == "fit"
         return [c for c, b in enumerate(self.shown) if fit and b in LOG_BANDS]
-
-    @cached_property
-    def _logs(self) -> list[int]:
-        if self.light != "log":
-            return []
-        light = set(self.spectral) - set(LOG_BANDS)
-        return [c for c, b in enumerate(self.shown) if b in light]
-
-
-def _index(units: torch.Tensor, gain: torch.Tensor | None, first: int, second: int) -> torch.Tensor:
-    """Normalised difference of two bands, (n, y, x); 0 where both are black."""
-    a, b = units[:, first], units[:, second]
-    if gain is not None:
-        a, b = a * gain[:, first, None, None], b * gain[:, second, None, None]
-    return (a - b) / (a + b).clamp_min(torch.finfo(units.dtype).tiny)
-
-
-def _refuse_repeats(names: tuple[str, ...], where: str) -> None:
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise ConfigError("named twice", where=where, found=", ".join(twice))
-
-
-def _require_index(index: str, sensor: Sensor) -> None:
-    parts = index.split("/")
-    if len(parts) != 2 or parts[0] == parts[1] or not set(parts) <= set(sensor.spectral):
-        raise ConfigError(
-            "an index is made of two bands of light", where="unet.indices", found=index,
-            allowed=", ".join(sensor.spectral), fix="write it as B8/B4 for (B8 - B4) / (B8 + B4)",
-        )  # fmt: skip
 
 
 def _require_official(sensor: Sensor, config: UNetConfig) -> None:
@@ -231,15 +147,12 @@ def _require_official(sensor: Sensor, config: UNetConfig) -> None:
             found=f"{sensor.name}: {', '.join(sensor.band_names)}",
             allowed=f"{L4S.name}: {', '.join(L4S.band_names)}", fix="set unet.standard=fit",
         )  # fmt: skip
-    wanted: dict[str, object] = {"bands": None, "indices": (), "light": "plain", "level": "keep"}
-    for name, value in wanted.items():
-        found = getattr(config, name)
-        if found != value:
-            raise ConfigError(
-                "the published mean and deviation are those of all 14 bands, as stored",
-                where=f"unet.{name}, with {where}", found=found,
-                fix=f"leave unet.{name} out, or set unet.standard=fit",
-            )  # fmt: skip
+    if config.bands is not None:
+        raise ConfigError(
+            "the published mean and deviation are those of all 14 bands, as stored",
+            where=f"unet.bands, with {where}", found=config.bands,
+            fix="leave unet.bands out, or set unet.standard=fit",
+        )  # fmt: skip
 
 
 def official_statistics() -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -6,7 +6,7 @@ The statistics come from the training tiles of one fold and are saved with its m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,9 +18,9 @@ from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ModelError
 from l4s_ensemble.unet.inputs.channels import Channels, official_statistics
-from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, TileSet, load, plain, sparse, usable
+from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, TileSet, load
 
-__all__ = ["Normalisation", "TileSet", "load", "plain"]
+__all__ = ["Normalisation", "TileSet", "load"]
 
 CLIP_PERCENT = 0.1
 """Values below this percentile or above 100 - this are clipped."""
@@ -43,9 +43,6 @@ class Normalisation:
         Of the clipped values, one a channel.
     low, high : tuple of float, or None
         Percentiles of the channel; None where nothing is clipped.
-    typical : tuple of float, or None
-        Median of each band's light over all tiles, 1 for other bands; what light is divided by
-        where its logarithm is shown at the level it has. One value a band of the sensor.
     tiles : int
         Number of tiles they come from; 0 for published constants.
     """
@@ -55,7 +52,6 @@ class Normalisation:
     std: tuple[float, ...]
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
-    typical: tuple[float, ...] | None = None
     tiles: int = 0
 
     @classmethod
@@ -72,17 +68,15 @@ class Normalisation:
         shown = Channels.choose(tiles.sensor, config or UNetConfig())
         if shown.standard == "official":
             return cls(shown, *official_statistics())
-        tiles = tiles.prepared(shown.level, relief=shown.relief)
         index = torch.as_tensor(np.asarray(positions, np.int64), device=tiles.counts.device)
+        every = slice(SAMPLE_STEP_PX // 2, None, SAMPLE_STEP_PX)
         units = torch.cat(
-            [sparse(tiles, i, SAMPLE_STEP_PX) for i in torch.split(index, BLOCK_TILES)]
+            [
+                tiles.units(i, tiles.counts[i][..., every, every])
+                for i in torch.split(index, BLOCK_TILES)
+            ]
         )
-        typical, middle = None, tiles.middle_of(index)
-        if shown.relative and middle is None:
-            median = units.transpose(0, 1).flatten(1).median(dim=1).values
-            middle = usable(median[None], tiles.spectral)
-            typical = tuple(middle[0].tolist())
-        channels = shown.make(units, middle=middle)
+        channels = shown.make(units)
         sample = channels.transpose(0, 1).flatten(1).cpu().numpy().astype(np.float64)
         low, high = np.percentile(sample, [CLIP_PERCENT, 100 - CLIP_PERCENT], axis=1)
         clipped = np.clip(sample, low[:, None], high[:, None])
@@ -90,12 +84,12 @@ class Normalisation:
         # A constant channel says nothing; it must not divide by zero either.
         std = np.where(std > 0, std, 1.0)
         low_, high_, mean_, std_ = (tuple(v.tolist()) for v in (low, high, mean, std))
-        return cls(shown, mean_, std_, low_, high_, typical, tiles=len(index))
+        return cls(shown, mean_, std_, low_, high_, tiles=len(index))
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the inputs, in order: bands, then indices."""
-        return self.shown.names
+        """Names of the inputs, in order."""
+        return self.shown.shown
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -103,42 +97,31 @@ class Normalisation:
         return self.shown.bands
 
     def prepare(self, tiles: TileSet) -> TileSet:
-        """Tiles whose light and elevation are relative to what the inputs are relative to.
-
-        Windows are cut from such tiles. Costs one pass over all of them the first time, and
-        nothing once they are prepared.
-        """
-        return tiles.prepared(self.shown.level, relief=self.shown.relief)
+        """Tiles whose elevation is relative to what the inputs are relative to."""
+        if self.shown.relief:
+            return tiles
+        return replace(tiles, centre=torch.zeros_like(tiles.centre))
 
     def inputs(self, tiles: TileSet, index: torch.Tensor) -> torch.Tensor:
-        """Inputs of whole tiles at `index`, float32 (n, channel, y, x)."""
-        tiles = self.prepare(tiles)
-        return self.apply(tiles.units(index), middle=tiles.middle_of(index))
+        """Inputs of the tiles at `index`, float32 (n, channel, y, x)."""
+        return self.apply(self.prepare(tiles).units(index))
 
-    def apply(
-        self,
-        units: torch.Tensor,
-        gain: torch.Tensor | None = None,
-        middle: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def apply(self, units: torch.Tensor, gain: torch.Tensor | None = None) -> torch.Tensor:
         """Make inputs of units.
 
         Parameters
         ----------
         units : float32 Tensor, shape (n, band, y, x)
-            As `TileSet.units` or `l4s_ensemble.unet.inputs.windows.cut` give them for tiles that
-            `prepare` returned.
+            As `TileSet.units` gives them for tiles that `prepare` returned.
         gain : Tensor, shape (n, band), optional
             Factors of the augmentation.
-        middle : Tensor, shape (n, band), optional
-            `TileSet.middle_of` the same tiles.
 
         Returns
         -------
         float32 Tensor, shape (n, channel, y, x)
         """
         known = _constants(self, units.device)
-        x = self.shown.make(units, gain, known.typical if middle is None else middle)
+        x = self.shown.make(units, gain)
         if x is units:
             x = x.clone()  # not ours to change
         if known.low is not None:
@@ -163,12 +146,7 @@ class Normalisation:
         """Plain values for JSON."""
         values = {k: getattr(self, k) for k in _STATISTICS}
         kept = {k: None if v is None else list(v) for k, v in values.items()}
-        return {
-            "channels": list(self.channels),
-            "shown": self.shown.as_dict(),
-            **kept,
-            "tiles": self.tiles,
-        }
+        return {"shown": self.shown.as_dict(), **kept, "tiles": self.tiles}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Normalisation:
@@ -178,35 +156,30 @@ class Normalisation:
         return cls(shown, **kept, tiles=int(value["tiles"]))  # type: ignore[arg-type]
 
 
-_STATISTICS = ("mean", "std", "low", "high", "typical")
+_STATISTICS = ("mean", "std", "low", "high")
 
 
 class _Constants(NamedTuple):
-    """Statistics as tensors: planes (channel, 1, 1), and `typical` (1, band)."""
+    """Statistics as tensors, (channel, 1, 1)."""
 
     mean: torch.Tensor
     std: torch.Tensor
     low: torch.Tensor | None
     high: torch.Tensor | None
-    typical: torch.Tensor | None
 
 
 @lru_cache(maxsize=64)
 def _constants(of: Normalisation, device: torch.device) -> _Constants:
     """Statistics on a device. Kept, because every copy to a GPU waits for it."""
 
-    def tensor(values: tuple[float, ...]) -> torch.Tensor:
-        # No inference tensors: who asks for gradients of inputs may come later.
+    def plane(values: tuple[float, ...]) -> torch.Tensor:
+        # No inference tensors: training may use them after scoring.
         with torch.inference_mode(False):
-            return torch.tensor(values, dtype=torch.float32, device=device)
-
-    def plane(values: tuple[float, ...] | None) -> torch.Tensor | None:
-        return None if values is None else tensor(values)[:, None, None]
+            return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
 
     return _Constants(
-        tensor(of.mean)[:, None, None],
-        tensor(of.std)[:, None, None],
-        plane(of.low),
-        plane(of.high),
-        None if of.typical is None else tensor(of.typical)[None],
+        plane(of.mean),
+        plane(of.std),
+        None if of.low is None else plane(of.low),
+        None if of.high is None else plane(of.high),
     )

@@ -51,16 +51,12 @@ class EncoderNetwork(nn.Module):
     ----------
     upsample : bool
         What was decided.
-    deep_levels : int
-        0: there is no deep supervision.
 
     Raises
     ------
     ConfigError
         If the extra is not installed, or encoder and architecture do not go together.
     """
-
-    deep_levels = 0
 
     def __init__(self, bands: int, arch: str, encoder: str, upsample: bool | None = None) -> None:
         super().__init__()
@@ -118,8 +114,13 @@ def parse_name(name: str) -> tuple[str, str]:
     return arch, encoder
 
 
-def require_smp() -> Any:
+def require_smp(where: str = "unet.network") -> Any:
     """Import segmentation-models-pytorch.
+
+    Parameters
+    ----------
+    where : str
+        Setting that asks for it.
 
     Raises
     ------
@@ -131,8 +132,8 @@ def require_smp() -> Any:
         import segmentation_models_pytorch as smp
     except (ImportError, RuntimeError) as error:
         raise ConfigError(
-            "networks named smp: need segmentation-models-pytorch, which cannot be imported",
-            where="unet.network", found=error, fix="pip install 'l4s_ensemble[encoders]'",
+            "names that begin with smp: need segmentation-models-pytorch, which cannot be imported",
+            where=where, found=error, fix="pip install 'l4s_ensemble[encoders]'",
         ) from None  # fmt: skip
     return smp
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,14 +24,12 @@ LANDSLIDE_PRIOR = 0.05
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, norm, and optionally ReLU."""
+    """Convolution without bias, batch norm, and optionally ReLU."""
 
-    def __init__(
-        self, inside: int, outside: int, kernel: int, norm: str, *, active: bool = True
-    ) -> None:
+    def __init__(self, inside: int, outside: int, kernel: int, *, active: bool = True) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=False)
-        self.norm = _norm(norm, outside)
+        self.norm = nn.BatchNorm2d(outside)
         self.active = active
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -43,12 +41,12 @@ class ConvNorm(nn.Module):
 class Residual(nn.Module):
     """Two 3x3 convolutions with a shortcut (He et al. 2016, https://arxiv.org/abs/1512.03385)."""
 
-    def __init__(self, inside: int, outside: int, norm: str) -> None:
+    def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
-        self.first = ConvNorm(inside, outside, 3, norm)
-        self.second = ConvNorm(outside, outside, 3, norm, active=False)
+        self.first = ConvNorm(inside, outside, 3)
+        self.second = ConvNorm(outside, outside, 3, active=False)
         self.shortcut = (
-            nn.Identity() if inside == outside else ConvNorm(inside, outside, 1, norm, active=False)
+            nn.Identity() if inside == outside else ConvNorm(inside, outside, 1, active=False)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -72,88 +70,35 @@ class UNet(nn.Module):
         Channels at full resolution; doubled from level to level.
     depth : int
         Resolution levels, the first included. Each halves the resolution.
-    norm : {'batch', 'group'}
-        Group norm does not mix the tiles of a batch.
-    deep_levels : int
-        Coarser levels that give logits of their own in training (deep supervision, Lee et al. 2015,
-        https://arxiv.org/abs/1409.5185), from half resolution on; at most depth - 1. The other
-        weights start the same with and without.
     """
 
-    def __init__(
-        self,
-        bands: int,
-        width: int = 16,
-        depth: int = 5,
-        norm: str = "batch",
-        deep_levels: int = 0,
-    ) -> None:
+    def __init__(self, bands: int, width: int = 16, depth: int = 5) -> None:
         super().__init__()
-        if not 0 <= deep_levels < depth:
-            raise ConfigError(
-                "that many levels cannot be supervised", where="unet.deep_supervision",
-                found=deep_levels, allowed=f"0 to {depth - 1} at unet.depth={depth}",
-            )  # fmt: skip
         widths = [width * 2**level for level in range(depth)]
         steps = list(itertools.pairwise(widths))
-        self.stem = ConvNorm(bands, width, 3, norm)
-        self.down = nn.ModuleList(Residual(a, b, norm) for a, b in steps)
-        self.reduce = nn.ModuleList(ConvNorm(b, a, 1, norm) for a, b in steps)
+        self.stem = ConvNorm(bands, width, 3)
+        self.down = nn.ModuleList(Residual(a, b) for a, b in steps)
+        self.reduce = nn.ModuleList(ConvNorm(b, a, 1) for a, b in steps)
         self.up = nn.ModuleList(
-            ConvNorm(2 * a, a, 3, norm) if level == 0 else Residual(2 * a, a, norm)
+            ConvNorm(2 * a, a, 3) if level == 0 else Residual(2 * a, a)
             for level, a in enumerate(widths[:-1])
         )
         self.head = nn.Conv2d(width, 1, 1)
         self._initialise()
-        # After the rest, so that the rest draws the same numbers without them.
-        self.deep_heads = nn.ModuleList(nn.Conv2d(w, 1, 1) for w in widths[1 : deep_levels + 1])
-        for head in self.deep_heads:
-            _initialise_head(head)
 
-    @property
-    def deep_levels(self) -> int:
-        """Coarser levels that give logits of their own in training."""
-        return len(self.deep_heads)
-
-    @overload
-    def forward(self, x: torch.Tensor, deep: Literal[False] = False) -> torch.Tensor: ...
-
-    @overload
-    def forward(self, x: torch.Tensor, deep: Literal[True]) -> list[torch.Tensor]: ...
-
-    def forward(self, x: torch.Tensor, deep: bool = False) -> torch.Tensor | list[torch.Tensor]:
-        """Standardised channels (n, channel, y, x) -> logits (n, 1, y, x).
-
-        Parameters
-        ----------
-        x : Tensor
-            Any size >= 2**(depth-1).
-        deep : bool
-            Whether to return a list of logits, all (n, 1, y, x): the final ones, then those of the
-            coarser levels, brought to full size, from half resolution on.
-        """
-        size = x.shape[-2:]
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Standardised channels (n, channel, y, x) -> logits (n, 1, y, x), size >= 2**(depth-1)."""
         x = self.stem(x)
         skips = [x]
         for block in self.down:
             x = block(F.max_pool2d(x, 2))
             skips.append(x)
         x = skips.pop()
-        coarse = [x]
         for level in reversed(range(len(self.up))):
             skip = skips.pop()
-            x = self.reduce[level](x)
-            x = _upsampled(x, skip.shape[-2:])
+            x = _upsampled(self.reduce[level](x), skip.shape[-2:])
             x = self.up[level](torch.cat([x, skip], dim=1))
-            if deep:
-                coarse.append(x)
-        if not deep:
-            return self.head(x)  # type: ignore[no-any-return]
-        # `coarse` goes from the deepest level to full resolution.
-        logits = [self.head(coarse[-1])]
-        for head, features in zip(self.deep_heads, reversed(coarse[:-1]), strict=False):
-            logits.append(_resized(head(features), size))
-        return logits
+        return self.head(x)  # type: ignore[no-any-return]
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -162,7 +107,10 @@ class UNet(nn.Module):
             elif isinstance(module, Residual):
                 # A block starts as its shortcut (Goyal et al. 2017, arXiv 1706.02677).
                 nn.init.zeros_(module.second.norm.weight)
-        _initialise_head(self.head)
+        # Start with little opinion, at the share of landslides.
+        odds = torch.tensor(LANDSLIDE_PRIOR / (1 - LANDSLIDE_PRIOR))
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.constant_(self.head.bias, float(odds.log()))  # type: ignore[arg-type]
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "baseline": OfficialUNet}
@@ -189,10 +137,7 @@ def arguments_of(config: UNetConfig, bands: int) -> dict[str, Any]:
     """
     arguments: dict[str, Any] = {"name": config.network, "bands": bands}
     if config.network == "unet":
-        arguments |= {"width": config.width, "depth": config.depth, "norm": config.norm}
-        if config.deep_supervision > 0:
-            # Not the bottom of the U, where a slide is a pixel; but it is all there is at depth 2.
-            arguments["deep_levels"] = max(1, config.depth - 2)
+        arguments |= {"width": config.width, "depth": config.depth}
     elif config.network.startswith(SMP):
         arguments["upsample"] = config.upsample
     return arguments
@@ -274,27 +219,8 @@ def _constructor(name: str) -> Callable[..., nn.Module]:
     return NETWORKS[name]
 
 
-def _initialise_head(head: nn.Module) -> None:
-    """Start with little opinion, at the share of landslides."""
-    odds = torch.tensor(LANDSLIDE_PRIOR / (1 - LANDSLIDE_PRIOR))
-    nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]
-    nn.init.constant_(head.bias, float(odds.log()))  # type: ignore[arg-type]
-
-
 def _upsampled(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     if tuple(size) == (2 * x.shape[-2], 2 * x.shape[-1]):
         return twice(x, align_corners=False)
-    return _resized(x, size)  # an odd size was halved on the way down
-
-
-def _resized(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    # An odd size was halved on the way down.
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
-
-
-def _norm(kind: str, channels: int) -> nn.BatchNorm2d | nn.GroupNorm:
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    if kind == "group":
-        groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
-        return nn.GroupNorm(groups, channels)
-    raise ConfigError("no such norm", where="unet.norm", found=kind, allowed="batch, group")

@@ -93,14 +93,7 @@ class OfficialUNet(nn.Module):
     ----------
     bands : int
         Input channels.
-
-    Attributes
-    ----------
-    deep_levels : int
-        0: there is no deep supervision.
     """
-
-    deep_levels = 0
 
     def __init__(self, bands: int = BANDS) -> None:
         super().__init__()

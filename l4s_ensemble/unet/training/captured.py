@@ -28,7 +28,7 @@ class Captured:
     Parameters
     ----------
     step : callable
-        Learns from its tensors and returns a loss; it may not wait for the device.
+        Learns from its tensors and returns what it found; it may not wait for the device.
     inputs : sequence of Tensor
         As training will bring them.
     network : Module
@@ -59,16 +59,16 @@ class Captured:
             # On the same stream: what sums up gradients stays on the one it began on, as long as
             # anything keeps it alive, and work of another stream ends a capture.
             with torch.cuda.graph(self._graph, stream=beside):
-                self._loss = step(*self._inputs)
+                self._found = step(*self._inputs)
         finally:
             before.put_back()
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """One step; its loss, in memory of its own."""
+        """One step; what it returns, in memory of its own."""
         for mine, new in zip(self._inputs, inputs, strict=True):
             mine.copy_(new)
         self._graph.replay()
-        return self._loss.clone()
+        return self._found.clone()
 
 
 def capture(
@@ -76,15 +76,15 @@ def capture(
     inputs: Sequence[torch.Tensor],
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-) -> Captured | None:
-    """Capture a step; None, with a warning that says why, where that does not work."""
+) -> Captured | str:
+    """Capture a step; where that does not work the reason, with a warning."""
     try:
         return Captured(step, inputs, network, optimiser)
     except RuntimeError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("unet: steps are not captured: %s", reason)
         optimiser.zero_grad(set_to_none=True)
-        return None
+        return reason
 
 
 class _State:

@@ -13,7 +13,7 @@ from l4s_ensemble.unet.hardware import Hardware
 log = logging.getLogger("l4s_ensemble")
 
 
-def compiled(network: nn.Module, x: torch.Tensor, hardware: Hardware, **words: Any) -> Any:
+def compiled(network: nn.Module, x: torch.Tensor, hardware: Hardware) -> Any:
     """Compile a network for training and try it on one batch.
 
     Compilation needs a C++ compiler on a CPU and Triton on a GPU, and happens at the first use: so
@@ -27,8 +27,6 @@ def compiled(network: nn.Module, x: torch.Tensor, hardware: Hardware, **words: A
     x : Tensor, shape (n, channel, y, x)
         A batch as training will bring them.
     hardware : Hardware
-    **words
-        What training calls it with besides.
 
     Returns
     -------
@@ -39,8 +37,8 @@ def compiled(network: nn.Module, x: torch.Tensor, hardware: Hardware, **words: A
     try:
         fast: Any = torch.compile(network)
         with hardware.autocast():
-            logit = fast(x, **words)
-        torch.stack([z.float().sum() for z in logit]).sum().backward()  # type: ignore[no-untyped-call]
+            logit = fast(x)
+        logit.float().sum().backward()
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         if not all(bool(torch.isfinite(g).all()) for g in gradients):
             raise ArithmeticError("its gradient would not be finite")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.inputs.batches import Batch, Batches
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
-from l4s_ensemble.unet.inputs.sampling import read_tickets
 from l4s_ensemble.unet.model import FoldModel
 from l4s_ensemble.unet.networks.network import arguments_of, build
 from l4s_ensemble.unet.training import checkpoint
@@ -29,26 +26,21 @@ from l4s_ensemble.unet.training.compiled import compiled
 from l4s_ensemble.unet.training.losses import loss_by_name
 from l4s_ensemble.unet.training.not_finite import not_finite
 from l4s_ensemble.unet.training.schedule import learning_rate, optimiser_of, restore, set_rate
-from l4s_ensemble.unet.training.stopwatch import Stopwatch
-from l4s_ensemble.unet.training.watch import Inner, watch
 
 RECALIBRATION_TILES = 256
 """Training tiles that set the batch statistics of the averaged network."""
 
-WATCH_RECALIBRATION_TILES = 64
-"""The same where it is only watched, every epoch: a quarter of the work, nearly the same score."""
+VALIDATION_TILES = 16
+"""Most held-out tiles whose loss is reported after every epoch."""
 
 CHECK_EVERY = 25
 """On a GPU, steps between two looks at the loss: each look waits for the device."""
 
-PARTS = ("batches", "network", "optimiser")
-"""Of a step: making the batch, forward and backward, the rest. In an epoch ``seconds_<part>``.
-
-Where a step is captured the optimiser counts with the network."""
+SKIPPED_IN_A_ROW = 10
+"""Steps without a finite gradient, one after the other, that end a training."""
 
 Epoch = dict[str, Any]
-Learn = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-Mark = Callable[[str], None]
+Learn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class FoldTrainer:
@@ -66,18 +58,18 @@ class FoldTrainer:
     hardware : Hardware
     number : int
         Of the network in its fold, from 0: the seeds of a fold differ by it.
-    inner : Inner, optional
-        Tiles to watch, where ``config.checkpoint`` is ``inner``; without them the last state is
-        kept.
+    held : array_like of int
+        Held-out tiles; the loss of `VALIDATION_TILES` of them is reported after every epoch and
+        chooses nothing.
 
     Attributes
     ----------
     epochs : list of dict
-        Of the epochs done: ``epoch, loss, lr, steps, seconds, patches_per_s``, ``seconds_<part>``
-        for `PARTS` and ``seconds_watch``, and ``inner_f1, inner_threshold, inner_loss``, None where
-        nothing is watched. ``seconds`` is all of it.
-    best_epoch : int or None
-        The epoch whose state is the best on the inner block so far.
+        Of the epochs done: ``epoch, steps, skipped_steps, seconds, patches_per_s, lr, loss,
+        gradient_norm`` (mean over steps, before clipping) and ``validation_loss`` (None without
+        held-out tiles).
+    captured : bool, str or None
+        Whether steps are captured as a CUDA graph, or why not; None on a CPU and before a step.
 
     Raises
     ------
@@ -95,7 +87,7 @@ class FoldTrainer:
         fold: int,
         hardware: Hardware,
         number: int = 0,
-        inner: Inner | None = None,
+        held: ArrayLike = (),
     ) -> None:
         self.positions: NDArray[np.int64] = np.asarray(positions, np.int64)
         self.config = config
@@ -103,29 +95,25 @@ class FoldTrainer:
         # The first network of a fold has the key that a single one has.
         self.key: tuple[int, ...] = (seed, fold) if number == 0 else (seed, fold, number)
         self.hardware = hardware
-        self.inner = inner if config.checkpoint == "inner" else None
         self.normalisation = Normalisation.fit(tiles, self.positions, config)
         self.batches = Batches(tiles, self.positions, self.normalisation, config, self.key)
         self.tiles = self.batches.tiles
-        shown = len(self.batches.order(0))
-        self.batch = min(config.batch, len(self.positions), shown)
-        self.steps_an_epoch = shown // self.batch
+        self.held = _spread(np.asarray(held, np.int64), VALIDATION_TILES)
+        self.batch = min(config.batch, len(self.positions))
+        self.steps_an_epoch = len(self.positions) // self.batch
         self.arguments = arguments_of(config, len(self.normalisation.channels))
         network = build(
-            **self.arguments, seed=_first_weights(seed, fold, number),
-            weights=config.weights, channels=self.normalisation.channels,
+            **self.arguments, seed=_first_weights(seed, fold, number), weights=config.weights,
+            channels=self.normalisation.channels,
         )  # fmt: skip
-        self.deep = _deep_weights(network, config)
         self.network = hardware.place(network)
         self.average = Average(self.network, config.ema)
         self.optimiser = optimiser_of(self.network, config)
-        smoothing = config.label_smoothing
-        self.loss = loss_by_name(config.loss, label_smoothing=smoothing)
-        self._learn: Learn | None = None
-        self._clock = Stopwatch(hardware.device)
-        self._best: dict[str, torch.Tensor] = {}
-        self.best_epoch: int | None = None
+        self.loss = loss_by_name(config.loss, label_smoothing=config.label_smoothing)
         self.epochs: list[Epoch] = []
+        self.captured: bool | str | None = None
+        self._learn: Learn | None = None
+        self._skipped_in_a_row = 0
 
     @property
     def steps(self) -> int:
@@ -143,17 +131,13 @@ class FoldTrainer:
         Raises
         ------
         L4SError
-            If the loss or a gradient is not finite.
+            If a loss is not finite, or `SKIPPED_IN_A_ROW` gradients are not.
         """
         while len(self.epochs) < self.epochs_planned:
             self.epochs.append(self._epoch(len(self.epochs)))
             if after_epoch is not None:
                 after_epoch(self)
-        if self._best:
-            self.average.network.load_state_dict(self._best)
-        else:
-            self._follow()
-        return self._settled(RECALIBRATION_TILES)
+        return self._settled()
 
     def _epoch(self, epoch: int) -> Epoch:
         started = time.monotonic()
@@ -161,132 +145,116 @@ class FoldTrainer:
         shuffled = self.batches.order(epoch)
         before = epoch * self.steps_an_epoch
         count = min(self.steps_an_epoch, self.steps - before)
-        losses: list[torch.Tensor] = []
+        told: list[torch.Tensor] = []
         every = 1 if self.hardware.device.type == "cpu" else CHECK_EVERY
         for i in range(count):
             lr = learning_rate(before + i, self.steps, self.config.lr, self.config.schedule)
             set_rate(self.optimiser, lr)
-            losses.append(self._step(epoch, shuffled[i * self.batch : (i + 1) * self.batch]))
+            told.append(self._step(epoch, shuffled[i * self.batch : (i + 1) * self.batch]))
             if self.config.ema > 0:
                 self.average.update(self.network, before + i + 1)
-            self._clock.mark("optimiser")
             if (i + 1) % every == 0 or i + 1 == count:
-                self._look(losses[-every:], epoch, i, shuffled)
-        mean = float(torch.stack(losses).double().mean())
+                self._look(told[-(i % every + 1) :], epoch, i, shuffled)
+        losses, norms = torch.stack(told).double().cpu().numpy().T
+        finite = norms[np.isfinite(norms)]
         trained = time.monotonic() - started
-        parts = self._clock.seconds()
-        watched = self._watch(epoch)
-        seconds = time.monotonic() - started
+        validation = self._validation_loss()
         return {
             "epoch": epoch,
-            "loss": mean,
-            "lr": lr,
             "steps": count,
-            "seconds": seconds,
+            "skipped_steps": count - len(finite),
+            "seconds": time.monotonic() - started,
             "patches_per_s": count * self.batch / trained,
-            **{f"seconds_{name}": parts.get(name, 0.0) for name in PARTS},
-            "seconds_watch": seconds - trained,
-            **watched,
+            "lr": lr,
+            "loss": float(losses.mean()),
+            "gradient_norm": float(finite.mean()) if len(finite) else None,
+            "validation_loss": validation,
         }
 
     def _step(self, epoch: int, where: NDArray[np.int64]) -> torch.Tensor:
-        self._clock.start()
+        """One step; its loss and the norm of its gradient, (2,)."""
         batch = self.batches.make(epoch, where)
         x = self._laid_out(batch.x)
         if self._learn is None:
             self._learn = self._make_step(x, batch)
-            self._clock.start()  # compiling and capturing are no part of a step
-        self._clock.mark("batches")
-        return self._learn(x, batch.target, batch.weight)
-
-    def _learn_from(
-        self, x: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, *, run: Any, mark: Mark
-    ) -> torch.Tensor:
-        """One step on a batch: forward, backward, optimiser; the loss before it."""
-        self.optimiser.zero_grad(set_to_none=True)
-        with self.hardware.autocast():
-            logits = run(x, deep=True) if len(self.deep) > 1 else [run(x)]
-        terms = [self.loss(z, target, weight) for z in logits]
-        loss = terms[0]
-        if len(terms) > 1:
-            loss = torch.stack([w * t for w, t in zip(self.deep, terms, strict=True)]).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        mark("network")
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip)
-        self.optimiser.step()
-        # A gradient that is not finite shows in the same number.
-        return loss.detach() + 0 * norm.detach()
+        return self._learn(x, batch.target)
 
     def _make_step(self, x: torch.Tensor, batch: Batch) -> Learn:
         """What learns from a batch; on a GPU a captured step, where that works."""
-        run = self._make_runner(x)
-        plain = partial(self._learn_from, run=run, mark=self._clock.mark)
+        run: Any = self.network
+        if self.config.compile:
+            run = compiled(self.network, x, self.hardware)
+
+        def learn(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            self.optimiser.zero_grad(set_to_none=True)
+            with self.hardware.autocast():
+                logit = run(x)
+            loss = self.loss(logit, target)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip)
+            self._move(norm.detach())
+            return torch.stack([loss.detach(), norm.detach()])
+
         if self.hardware.device.type != "cuda":
-            return plain
-        silent = partial(self._learn_from, run=run, mark=lambda _: None)
-        tensors = (x, batch.target, batch.weight)
-        captured = capture(silent, tensors, self.network, self.optimiser)
-        if captured is None:
-            return plain
+            return learn
+        made = capture(learn, (x, batch.target), self.network, self.optimiser)
+        self.captured = made if isinstance(made, str) else True
+        return learn if isinstance(made, str) else made
 
-        def replay(*inputs: torch.Tensor) -> torch.Tensor:
-            loss = captured(*inputs)
-            self._clock.mark("network")  # the optimiser is in it
-            return loss
-
-        return replay
-
-    def _make_runner(self, x: torch.Tensor) -> Any:
-        if not self.config.compile:
-            return self.network
-        words = {"deep": True} if len(self.deep) > 1 else {}
-        return compiled(self.network, x, self.hardware, **words)
+    def _move(self, norm: torch.Tensor) -> None:
+        """Move the weights, unless the gradient is not finite: then nothing changes."""
+        if self.hardware.device.type == "cpu":
+            if torch.isfinite(norm):
+                self.optimiser.step()
+            return
+        # A captured step cannot ask: its optimiser skips where this is 1, as for a GradScaler.
+        self.optimiser.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+        self.optimiser.step()
 
     def _look(
-        self, losses: list[torch.Tensor], epoch: int, last: int, shuffled: NDArray[np.int64]
+        self, told: list[torch.Tensor], epoch: int, last: int, shuffled: NDArray[np.int64]
     ) -> None:
-        finite = torch.isfinite(torch.stack(losses)).cpu().numpy()
-        if finite.all():
-            return
-        at = int(np.argmin(finite))
-        step = last - len(losses) + 1 + at
-        where = shuffled[step * self.batch : (step + 1) * self.batch]
-        raise not_finite(
-            f"fold {self.fold}, epoch {epoch}, step {step}"
-            + (f", network {self.number} of the fold" if self.number else ""),
-            float(losses[at]),
-            self.tiles.patch[read_tickets(where, len(self.tiles))[0]],
-            # A batch depends on its key alone: this is the one that was seen.
-            self.batches.make(epoch, where).x,
-        )
+        """Stop if a loss is not finite, or too many gradients in a row are not."""
+        values = torch.stack(told).cpu().numpy()
+        for at, (loss, norm) in enumerate(values):
+            self._skipped_in_a_row = 0 if np.isfinite(norm) else self._skipped_in_a_row + 1
+            if np.isfinite(loss) and self._skipped_in_a_row < SKIPPED_IN_A_ROW:
+                continue
+            step = last - len(values) + 1 + at
+            where = shuffled[step * self.batch : (step + 1) * self.batch]
+            raise not_finite(
+                f"fold {self.fold}, epoch {epoch}, step {step}"
+                + (f", network {self.number} of the fold" if self.number else ""),
+                float(loss),
+                self.tiles.patch[where],
+                # A batch depends on its key alone: this is the one that was seen.
+                self.batches.make(epoch, where).x,
+            )
 
-    def _watch(self, epoch: int) -> dict[str, float | None]:
-        if self.inner is None:
-            return {"inner_f1": None, "inner_threshold": None, "inner_loss": None}
-        self._follow()
-        model = self._settled(WATCH_RECALIBRATION_TILES)
-        found = watch(model, self.tiles, self.inner, self.loss, self.hardware, self.batch)
-        so_far = -1.0 if self.best_epoch is None else self.epochs[self.best_epoch]["inner_f1"]
-        if found.f1 > so_far:
-            self.best_epoch = epoch
-            self._best = {k: v.clone() for k, v in model.network.state_dict().items()}
-        return dict(found.as_dict())
+    @torch.inference_mode()
+    def _validation_loss(self) -> float | None:
+        """Loss of some held-out tiles, of the network as it is; it chooses nothing."""
+        if not len(self.held) or self.tiles.mask is None:
+            return None
+        self.network.eval()
+        index = torch.from_numpy(self.held).to(self.tiles.counts.device)
+        x = self._laid_out(self.normalisation.inputs(self.tiles, index))
+        with self.hardware.autocast():
+            logit = self.network(x)
+        return float(self.loss(logit, self.tiles.mask[index][:, None].float()))
 
-    def _follow(self) -> None:
-        """Bring the averaged network to the present one, where nothing is averaged."""
-        if self.config.ema == 0:
-            self.average.network.load_state_dict(self.network.state_dict())
-
-    def _settled(self, tiles: int) -> FoldModel:
+    def _settled(self) -> FoldModel:
         """The averaged network with the batch statistics of its own weights.
 
-        Where nothing is averaged, the statistics are those that training left.
+        Where nothing is averaged, it is the network as training left it.
         """
         network = self.average.network
         if self.config.ema > 0:
-            inputs = map(self._laid_out, self.batches.plain(tiles, self.batch))
+            inputs = map(self._laid_out, self.batches.plain(RECALIBRATION_TILES, self.batch))
             with self.hardware.autocast():
                 recalibrate(network, inputs)
+        else:
+            network.load_state_dict(self.network.state_dict())
         return FoldModel(network, self.arguments, self.normalisation, self.fold, self.number)
 
     def _laid_out(self, x: torch.Tensor) -> torch.Tensor:
@@ -299,30 +267,28 @@ class FoldTrainer:
             "average": self.average.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "epochs": self.epochs,
-            "best": self._best,
-            "best_epoch": self.best_epoch,
+            "skipped_in_a_row": self._skipped_in_a_row,
         }
         checkpoint.write(path, self._identity(), state)
 
     def resume(self, path: Path) -> bool:
         """Go on from a checkpoint; False if there is none that fits."""
         state = checkpoint.read(path, self._identity(), self.hardware.device)
-        if state is not None:
-            self.network.load_state_dict(state["network"])
-            self.average.network.load_state_dict(state["average"])
-            restore(self.optimiser, state["optimiser"])
-            self._learn = None  # a captured step has its own state
-            self.epochs = list(state["epochs"])
-            self._best, self.best_epoch = state["best"], state["best_epoch"]
-        return state is not None
+        if state is None:
+            return False
+        self.network.load_state_dict(state["network"])
+        self.average.network.load_state_dict(state["average"])
+        restore(self.optimiser, state["optimiser"])
+        self._learn = None  # a captured step has its own state
+        self.epochs = list(state["epochs"])
+        self._skipped_in_a_row = state["skipped_in_a_row"]
+        return True
 
     def _identity(self) -> dict[str, Any]:
-        inner = np.empty(0, np.int64) if self.inner is None else self.inner.positions
         return {
             "config": self.config.model_dump(mode="json"),
             "key": list(self.key),
             "patches": self.tiles.patch[self.positions].tolist(),
-            "inner": self.tiles.patch[inner].tolist(),
             "normalisation": self.normalisation.as_dict(),
         }
 
@@ -334,25 +300,7 @@ def _first_weights(seed: int, fold: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, fold, number]).generate_state(1)[0])
 
 
-def _deep_weights(network: nn.Module, config: UNetConfig) -> tuple[float, ...]:
-    """Share of the loss of each level, full resolution first: each coarser one has half of it.
-
-    As in nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z) the shares add
-    up to 1, so that losses can be compared.
-
-    Raises
-    ------
-    ConfigError
-        If the network has no coarser levels to supervise.
-    """
-    levels = int(getattr(network, "deep_levels", 0))
-    if config.deep_supervision == 0:
-        return (1.0,)
-    if not levels:
-        raise ConfigError(
-            "the network has no coarser levels that give logits", where="unet.deep_supervision",
-            found=f"{config.deep_supervision} with unet.network={config.network}", allowed=0,
-            fix="set unet.deep_supervision=0, or unet.network=unet",
-        )  # fmt: skip
-    weights = [1.0] + [config.deep_supervision / 2**level for level in range(levels)]
-    return tuple(w / sum(weights) for w in weights)
+def _spread(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Up to `most` of some positions, evenly spread."""
+    at = np.linspace(0, len(positions) - 1, min(most, len(positions))).round().astype(np.int64)
+    return positions[at]

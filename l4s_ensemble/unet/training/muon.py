@@ -91,7 +91,10 @@ class Muon(torch.optim.AdamW):
         return loss
 
     def _move(self, group: dict[str, Any]) -> None:
-        lr = group["lr"]
+        """Move kernels; nothing changes where ``found_inf`` is 1, see `torch.amp.GradScaler`."""
+        lr, skip = group["lr"], getattr(self, "found_inf", None)
+        if skip is not None:
+            lr = lr * (1 - skip)
         alike: dict[tuple[int, int], list[nn.Parameter]] = {}
         for p in group["params"]:
             if p.grad is not None:
@@ -99,6 +102,8 @@ class Muon(torch.optim.AdamW):
         for (rows, columns), kernels in alike.items():
             gradient = torch.stack([p.grad.reshape(rows, columns) for p in kernels])  # type: ignore[union-attr]
             momentum = torch.stack([self._momentum(p) for p in kernels])
+            if skip is not None:
+                gradient = torch.where(skip > 0, momentum, gradient)
             momentum.lerp_(gradient, 1 - MOMENTUM)
             move = evened(gradient.lerp(momentum, MOMENTUM)) * (RMS * max(rows, columns) ** 0.5)
             for p, m, step in zip(kernels, momentum, move, strict=True):

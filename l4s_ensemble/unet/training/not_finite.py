@@ -1,4 +1,4 @@
-"""What to say when a loss is no number."""
+"""What to say when losses or gradients are no numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def not_finite(where: str, loss: float, patch: NDArray[np.int64], x: torch.Tenso
     bad = ~torch.isfinite(x).flatten(1).all(dim=1).cpu().numpy()
     inputs = f"no, not those of patch {_listed(patch[bad])}" if bad.any() else "yes"
     return L4SError(
-        "the loss of the U-Net, or its gradient, is not finite",
+        "the loss of the U-Net, or its gradient step after step, is not finite",
         where=where,
         found=f"loss {loss:g}; inputs finite: {inputs}; batch: patch {_listed(patch)}",
         fix="data check tells which values of the patches are not finite"

@@ -1,4 +1,4 @@
-"""The U-Net's page: how well it does, what it looks at, how far, where it fails, what it costs."""
+"""The U-Net's page: how well it does, what it looks at, where it fails, what it costs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,6 @@ _SEES = (
     "holds it out."
 )
 
-_PARTS = (
-    ("occlusion", "What each group of bands is worth"), ("attribution", "Tiles, explained"),
-    ("receptive_field", "How far it looks"), ("failures", "Where it fails"),
-    ("calibration", "What a correction would change"), ("logits", "Logits by class"),
-    ("memory", "Memory"),
-)  # fmt: skip
-"""Keys of the summary that a run of an older version lacks, and what is then not shown."""
-
-
-_KEPT = {"last": "the last", "inner": "the best on an inner block"}
-
 
 def unet(source: RunSource) -> Page:
     """Make the U-Net's page; parts that a run does not know are left out and named."""
@@ -42,12 +31,10 @@ def unet(source: RunSource) -> Page:
     tables |= unet_beside.tables(source) | unet_cost.tables(source)
     if summary.get("logits"):
         figures["logits"] = _logits(summary["logits"], summary["oof"]["threshold"])
-    watched = any(inner_f1(f) is not None for f in summary["folds"])
-    inner = [("inner_f1", "F1 on its inner block", "score")] if watched else []
     tables["folds"] = fold_table(
         [_fold(f) for f in summary["folds"]],
         ("train_tiles", "tiles fitted", "count"), ("n_epochs", "epochs", "count"),
-        ("loss", "last loss", "number"), *inner, ("seconds", "time", "seconds"),
+        ("loss", "last loss", "number"), ("seconds", "time", "seconds"),
     )  # fmt: skip
     name = str(summary.get("network", "unet"))
     return {
@@ -63,8 +50,7 @@ def unet(source: RunSource) -> Page:
             section("probabilities", "What its probabilities are worth", "", "reliability",
                     "correction", "calibration", "logits"),
             section("training", "How it was trained", "", "progress"),
-            section("sees", "What it looks at, and how far", _SEES, "occlusion", "field"),
-            section("maps", "Tiles, explained pixel by pixel", "", "attribution"),
+            section("sees", "What it looks at", _SEES, "occlusion"),
             section("beside", "What it sees that the pixel classifier does not",
                     unet_beside.sentence(source), "beside", "beside_size", "beside_rim"),
             section("failures", "Where it fails", "", "f1_where", "sizes", "rims", "failures"),
@@ -72,11 +58,6 @@ def unet(source: RunSource) -> Page:
             section("tiles", "Tiles, the worst first", "", "gallery"),
         ],
     }  # fmt: skip
-
-
-def inner_f1(fold: Mapping[str, Any]) -> float | None:
-    """F1 of a fold's networks on the block that chose their states; None without one."""
-    return (fold.get("inner") or {}).get("f1")
 
 
 def _members(summary: Mapping[str, Any]) -> str:
@@ -89,12 +70,11 @@ def _members(summary: Mapping[str, Any]) -> str:
 def _fold(fold: Mapping[str, Any]) -> dict[str, Any]:
     epochs = fold.get("epochs") or []
     last = epochs[-1].get("loss") if epochs else None
-    return {**fold, "n_epochs": len(epochs), "loss": last, "inner_f1": inner_f1(fold)}
+    return {**fold, "n_epochs": len(epochs), "loss": last}
 
 
 def _facts(source: RunSource) -> list[dict[str, Any]]:
     summary = source.summary("unet")
-    explain = summary.get("seconds_explain") or {}
     return facts(
         [
             ("network", summary.get("network"), "text"),
@@ -102,14 +82,14 @@ def _facts(source: RunSource) -> list[dict[str, Any]]:
             ("networks of all folds", summary.get("networks"), "count"),
             ("loss", summary.get("loss"), "text"), ("optimiser", summary.get("optimiser"), "text"),
             ("schedule", summary.get("schedule"), "text"),
-            ("state kept", _KEPT.get(str(summary.get("checkpoint"))), "text"),
             *_adapted(summary),
             ("one epoch", summary.get("seconds_per_epoch"), "seconds"),
             ("precision", summary.get("precision"), "text"),
             ("channels-last memory", summary.get("channels_last"), "text"),
             ("device", summary.get("device"), "text"),
             ("hardware", summary.get("hardware"), "text"),
-            ("time to explain", sum(explain.values()) if explain else None, "seconds"),
+            ("steps captured as a CUDA graph", summary.get("captured"), "text"),
+            ("steps skipped: gradient not finite", summary.get("skipped_steps"), "count"),
             ("shown", summary.get("channels") or summary.get("bands"), "text"),
         ]
     )  # fmt: skip
@@ -135,13 +115,14 @@ def _logits(found: Mapping[str, Any], threshold: float) -> dict[str, Any]:
 
 
 def _missing(source: RunSource) -> list[dict[str, str]]:
-    """What an older run, or one without the stack, does not know, and the command that tells."""
-    summary = source.summary("unet")
-    lacking = [title for key, title in _PARTS if not summary.get(key)]
+    """What a run without these stages does not know, and the command that tells."""
     out = []
-    if lacking:
+    if not source.summary("explain/unet"):
         out.append(
-            {"stage": "; ".join(lacking), "command": f"l4s-ensemble fit unet --run {source.run}"}
+            {
+                "stage": "What it looks at",
+                "command": f"l4s-ensemble fit unet --run {source.run} --set report.occlusion=true",
+            }
         )
     if not source.summary("stack").get("agreement_where"):
         out.append(

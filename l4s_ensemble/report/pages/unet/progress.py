@@ -9,7 +9,7 @@ from l4s_ensemble.report import words
 from l4s_ensemble.report.pieces import figure
 from l4s_ensemble.report.source import RunSource
 
-KEYS = ("loss", "inner_f1", "lr", "seconds", "patches_per_s")
+KEYS = ("loss", "validation_loss", "lr", "gradient_norm", "seconds")
 
 
 def figures(source: RunSource) -> dict[str, Any]:
@@ -18,16 +18,13 @@ def figures(source: RunSource) -> dict[str, Any]:
     series = [one for one in series if one["epoch"]]
     if not series:
         return {}
-    told = "" if not any(one.get("inner_f1") for one in series) else (
-        " F1 of the inner block is that of training tiles that choose the checkpoint, not a score "
-        "to claim."
-    )  # fmt: skip
     return {
         "progress": figure(
             "progress",
             "Training, epoch by epoch",
-            "Loss should fall and then lie flat, in all folds alike; it says nothing about tiles "
-            f"not seen.{told} The learning rate is a schedule. A step in the seconds means that "
+            "Loss should fall and then lie flat, in all folds alike. Validation loss is that of a "
+            "few held-out tiles and of the weights before they are averaged: it is reported and "
+            "chooses nothing. The learning rate is a schedule. A step in the seconds means that "
             "the machine had other work.",
             words.sigfig(series),
         )

@@ -1,1 +1,0 @@
-"""From a network to the logits of a whole split."""
