@@ -22,7 +22,7 @@ from l4s_ensemble.stack import ledger
 from l4s_ensemble.stages import fit_stages
 
 TINY = [
-    *SMALL, "--set", "unet.epochs=1", "--set", "unet.explain=false", "--set", "unet.width=4",
+    *SMALL, "--set", "unet.epochs=1", "--set", "report.occlusion=false", "--set", "unet.width=4",
     "--set", "unet.depth=2",
 ]  # fmt: skip
 

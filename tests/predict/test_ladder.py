@@ -73,4 +73,4 @@ def test_splits_are_scored_only_where_masks_are(tmp_path, tiny_root, monkeypatch
 def test_the_preset_reads_all_bands_and_sets_nothing_aside():
     config = load("competition")
     assert config.data.sensor == "l4s" and config.data.holdout is None
-    assert config.unet.bands is None and config.scenes.folds == 5 and config.unet.halo_px == 0
+    assert config.unet.bands is None and config.scenes.folds == 5
