@@ -14,10 +14,10 @@ it). Regimes, each with fits of its own:
 
 A fit is that of the pixel classifier (for relative levels two boosters: one with the expected
 signs, one on features in which the gain cancels), with fewer trees. A quarter of the blocks of its
-fitting tiles chooses the threshold, which is carried over. Scored are weighted rows: F1, and average
-precision. From one size to the next those features go whose contribution to the logit (TreeSHAP),
-taken away, costs the least average precision, as the mean over the regimes. Of two features with a
-rank correlation above .98 the weaker goes first.
+fitting tiles chooses the threshold, which is carried over. Scored are weighted rows: F1, and
+average precision. From one size to the next those features go whose contribution to the logit
+(TreeSHAP), taken away, costs the least average precision, as the mean over the regimes. Of two
+features with a rank correlation above .98 the weaker goes first.
 Gains are over all features; intervals are a paired bootstrap over blocks of 3 x 3 tiles.
 
 Tiles of a holdout are not read: give a folder without them, or name them in the preset. The last
@@ -153,8 +153,6 @@ def fit_and_score(
     logit, watched = np.zeros(len(score)), np.zeros(len(watch))
     some = score[:: max(1, len(score) // EXPLAINED_ROWS)]
     added = np.zeros((len(some), len(names) + 1))
-    # A quarter of the landslide weight and a fourth of the rest would be fitted alike; as in the
-    # package, landslides count four to one.
     weight = rows.weight[train]
     for view, own in enumerate(v for v in views if v):
         columns = [rows.names.index(n) for n in own]
@@ -196,7 +194,9 @@ def measure(
         logit, threshold, loss = fit_and_score(rows, fit, score, names, explain)
         y, w = rows.reference[score], rows.weight[score]
         predicted = logit >= threshold
-        for k, chosen in enumerate((predicted & (y > 0), predicted & (y == 0), ~predicted & (y > 0))):
+        for k, chosen in enumerate(
+            (predicted & (y > 0), predicted & (y == 0), ~predicted & (y > 0))
+        ):
             sums[:, k] += np.bincount(rows.block[score], w * chosen, blocks)
         precision.append(average_precision_score(y, logit, sample_weight=w))
         losses.append(loss)

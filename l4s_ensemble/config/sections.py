@@ -56,7 +56,7 @@ class FeaturesConfig(Section):
     """Which per-pixel features are computed."""
 
     groups: tuple[str, ...] = (
-        "indices", "terrain", "water", "context", "texture", "morphology", "relative", "object",
+        "indices", "terrain", "context", "texture", "morphology", "relative",
     )  # fmt: skip
     exclude: tuple[str, ...] = Field((), description="names of single features to leave out")
     neighbours: bool = Field(

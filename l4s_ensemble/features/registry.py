@@ -11,34 +11,21 @@ from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.bands import BY_NAME
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ConfigError, ModelError
-from l4s_ensemble.features import (
-    context,
-    indices,
-    light,
-    morphology,
-    objects,
-    relative,
-    terrain,
-    texture,
-    water,
-)
+from l4s_ensemble.features import context, indices, morphology, relative, terrain, texture
 from l4s_ensemble.features.physics import expected_sign, is_relational
 from l4s_ensemble.features.recipe import Feature, Field, Recipe
 
-VERSION = 2
+VERSION = 3
 """Raised when a feature of the same name changes its values. A model refuses another version."""
 
 GROUPS = (
     "reflectance",
     "indices",
     "terrain",
-    "water",
-    "light",
     "context",
     "texture",
     "morphology",
     "relative",
-    "object",
 )
 
 SUPPORT_LIMIT_PX = 127
@@ -52,7 +39,7 @@ def all_fields() -> dict[str, Field]:
         Field(b.name, (b.name,), 0, lambda canvas, n=b.name: canvas.field(n), b.unit)  # type: ignore[misc]
         for b in BY_NAME.values()
     ]
-    rooms = (indices, terrain, water, light, texture)
+    rooms = (indices, terrain, texture)
     return {f.name: f for f in [*made, *(f for room in rooms for f in room.fields())]}
 
 
@@ -60,9 +47,9 @@ def all_fields() -> dict[str, Field]:
 def catalogue() -> dict[str, Recipe]:
     """Every feature by name, in the order of the groups."""
     fields = all_fields()
-    made = [*indices.recipes(), *terrain.recipes(), *water.recipes(), *light.recipes()]
+    made = [*indices.recipes(), *terrain.recipes()]
     made += [r for room in (context, texture, morphology) for r in room.recipes(fields)]
-    made += [*relative.recipes(fields), *objects.recipes(fields)]
+    made += relative.recipes(fields)
     made.sort(key=lambda r: GROUPS.index(r.feature.group))
     return {r.feature.name: _with_physics(r) for r in made}
 

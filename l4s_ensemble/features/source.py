@@ -264,10 +264,10 @@ def measure_facts(source: FeatureSource, positions: ArrayLike, jobs: int) -> dic
 
 
 def _samples(source: FeatureSource, positions: list[int]) -> list[dict[str, NDArray[np.float32]]]:
-    from l4s_ensemble.features.facts import NORMALS, TELLING, sample_tile
+    from l4s_ensemble.features.facts import TELLING, sample_tile
 
     sensor, fields = _opened(source.store)[1], all_fields()
-    margin = max(fields[name].support_px for name in (*TELLING, *NORMALS))
+    margin = max(fields[name].support_px for name in TELLING)
     return [
         sample_tile(Canvas(window, sensor, margin, fields)) for window in source.windows(positions)
     ]

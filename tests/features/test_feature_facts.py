@@ -11,9 +11,6 @@ from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import DataError, ModelError
 from l4s_ensemble.features.canvas import Canvas, continued
 from l4s_ensemble.features.facts import (
-    LOWEST_SUN_DEG,
-    NORMALS,
-    STRAIGHT_UP,
     TELLING,
     SceneFacts,
     measure,
@@ -27,23 +24,6 @@ MARGIN = 8
 
 def canvas_of(image: np.ndarray, sensor=L4S, facts=None) -> Canvas:
     return Canvas(continued(image, sensor, MARGIN), sensor, MARGIN, all_fields(), facts)
-
-
-def lit(azimuth_deg: float, elevation_deg: float, seed: int = 0) -> np.ndarray:
-    """A made-up scene whose visible light is that of one sun on its slopes."""
-    image = scene(96, 96, L4S, seed)
-    shape = canvas_of(image)
-    a, h = np.radians([azimuth_deg, elevation_deg])
-    sun = (np.sin(a) * np.cos(h), np.cos(a) * np.cos(h), np.sin(h))
-    light = sum(s * shape.value(n) for s, n in zip(sun, NORMALS, strict=True))
-    noise = np.random.default_rng(seed).normal(0, 0.05, light.shape)
-    for band in ("B2", "B3", "B4"):
-        image[L4S.band_names.index(band)] = 1500 * (0.3 + np.maximum(light, 0)) * np.exp(noise)
-    return image
-
-
-def azimuth(sun) -> float:
-    return float(np.degrees(np.arctan2(sun[0], sun[1])) % 360)
 
 
 def test_a_sensor_has_the_facts_it_has_the_bands_for():
@@ -67,65 +47,19 @@ def test_facts_of_a_tile_are_its_robust_statistics():
         assert canvas.facts.field(name) is facts
 
 
-@pytest.mark.parametrize("azimuth_deg", [20, 155, 260])
-def test_a_planted_sun_is_found(azimuth_deg):
-    tiles = [canvas_of(lit(azimuth_deg, 45, seed)) for seed in (1, 2)]
-    for sun in (tiles[0].facts.sun, measure([sample_tile(t) for t in tiles]).sun):
-        assert np.linalg.norm(sun) == pytest.approx(1)
-        assert abs((azimuth(sun) - azimuth_deg + 180) % 360 - 180) < 12
-        assert np.degrees(np.arcsin(sun[2])) == pytest.approx(45, abs=20)
-
-
-def test_each_tile_has_a_level_of_its_own():
-    """Haze or another exposure over some of the tiles does not turn the sun."""
-    samples = [sample_tile(canvas_of(lit(155, 45, seed))) for seed in (1, 2, 3)]
-    brighter = [{**s, "bright": s["bright"] * f} for s, f in zip(samples, (1, 3, 9), strict=True)]
-    np.testing.assert_allclose(measure(brighter).sun, measure(samples).sun, atol=1e-4)
-
-
-def test_the_sun_is_never_below_its_least_height():
-    image = lit(90, 5)
-    sun = canvas_of(image).facts.sun
-    assert sun[2] >= np.sin(np.radians(LOWEST_SUN_DEG)) - 1e-9
-    assert azimuth(sun) == pytest.approx(90, abs=15)
-
-
-def test_the_sun_turns_with_the_picture():
-    image = lit(155, 45)
-    east, north, up = canvas_of(image).facts.sun
-    turned = canvas_of(np.ascontiguousarray(np.rot90(image, 1, (1, 2)))).facts.sun
-    np.testing.assert_allclose(turned, (-north, east, up), atol=1e-3)
-
-
 @pytest.mark.parametrize("value", [0, 40, 1e30, -3])
 @pytest.mark.parametrize("shape", [(24, 24), (8, 8), (1, 1)])
-def test_nothing_to_see_means_straight_up(value, shape):
+def test_a_constant_tile_has_no_spread(value, shape):
     canvas = canvas_of(np.full((14, *shape), value, np.float32))
-    assert canvas.facts.sun == STRAIGHT_UP
-    assert measure([sample_tile(canvas)]).sun == STRAIGHT_UP
     for name in TELLING:
         facts = canvas.facts.field(name)
         assert np.isfinite(facts.quantiles).all() and facts.spread == 0
 
 
-def test_flat_ground_and_even_light_mean_straight_up():
-    flat, even = scene(40, 40), scene(40, 40)
-    flat[L4S.band_names.index("dem")] = 700
-    even[:12] = 900
-    assert canvas_of(flat).facts.sun == STRAIGHT_UP
-    assert canvas_of(even).facts.sun == STRAIGHT_UP
-
-
-def test_without_elevation_there_is_no_sun():
-    canvas = canvas_of(scene(40, 40, RGB), RGB)
-    assert canvas.facts.sun == STRAIGHT_UP
-    assert measure([sample_tile(canvas)]).sun == STRAIGHT_UP
-
-
 def test_a_sample_is_every_eighth_pixel():
     canvas = canvas_of(scene(64, 40))
     sample = sample_tile(canvas)
-    assert set(sample) == {*TELLING, *NORMALS}
+    assert set(sample) == set(TELLING)
     np.testing.assert_array_equal(sample["ndvi"], canvas.value("ndvi")[4::8, 4::8].ravel())
 
 
@@ -144,10 +78,9 @@ def test_known_facts_are_used_instead_of_those_of_the_tile():
 
 
 def test_facts_survive_a_file():
-    facts = measure([sample_tile(canvas_of(lit(155, 45)))])
+    facts = measure([sample_tile(canvas_of(scene(40, 40)))])
     again = SceneFacts.from_dict(json.loads(json.dumps(facts.as_dict())))
     assert again.as_dict() == facts.as_dict()
-    assert again.sun == facts.sun
     np.testing.assert_array_equal(again.field("ndvi").quantiles, facts.field("ndvi").quantiles)
 
 
@@ -160,13 +93,8 @@ def damaged(change) -> dict:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda v: v.pop("sun"),
         lambda v: v.pop("fields"),
         lambda v: v.update(fields=[1, 2]),
-        lambda v: v.update(sun=[0, 0]),
-        lambda v: v.update(sun=[0, 0, 2]),
-        lambda v: v.update(sun=[float("nan"), 0, 1]),
-        lambda v: v.update(sun="up"),
         lambda v: v.update(tiles=None),
         lambda v: v["fields"]["ndvi"].pop("median"),
         lambda v: v["fields"]["ndvi"].update(spread=-1),

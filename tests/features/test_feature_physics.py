@@ -21,8 +21,7 @@ from l4s_ensemble.features.registry import GROUPS, all_fields, catalogue, select
         ("ndvi", -1), ("ndvi_mean_9", -1), ("ndvi_minus_mean_33", -1), ("ndvi_std_9", 0),
         ("ndvi_bothat_17", 1), ("ndvi_bothat_log2_px", 0), ("bright_tophat_9", 1),
         ("bright_tophat_narrow_9", 0), ("bsi_scene_rank", 1), ("bright_bothat_9", 0),
-        ("ri_segment_mean", 1), ("slope_deg", 0), ("northness", 0), ("bright_coherence_4", 0),
-        ("bright_without_sun", 1), ("b8_without_sun", 0),
+        ("slope_deg", 0), ("northness", 0), ("bright_coherence_4", 0),
     ],
 )  # fmt: skip
 def test_directions(name: str, sign: int) -> None:
