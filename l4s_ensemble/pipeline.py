@@ -12,8 +12,8 @@ from l4s_ensemble import config as configuration
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.run.execute import Executor
-from l4s_ensemble.run.files import make_folder, read_json
-from l4s_ensemble.run.settings import SAVED, save_settings, saved_settings
+from l4s_ensemble.run.files import read_json
+from l4s_ensemble.run.settings import SAVED, mismatches, saved_settings, settings_to_fit
 from l4s_ensemble.run.stage import Stage
 from l4s_ensemble.stages import OCCLUSION, fit_stages, predict_stages
 
@@ -71,8 +71,8 @@ class Run:
         wanted = _closure(stages, until)
         if "unet" in wanted and self.config.report.occlusion:
             wanted.add(OCCLUSION)
-        self._remember()
-        ran = self._executor().execute([s for name, s in stages.items() if name in wanted])
+        chosen = [s for name, s in stages.items() if name in wanted]
+        ran = self._executor().execute(chosen, save=True)
         self._write_card()
         return ran
 
@@ -152,6 +152,12 @@ class Run:
                 "this run has no fitted models yet", where=self.folder,
                 fix="run `l4s-ensemble fit-all` with the same --run first",
             )  # fmt: skip
+        if apart := mismatches(self.folder, self.config, FIT_STAGES):
+            raise RunError(
+                "the models of this run do not belong together: a fit was interrupted, or only a "
+                "part was fitted again", where=self.folder, found="; ".join(apart),
+                fix="run `l4s-ensemble fit-all` with the same --run; it goes on where it stopped",
+            )  # fmt: skip
         root = data if data is not None else self.data_root
         saved = self.config.data.root
         own = saved is not None and root.resolve() == Path(saved).resolve()
@@ -176,11 +182,6 @@ class Run:
 
     def _executor(self) -> Executor:
         return Executor(self.folder, self.config, jobs=self.jobs, device=self.device)
-
-    def _remember(self) -> None:
-        """Save the settings, so that later commands need only the run folder."""
-        make_folder(self.folder)
-        save_settings(self.folder, self.config)
 
 
 def load_run(folder: str | Path, *, jobs: int | None = None, device: str = "auto") -> Run:
@@ -229,7 +230,7 @@ def open_run(
     RunError
         If another version of this package made the run.
     """
-    saved = saved_settings(folder)
+    saved = settings_to_fit(folder)
     if source is None and saved is not None:
         config = configuration.build(saved, overrides, where=str(folder / SAVED))
     else:

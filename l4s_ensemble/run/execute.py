@@ -26,15 +26,16 @@ from typing import Any
 from l4s_ensemble import errors
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import L4SError, RunError
-from l4s_ensemble.run import fingerprint
+from l4s_ensemble.run import fingerprint, settings
 from l4s_ensemble.run.child import GRACE_S
+from l4s_ensemble.run.code import CodeHashes
 from l4s_ensemble.run.files import make_folder, read_json, write_json
 from l4s_ensemble.run.stage import Stage
 
 log = logging.getLogger("l4s_ensemble")
 
 PACKAGES = ("l4s_ensemble", "numpy", "scipy", "scikit-learn", "lightgbm", "torch", "xarray", "zarr")
-WORK = ".work"
+WORK = settings.WORK
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,15 @@ class Executor:
     jobs: int = 1
     device: str = "auto"
 
-    def execute(self, stages: Sequence[Stage]) -> dict[str, bool]:
+    def execute(self, stages: Sequence[Stage], *, save: bool = False) -> dict[str, bool]:
         """Bring the stages up to date, in the order given.
+
+        Parameters
+        ----------
+        stages : sequence of Stage
+        save : bool
+            Whether the settings become those of the run, once all stages are up to date. Until
+            then they stand aside, where the next command that fits finds them.
 
         Returns
         -------
@@ -72,11 +80,17 @@ class Executor:
         """
         make_folder(self.run)
         with locked(self.run):
-            return {stage.name: self._bring_up_to_date(stage) for stage in stages}
+            if save:
+                settings.save_settings(self.run / WORK, self.config)
+            ran = {stage.name: self._bring_up_to_date(stage) for stage in stages}
+            if save:
+                (self.run / WORK / settings.SAVED).replace(self.run / settings.SAVED)
+            return ran
 
     def _bring_up_to_date(self, stage: Stage) -> bool:
         inputs = {name: read_manifest(self.run / name)["digest"] for name in stage.needs}
-        wanted = fingerprint.ingredients(stage, self.config, inputs, package_version())
+        code = CodeHashes(cache=self.run / WORK / "code.json").of(stage.target)
+        wanted = fingerprint.ingredients(stage, self.config, inputs, code)
         key = fingerprint.digest(wanted)
         final = self.run / stage.name
         work = self.run / WORK / f"{stage.name.replace('/', '__')}-{key}"

@@ -28,7 +28,7 @@ def section_value(config: Config, dotted: str) -> Any:
 
 
 def ingredients(
-    stage: Stage, config: Config, inputs: dict[str, str], version: str
+    stage: Stage, config: Config, inputs: dict[str, str], code: dict[str, str]
 ) -> dict[str, Any]:
     """All that decides a stage's result, each part by name.
 
@@ -36,12 +36,12 @@ def ingredients(
     ----------
     inputs : dict
         Digest of every stage in ``stage.needs``.
-    version : str
-        Version of this package: another version may compute otherwise.
+    code : dict
+        Hash of each module that the stage depends on; see `l4s_ensemble.run.code`.
     """
     return {
         "target": stage.target,
-        "version": version,
+        "code": code,
         "seed": config.seed,
         "sections": {name: section_value(config, name) for name in stage.sections},
         "params": dict(stage.params),

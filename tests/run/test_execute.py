@@ -14,9 +14,11 @@ import pytest
 
 from l4s_ensemble.config import Config, load
 from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.pipeline import load_run, open_run
 from l4s_ensemble.run import fingerprint
-from l4s_ensemble.run.execute import Executor, read_manifest
+from l4s_ensemble.run.execute import Executor, locked, read_manifest
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
+from l4s_ensemble.run.settings import save_settings
 from l4s_ensemble.run.stage import Stage
 
 HERE = "tests_stages"
@@ -90,7 +92,7 @@ def test_unchanged_stages_are_skipped_and_changes_reach_what_depends_on_them(sta
     assert again == {"a": False, "b": True, "c/deep": True, "d": False}
     assert "sections.unet.epochs" in caplog.text
     assert read_json(stages / "b/summary.json")["epochs"] == 3
-    assert not any((stages / ".work").iterdir())
+    assert {p.name for p in (stages / ".work").iterdir()} <= {"code.json"}
 
 
 def test_a_report_colour_retrains_nothing(stages):
@@ -140,6 +142,56 @@ def test_a_whole_stage_killed_before_it_was_moved_is_taken_as_it_is(stages):
 def test_an_input_that_was_not_run_or_declared_is_named(stages):
     with pytest.raises(RunError, match="has not been run"):
         Executor(stages, Config()).execute([stage("b", needs=("a",))])
+
+
+def test_an_interrupted_refit_leaves_settings_that_the_models_were_fitted_with(stages, monkeypatch):
+    def table(config, root, adapt=None):
+        return [
+            stage("pixel", sections=("pixel",)),
+            stage("unet", "die_once", sections=("unet",)),
+            stage("stack", needs=("pixel", "unet")),
+        ]
+
+    monkeypatch.setattr("l4s_ensemble.pipeline.fit_stages", table)
+    monkeypatch.setattr("l4s_ensemble.pipeline.Run._write_card", lambda _: None)
+    monkeypatch.setattr("l4s_ensemble.pipeline.predict_stages", lambda *_, own: [stage("a/scores")])
+
+    def fit(*overrides):
+        return open_run(stages, overrides=overrides, data=stages.parent).fit()
+
+    with pytest.raises(RunError, match="ended before"):  # the first fit, killed in the U-Net
+        fit("pixel.trees=11")
+    assert load_run(stages).config.pixel.trees == 11  # nothing else was fitted: report shows it
+    assert fit() == {"pixel": False, "unet": True, "stack": True}  # without its settings again
+    load_run(stages).evaluate()
+
+    with pytest.raises(RunError, match="ended before"):  # a refit, killed before a model was new
+        fit("unet.epochs=3")
+    assert load_run(stages).config.unet.epochs == Config().unet.epochs
+    load_run(stages).evaluate()
+    assert fit()["unet"] and load_run(stages).config.unet.epochs == 3
+
+    with pytest.raises(RunError, match="ended before"):  # a refit, killed with one new model
+        fit("pixel.trees=22", "unet.epochs=4")
+    assert load_run(stages).config.pixel.trees == 11
+    with pytest.raises(RunError, match=r"pixel was fitted with other settings \(pixel\.trees\)"):
+        load_run(stages).evaluate()
+    fit()
+    assert load_run(stages).config.pixel.trees == 22
+    load_run(stages).evaluate()
+
+    open_run(stages, overrides=["pixel.trees=33"]).fit(until=("pixel",))
+    with pytest.raises(RunError, match="stack was fitted before pixel was fitted anew"):
+        load_run(stages).evaluate()
+
+
+def test_a_command_that_may_not_work_in_the_folder_changes_no_settings(stages):
+    save_settings(stages, Config())
+    before = (stages / "config.json").read_bytes()
+    with locked(stages), pytest.raises(RunError, match="another process"):
+        Executor(stages, load("default", ["seed=5"])).execute([stage("a")], save=True)
+    assert (stages / "config.json").read_bytes() == before
+    assert not (stages / ".work").exists()
 
 
 def test_two_processes_do_not_work_in_one_run_folder(stages):
