@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from l4s_ensemble.config import build
 from l4s_ensemble.metrics.failures import failures
@@ -18,7 +17,6 @@ from l4s_ensemble.report import words
 from l4s_ensemble.report.checks.all import run_checks
 from l4s_ensemble.report.figures import makers as figures
 from l4s_ensemble.report.pages.unet.page import unet
-from l4s_ensemble.report.pictures import unet as unet_maps
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
@@ -26,28 +24,25 @@ from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.stack.agreement import agreement_where
 
 FEW = build({"report": {"gallery_tiles": 1}})
-NEW = (
-    "occlusion", "attribution", "receptive_field", "failures", "calibration", "logits", "memory",
-    "seeds_alone", "seconds_explain",
-)  # fmt: skip
 FIGURES = {
-    "pr", "threshold", "reliability", "correction", "logits", "progress", "occlusion", "field",
+    "pr", "threshold", "reliability", "correction", "logits", "progress", "occlusion",
     "beside", "f1_where", "sizes", "rims", "failures",
 }  # fmt: skip
-KEYS = ("finite-loss", "settled-loss", "inner-unet", "seeds-unet", "bands-unet", "reach-unet")
+KEYS = ("finite-loss", "settled-loss", "bands-unet")
 
 
 def hidden(name: str, loss: float, *, whole: bool = False) -> dict[str, Any]:
-    way = {"f1": 0.6 - loss, "loss": loss, "low": loss - 0.02, "high": loss + 0.02}
-    return {"group": name, "channels": ["B4"], "whole": whole, "mean": way, "swap": way}
+    return {
+        "group": name, "channels": ["B4"], "whole": whole, "f1": 0.6 - loss, "loss": loss,
+        "low": loss - 0.02, "high": loss + 0.02,
+    }  # fmt: skip
 
 
 def network(number: int, epochs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
-        "number": number, "file": f"{number}", "finished": True, "best_epoch": 2, "seconds": 9.0,
+        "number": number, "file": f"{number}", "finished": True, "seconds": 9.0,
         "epochs": [
-            {**e, "loss": 0.5 + 0.5 / 4 ** e["epoch"], "inner_f1": 0.6, "seconds_batches": 0.5,
-             "seconds_network": 2.0, "seconds_optimiser": 0.2, "seconds_watch": 0.3}
+            {**e, "loss": 0.5 + 0.5 / 4 ** e["epoch"], "validation_loss": 0.6, "gradient_norm": 1.0}
             for e in epochs
         ],
     }  # fmt: skip
@@ -55,7 +50,6 @@ def network(number: int, epochs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def enrich(run: Path) -> None:
     """Give a run what the stages write for the page."""
-    rng = np.random.default_rng(7)
     out, store = run / "unet", run / "data/train/patches.zarr"
     tiles = TileHistograms.load(out / "tiles.npz")
     folds = load_folds(run / "scenes")
@@ -63,53 +57,32 @@ def enrich(run: Path) -> None:
     threshold = summary["oof"]["threshold"]
     for fold in summary["folds"]:
         fold["networks"] = [network(n, fold["epochs"]) for n in range(2)]
-        fold["inner"] = {"f1": fold["f1"] + 0.02, "threshold": 0.4}
         fold["seconds_score"] = 2.0
     summary |= {
-        "networks": 6, "seeds": 2, "loss": "bce+dice", "checkpoint": "inner",
+        "networks": 6, "seeds": 2, "loss": "bce+dice", "skipped_steps": 1, "captured": "no stream",
         "calibration": calibration(tiles, folds.of(tiles.patch, "fold")),
         "failures": failures(store, out / "oof.zarr", threshold),
-        "occlusion": {
-            "tiles": 12, "landslide_tiles": 9, "networks": 2, "threshold": threshold, "f1": 0.6,
-            "blocks": 5, "groups": [
-                hidden("all light together", 0.5, whole=True), hidden("visible", 0.2),
-                hidden("slope", 0.05), hidden("elevation", 0.001),
-            ],
-        },
-        "receptive_field": {
-            "tiles": 8, "pixel_m": 10.0, "radius_50_px": 3.4, "radius_90_px": 9.0,
-            "radius_px": list(range(20)), "share": np.linspace(0, 1, 20).tolist(), "reach_px": 63,
-        },
         "logits": {"edges": [-1.0, 0.0, 1.0, 2.0], "landslide": [1, 2, 3], "other": [9, 4, 0]},
-        "memory": {
-            "networks": 6, "parameters": 1234, "bytes_networks": 6000, "bytes_tiles": 7e6,
-            "bytes_peak": None,
-        },
-        "seeds_alone": {"tiles": 12, "f1": [0.6, 0.61], "together": 0.62},
-        "seconds_explain": {"occlusion": 3.0, "failures": 1.0},
     }  # fmt: skip
-    rows, region = [], np.zeros((2, 128, 128), bool)
-    region[:, 20:40, 30:60] = True
-    for n, kind in enumerate(("median", "false")):
-        rows.append(
-            {
-                "patch": int(tiles.patch[n]), "kind": kind, "fold": 0, "f1": 0.5, "tp": 10, "fp": 5,
-                "fn": 5, "region_px": 600, "start": -5.0, "logit": 2.0, "gap": 0.0,
-                "groups": [{"group": "visible", "sum": 6.0, "inside": 0.7},
-                           {"group": "slope", "sum": 1.0, "inside": None}],
-            }
-        )  # fmt: skip
-    summary["attribution"] = {"steps": 32, "tiles": rows}
     write_json(out / "summary.json", summary)
-    np.savez(
-        out / unet_maps.FILE, patch=[r["patch"] for r in rows], groups=["visible", "slope"],
-        by_group=rng.normal(size=(2, 2, 128, 128)).astype(np.float32), region=region,
-    )  # fmt: skip
+    groups = [
+        hidden("all spectral bands", 0.5, whole=True), hidden("visible", 0.2),
+        hidden("slope", 0.05), {**hidden("dem", 0.001), "low": None, "high": None},
+    ]  # fmt: skip
+    put_occlusion(run, groups)
     stack = read_json(run / "stack/summary.json")
     stack["agreement_where"] = agreement_where(
         store, run / "pixel/oof.zarr", out / "oof.zarr", (0.3, 0.3)
     )
     write_json(run / "stack/summary.json", stack)
+
+
+def put_occlusion(run: Path, groups: list[dict[str, Any]]) -> None:
+    found = {
+        "tiles": 12, "landslide_tiles": 9, "threshold": 0.3, "f1": 0.6, "blocks": 5,
+        "groups": groups,
+    }  # fmt: skip
+    write_json(run / "explain/unet/summary.json", {"occlusion": found, "seconds": 3.0})
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +125,9 @@ def test_page_has_every_part(rich_report: Path) -> None:
         assert f'id="{section["id"]}"' in text
     assert twin["gallery"]["tiles"] and twin["missing"] == [] and "Not run yet" not in text
     assert "the mean of 2 seeds for each of 3 spatial folds" in twin["lead"]
-    assert "starts at −5.00; visible +6.00, slope +1.00." in text
+    facts = {f["label"]: f["value"] for f in twin["facts"]}
+    assert facts["steps captured as a CUDA graph"] == "no stream"
+    assert facts["steps skipped: gradient not finite"] == 1
 
 
 def test_every_axis_of_every_figure_is_named(rich_report: Path) -> None:
@@ -169,7 +144,7 @@ def test_progress_has_a_line_for_each_network(rich_report: Path) -> None:
     twin = read_json(rich_report / "unet.json")
     plots = figures.plot(twin["figures"]["progress"])["plots"]
     assert [p["label"] for p in plots] == [
-        "loss", "F1 of the inner block", "learning rate", "time", "speed",
+        "loss", "validation loss", "learning rate", "gradient", "time",
     ]  # fmt: skip
     names = [line["name"] for line in plots[0]["data"]]
     assert names[:2] == ["fold 0", "fold 0, network 1"] and len(names) == 6
@@ -181,16 +156,11 @@ def test_progress_has_a_line_for_each_network(rich_report: Path) -> None:
 
 def test_bars_of_occlusion_carry_their_intervals(rich_report: Path) -> None:
     twin = read_json(rich_report / "unet.json")
-    plot = figures.plot(twin["figures"]["occlusion"])["plots"][0]
-    assert len(plot["data"]) == 2
-    for bars in plot["data"]:
-        assert bars["y"][-1] == "all light together"
-        np.testing.assert_allclose(bars["error_x"]["array"], 0.02)
-        np.testing.assert_allclose(bars["error_x"]["arrayminus"], 0.02)
-    row = {**hidden("slope", 0.1), "mean": {"f1": 0.5, "loss": 0.1, "low": None, "high": None}}
-    data = {"rows": [{"name": "slope", "channels": "slope", **row}]}
-    bars = figures.plot({"kind": "occlusion", "data": data})["plots"][0]["data"][1]
-    assert bars["error_x"]["array"] == [0.0] and bars["customdata"][0][1] == "unknown"
+    bars = figures.plot(twin["figures"]["occlusion"])["plots"][0]["data"][0]
+    assert bars["y"] == ["dem", "slope", "visible", "all spectral bands"]
+    np.testing.assert_allclose(bars["error_x"]["array"], [0, 0.02, 0.02, 0.02])
+    np.testing.assert_allclose(bars["error_x"]["arrayminus"], [0, 0.02, 0.02, 0.02])
+    assert bars["customdata"][0][1] == "unknown"
 
 
 def test_who_finds_what_adds_up(rich_report: Path, rich_run: Path) -> None:
@@ -208,56 +178,27 @@ def test_who_finds_what_adds_up(rich_report: Path, rich_run: Path) -> None:
     assert sum(r["pixels"] for r in rows[:6]) == whole
 
 
-def test_maps_are_files_with_words(rich_report: Path) -> None:
-    maps = read_json(rich_report / "unet.json")["attribution"]
-    assert len(maps["tiles"]) == 2
-    for tile in maps["tiles"]:
-        assert [p["name"] for p in tile["first"]] == ["true colour", "probability", "errors"]
-        assert {p["name"] for p in tile["groups"]} == {"visible", "slope"}
-        assert tile["ticks"][0] == -tile["ticks"][-1] and tile["ticks"][2] == 0
-        for p in [*tile["first"], *tile["groups"]]:
-            assert p["alt"] and (rich_report / p["file"]).is_file()
-        with Image.open(rich_report / tile["groups"][0]["file"]) as picture:
-            assert picture.size == (256, 256)
-
-
-def test_cost_tells_parts_that_epochs_tell(rich_report: Path) -> None:
+def test_cost_adds_up(rich_report: Path) -> None:
     rows = {r["what"]: r for r in read_json(rich_report / "unet.json")["tables"]["cost"]["rows"]}
     # Three folds of two networks and six epochs of 3 s each.
     assert rows["training, all folds"]["value"] == words.seconds(108)
-    assert rows["of it: forward and backward passes"]["about"] == "66.7\u202f%"
     assert "most memory on the GPU" not in rows
 
 
 def test_checks_of_a_good_run_and_of_others(rich_run: Path, tmp_path: Path) -> None:
     told = levels(RunSource(rich_run))
-    assert told == {
-        "finite-loss": "passed", "settled-loss": "passed", "inner-unet": "passed",
-        "seeds-unet": "passed", "bands-unet": "tip", "reach-unet": "passed",
-    }  # fmt: skip
-    summary = read_json(rich_run / "unet/summary.json")
-    worse = json.loads(json.dumps(summary["folds"]))
-    for fold in worse:
-        fold["inner"]["f1"] = fold["f1"] + 0.3
-        for n in fold["networks"]:
-            for e in n["epochs"]:
-                e["loss"] = 1 - 0.1 * e["epoch"]
+    assert told == {"finite-loss": "passed", "settled-loss": "passed", "bands-unet": "tip"}
+    worse = read_json(rich_run / "unet/summary.json")["folds"]
+    for e in (e for fold in worse for n in fold["networks"] for e in n["epochs"]):
+        e["loss"] = 1 - 0.1 * e["epoch"]
     worse[1]["networks"][1]["epochs"][2]["loss"] = None
-    groups = [hidden("visible", 0.2), hidden("slope", 0.05)]
-    told = levels(
-        changed(
-            rich_run, tmp_path, folds=worse, seeds_alone={"tiles": 9, "f1": [0.5, 0.6],
-            "together": 0.6}, occlusion={**summary["occlusion"], "groups": groups},
-            receptive_field={**summary["receptive_field"], "radius_90_px": 60.0},
-        )
-    )  # fmt: skip
-    assert told == {
-        "finite-loss": "issue", "settled-loss": "tip", "inner-unet": "tip", "seeds-unet": "tip",
-        "bands-unet": "passed", "reach-unet": "tip",
-    }  # fmt: skip
+    changed(rich_run, tmp_path, folds=worse)
+    put_occlusion(tmp_path / "run", [hidden("visible", 0.2), hidden("slope", 0.05)])
+    told = levels(RunSource(tmp_path / "run"))
+    assert told == {"finite-loss": "issue", "settled-loss": "tip", "bands-unet": "passed"}
 
 
-def test_older_runs_have_what_they_know_and_say_what_not(whole_run: Path, tmp_path: Path) -> None:
+def test_runs_have_what_they_know_and_say_what_not(whole_run: Path) -> None:
     source = RunSource(whole_run)
     page = unet(source)
     assert set(page["figures"]) == {"pr", "threshold", "reliability", "progress"}
@@ -265,16 +206,4 @@ def test_older_runs_have_what_they_know_and_say_what_not(whole_run: Path, tmp_pa
     assert [m["command"].split(" --run")[0] for m in page["missing"]] == [
         "l4s-ensemble fit unet", "l4s-ensemble fit stack",
     ]  # fmt: skip
-    assert "What each group of bands is worth" in page["missing"][0]["stage"]
-    assert unet_maps.build(source, tmp_path, set()) is None
     assert set(levels(source)) == {"finite-loss", "settled-loss"}
-
-
-@pytest.mark.parametrize("key", NEW)
-def test_any_part_may_be_missing(rich_run: Path, tmp_path: Path, key: str) -> None:
-    source = changed(rich_run, tmp_path, **{key: None})
-    page = unet(source)
-    for spec in page["figures"].values():
-        figures.plot(spec)
-    levels(source)
-    assert unet_maps.build(source, tmp_path / "assets", set()) is None
