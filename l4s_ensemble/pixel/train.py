@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.data.store import STORE
 from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
+from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import write_sampled_rows
-from l4s_ensemble.pixel.explain import explain
 from l4s_ensemble.pixel.fit import fit_folds, fit_job
 from l4s_ensemble.pixel.infer import score_own_fold
+from l4s_ensemble.pixel.landslides import explained_landslides
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
 from l4s_ensemble.pixel.rule import ndvi_slope
 from l4s_ensemble.pixel.sampling import STRATA, PixelPlan, plan_pixels
+from l4s_ensemble.pixel.shap import CONTRIBUTIONS_FILE, explain_rows
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
@@ -42,8 +45,8 @@ def stage(ctx: StageContext) -> Summary:
     Writes ``rows.npy`` (features of the sampled rows) and ``rows.npz`` (what the rows are),
     ``fold_<k>.txt`` and ``fold_<k>.json`` (booster, and what it was trained on; of several also
     ``fold_<k>.<n>.txt``), ``model.json``,
-    ``features.json`` and what stands beside it, ``oof.zarr``, ``tiles.npz``, and what `explain`
-    writes. What an interrupted process had finished is kept.
+    ``features.json`` and what stands beside it, ``oof.zarr``, ``tiles.npz`` and
+    ``contributions.npz``. What an interrupted process had finished is kept.
 
     Raises
     ------
@@ -91,18 +94,30 @@ def stage(ctx: StageContext) -> Summary:
     scores = ScoreFile(ctx.out / "oof.zarr", ids, masks.shape[1:])
     tiles = histograms(scores, masks, ctx.config.stack.bins)
     tiles.save(ctx.out / "tiles.npz")
-    fold_of_row = folds.of(plan.patch, "fold").astype(np.int64)
     whole = summarise(
         tiles, folds.of(ids, "block"), resamples=ctx.config.stack.resamples, seed=seed
     )
-    told = explain(
-        ctx.out, model, source, plan, np.load(rows, mmap_mode="r"), fold_of_row, tiles, fold,
-        masks, whole["threshold"], jobs=ctx.jobs,
+    threshold = whole["threshold"]
+    explaining = time.monotonic()
+    sample = explain_rows(
+        model, plan, np.load(rows, mmap_mode="r"), folds.of(plan.patch, "fold").astype(np.int64),
+        seed=seed, jobs=ctx.jobs,
     )  # fmt: skip
-    told["rule"] = ndvi_slope(
-        ctx.input("data/train") / STORE, folds, ids, tiles.counts(whole["threshold"]),
-        resamples=ctx.config.stack.resamples, seed=seed, jobs=ctx.jobs,
-    )  # fmt: skip
+    sample.save(ctx.out / CONTRIBUTIONS_FILE, model.features)
+    store = ctx.input("data/train") / STORE
+    found = {
+        "contribution": sample.by_feature(model),
+        "slides": explained_landslides(
+            model, source, sample.ground, scores, fold, masks, threshold
+        ),
+        "failures": failures(store, ctx.out / "oof.zarr", threshold, jobs=ctx.jobs),
+        "calibration": calibration(tiles, fold),
+        "rule": ndvi_slope(
+            store, folds, ids, tiles.counts(threshold), resamples=ctx.config.stack.resamples,
+            seed=seed, jobs=ctx.jobs,
+        ),
+        "seconds_explain": time.monotonic() - explaining,
+    }  # fmt: skip
     pooled = tiles.pooled()
     return {
         "features": list(model.features),
@@ -112,13 +127,13 @@ def stage(ctx: StageContext) -> Summary:
             "strata": _by_stratum(plan),
         },
         "folds": [
-            _fold_summary(k, fits[k], folds, tiles, fold, whole["threshold"], spent / ctx.jobs)
+            _fold_summary(k, fits[k], folds, tiles, fold, threshold, spent / ctx.jobs)
             for k in range(folds.n_folds)
         ],
         "oof": whole,
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
-        **told,
+        **found,
         "seconds": time.monotonic() - started,
         "patches_per_s": scored / scoring_s if scored else None,
     }

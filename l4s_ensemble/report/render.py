@@ -100,7 +100,6 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
             page["contact"] = features_contact.build(source, assets, drawn)
         if page["page"] == "pixel":
             page["slides"] = pixel_maps.slides(source, assets, drawn)
-            page["maps"] = pixel_maps.build(source, assets, drawn)
         if page["page"] in ("pixel", "unet", "stack"):
             shown = gallery.of_fit(source, page["page"])
         elif "split" in page:

@@ -13,17 +13,7 @@ import pytest
 import xarray as xr
 from pixel_world import SENSOR, config_of, made_up, run_pixel
 
-from l4s_ensemble.features.source import FeatureSource
-from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pixel import shap
-from l4s_ensemble.pixel.contribution_maps import (
-    STRIDE_PX,
-    ChosenTile,
-    choose_tiles,
-    explain_tiles,
-    slides_of,
-)
 from l4s_ensemble.pixel.model import PixelModel, booster_file
 from l4s_ensemble.pixel.reasons import found_by, mean_probability
 from l4s_ensemble.pixel.shapley import contributions
@@ -99,8 +89,7 @@ def test_the_stage_explains_itself(fitted: Path) -> None:
             total = sum(row[key] for row in table["rows"])
             assert total == pytest.approx(told["oof"][key], abs=1)
     assert told["calibration"]["maps"][0]["f1_best"] == pytest.approx(told["oof"]["f1_best"])
-    assert told["slides"]["rows"]
-    assert all(row["probability"] >= threshold for row in told["slides"]["rows"])
+    assert all(row["probability"] >= threshold for row in told["slides"])
 
 
 def test_contributions_start_at_the_ground_as_it_is(fitted: Path) -> None:
@@ -162,68 +151,35 @@ def test_workers_of_the_stage_have_one_thread_each(
     assert active and max(active) <= 2
 
 
-def test_maps_are_of_the_model_that_did_not_see_the_tile(fitted: Path) -> None:
-    maps = np.load(fitted / "pixel" / "contribution_maps.npz")
-    oof = open_scores(fitted / "pixel" / "oof.zarr")
-    assert len(maps["patch"]) == 4
-    assert sorted(maps["kind"].tolist()) == ["median", "median", "worst", "worst"]
-    assert maps["by_group"].dtype == np.float16
-    for i, patch in enumerate(maps["patch"]):
-        tile = oof.sel(patch=patch)
-        assert int(tile["fold"]) == maps["fold"][i]
-        logit = tile["logit"].values[::STRIDE_PX, ::STRIDE_PX]
-        found = maps["by_group"][i].astype(np.float64).sum(axis=0) + maps["expected"][i]
-        np.testing.assert_allclose(found, logit, rtol=5e-3, atol=2e-2)
-
-
-def test_tiles_are_chosen_by_f1_among_middling_landslides() -> None:
-    tiles = TileHistograms.empty(np.arange(10, 18), bins=10)
-    truth = np.ones(100)
-    for i in range(7):
-        p = np.full(100, 0.1)
-        p[: 10 * (i + 1)] = 0.9
-        tiles.add(i, p, truth)
-    tiles.add(7, np.full(3, 0.1), np.ones(3))  # found nothing of a landslide of three pixels
-    chosen = choose_tiles(tiles, np.arange(8) % 2, 0.5, each=2)
-    assert [(c.patch, c.kind) for c in chosen] == [
-        (13, "median"), (14, "median"), (10, "worst"), (11, "worst"),
-    ]  # fmt: skip
-    assert chosen[0].fold == 1
-    assert (chosen[2].tp, chosen[2].fn) == (10, 90)
-    assert choose_tiles(TileHistograms.empty(np.arange(3)), np.zeros(3), 0.5) == []
-
-
-def test_slides_are_the_largest_called_and_told_as_means(fitted: Path) -> None:
-    from skimage.measure import label
+def test_the_largest_landslides_are_explained_by_the_model_that_did_not_see_them(
+    fitted: Path,
+) -> None:
+    from skimage.measure import label, regionprops
 
     folder = fitted / "pixel"
-    model = PixelModel.load(folder)
-    source = FeatureSource.beside(folder, fitted / "data/train/patches.zarr")
+    told = json.loads((folder / "summary.json").read_text())
     oof = open_scores(folder / "oof.zarr")
-    some = oof["patch"].values[:3]
-    tiles = [
-        ChosenTile(i, int(p), int(oof["fold"].values[i]), "worst", 0.5, 1, 1, 1)
-        for i, p in enumerate(some)
-    ]
-    ground = shap.Ground.load(folder)
-    explained = explain_tiles(model, source, ground, tiles)
-    logit = oof["logit"].values[:3]
-    masks = made_up()["mask"].sel(patch=some).values
-    told = slides_of(model, explained, logit, masks, 0.5, ground.typical)
-    areas = []
-    for i in range(3):
-        labels = label(sigmoid(logit[i]) >= 0.5, connectivity=2)
-        areas += [
-            int((labels == n).sum())
-            for n in range(1, labels.max() + 1)
-            if (labels == n)[::STRIDE_PX, ::STRIDE_PX].any()
-        ]
-    assert [r["pixels"] for r in told["rows"]] == sorted(areas, reverse=True)[:12]
-    for row in told["rows"]:
-        every = sum(w["log_odds"] for w in row["words"]) + row["expected"]
+    p = 1 / (1 + np.exp(-oof["logit"].values.astype(float)))
+    masks = made_up()["mask"].sel(patch=oof["patch"].values).values
+    areas: dict[str, list[int]] = {"found": [], "false": []}
+    for one, mask in zip(p, masks, strict=True):
+        for region in regionprops(label(one >= told["oof"]["threshold"], connectivity=2)):
+            share = mask[tuple(region.coords.T)].mean()
+            if share >= 0.5 or share == 0:
+                areas["found" if share else "false"].append(int(region.area))
+    for kind, known in areas.items():
+        rows = [r for r in told["slides"] if r["kind"] == kind]
+        assert [r["pixels"] for r in rows] == sorted(known, reverse=True)[:6]
+    assert sum(r["kind"] == "found" for r in told["slides"]) == 6
+    for row in told["slides"]:
+        tile = oof.sel(patch=row["patch"])
+        assert int(tile["fold"]) == row["fold"] and row["area_m2"] == row["pixels"] * 100
+        top, bottom, left, right = row["box"]
+        inside = tile["logit"].values[top : bottom + 1, left : right + 1]
+        assert inside.min() <= row["logit"] <= inside.max()
         if len(row["words"]) < 8:
+            every = sum(w["log_odds"] for w in row["words"]) + row["expected"]
             assert every == pytest.approx(row["logit"], abs=1e-4)
-        assert row["area_m2"] == row["pixels"] * 100
 
 
 def test_a_landslide_of_the_unet_alone_is_not_explained_by_the_pixel_classifier() -> None:

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fabricated_run import FEATURES
 from PIL import Image
@@ -40,7 +39,6 @@ FIGURES = {
 
 def enrich(run: Path) -> None:
     """Give a run what the pixel stage writes for the page."""
-    rng = np.random.default_rng(7)
     out = run / "pixel"
     tiles = TileHistograms.load(out / "tiles.npz")
     folds = load_folds(run / "scenes")
@@ -49,29 +47,15 @@ def enrich(run: Path) -> None:
     summary["calibration"] = calibration(tiles, folds.of(tiles.patch, "fold"))
     summary["failures"] = failures(run / "data/train/patches.zarr", out / "oof.zarr", threshold)
     summary["seconds_explain"] = 3.0
-    patch = [int(p) for p in tiles.patch[:2]]
-    summary["slides"] = {
-        "tiles": [
-            {"patch": p, "kind": k, "fold": 0, "f1": 0.5, "tp": 10, "fp": 5, "fn": 5}
-            for p, k in zip(patch, ("median", "worst"), strict=True)
-        ],
-        "rows": [
-            {"patch": p, "kind": "median", "pixels": 30, "area_m2": 3000.0, "y": 60.0, "x": x,
-             "true_share": 0.5, "probability": 0.7, "logit": 0.8, "expected": -3.0,
-             "sentence": "bare soil +1.9, slope +0.8, but water −0.7",
-             "words": [{"word": "bare soil", "log_odds": 1.9, "features": ["ndvi"]}],
-             "features": []}
-            for p in patch for x in (3.0, 120.0)
-        ],
-    }  # fmt: skip
+    summary["slides"] = [
+        {"patch": int(p), "kind": "found", "pixels": 30, "area_m2": 3000.0,
+         "box": [58, 62, x, x + 6], "true_share": 0.5, "probability": 0.7, "logit": 0.8,
+         "expected": -3.0,
+         "sentence": "bare soil +1.9, slope +0.8, but water −0.7",
+         "words": [{"word": "bare soil", "log_odds": 1.9, "features": ["ndvi"]}], "features": []}
+        for p in tiles.patch[:2] for x in (3, 120)
+    ]  # fmt: skip
     write_json(out / "summary.json", summary)
-    shape = (2, len(GROUPS), 64, 64)
-    np.savez(
-        out / "contribution_maps.npz", patch=np.array(patch), fold=np.zeros(2, np.int64),
-        kind=np.array(["median", "worst"]), stride_px=np.array(2), groups=np.array(GROUPS),
-        by_group=rng.normal(size=shape).astype(np.float16),
-        expected=np.full(2, -3.0, np.float32),
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +93,7 @@ def test_page_has_every_part(rich_report: Path) -> None:
         assert one["title"] in text.replace("&#39;", "'") and len(one["read"]) > 60
     for section in twin["sections"]:
         assert f'id="{section["id"]}"' in text
-    assert twin["gallery"]["tiles"] and twin["slides"]["rows"] and twin["maps"]["tiles"]
+    assert twin["gallery"]["tiles"] and twin["slides"]["rows"]
     assert "bare soil +1.9, slope +0.8, but water −0.7" in text
 
 
@@ -134,29 +118,12 @@ def test_threshold_figure_marks_half_the_best(rich_report: Path) -> None:
     assert names == ["as scored", "after beta calibration", "after isotonic"]
 
 
-def test_maps_of_a_tile_share_one_scale_and_are_files(rich_report: Path) -> None:
-    maps = read_json(rich_report / "pixel.json")["maps"]
-    assert len(maps["tiles"]) == 2
-    for tile in maps["tiles"]:
-        assert [p["name"] for p in tile["first"]] == [
-            "true colour", "truth", "probability", "errors",
-        ]  # fmt: skip
-        assert {p["name"] for p in tile["groups"]} == set(GROUPS)
-        assert tile["ticks"][0] == -tile["ticks"][-1] and tile["ticks"][2] == 0
-        for p in [*tile["first"], *tile["groups"]]:
-            assert p["alt"] and (rich_report / p["file"]).is_file()
-        with Image.open(rich_report / tile["groups"][0]["file"]) as picture:
-            assert picture.size == (256, 256)
-
-
 def test_slides_have_pictures_and_links(rich_report: Path) -> None:
     twin, text = read_json(rich_report / "pixel.json"), flat(rich_report)
     assert len(twin["slides"]["rows"]) == 4
     for row in twin["slides"]["rows"]:
         with Image.open(rich_report / row["picture"]["file"]) as picture:
             assert picture.size[0] == picture.size[1] == row["picture"]["size"] >= 160
-        assert f'href="#explained-{row["patch"]}"' in text
-        assert f'id="explained-{row["patch"]}"' in text
     for name in re.findall(r'src="(assets/tiles/[^"]+)"', text):
         assert (rich_report / name).is_file()
 
@@ -168,17 +135,12 @@ def test_slides_have_pictures_and_links(rich_report: Path) -> None:
 
 
 def test_the_cut_lies_around_the_landslide() -> None:
-    called = np.zeros((128, 128), bool)
-    called[2:6, 100:126] = True
-    called[60:64, 60:64] = True
-    rows, columns = pixel_maps.cut_out(called, 3.5, 112.5, 104)
+    size = (128, 128)
+    rows, columns = pixel_maps.cut_out([2, 5, 100, 125], size)
     assert rows.start == 0 and columns.stop == 128
     assert rows.stop - rows.start == columns.stop - columns.start == 40
-    rows, columns = pixel_maps.cut_out(called, 61.5, 61.5, 16)
-    assert (rows, columns) == (slice(42, 82), slice(42, 82))
-    called[:] = True
-    assert pixel_maps.cut_out(called, 64, 64, 128 * 128) == (slice(0, 128), slice(0, 128))
-    assert pixel_maps.cut_out(~called, 64, 64, 3)[0] == slice(44, 84)
+    assert pixel_maps.cut_out([60, 63, 60, 63], size) == (slice(42, 82), slice(42, 82))
+    assert pixel_maps.cut_out([0, 127, 0, 127], size) == (slice(0, 128), slice(0, 128))
 
 
 def test_groups_have_the_colours_of_the_features_page(rich_run: Path, tmp_path: Path) -> None:
@@ -256,7 +218,6 @@ def test_older_runs_have_what_they_know(whole_run: Path, tmp_path: Path) -> None
     assert page["figures"]["threshold"]["kind"] == "threshold_half"
     assert set(page["tables"]) == {"folds"}
     assert set(found(source)) == {"chance", "half", "group"}
-    assert pixel_maps.build(source, tmp_path, set()) is None
     assert pixel_maps.slides(source, tmp_path, set()) is None
 
 

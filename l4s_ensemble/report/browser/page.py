@@ -103,8 +103,7 @@ def add_links(made: list[Page]) -> None:
     for page in made:
         split = (page.get("gallery") or {}).get("split", "train")
         for key, items, own in (
-            ("gallery", "tiles", split), ("maps", "tiles", "train"),
-            ("slides", "rows", "train"),
+            ("gallery", "tiles", split), ("slides", "rows", "train"),
         ):  # fmt: skip
             for tile in (page.get(key) or {}).get(items, []):
                 tile["link"] = known[own](tile["patch"]) if own in known else None

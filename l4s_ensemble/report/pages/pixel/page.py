@@ -42,7 +42,6 @@ def pixel(source: RunSource) -> Page:
                     "correction", "calibration"),
             section("why", "What it looks at", _WHY, "contribution", "beeswarm"),
             section("words", "Landslides in words", "", "slides"),
-            section("maps", "Tiles, explained pixel by pixel", "", "maps"),
             section("failures", "Where it fails", "", "failures", "f1_where", "sizes", "rims"),
             section("tiles", "Tiles, the worst first", "", "gallery"),
         ],
