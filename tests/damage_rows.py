@@ -263,8 +263,6 @@ MODELS = [
     Case("a meta-learner of another version",
          edit_json("stack/model.json", lambda v: v.update(format=0)), stack_model,
          ("another version", "fit stack")),
-    Case("other inputs", edit_json("stack/model.json", lambda v: v["names"].reverse()), stack_model,
-         ("inputs are not those",)),
     Case("a meta-learner that is a list", overwrite(lambda p: p.run / "stack/model.json", "[1]"),
          stack_model, ("model.json", "fit stack")),
     Case("a meta-learner in part",

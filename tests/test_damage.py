@@ -46,8 +46,7 @@ from l4s_ensemble.run.stage import StageContext
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The place before anything is damaged."""
     from l4s_ensemble.scenes.folds import stage as make_scenes
-    from l4s_ensemble.stack.inputs import names
-    from l4s_ensemble.stack.learners.logistic import LogisticLearner
+    from l4s_ensemble.stack.model import Learner
 
     place = Place(tmp_path_factory.mktemp("sound"))
     rng = np.random.default_rng(3)
@@ -75,9 +74,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scenes = place.run / "scenes"
     context = StageContext(place.run, scenes, settings, {}, ("data/train",))
     write_json(scenes / "summary.json", make_scenes(context))
-    inputs = names((3,))
-    one = tuple(1.0 for _ in inputs)
-    LogisticLearner((3,), inputs, one, one, one, 0.0).save(place.run / "stack")
+    Learner().save(place.run / "stack")
     return place.root
 
 

@@ -29,6 +29,14 @@ REMOVED: dict[str, str] = {
     "unet.jitter_scene": "gone: no gain shown; see unet.jitter_gain and unet.jitter_band",
     "unet.cut_mix": "gone: it gained nothing (-.000)",
     "unet.explain": "report.occlusion",
+    "stack.candidates": "gone: the plain and the weighted mean are compared",
+    "stack.objective": "gone with the logistic learner",
+    "stack.windows_px": "gone: neighbourhood inputs gained nothing",
+    "stack.l2": "gone: it moved nothing",
+    "stack.trees": "gone: a mean of both models was always chosen",
+    "stack.leaves": "gone with stack.trees",
+    "stack.epochs": "gone with the convolution",
+    "stack.rows_max": "gone: three numbers need no more than 300,000 pixels",
 }
 """Dotted name of the setting, or of a whole section, to what replaced it: one clause."""
 

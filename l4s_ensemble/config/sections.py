@@ -150,40 +150,21 @@ class UNetConfig(Section):
 class StackConfig(Section):
     """The meta-learner on the logits of both models."""
 
-    learner: Literal["auto", "mean", "logistic", "trees", "convolution"] = Field(
+    learner: Literal["auto", "plain", "weighted"] = Field(
         "auto",
-        description="which meta-learner joins the two; auto: the simplest of the candidates whose "
-        "cross-fitted F1 is within noise of the best",
-    )
-    candidates: tuple[Literal["mean", "logistic", "trees", "convolution"], ...] = Field(
-        ("mean", "logistic", "trees"),
-        min_length=1,
-        description="what auto chooses among; the convolution costs minutes",
-    )
-    objective: Literal["log_loss", "smooth_f1"] = Field(
-        "log_loss",
-        description="what the weights of mean and logistic are fitted to; both end calibrated",
-    )
-    windows_px: tuple[int, ...] = Field((3, 9, 21), description="edges of neighbourhoods")
-    l2: float = Field(1.0, gt=0, description="inverse of scikit-learn's C")
-    trees: int = Field(150, ge=1, description="trees of the meta-learner of that name")
-    leaves: int = Field(15, ge=2, description="leaves of each of them")
-    epochs: int = Field(2, ge=1, description="times the convolution sees every tile")
-    rows_max: int = Field(
-        1_000_000, ge=1000, description="most pixels the meta-learner is fitted on"
+        description="mean of both models' logits: plain, or with a fitted weight; auto: weighted "
+        "only where its cross-fitted F1 is shown to be better",
     )
     calibrate: Literal["auto", "none"] = Field(
         "auto", description="whether a rising map corrects probabilities, where shown to help"
     )
-    follow: Literal["none", "auto", "em", "expected", "quantile", "share", "shrunk", "unlike"] = (
-        Field(
-            "auto",
-            description="how the threshold follows the scores of a place to predict; auto: only as "
-            "shown to help on scenes that the models never saw",
-        )
+    follow: Literal["none", "unlike"] = Field(
+        "none",
+        description="unlike: where the scores of a place are unlike those of training, the "
+        "threshold moves until the same share of pixels is predicted landslide",
     )
     postprocess: Literal["auto", "none"] = Field(
-        "auto", description="whether masks are cleaned, by steps shown to help"
+        "auto", description="whether small landslides are removed, where shown to help"
     )
     bins: int = Field(1000, ge=100, description="bins of the pooled probability histogram")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples of spatial blocks")

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
 
-FEWEST_BLOCKS = 3
+FEWEST_BLOCKS = 10
+"""Spatial blocks below which no interval is given: percentiles of resamples of a few blocks are
+those of the few values that they can take, and miss the true value far too often."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,7 @@ class Interval:
     value : float
         On all tiles.
     low, high : float or None
-        Percentiles of the resamples; None where fewer than `FEWEST_BLOCKS` blocks were given, for
-        resampling one or two of them says nothing.
+        Percentiles of the resamples; None where fewer than `FEWEST_BLOCKS` blocks were given.
     blocks : int
         Number of spatial blocks that were resampled.
     """

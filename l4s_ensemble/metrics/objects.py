@@ -1,48 +1,47 @@
-"""Landslides as objects: how many are found, how many calls are false, by size.
+"""Whole landslides: how many are found, how many predicted ones are right, by size.
 
-Pixels decide the benchmark; a person who walks the slopes counts slides. Objects are 8-connected
-within a tile: one that a seam cuts counts as two. A true slide is *found* when at least half of
-its pixels are called, *touched* when one is. A called one is *false* when less than a tenth of it
-is landslide. Recall is the share of true slides found, precision the share of called ones that
-are not false; F1 is their harmonic mean.
+Pixels decide the benchmark; a person who walks the slopes counts landslides. Objects are
+8-connected within a tile: one that a seam cuts counts as two. Predicted and reference landslides
+are matched one to one. A pair matches where its intersection over union (IoU) is at least
+`IOU_MATCHED`, as object detection and panoptic segmentation count (Everingham et al. 2010,
+doi:10.1007/s11263-009-0275-4; Kirillov et al. 2019, arXiv:1801.00868). For a reference landslide
+below `SMALL_PX` pixels `IOU_SMALL` is enough: one pixel of its boundary decides its IoU, and
+ILSVRC lowers the bound for small objects likewise (Russakovsky et al. 2015,
+doi:10.1007/s11263-015-0816-y, section 4.2). Of all one-to-one matchings that with most pairs is
+taken, and among those one with the largest sum of IoU.
 
 The summary is a dict (a ratio without a denominator is None)::
 
-    found_share, false_share    the two shares above
-    slides      true slides; found, touched: how many of them
-    called      called slides; false: how many of them
-    recall, precision, f1
+    iou_matched, iou_small, small_px    the bounds above
+    reference   reference landslides; found: those with a match
+    predicted   predicted landslides; false: those without a match
+    recall, precision, f1       found / reference, 1 - false / predicted, their harmonic mean
     f1_low, f1_high, blocks     interval over spatial blocks
-    by_size     list of {low_px, high_px (None = no bound), slides, found, touched, called, false,
-                recall, precision}. True slides stand in the bin of their own size, called ones in
-                that of theirs, so a row has no F1
+    by_size     list of {low_px, high_px (None = no bound), reference, found, predicted, false,
+                recall, precision}. Reference landslides stand in the bin of their own size,
+                predicted ones in that of theirs, so a row has no F1
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.metrics.bootstrap import score_interval
-from l4s_ensemble.metrics.by_block import blocks_of, ids_in, tasks_of
-from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.run.tasks import in_processes
 
 SIZE_PX = (1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, np.inf)
 """Bins of size, pixels: lower bounds, and no upper one."""
 
-FOUND_SHARE = 0.5
-FALSE_SHARE = 0.1
+IOU_MATCHED = 0.5
+IOU_SMALL = 0.1
+SMALL_PX = 10
 
 Bool = NDArray[np.bool_]
-Called = float | Callable[[NDArray[np.float64]], NDArray[Any]]
-"""A threshold of probability, or what turns a tile's probabilities (y, x) into its mask."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +50,21 @@ class ObjectCounts:
 
     Attributes
     ----------
-    slides, found, touched : int64 array
-        True slides, those found, those touched.
-    called, false : int64 array
-        Called slides, and those that are false.
+    reference, found : int64 array
+        Reference landslides, and those with a match.
+    predicted, false : int64 array
+        Predicted landslides, and those without a match.
     """
 
-    slides: NDArray[np.int64]
+    reference: NDArray[np.int64]
     found: NDArray[np.int64]
-    touched: NDArray[np.int64]
-    called: NDArray[np.int64]
+    predicted: NDArray[np.int64]
     false: NDArray[np.int64]
 
     @classmethod
     def of_tiles(cls, tiles: Sequence[ObjectCounts]) -> ObjectCounts:
         """Stack single tiles, or join groups of tiles, along the axis of tiles."""
-        each = {
-            f.name: [np.atleast_2d(getattr(t, f.name)) for t in tiles] for f in fields(cls)
-        }  # fmt: skip
+        each = {f.name: [np.atleast_2d(getattr(t, f.name)) for t in tiles] for f in fields(cls)}
         empty = [np.zeros((0, len(SIZE_PX) - 1), np.int64)]
         return cls(**{name: np.concatenate(parts or empty) for name, parts in each.items()})
 
@@ -79,9 +75,17 @@ class ObjectCounts:
         )
 
     def table(self) -> NDArray[np.int64]:
-        """Sums over sizes, shape (tile, 5), in the order of the attributes."""
+        """Sums over sizes, shape (tile, 4), in the order of the attributes."""
         columns = [np.atleast_2d(getattr(self, f.name)).sum(axis=1) for f in fields(self)]
         return np.stack(columns, axis=1)
+
+
+def labelled(mask: Bool) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Label the 8-connected parts of a mask (y, x) from 1; their areas have shape (part,)."""
+    from scipy.ndimage import label
+
+    labels, n = label(mask, structure=np.ones((3, 3)))
+    return labels, np.bincount(labels.ravel(), minlength=n + 1)[1:].astype(np.int64)
 
 
 def parts_of(of: Bool, other: Bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -96,19 +100,37 @@ def parts_of(of: Bool, other: Bool) -> tuple[NDArray[np.int64], NDArray[np.int64
     area, shared : int64 array, shape (part,)
         Pixels of each part, and those of them that are in the other mask too.
     """
-    from scipy.ndimage import label
-
-    if not of.any():
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    labels, n = label(of, structure=np.ones((3, 3)))
-    area = np.bincount(labels.ravel(), minlength=n + 1)[1:]
-    shared = np.bincount(labels[other], minlength=n + 1)[1:]
-    return area.astype(np.int64), shared.astype(np.int64)
+    labels, area = labelled(of)
+    shared = np.bincount(labels[other], minlength=len(area) + 1)[1:]
+    return area, shared.astype(np.int64)
 
 
 def size_of(area: NDArray[np.int64]) -> NDArray[np.int64]:
     """Bin of `SIZE_PX` of each area."""
     return np.searchsorted(SIZE_PX[1:-1], area, "right").astype(np.int64)
+
+
+def matched(iou: NDArray[np.float64], needed: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Match objects one to one.
+
+    Parameters
+    ----------
+    iou : float array, shape (reference, predicted)
+    needed : float array, shape (reference,)
+        Least IoU of a match.
+
+    Returns
+    -------
+    int64 array, shape (2, pair)
+        Reference and predicted object of each pair.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    may = (iou >= needed[:, np.newaxis]) & (iou > 0)
+    # All IoU together are worth less than one pair more.
+    worth = np.where(may, 1 + iou / (2 * max(1, min(iou.shape))), 0.0)
+    pairs = np.stack(linear_sum_assignment(worth, maximize=True))
+    return np.asarray(pairs[:, may[pairs[0], pairs[1]]], np.int64)
 
 
 def objects_of(truth: ArrayLike, called: ArrayLike) -> ObjectCounts:
@@ -117,6 +139,7 @@ def objects_of(truth: ArrayLike, called: ArrayLike) -> ObjectCounts:
     Parameters
     ----------
     truth, called : array_like of bool, shape (y, x)
+        Reference and predicted mask.
 
     Returns
     -------
@@ -131,40 +154,19 @@ def objects_of(truth: ArrayLike, called: ArrayLike) -> ObjectCounts:
     t, c = np.asarray(truth).astype(bool), np.asarray(called).astype(bool)
     if t.shape != c.shape or t.ndim != 2:
         raise ValueError(f"shapes must be equal and (y, x): {t.shape} and {c.shape}")
-    true_area, hit = parts_of(t, c)
-    called_area, right = parts_of(c, t)
-    of_true, of_called = size_of(true_area), size_of(called_area)
+    (of_t, area_t), (of_c, area_c) = labelled(t), labelled(c)
+    shared = np.zeros((len(area_t) + 1, len(area_c) + 1), np.int64)
+    np.add.at(shared, (of_t[t & c], of_c[t & c]), 1)
+    shared = shared[1:, 1:]
+    iou = shared / (area_t[:, np.newaxis] + area_c[np.newaxis] - shared)
+    pairs = matched(iou, np.where(area_t < SMALL_PX, IOU_SMALL, IOU_MATCHED))
+    size_t, size_c = size_of(area_t), size_of(area_c)
     return ObjectCounts(
-        slides=_binned(of_true),
-        found=_binned(of_true[hit >= FOUND_SHARE * true_area]),
-        touched=_binned(of_true[hit > 0]),
-        called=_binned(of_called),
-        false=_binned(of_called[right < FALSE_SHARE * called_area]),
+        reference=_binned(size_t),
+        found=_binned(size_t[pairs[0]]),
+        predicted=_binned(size_c),
+        false=_binned(np.delete(size_c, pairs[1])),
     )
-
-
-def count_objects(
-    store: Path, scores: Sequence[Path], called: Called, *, jobs: int = 1
-) -> ObjectCounts:
-    """Count the objects of every tile of a score file, a few tiles at a time.
-
-    Parameters
-    ----------
-    store : Path
-        A ``patches.zarr`` with masks.
-    scores : sequence of Path
-        One file of logits or probabilities; of several, the mean of their logits is taken.
-    called : float or callable
-        See `Called`. With several jobs a callable must be one that pickle can name.
-
-    Returns
-    -------
-    ObjectCounts
-        Arrays of shape (tile, size), in the order of the first file.
-    """
-    paths = tuple(scores)
-    tasks = [(store, paths, ids, called) for ids in tasks_of(ids_in(store, *paths))]
-    return ObjectCounts.of_tiles(list(in_processes(_of_some, tasks, jobs)))
 
 
 def summarise_objects(
@@ -180,7 +182,7 @@ def summarise_objects(
         Spatial block of each tile, for the interval.
     """
     whole = counts.pooled()
-    slides, found, touched, called, false = (int(n) for n in counts.table().sum(axis=0))
+    reference, found, predicted, false = (int(n) for n in counts.table().sum(axis=0))
     interval = score_interval(f1_objects, counts.table(), block, resamples=resamples, seed=seed)
     by_size = []
     for i, (low, high) in enumerate(pairwise(SIZE_PX)):
@@ -190,21 +192,21 @@ def summarise_objects(
                 "low_px": int(low),
                 "high_px": None if np.isinf(high) else int(high) - 1,
                 **row,
-                "recall": share(row["found"], row["slides"]),
-                "precision": share(row["called"] - row["false"], row["called"]),
+                "recall": share(row["found"], row["reference"]),
+                "precision": share(row["predicted"] - row["false"], row["predicted"]),
             }
         )
     return {
-        "found_share": FOUND_SHARE,
-        "false_share": FALSE_SHARE,
-        "slides": slides,
+        "iou_matched": IOU_MATCHED,
+        "iou_small": IOU_SMALL,
+        "small_px": SMALL_PX,
+        "reference": reference,
         "found": found,
-        "touched": touched,
-        "called": called,
+        "predicted": predicted,
         "false": false,
-        "recall": share(found, slides),
-        "precision": share(called - false, called),
-        "f1": interval.value if slides + called else None,
+        "recall": share(found, reference),
+        "precision": share(predicted - false, predicted),
+        "f1": interval.value if reference + predicted else None,
         "f1_low": interval.low,
         "f1_high": interval.high,
         "blocks": interval.blocks,
@@ -213,37 +215,16 @@ def summarise_objects(
 
 
 def f1_objects(sums: NDArray[Any]) -> NDArray[np.float64]:
-    """Harmonic mean of objects' precision and recall; 0 where either is 0 or has no denominator.
+    """F1 of objects, ``2 found / (reference + predicted)``; 0 where there are none.
 
     Parameters
     ----------
-    sums : array, shape (..., 5)
+    sums : array, shape (..., 4)
         As the columns of `ObjectCounts.table`.
     """
-    slides, found, _, called, false = (sums[..., i].astype(np.float64) for i in range(5))
-    recall = found / np.maximum(slides, 1)
-    precision = (called - false) / np.maximum(called, 1)
-    both = recall + precision
-    f1: NDArray[np.float64] = np.where(
-        both > 0, 2 * recall * precision / np.where(both > 0, both, 1), 0.0
-    )
+    below = sums[..., 0] + sums[..., 2]
+    f1: NDArray[np.float64] = np.where(below > 0, 2 * sums[..., 1] / np.maximum(below, 1), 0.0)
     return f1
-
-
-def _of_some(
-    store: Path, scores: tuple[Path, ...], ids: NDArray[np.int64], called: Called
-) -> ObjectCounts:
-    found = []
-    for block in blocks_of(store, scores, ids):
-        if len(scores) == 1:
-            probability = block.probability()
-        else:
-            mean = np.mean([block.logit(n) for n in range(len(scores))], axis=0)
-            probability = sigmoid(mean).astype(np.float64)
-        for truth, p in zip(block.truth, probability, strict=True):
-            mask = np.asarray(called(p)) > 0 if callable(called) else p >= called
-            found.append(objects_of(truth, mask))
-    return ObjectCounts.of_tiles(found)
 
 
 def _binned(size: NDArray[np.int64]) -> NDArray[np.int64]:

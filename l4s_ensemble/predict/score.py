@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
 from l4s_ensemble.metrics.counts import Counts, scores_pooled
-from l4s_ensemble.metrics.distance import by_distance, holdout_distance
-from l4s_ensemble.metrics.error_auc import (
-    BINS,
-    SUBSETS,
-    error_auc,
-    error_histogram,
-    risk_coverage,
-)
+from l4s_ensemble.metrics.error_auc import BINS, error_histogram
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import ObjectCounts, objects_of, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms
@@ -36,9 +29,8 @@ from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
 from l4s_ensemble.stack import ledger
-from l4s_ensemble.stack.evidence import reduced_learners, reduced_seen
-from l4s_ensemble.stack.model import Learner
-from l4s_ensemble.stack.tiles import seen_of, slices, terrain
+from l4s_ensemble.stack.evidence import described
+from l4s_ensemble.stack.tiles import slices
 
 
 @dataclass
@@ -53,14 +45,14 @@ class Scored:
         One a tile, at the row's threshold; of the stack, of the masks as they are handed in.
     masks : int64 array, shape (tile, 4)
         True positive, false positive, false negative, true negative pixels of the masks.
-    doubt : int64 array, shape (4, bins)
+    errors : int64 array, shape (4, bins)
         `l4s_ensemble.metrics.error_auc.error_histogram` of the uncertainty map.
     """
 
     tiles: dict[str, TileHistograms]
     masks: NDArray[np.int64]
     objects: dict[str, list[ObjectCounts]] = field(default_factory=dict)
-    doubt: NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, BINS), np.int64))
+    errors: NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, BINS), np.int64))
 
 
 def stage(ctx: StageContext) -> Summary:
@@ -81,8 +73,7 @@ def stage(ctx: StageContext) -> Summary:
     chosen = read_json(ctx.input("stack") / "summary.json")
     thresholds = {row["model"]: row["threshold"] for row in chosen["ledger"]}
     thresholds["stack"] = chosen["threshold"]
-    learners = reduced_learners(ctx.input("stack"))
-    found = _scored(ctx, data, learners, thresholds, settings.bins)
+    found = _scored(ctx, data, thresholds, settings.bins)
     patch = found.tiles["stack"].patch
     folds = load_folds(ctx.input("scenes")) if ctx.params["holdout"] else None
     if folds is not None:
@@ -103,7 +94,7 @@ def stage(ctx: StageContext) -> Summary:
     if not np.array_equal(found.masks[:, 0], counts.tp) or handed_in["fp"] != int(counts.fp.sum()):
         _by_masks(table, gained, handed_in, found, thresholds, block, options)
     for name, scored in found.tiles.items():
-        scored.save(ctx.out / f"tiles_{name.replace(' ', '_')}.npz")
+        scored.save(ctx.out / f"tiles_{name}.npz")
     stacked = found.tiles["stack"]
     stacked.save(ctx.out / "tiles.npz")
     pooled = stacked.pooled()
@@ -114,20 +105,13 @@ def stage(ctx: StageContext) -> Summary:
         "adapted_to": adapted_to,
         "ledger": table,
         "gain": gained,
-        "marginal": ledger.marginal(found.tiles, table, block, **options),
+        "marginal": ledger.marginal(found.tiles, table, block, objects=objects, **options),
         "threshold": thresholds["stack"],
         "masks": handed_in,
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
         "reliability_of": {n: found.tiles[n].pooled().reliability() for n in ledger.MODELS},
-        "uncertainty": {
-            "measure": chosen["uncertainty"]["measure"],
-            "auc": {s: _number(error_auc(found.doubt, s)) for s in SUBSETS},
-            "risk": risk_coverage(found.doubt),
-        },
-        "distance": None if folds is None else by_distance(
-            counts, holdout_distance(folds, patch), block, **options
-        ),
+        "uncertainty": described(found.errors),
         "likeness": _by_likeness(
             unlike_tiles(read_json(ctx.input(f"{folder}/likeness") / "summary.json")),
             found.tiles, thresholds, block, options,
@@ -167,7 +151,6 @@ def _by_likeness(
 def _scored(
     ctx: StageContext,
     data: xr.Dataset,
-    learners: Mapping[str, Learner],
     thresholds: Mapping[str, float],
     bins: int,
 ) -> Scored:
@@ -175,9 +158,8 @@ def _scored(
     result, unsure = open_probability(folder), open_uncertainty(folder)
     pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
     patch = result["patch"].values
-    names = (*ledger.MODELS, *learners)
     out = Scored(
-        {name: TileHistograms.empty(patch, bins) for name in names},
+        {name: TileHistograms.empty(patch, bins) for name in ledger.MODELS},
         np.zeros((len(patch), 4), np.int64),
         {name: [] for name in ledger.MODELS},
     )
@@ -190,37 +172,20 @@ def _scored(
             "unet": sigmoid(u).mean(axis=0),
             "mean": sigmoid((p + u) / 2).mean(axis=0),
             "stack": result["probability"][at].values,
-            **_reduced(learners, p, u, *terrain(data, patch[at])),
         }
         masks = open_masks(folder, patch[at]) == 1
-        doubt = unsure["probability"][at].values
+        uncertainty = unsure["probability"][at].values
         for i, tile in enumerate(range(at.start, at.stop)):
             for name, each in maps.items():
                 out.tiles[name].add(tile, each[i], truth[i])
             for name in ledger.MODELS:
                 called = masks[i] if name == "stack" else maps[name][i] >= thresholds[name]
                 out.objects[name].append(objects_of(truth[i], called))
-            out.doubt += error_histogram(doubt[i], truth[i], masks[i])
+            out.errors += error_histogram(uncertainty[i], truth[i], masks[i])
             kinds = (truth[i] & masks[i], ~truth[i] & masks[i], truth[i] & ~masks[i])
             three = [int(k.sum()) for k in kinds]
             out.masks[tile] = [*three, truth[i].size - sum(three)]
     return out
-
-
-def _reduced(
-    learners: Mapping[str, Learner],
-    pixel: NDArray[np.float32],
-    unet: NDArray[np.float32],
-    slope_deg: NDArray[np.float32] | None,
-    relief_m: NDArray[np.float32] | None,
-) -> dict[str, NDArray[np.float32]]:
-    """Probabilities of the stacks without one part, (tile, y, x) each."""
-    out = {name: np.zeros(pixel.shape[1:], np.float32) for name in learners}
-    for p, u in zip(pixel, unet, strict=True):
-        for i, seen in enumerate(seen_of(p, u, slope_deg, relief_m)):
-            for name, learner in learners.items():
-                out[name][i] += learner.probability(reduced_seen(name, seen))
-    return {name: total / np.float32(len(pixel)) for name, total in out.items()}
 
 
 def _by_masks(
@@ -266,10 +231,6 @@ def _as_handed_in(
             "shown": over.is_above_zero,
         },
     }  # fmt: skip
-
-
-def _number(value: Any) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def bootstrap_blocks(data: xr.Dataset, edge_tiles: int) -> tuple[NDArray[np.int64], str]:

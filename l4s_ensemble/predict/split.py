@@ -15,37 +15,34 @@ from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.histogram import bin_index
 from l4s_ensemble.predict.submission import read_mask, write_submission
-from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
 from l4s_ensemble.stack.decision.decide import Decision
-from l4s_ensemble.stack.meta import DECISION, UNCERTAINTY
-from l4s_ensemble.stack.model import Learner, load_learner
-from l4s_ensemble.stack.tiles import guide_of, seen_of, slices, terrain
-from l4s_ensemble.stack.uncertainty import Uncertainty
+from l4s_ensemble.stack.meta import DECISION
+from l4s_ensemble.stack.model import load_learner
+from l4s_ensemble.stack.tiles import slices
+from l4s_ensemble.stack.uncertainty import MEASURE, uncertainty
 
 
 def stage(ctx: StageContext) -> Summary:
     """Apply the meta-learner to each fold's pair of logits, average, and decide.
 
-    It was fitted on one model's logits, not on an average's. Writes ``probability.zarr``
+    It was fitted on the logits of one model, not on an average's. Writes ``probability.zarr``
     (``probability (patch, y, x)`` float32: final, as the threshold wants it), ``uncertainty.zarr``
-    (``probability (patch, y, x)``: of doubt, 0 to 1), ``masks/mask_N.h5`` and ``submission.zip``.
+    (``probability (patch, y, x)``: uncertainty), ``masks/mask_N.h5`` and ``submission.zip``.
     Where the threshold follows the place, it does so scene by scene, from scores alone.
     """
     started = time.monotonic()
     model = load_learner(ctx.input("stack"))
     decision = Decision.load(ctx.input("stack") / DECISION)
-    doubt = Uncertainty.from_dict(read_json(ctx.input("stack") / UNCERTAINTY))
     pixel, unet = (open_logits(ctx, name) for name in ("pixel", "unet"))
     if not np.array_equal(pixel["patch"].values, unet["patch"].values):
         raise RunError("the two models predicted other tiles", fix="run the prediction again")
     patch = pixel["patch"].values
     data = patches_to_predict(ctx)
     folds, _, y, x = pixel["logit"].shape
-    guide = guide_of(data, patch) if decision.wants_guide else None
     scene = (
         load_folds(ctx.input("scenes")).of(patch, "scene") if ctx.params["holdout"]
         else data["scene"].sel(patch=patch).values
@@ -57,25 +54,14 @@ def stage(ctx: StageContext) -> Summary:
     kept = ScoreFile(ctx.out / "probability.zarr", patch, (y, x), name="probability", attrs=attrs)
     unsure = ScoreFile(
         ctx.out / "uncertainty.zarr", patch, (y, x), name="probability", dtype="float16",
-        attrs={"measure": doubt.measure},
+        attrs={"measure": MEASURE},
     )  # fmt: skip
     blocks = slices(len(patch))
     for at in track(blocks, "predict: stacking", len(blocks)):
         p, u = pixel["logit"][:, at].values, unet["logit"][:, at].values
-        each = joined(model, p, u, *terrain(data, patch[at]))
-        shown = None if guide is None else guide[at]
-        final = np.stack(
-            [
-                decision.final(one, None if shown is None else shown[i])
-                for i, one in enumerate(each.mean(axis=0))
-            ]
-        )
+        final = decision.final(model.probability(p, u).mean(axis=0))
         kept.write(at, final)
-        maps = [
-            [doubt.map(each[k, i], p[k, i], u[k, i]) for i in range(len(final))]
-            for k in range(folds)
-        ]
-        unsure.write(at, np.mean(maps, axis=0))
+        unsure.write(at, uncertainty(final, decision.threshold))
         for one, where in zip(final, scene[at], strict=True):
             by_scene[int(where)] += np.bincount(bin_index(one.ravel(), bins), minlength=bins)
     seen = _scenes_of_the_fit(ctx)
@@ -96,13 +82,13 @@ def stage(ctx: StageContext) -> Summary:
         "patches": len(patch),
         "learner": model.kind,
         "threshold": decision.threshold,
-        "follow": decision.follow,
+        "follow": "unlike" if decision.follow else None,
         "thresholds": [
             {"scene": s, "threshold": threshold[s], "followed": None if f is None else asdict(f)}
             for s, f in followed.items()
         ],
-        "steps": [step.as_dict() for step in decision.steps],
-        "uncertainty": doubt.measure,
+        "smallest_px": decision.smallest_px,
+        "uncertainty": MEASURE,
         "predicted_pixels": predicted,
         "predicted_share": predicted / (len(patch) * y * x),
         "landslide_patches": with_landslide,
@@ -111,34 +97,6 @@ def stage(ctx: StageContext) -> Summary:
         "submission": write_submission(masks, ctx.out / "submission.zip"),
         "seconds": round(time.monotonic() - started, 3),
     }
-
-
-def joined(
-    model: Learner,
-    pixel: NDArray[np.float32],
-    unet: NDArray[np.float32],
-    slope_deg: NDArray[np.float32] | None = None,
-    relief_m: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """Give the learner's probability of each fold model's pair of logits.
-
-    Parameters
-    ----------
-    model : Learner
-    pixel, unet : float32 array, shape (fold_model, tile, y, x)
-    slope_deg, relief_m : float32 array, shape (tile, y, x), optional
-
-    Returns
-    -------
-    float32 array, shape (fold_model, tile, y, x)
-        Their mean over fold models is what counts.
-    """
-    return np.stack(
-        [
-            np.stack([model.probability(seen) for seen in seen_of(p, u, slope_deg, relief_m)])
-            for p, u in zip(pixel, unet, strict=True)
-        ]
-    )
 
 
 def _scenes_of_the_fit(ctx: StageContext) -> set[int]:
@@ -161,9 +119,7 @@ def open_probability(folder: Path) -> xr.Dataset:
 
 
 def open_uncertainty(folder: Path) -> xr.Dataset:
-    """Doubt that `stage` wrote, ``probability (patch, y, x)``: of an error where the measure is
-    one of errors, else 0 (sure) to 1.
-    """
+    """Uncertainty that `stage` wrote, ``probability (patch, y, x)``, 0 (sure) to 1."""
     return open_scores(folder / "uncertainty.zarr")
 
 

@@ -135,6 +135,8 @@ def sentence(h: Mapping[str, Any]) -> str:
         interval = (
             f" (95\u202f% interval {words.score(h['f1_low'])} to {words.score(h['f1_high'])})"
         )
+    elif h.get("blocks") is not None:
+        interval = f" ({words.no_interval(h['blocks'])})"
     return (
         f"The {h['model']} reaches F1 {words.score(h['f1'])}{interval}, "
         f"precision {words.score(h['precision'])}, recall {words.score(h['recall'])} "

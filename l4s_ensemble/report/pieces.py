@@ -117,10 +117,11 @@ def gain_sentence(gain: Mapping[str, Any] | None) -> str:
     """Say what the stack gains over the better of the two, or that no gain is shown."""
     if not gain:
         return ""
-    if gain["low"] is None or gain["high"] is None:
-        return ""
     value = gain["value"]
     over = headline.MODEL_NAMES.get(gain["over"], gain["over"])
+    if gain["low"] is None or gain["high"] is None:
+        told = words.no_interval(int(gain.get("blocks") or 0))
+        return f"Against the {over} alone F1 moves by {words.gain(value)}; {told}."
     shown = "a gain" if gain["low"] > 0 else "no gain shown"
     return (
         f"Against the {over} alone F1 moves by {words.gain(value)} "

@@ -181,7 +181,7 @@ def pipeline(source: RunSource) -> list[dict[str, Any]]:
     n_tiles = sum(int(source.summary(d).get("patches", 0)) for d in data)
     grid = source.summary("scenes")
     n_folds = grid.get("folds") or source.config.scenes.folds
-    learner = stack_learners.name_of(source.summary("stack").get("learner", "logistic"))
+    learner = stack_learners.name_of(source.summary("stack").get("learner", "plain"))
     n_features = len(source.summary("features").get("features", []))
     boxes = [
         box("data", "Data", data, "data", words.plural(n_tiles, "tile")),

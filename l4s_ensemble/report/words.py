@@ -144,3 +144,9 @@ KINDS = {
     "seconds": seconds, "text": text, "megabytes": megabytes, "group": text,
 }  # fmt: skip
 """Kinds of table columns and how each is written."""
+
+
+def no_interval(blocks: int) -> str:
+    """Why a score has no interval."""
+    few = plural(blocks, "block")
+    return f"no interval: {few} of tiles {'is' if blocks == 1 else 'are'} too few"

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
+from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval, f1_interval
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.stack.model import KINDS
 
@@ -19,13 +19,15 @@ Learners of the same two maps differ by so little, and so evenly, that an interv
 where nobody would see a difference.
 """
 
+COUNTS_ALONE = 0.01
+"""Likewise where there are too few blocks for an interval."""
+
 
 def choose(
     tiles: Mapping[str, TileHistograms],
     block: ArrayLike,
     *,
     bases: Mapping[str, TileHistograms] | None = None,
-    seconds: Mapping[str, float] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -33,9 +35,9 @@ def choose(
 
     Each is scored at its own best pooled threshold. The best one's paired gain over each other is
     resampled over spatial blocks; where its interval includes zero, or it is below `COUNTS`, no
-    gain is shown, and the simpler of the two is preferred. Each is scored on all tiles by learners
-    that never saw them, but the choice is made on those tiles too: the chosen one's score is a
-    little too good.
+    gain is shown, and the simpler of the two is preferred. Without an interval a gain of
+    `COUNTS_ALONE` counts. Each is scored on all tiles by learners that never saw them, but the
+    choice is made on those tiles too: the chosen one's score is a little too good.
 
     Parameters
     ----------
@@ -45,14 +47,12 @@ def choose(
         Spatial blocks.
     bases : mapping of name to TileHistograms, optional
         Models that are told beside the candidates and never chosen.
-    seconds : mapping of kind to float, optional
-        What cross-fitting took.
 
     Returns
     -------
     list of dict
         From the simplest, bases first: ``name, f1, threshold, low, high`` (F1 and its interval),
-        ``average_precision, calibration_error, seconds``, ``behind`` (the best candidate's gain
+        ``average_precision, calibration_error``, ``behind`` (the best candidate's gain
         over this one: ``value, low, high, shown``), ``gain`` (this one's gain over the chosen
         one, likewise), ``within_noise, chosen, why``.
 
@@ -74,7 +74,7 @@ def choose(
         found = f1_gain_interval(counts[name], counts[over], block, **options)
         value = asdict(found)
         kept = {k: value[k] for k in ("value", "low", "high")}
-        return {"over": over, **kept, "shown": found.is_above_zero and found.value >= COUNTS}
+        return {"over": over, **kept, "shown": _counts(found)}
 
     best = max(ranked, key=lambda name: cut[name].f1)
     behind = {name: paired(best, name) for name in together}
@@ -93,7 +93,6 @@ def choose(
                 "high": interval.high,
                 "average_precision": pooled.average_precision(),
                 "calibration_error": pooled.expected_calibration_error(),
-                "seconds": (seconds or {}).get(name),
                 "behind": behind[name],
                 "gain": paired(name, chosen),
                 "within_noise": name == best or not behind[name]["shown"],
@@ -102,6 +101,12 @@ def choose(
             }
         )
     return rows
+
+
+def _counts(found: Interval) -> bool:
+    if found.low is None:
+        return found.value >= COUNTS_ALONE
+    return found.is_above_zero and found.value >= COUNTS
 
 
 def _why(

@@ -1,58 +1,111 @@
-"""What shows that the stack's gain is real: slides, parts, leaks, distance, doubt, disagreement.
+"""What shows that the stack's gain is real: whole landslides, leaks, uncertainty, agreement.
 
-All of it is measured on out-of-fold scores that are on disk already, a few tiles at a time.
+All of it is counted on out-of-fold scores that are on disk already, in one pass, a few tiles at a
+time.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.config import StackConfig
 from l4s_ensemble.data.store import open_store
-from l4s_ensemble.metrics.distance import by_distance, out_of_fold_distance
-from l4s_ensemble.metrics.objects import ObjectCounts, count_objects
-from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.metrics.by_block import blocks_of, ids_in, tasks_of
+from l4s_ensemble.metrics.error_auc import BINS, SUBSETS, error_auc, error_histogram, risk_coverage
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.objects import SIZE_PX, ObjectCounts, labelled, objects_of, size_of
 from l4s_ensemble.run.scores import open_scores
+from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.folds import Folds
 from l4s_ensemble.scenes.leaks import about_scores, check_stack
-from l4s_ensemble.stack import ledger
-from l4s_ensemble.stack.crossfit import SCORES, TILES, TOLD, cross_fit
 from l4s_ensemble.stack.decision.decide import Decision
-from l4s_ensemble.stack.inputs import Seen
-from l4s_ensemble.stack.model import Learner, load_learner
-from l4s_ensemble.stack.uncertainty import Uncertainty
-from l4s_ensemble.stack.uncertainty_choice import Sources, choose
+from l4s_ensemble.stack.ledger import MODELS
+from l4s_ensemble.stack.uncertainty import MEASURE, uncertainty
 
-REDUCED = "logistic"
-"""What a stack without one part is: it needs no more than one map and its neighbourhood."""
+KINDS = ("both_right", "only_pixel", "only_unet", "both_wrong")
+"""Who is right about a pixel that is landslide or that either model predicts so."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where scores and truth are.
+    """Where scores and reference masks are.
 
     Attributes
     ----------
-    pixel, unet, store : Path
-        ``oof.zarr`` of both bases, ``patches.zarr`` with masks.
+    pixel, unet, stack : Path
+        ``oof.zarr`` of both models and of the stack, the last with final probabilities.
+    store : Path
+        ``patches.zarr`` with masks.
     """
 
     pixel: Path
     unet: Path
+    stack: Path
     store: Path
 
-    @property
-    def three(self) -> tuple[Path, Path, Path]:
-        """As `cross_fit` takes them."""
-        return self.pixel, self.unet, self.store
+
+@dataclass
+class Counted:
+    """What one pass over out-of-fold tiles counts; the parts of several passes add up.
+
+    Attributes
+    ----------
+    objects : dict of str to list of ObjectCounts
+        Of each model, one a tile.
+    errors : int64 array, shape (4, bins)
+        `l4s_ensemble.metrics.error_auc.error_histogram` of the uncertainty.
+    kinds : int64 array, shape (4,)
+        Pixels by `KINDS`.
+    by_size : int64 array, shape (size, 5)
+        By size of the reference landslide: landslides, and their pixels by `KINDS`.
+    """
+
+    objects: dict[str, list[ObjectCounts]] = field(default_factory=lambda: {m: [] for m in MODELS})
+    errors: NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, BINS), np.int64))
+    kinds: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
+    by_size: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((len(SIZE_PX) - 1, 5), np.int64)
+    )
+
+    def add(self, other: Counted) -> None:
+        """Add the counts of other tiles."""
+        for model, counts in other.objects.items():
+            self.objects[model] += counts
+        self.errors += other.errors
+        self.kinds += other.kinds
+        self.by_size += other.by_size
+
+    def told(self) -> dict[str, Any]:
+        """Parts of the stack's summary: ``uncertainty``, ``agreement``, ``agreement_by_size``."""
+        sizes = [
+            {
+                "low_px": int(low),
+                "high_px": None if np.isinf(high) else int(high) - 1,
+                **dict(zip(("slides", *KINDS), (int(n) for n in row), strict=True)),
+            }
+            for (low, high), row in zip(pairwise(SIZE_PX), self.by_size, strict=True)
+        ]
+        return {
+            "uncertainty": described(self.errors),
+            "agreement": dict(zip(KINDS, (int(n) for n in self.kinds), strict=True)),
+            "agreement_by_size": sizes,
+        }
+
+
+def described(errors: NDArray[np.int64]) -> dict[str, Any]:
+    """How well the uncertainty tells errors: ``measure, auc, risk``, for a summary."""
+    areas = {s: float(error_auc(errors, s)) for s in SUBSETS}
+    return {
+        "measure": MEASURE,
+        "auc": {s: None if np.isnan(a) else a for s, a in areas.items()},
+        "risk": risk_coverage(errors),
+    }
 
 
 def allowed_of(folds: Folds, patch: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
@@ -82,95 +135,60 @@ def check_leaks(
     return check_stack(folds, hashes, bases, allowed)
 
 
-def without_parts(
-    paths: Paths,
-    folder: Path,
-    settings: StackConfig,
-    allowed: Mapping[int, NDArray[np.int64]],
-    *,
-    seed: int,
-    jobs: int,
-) -> dict[str, TileHistograms]:
-    """Histograms of stacks that were fitted on one base alone, by the name of their row.
-
-    Their learners stay in ``without_<part>`` below `folder`, to be scored on other tiles too.
-    """
-    pairs = {
-        "unet": (paths.pixel, paths.pixel, paths.store),
-        "pixel": (paths.unet, paths.unet, paths.store),
-    }
-    out = {}
-    for part, three in pairs.items():
-        own = folder / f"without_{part}"
-        shutil.rmtree(own, ignore_errors=True)
-        own.mkdir(parents=True)
-        cross_fit(REDUCED, three, own, settings, allowed=allowed, seed=seed, jobs=jobs)
-        out[ledger.without_name(part)] = TileHistograms.load(own / TILES)
-        shutil.rmtree(own / SCORES)  # histograms are all that is wanted of them
-        for name in (TILES, TOLD):
-            (own / name).unlink()
-    return out
-
-
-def reduced_learners(stack: Path) -> dict[str, Learner]:
-    """The learners that `without_parts` left in a stack's folder, by the name of their row."""
-    return {
-        ledger.without_name(part): load_learner(stack / f"without_{part}") for part in ledger.BASES
-    }
-
-
-def reduced_seen(row: str, seen: Seen) -> Seen:
-    """What the learner of such a row sees of a tile: one base in both places."""
-    left = seen.logit_pixel if row == ledger.without_name("unet") else seen.logit_unet
-    return replace(seen, logit_pixel=left, logit_unet=left)
-
-
-def slides(
-    paths: Paths,
-    stacked: Path,
-    thresholds: Mapping[str, float],
-    decision: Decision,
-    *,
-    jobs: int,
-) -> dict[str, ObjectCounts]:
-    """Whole slides of each model of the ledger, counted at its threshold.
+def counted(
+    paths: Paths, decision: Decision, thresholds: Mapping[str, float], *, jobs: int = 1
+) -> Counted:
+    """Count all out-of-fold tiles.
 
     Parameters
     ----------
-    stacked : Path
-        ``oof.zarr`` of the stack, with its final probabilities.
+    thresholds : mapping of str to float
+        Of ``pixel``, ``unet`` and ``mean``.
     """
-    files = {"pixel": [paths.pixel], "unet": [paths.unet], "mean": [paths.pixel, paths.unet]}
-    found = {
-        name: count_objects(paths.store, scores, thresholds[name], jobs=jobs)
-        for name, scores in files.items()
-    }
-    called = partial(called_by, decision)
-    return {**found, "stack": count_objects(paths.store, [stacked], called, jobs=jobs)}
+    tasks = [
+        (paths, decision, dict(thresholds), ids)
+        for ids in tasks_of(ids_in(paths.store, paths.stack))
+    ]
+    out = Counted()
+    for part in in_processes(_count, tasks, jobs):
+        out.add(part)
+    return out
 
 
-def called_by(decision: Decision, final: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Mask of a tile's final probabilities; a function of its own, for other processes."""
-    return decision.called(final.astype(np.float32), decision.threshold)
+def masks(
+    store: Path, stacked: Path, threshold: float
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Predicted and reference mask, bool (y, x), of each tile of a score file."""
+    for block in blocks_of(store, (stacked,), ids_in(store, stacked)):
+        yield from zip(block.probability() >= threshold, block.truth, strict=True)
 
 
-def distance(
-    folds: Folds, tiles: TileHistograms, threshold: float, block: NDArray[Any], **options: Any
-) -> dict[str, Any]:
-    """F1 against the distance to the nearest tile that the scoring models were trained on."""
-    away = out_of_fold_distance(folds, tiles.patch)
-    return by_distance(tiles.counts(threshold), away, block, **options)
+def _count(
+    paths: Paths, decision: Decision, thresholds: dict[str, float], ids: NDArray[np.int64]
+) -> Counted:
+    out = Counted()
+    for block in blocks_of(paths.store, (paths.pixel, paths.unet, paths.stack), ids):
+        probability = {"pixel": block.probability(0), "unet": block.probability(1)}
+        mean = sigmoid((block.logit(0) + block.logit(1)) / 2)
+        probability["mean"] = mean.astype(np.float64)
+        final = block.probability(2).astype(np.float32)
+        for i, truth in enumerate(block.truth):
+            predicted = {m: p[i] >= thresholds[m] for m, p in probability.items()}
+            predicted["stack"] = decision.called(final[i], decision.threshold) == 1
+            for model, mask in predicted.items():
+                out.objects[model].append(objects_of(truth, mask))
+            unsure = uncertainty(final[i], decision.threshold)
+            out.errors += error_histogram(unsure, truth, predicted["stack"])
+            _agree(out, truth, predicted["pixel"], predicted["unet"])
+    return out
 
 
-def doubt(
-    paths: Paths,
-    stacked: Path,
-    threshold: float,
-    block: NDArray[Any],
-    *,
-    jobs: int,
-    **options: Any,
-) -> tuple[Uncertainty, dict[str, Any]]:
-    """The map of uncertainty that tells errors best, and how well each one does."""
-    sources = Sources(paths.store, paths.pixel, paths.unet, stacked, threshold)
-    return choose(sources, block, jobs=jobs, **options)
+def _agree(
+    out: Counted, truth: NDArray[np.bool_], pixel: NDArray[np.bool_], unet: NDArray[np.bool_]
+) -> None:
+    kind = 2 * (pixel != truth).astype(np.int64) + (unet != truth)
+    out.kinds += np.bincount(kind[truth | pixel | unet], minlength=4)
+    labels, area = labelled(truth)
+    size = size_of(area)
+    np.add.at(out.by_size[:, 0], size, 1)
+    np.add.at(out.by_size, (size[labels[truth] - 1], 1 + kind[truth]), 1)

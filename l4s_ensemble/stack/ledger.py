@@ -1,4 +1,4 @@
-"""The ledger: each base alone, their mean, the stack, the stack without each part.
+"""The model comparison: each base alone, their mean, the stack.
 
 A row holds the scores of pixels, their interval, the scores of whole slides where they were
 counted, and the seconds that fitting and predicting took; `gain` and `marginal` are paired.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval, score_interval
 from l4s_ensemble.metrics.objects import ObjectCounts, f1_objects, summarise_objects
@@ -24,20 +24,6 @@ BASES = ("pixel", "unet")
 
 _STAGES = {"pixel": ("features", "pixel"), "unet": ("unet",)}
 """Stages that a base needs for itself; data and scenes are needed by all."""
-
-
-class Maps(Protocol):
-    """Probability maps of tiles, read block by block: a `l4s_ensemble.run.scores.ScoreFile`."""
-
-    patch: NDArray[np.int64]
-
-    def blocks(self) -> list[slice]:
-        """All blocks of tiles."""
-        ...
-
-    def read(self, block: slice) -> NDArray[np.float32]:
-        """Probabilities of a block, (tile, y, x)."""
-        ...
 
 
 def rows(
@@ -77,11 +63,10 @@ def rows(
     for name, scored in tiles.items():
         counted = (objects or {}).get(name)
         took = (seconds or {}).get(name) or {}
-        without_unet = name in {"pixel", without_name("unet")}
         out.append(
             {
                 "model": name,
-                "adapted_to": None if without_unet else adapted_to,
+                "adapted_to": None if name == "pixel" else adapted_to,
                 **summarise(scored, block, threshold=chosen.get(name), **options),
                 "objects": None
                 if counted is None
@@ -119,50 +104,6 @@ def gain(
     }
 
 
-def without_name(part: str) -> str:
-    """Name of the row of the stack that was fitted without a part."""
-    return f"stack without {part}"
-
-
-def without(
-    reduced: Mapping[str, Maps], truth: Any, *, bins: int = 1000
-) -> dict[str, TileHistograms]:
-    """Histograms of stacks that were fitted without one part, to add to the ledger's tiles.
-
-    Parameters
-    ----------
-    reduced : mapping of part to Maps
-        ``{"unet": maps, "pixel": maps}``: cross-fitted probabilities of a stack that was fitted
-        without that part. For the two bases it is fitted on the other base alone.
-    truth : array or xarray.DataArray, shape (tile, y, x)
-        Masks of the same tiles in the same order; read block by block.
-    bins : int
-        Bins of probability, those of the ledger's other rows.
-
-    Returns
-    -------
-    dict of str to TileHistograms
-        Under ``stack without <part>``: ``rows({**tiles, **without(...)}, ...)`` scores them, and
-        `marginal` pairs them with the stack.
-
-    Raises
-    ------
-    ValueError
-        If truth has another number of tiles.
-    """
-    out = {}
-    for part, maps in reduced.items():
-        tiles = TileHistograms.empty(maps.patch, bins)
-        if len(truth) != len(maps.patch):
-            raise ValueError(f"{len(truth)} masks for {len(maps.patch)} tiles")
-        for block in maps.blocks():
-            masks = np.asarray(truth[block])
-            for i, probability in enumerate(maps.read(block)):
-                tiles.add(block.start + i, probability, masks[i] == 1)
-        out[without_name(part)] = tiles
-    return out
-
-
 def marginal(
     tiles: Mapping[str, TileHistograms],
     ledger: list[dict[str, Any]],
@@ -172,27 +113,31 @@ def marginal(
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Paired gain of each part: the stack minus the stack that was fitted without it.
+    """Paired gain of each part: the stack minus the other model alone, and minus the plain mean.
+
+    A stack of two models without one of them is the other model: a rising map changes no F1.
 
     Parameters
     ----------
     tiles, ledger, block
-        As `gain` takes them; parts are the rows that `without` named.
+        As `gain` takes them.
 
     Returns
     -------
     list of dict
-        ``part, value, low, high, blocks, level, shown``, and ``objects`` as in `gain`.
+        ``part`` (``unet``, ``pixel``, or ``weights``: over the plain mean), ``over`` (the model
+        that it is compared with), ``value, low, high, blocks, level, shown``, and ``objects`` as
+        in `gain`.
     """
     by_name = {row["model"]: row for row in ledger}
-    prefix = without_name("")
     return [
         {
-            "part": name.removeprefix(prefix),
-            **_paired(tiles, by_name, ("stack", name), block, objects, resamples, seed),
+            "part": part,
+            "over": over,
+            **_paired(tiles, by_name, ("stack", over), block, objects, resamples, seed),
         }
-        for name in tiles
-        if name.startswith(prefix)
+        for part, over in (("unet", "pixel"), ("pixel", "unet"), ("weights", "mean"))
+        if over in tiles
     ]
 
 

@@ -1,120 +1,105 @@
 """Join the two models: candidates cross-fitted over the same spatial folds, the simplest chosen.
 
-Then the decision (threshold, post-processing) is chosen on the same out-of-fold probabilities, and
-the stack is shown beside its parts.
+Then the decision (calibration, threshold, smallest landslide) is chosen on the same out-of-fold
+probabilities, and the stack is shown beside its parts.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from l4s_ensemble.data.store import open_store
-from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.config import StackConfig
+from l4s_ensemble.errors import RunError
+from l4s_ensemble.metrics.objects import ObjectCounts
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.folds import Folds, load_folds
+from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.stack import evidence, ledger
-from l4s_ensemble.stack.agreement import agreement_where, total
 from l4s_ensemble.stack.choose import choose
-from l4s_ensemble.stack.crossfit import SCORES, TILES, TOLD, cross_fit_apart
-from l4s_ensemble.stack.decision.decide import Decision, decide
-from l4s_ensemble.stack.evidence import Paths
-from l4s_ensemble.stack.tiles import BLOCK_TILES, OutOfFold, guide_of, slices
+from l4s_ensemble.stack.crossfit import CrossFitted, cross_fit, draw, histograms
+from l4s_ensemble.stack.decision import calibrate, smallest
+from l4s_ensemble.stack.decision.calibrate import Calibration
+from l4s_ensemble.stack.decision.decide import Decision
+from l4s_ensemble.stack.model import KINDS
+from l4s_ensemble.stack.tiles import BLOCK_TILES, OutOfFold
 
 log = logging.getLogger("l4s_ensemble")
 
-WORK = "candidates"
-"""Folder of the candidates while they are compared."""
-
-DECISION, UNCERTAINTY = "decision.json", "uncertainty.json"
+SCORES, DECISION = "oof.zarr", "decision.json"
 
 
 def stage(ctx: StageContext) -> Summary:
-    """Fit the candidates, choose one, decide, and score it beside the bases.
+    """Fit the candidates, choose one, decide, and score it beside the two models.
 
-    Writes the chosen learner (``model.json`` and what belongs to it), ``without_<part>/`` (a
-    learner of the other base alone), ``decision.json``, ``uncertainty.json``, ``oof.zarr``
+    Writes the chosen learner (``model.json``), ``decision.json``, ``oof.zarr``
     (``probability (patch, y, x)``: final, as the threshold wants it; each tile scored by a
     learner that was fitted on other folds, none of whose tiles touches it), ``tiles_<model>.npz``
-    for the rows of the ledger, ``tiles.npz`` (the stack's) and ``tiles_learner_<kind>.npz`` for
-    each candidate.
+    for the rows of the ledger, and ``tiles.npz`` (the stack's).
     """
     started = time.monotonic()
     settings, seed = ctx.config.stack, ctx.config.seed
-    paths = Paths(
-        ctx.input("pixel") / "oof.zarr",
-        ctx.input("unet") / "oof.zarr",
-        ctx.input("data/train") / "patches.zarr",
-    )
-    source = OutOfFold(*paths.three)
+    store = ctx.input("data/train") / "patches.zarr"
+    pixel, unet = (ctx.input(name) / "oof.zarr" for name in ledger.BASES)
+    paths = evidence.Paths(pixel, unet, ctx.out / SCORES, store)
+    source = OutOfFold(paths.pixel, paths.unet, store)
     folds = load_folds(ctx.input("scenes"))
-    block = folds.of(source.patch, "block")
+    fold, block = (folds.of(source.patch, name) for name in ("fold", "block"))
     allowed = evidence.allowed_of(folds, source.patch)
     leaks = evidence.check_leaks(folds, paths, allowed)
-    tiles = base_tiles(source, settings.bins)
     options: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
 
-    # What a killed process left may be of other settings.
-    work = ctx.out / WORK
-    shutil.rmtree(work, ignore_errors=True)
-    names: tuple[str, ...] = settings.candidates
-    if settings.learner != "auto":
-        names = (settings.learner,)
-    fits: dict[str, Any] = {"allowed": allowed, "seed": seed, "jobs": ctx.jobs}
-    told = {
-        name: cross_fit_apart(name, paths.three, work / name, settings, **fits)
-        for name in dict.fromkeys(names)
-    }
-    candidates = {name: TileHistograms.load(work / name / TILES) for name in told}
-    learners = choose(
-        candidates, block, bases={name: tiles[name] for name in ledger.BASES},
-        seconds={name: one["seconds"] for name, one in told.items()}, **options,
-    )  # fmt: skip
+    kinds = KINDS if settings.learner == "auto" else (settings.learner,)
+    sample = draw(source, seed)
+    fits = {kind: cross_fit(kind, source, sample, allowed) for kind in kinds}
+    tiles = histograms(source, fits, settings.bins)
+    candidates = {kind: tiles.pop(kind) for kind in kinds}
+    learners = choose(candidates, block, bases={n: tiles[n] for n in ledger.BASES}, **options)
     chosen = next(str(row["name"]) for row in learners if row["chosen"])
-    take(work / chosen, ctx.out)
-    reduced = evidence.without_parts(paths, ctx.out, settings, **fits)
-    shutil.rmtree(work)
+    fits[chosen].final.save(ctx.out)
 
-    decision, decided = _decide(ctx, folds, source)
-    decision, tiles["stack"] = finish(ctx.out / SCORES, source, decision, settings.bins)
+    if candidates[chosen].positive.sum() == 0:
+        raise RunError(
+            "there is no landslide to choose a threshold by", where="out-of-fold scores",
+            fix="give tiles with landslides",
+        )  # fmt: skip
+    calibration, calibrated = calibrate.choose(candidates[chosen], fold, block, **options)
+    if settings.calibrate == "none":
+        calibration = Calibration()
+        calibrated |= {"chosen": "none", "after": calibrated["before"]}
+    tiles["stack"] = finish(paths.stack, source, fits[chosen], calibration, settings)
+    reference = tiles["stack"].pooled()
+    decision = Decision(
+        reference.best().value, settings.follow == "unlike", 0, calibration, reference
+    )
+    cleaned: dict[str, Any] = {"smallest_px": 0, "reason": "not asked for"}
+    if settings.postprocess == "auto":
+        pairs = evidence.masks(store, paths.stack, decision.threshold)
+        least, cleaned = smallest.search(pairs, fold, block, **options)
+        decision = replace(decision, smallest_px=least)
     decision.save(ctx.out / DECISION)
-    tiles |= reduced
-    for name, scored in candidates.items():
-        scored.save(ctx.out / f"tiles_learner_{name}.npz")
     for name, scored in tiles.items():
-        scored.save(ctx.out / f"tiles_{name.replace(' ', '_')}.npz")
+        scored.save(ctx.out / f"tiles_{name}.npz")
     tiles["stack"].save(ctx.out / "tiles.npz")
 
+    thresholds = {name: scored.pooled().best().value for name, scored in tiles.items()}
+    found = evidence.counted(paths, decision, thresholds, jobs=ctx.jobs)
+    objects = {name: ObjectCounts.of_tiles(each) for name, each in found.objects.items()}
     adapted_to = read_json(ctx.input("unet") / "summary.json").get("adapted_to")
-    plain = {name: scored.pooled().best().value for name, scored in tiles.items()}
-    plain["stack"] = decision.threshold
-    stacked = ctx.out / SCORES
-    objects = evidence.slides(paths, stacked, plain, decision, jobs=ctx.jobs)
-    uncertainty, doubt = evidence.doubt(
-        paths, stacked, decision.threshold, block, jobs=ctx.jobs, **options
-    )
-    write_json(ctx.out / UNCERTAINTY, uncertainty.as_dict())
-    where = agreement_where(
-        paths.store, paths.pixel, paths.unet, (plain["pixel"], plain["unet"]), jobs=ctx.jobs
-    )
     table = ledger.rows(
         tiles, block, adapted_to=adapted_to, objects=objects,
         seconds=ledger.seconds_of(ctx.run, stack_s=time.monotonic() - started), **options,
     )  # fmt: skip
     by_name = {row["model"]: row for row in table}
     gained = ledger.gain(tiles, table, block, objects=objects, **options)
-    pooled = tiles["stack"].pooled()
     log.info(
         "stack: %s, F1 %.3f out-of-fold, %+.3f over %s",
         chosen, by_name["stack"]["f1"], gained["value"], gained["over"],
@@ -122,102 +107,50 @@ def stage(ctx: StageContext) -> Summary:
     return {
         "learner": chosen,
         "learners": learners,
-        **told[chosen],
+        **fits[chosen].final.told(),
+        "rows": 0 if chosen == "plain" else len(sample.truth),
         "folds": [int(k) for k in np.unique(source.fold)],
         "adapted_to": adapted_to,
         "ledger": table,
         "gain": gained,
-        "marginal": ledger.marginal(tiles, table, block, **options),
+        "marginal": ledger.marginal(tiles, table, block, objects=objects, **options),
         "threshold": decision.threshold,
         "plateau": [by_name["stack"]["plateau_low"], by_name["stack"]["plateau_high"]],
-        "decision": decided,
-        "histogram": pooled.as_dict(),
-        "reliability": pooled.reliability(),
+        "decision": {
+            "calibration": calibrated,
+            "follow": settings.follow,
+            "postprocess": {"asked": settings.postprocess, **cleaned},
+        },
+        "histogram": reference.as_dict(),
+        "reliability": reference.reliability(),
         "leaks": leaks,
-        "distance": evidence.distance(
-            folds, tiles["stack"], decision.threshold, block, **options
-        ),
-        "uncertainty": doubt,
-        "agreement": total(where),
-        "agreement_where": where,
-    }  # fmt: skip
-
-
-def base_tiles(source: OutOfFold, bins: int) -> dict[str, TileHistograms]:
-    """Histograms of both bases and of the plain mean of their logits."""
-    tiles = {name: TileHistograms.empty(source.patch, bins) for name in ("pixel", "unet", "mean")}
-    blocks = -(-len(source.patch) // BLOCK_TILES)
-    for block in track(source.blocks(), "stack: scoring both models", blocks):
-        for n, (seen, mask) in enumerate(zip(block.seen, block.truth, strict=True)):
-            pixel, unet = seen.logit_pixel, seen.logit_unet
-            for name, logit in (("pixel", pixel), ("unet", unet), ("mean", (pixel + unet) / 2)):
-                tiles[name].add(block.at.start + n, sigmoid(logit), mask)
-    return tiles
+        **found.told(),
+        "seconds": round(time.monotonic() - started, 2),
+    }
 
 
 def finish(
-    path: Path, source: OutOfFold, decision: Decision, bins: int
-) -> tuple[Decision, TileHistograms]:
-    """Bring out-of-fold probabilities to what the threshold wants, in place, and count them.
+    path: Path,
+    source: OutOfFold,
+    fitted: CrossFitted,
+    calibration: Calibration,
+    settings: StackConfig,
+) -> TileHistograms:
+    """Write final out-of-fold probabilities and count them.
 
-    Returns
-    -------
-    Decision
-        Its reference is made of final probabilities; its threshold is their best one, unless a
-        step on the mask goes with another.
-    TileHistograms
+    Each tile is scored by the learner of its fold and calibrated.
     """
-    scores = ScoreFile(path, source.patch, source.size, name="probability", fold=source.fold)
-    guide = guide_of(open_store(source.paths[2]), source.patch) if decision.wants_guide else None
-    tiles = TileHistograms.empty(source.patch, bins)
-    blocks = slices(len(source.patch))
-    for at in track(blocks, "stack: deciding", len(blocks)):
-        shown = None if guide is None else guide[at]
-        final = np.stack(
-            [
-                decision.final(p, None if shown is None else shown[i])
-                for i, p in enumerate(scores.read(at))
-            ]
-        )
-        scores.write(at, final)
-        truth = source.truth(at)
-        for i, one in enumerate(final):
-            tiles.add(at.start + i, one, truth[i])
-    pooled = tiles.pooled()
-    on_mask = any(not step.on_probability for step in decision.steps)
-    threshold = decision.threshold if on_mask else pooled.best().value
-    return replace(decision, reference=pooled, threshold=threshold), tiles
-
-
-def take(folder: Path, out: Path) -> None:
-    """Move a candidate's learner and scores to where they stay."""
-    for path in folder.iterdir():
-        if path.name in {TILES, TOLD}:
-            continue
-        target = out / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
-
-
-def _decide(ctx: StageContext, folds: Folds, source: OutOfFold) -> tuple[Decision, dict[str, Any]]:
-    patch = source.patch
-    scores = ScoreFile(ctx.out / SCORES, patch, source.size, name="probability", fold=source.fold)
-    of_tile: dict[str, NDArray[Any]] = {
-        name: folds.of(patch, name) for name in ("fold", "block", "scene")
-    }
-    return decide(
-        scores, _Truth(source), of_tile["fold"], of_tile["block"], ctx.config.stack,
-        ctx.config.seed, scene=of_tile["scene"],
-        guide=guide_of(open_store(source.paths[2]), patch),
+    scores = ScoreFile(
+        path, source.patch, source.size, name="probability", fold=source.fold,
+        attrs={"learner": fitted.final.kind},
     )  # fmt: skip
-
-
-class _Truth:
-    """Masks by slices of tiles."""
-
-    def __init__(self, source: OutOfFold) -> None:
-        self._source = source
-
-    def __getitem__(self, block: slice) -> NDArray[np.bool_]:
-        return self._source.truth(block)
+    tiles = TileHistograms.empty(source.patch, settings.bins)
+    blocks = -(-len(source.patch) // BLOCK_TILES)
+    for block in track(source.blocks(), "stack: deciding", blocks):
+        final = []
+        for n, i in enumerate(range(block.at.start, block.at.stop)):
+            learner = fitted.of_fold[int(source.fold[i])]
+            final.append(calibration(learner.probability(block.pixel[n], block.unet[n])))
+            tiles.add(i, final[-1], block.truth[n])
+        scores.write(block.at, np.stack(final))
+    return tiles

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 from fabricated_run import fabricate
-from fabricated_stack import enrich_stack
 from viewing import DESK, OpenPage
 
 from l4s_ensemble.predict.card import write_card
@@ -41,7 +40,6 @@ def chromium() -> Iterator[Browser]:
 def report_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made-up run folder with every stage; a test that changes it copies it first."""
     run = fabricate(tmp_path_factory.mktemp("browser-run"))
-    enrich_stack(run)
     write_card(run)
     return run
 

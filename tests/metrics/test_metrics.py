@@ -122,12 +122,12 @@ def test_tiles_pool_to_the_whole_and_survive_a_file(rng, tmp_path):
 
 
 def test_summary_keeps_a_given_threshold_and_says_so(rng):
-    probability, truth = made_up(rng)
-    tiles = TileHistograms.empty(range(6), 100)
-    for i in range(6):
+    probability, truth = made_up(rng, tiles=12)
+    tiles = TileHistograms.empty(range(12), 100)
+    for i in range(12):
         tiles.add(i, probability[i], truth[i])
-    given_one = summarise(tiles, range(6), threshold=0.9)
-    chosen = summarise(tiles, range(6))
+    given_one = summarise(tiles, range(12), threshold=0.9)
+    chosen = summarise(tiles, range(12))
     assert given_one["threshold"] == 0.9 and not given_one["threshold_chosen_here"]
     assert chosen["threshold_chosen_here"] and chosen["f1"] >= given_one["f1"]
     assert chosen["f1_low"] <= chosen["f1"] <= chosen["f1_high"]
@@ -137,18 +137,18 @@ def test_summary_keeps_a_given_threshold_and_says_so(rng):
 @given(st.integers(0, 10_000))
 def test_interval_holds_the_value_and_is_seeded(seed):
     rng = np.random.default_rng(seed)
-    probability, truth = made_up(rng, tiles=12, edge=8)
+    probability, truth = made_up(rng, tiles=24, edge=8)
     c = counts.count(probability >= 0.45, truth)
-    block = np.arange(12) // 2
+    block = np.arange(24) // 2
     first = f1_interval(c, block, resamples=200, seed=1)
     assert first == f1_interval(c, block, resamples=200, seed=1)
     assert 0 <= first.low <= first.high <= 1
-    assert first.blocks == 6
+    assert first.blocks == 12
 
 
 def test_blocks_of_like_tiles_widen_the_interval(rng):
     good, bad = [], []
-    for _ in range(8):  # eight blocks of four tiles; within a block all tiles are alike
+    for _ in range(12):  # twelve blocks of four tiles; within a block all tiles are alike
         right = rng.random() < 0.5
         truth = np.zeros((4, 8, 8), bool)
         truth[:, :4] = True
@@ -156,21 +156,23 @@ def test_blocks_of_like_tiles_widen_the_interval(rng):
         good.append(predicted)
         bad.append(truth)
     c = counts.count(np.concatenate(good), np.concatenate(bad))
-    by_block = f1_interval(c, np.repeat(np.arange(8), 4), seed=0)
-    by_tile = f1_interval(c, np.arange(32), seed=0)
+    by_block = f1_interval(c, np.repeat(np.arange(12), 4), seed=0)
+    by_tile = f1_interval(c, np.arange(48), seed=0)
     assert by_block.high - by_block.low > 1.5 * (by_tile.high - by_tile.low)
 
 
 def test_a_paired_gain_of_a_model_over_itself_is_exactly_zero(rng):
-    probability, truth = made_up(rng)
+    probability, truth = made_up(rng, tiles=12)
     c = counts.count(probability >= 0.5, truth)
-    gain = f1_gain_interval(c, c, np.arange(6))
+    gain = f1_gain_interval(c, c, np.arange(12))
     assert (gain.value, gain.low, gain.high) == (0, 0, 0)
     assert not gain.is_above_zero
 
 
-def test_one_or_two_blocks_give_no_interval(rng):
-    probability, truth = made_up(rng)
-    found = f1_interval(counts.count(probability >= 0.5, truth), [1, 1, 1, 2, 2, 2])
-    assert found.low is None and found.high is None and found.blocks == 2
-    assert not found.is_above_zero
+@pytest.mark.parametrize(("blocks", "known"), [(9, False), (10, True)])
+def test_fewer_than_ten_blocks_give_no_interval(rng, blocks, known):
+    probability, truth = made_up(rng, tiles=20)
+    found = f1_interval(counts.count(probability >= 0.5, truth), np.arange(20) % blocks)
+    assert (found.low is not None, found.high is not None) == (known, known)
+    assert found.blocks == blocks
+    assert found.is_above_zero == known

@@ -1,28 +1,30 @@
-"""Slides found and false slides, by brute force and by hand."""
+"""Whole landslides, matched one to one: by brute force over all assignments, and by hand."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from tiles_world import world, write_scores
+from tiles_world import world
 
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.by_block import blocks_of
-from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import (
+    IOU_MATCHED,
+    IOU_SMALL,
     SIZE_PX,
+    SMALL_PX,
     ObjectCounts,
-    count_objects,
     f1_objects,
+    matched,
     objects_of,
     summarise_objects,
 )
 
-EDGE = 64
+EDGE = 40
 
 
 def tile(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,38 +49,75 @@ def flood(mask: np.ndarray) -> list[set[tuple[int, int]]]:
     return parts
 
 
-def test_objects_by_flooding() -> None:
-    for seed in range(3):
-        truth, called = tile(seed)
-        found = objects_of(truth, called)
+def by_brute_force(truth: np.ndarray, predicted: np.ndarray) -> set[tuple[int, int]]:
+    """The pairs of the best assignment: most pairs, then the largest sum of IoU."""
+    t, p = flood(truth), flood(predicted)
+    iou = {
+        (i, j): len(a & b) / len(a | b)
+        for i, a in enumerate(t)
+        for j, b in enumerate(p)
+        if len(a & b) / len(a | b) >= (IOU_SMALL if len(a) < SMALL_PX else IOU_MATCHED)
+    }
+    rows, columns = sorted({i for i, _ in iou}), sorted({j for _, j in iou})
+    columns += [-1] * len(rows)  # a landslide may have no match
+    best: tuple[float, float, set[tuple[int, int]]] = (-1, 0, set())
+    for order in set(permutations(columns, len(rows))):
+        pairs = {(i, j) for i, j in zip(rows, order, strict=True) if (i, j) in iou}
+        best = max(best, (len(pairs), sum(iou[x] for x in pairs), pairs), key=lambda x: x[:2])
+    return {(len(t[i]), len(p[j])) for i, j in best[2]}
+
+
+def test_matching_is_the_best_assignment() -> None:
+    total = 0
+    for seed in range(25):
+        truth, predicted = tile(seed)
+        pairs = by_brute_force(truth[:14, :14], predicted[:14, :14])
+        found = objects_of(truth[:14, :14], predicted[:14, :14])
+        total += len(pairs)
         for i, (low, high) in enumerate(pairwise(SIZE_PX)):
-            true = [p for p in flood(truth) if low <= len(p) < high]
-            hit = [sum(bool(called[at]) for at in p) for p in true]
-            assert found.slides[i] == len(true)
-            assert found.found[i] == sum(2 * h >= len(p) for h, p in zip(hit, true, strict=True))
-            assert found.touched[i] == sum(h > 0 for h in hit)
-            calls = [p for p in flood(called) if low <= len(p) < high]
-            right = [sum(bool(truth[at]) for at in p) for p in calls]
-            assert found.called[i] == len(calls)
-            assert found.false[i] == sum(10 * r < len(p) for r, p in zip(right, calls, strict=True))
-        assert 0 < found.found.sum() < found.slides.sum()
-        assert 0 < found.false.sum() < found.called.sum()
+            sizes = [len(part) for part in flood(truth[:14, :14])]
+            assert found.reference[i] == sum(low <= n < high for n in sizes)
+        assert found.found.sum() == len(pairs)
+        assert found.false.sum() == len(flood(predicted[:14, :14])) - len(pairs)
+    assert total > 20
 
 
-def test_a_half_is_found_and_a_tenth_is_not_false() -> None:
-    truth, called = np.zeros((30, 30), bool), np.zeros((30, 30), bool)
-    truth[0, :4] = called[0, :2] = True  # half of it: found, and the call is all true
-    truth[5, :4] = called[5, :1] = True  # a quarter: touched
-    truth[10, :1] = called[10, :10] = True  # a tenth of the call is true
-    truth[20, :1] = called[20, :11] = True  # less than a tenth
-    got = summarise_objects(ObjectCounts.of_tiles([objects_of(truth, called)]), [0], resamples=10)
-    assert [got[k] for k in ("slides", "found", "touched", "called", "false")] == [4, 3, 4, 4, 1]
-    assert got["recall"] == got["precision"] == got["f1"] == 0.75
+def test_a_matching_takes_most_pairs_and_then_the_largest_iou() -> None:
+    iou = np.array([[0.9, 0.6, 0.0], [0.6, 0.0, 0.0], [0.0, 0.55, 0.5]])
+    pairs = matched(iou, np.full(3, 0.5))
+    assert set(map(tuple, pairs.T)) == {(0, 1), (1, 0), (2, 2)}
+    assert matched(np.zeros((0, 3)), np.zeros(0)).shape == (2, 0)
+
+
+def test_one_merged_blob_finds_one_landslide_at_most() -> None:
+    """Found by half of its pixels, as was counted before, all four would be found."""
+    truth = np.zeros((40, 40), bool)
+    for y, x in ((2, 2), (2, 22), (22, 2), (22, 22)):
+        truth[y : y + 15, x : x + 15] = True
+    got = objects_of(truth, np.ones_like(truth))
+    assert (got.reference.sum(), got.found.sum(), got.false.sum()) == (4, 0, 1)
+    merged = truth | (np.arange(40) < 20)  # two of the four in one blob
+    got = objects_of(truth, merged)
+    assert (got.found.sum(), got.predicted.sum(), got.false.sum()) == (2, 3, 1)
+
+
+def test_a_half_is_needed_and_a_tenth_of_small_ones() -> None:
+    truth, predicted = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    truth[0, :20] = predicted[0, :10] = True  # IoU 0.5
+    truth[5, :20] = predicted[5, :9] = True  # less
+    truth[10, :1] = predicted[10, :10] = True  # 9 pixels or fewer: 0.1 is enough
+    truth[15, :1] = predicted[15, :11] = True  # less than that
+    counts = ObjectCounts.of_tiles([objects_of(truth, predicted)])
+    got = summarise_objects(counts, [0], resamples=10)
+    assert [got[k] for k in ("reference", "found", "predicted", "false")] == [4, 2, 4, 2]
+    assert got["recall"] == got["precision"] == got["f1"] == 0.5
     assert got["f1_low"] is None  # one block says nothing
-    assert [r["called"] for r in got["by_size"]][:2] == [2, 2]
+    assert [(r["reference"], r["found"], r["predicted"], r["false"]) for r in got["by_size"]][
+        :2
+    ] == [(2, 1, 1, 1), (2, 1, 3, 1)]
 
 
-def test_nothing_there_and_nothing_called() -> None:
+def test_nothing_there_and_nothing_predicted() -> None:
     none, some = np.zeros((8, 8), bool), np.ones((8, 8), bool)
     one = summarise_objects(ObjectCounts.of_tiles([objects_of(none, none)]), [0], resamples=10)
     assert one["recall"] is one["precision"] is one["f1"] is None
@@ -89,31 +128,15 @@ def test_nothing_there_and_nothing_called() -> None:
 
 
 def test_pooled_is_the_sum_of_tiles_and_the_interval_holds_it() -> None:
-    tiles = [objects_of(*tile(seed)) for seed in range(12)]
+    tiles = [objects_of(*tile(seed)) for seed in range(24)]
     counts = ObjectCounts.of_tiles(tiles)
-    got = summarise_objects(counts, np.arange(12) // 2, resamples=300)
-    assert got["found"] == sum(int(t.found.sum()) for t in tiles)
+    got = summarise_objects(counts, np.arange(24) // 2, resamples=300)
+    assert got["found"] == sum(int(t.found.sum()) for t in tiles) > 0
+    assert got["found"] == got["predicted"] - got["false"]
     p, r = got["precision"], got["recall"]
     assert got["f1"] == pytest.approx(2 * p * r / (p + r))
-    assert got["blocks"] == 6 and got["f1_low"] < got["f1"] < got["f1_high"]
+    assert got["blocks"] == 12 and got["f1_low"] < got["f1"] < got["f1_high"]
     assert float(f1_objects(counts.table().sum(axis=0))) == got["f1"]
-
-
-def test_files_give_what_arrays_give(tmp_path: Path) -> None:
-    store, scores, dataset, logit = world(tmp_path)
-    truth = dataset["mask"].values[:-1] == 1
-    ids = np.arange(1, len(logit) + 1)
-    other = write_scores(tmp_path / "other.zarr", ids, -logit + 1)
-    stacked = write_scores(tmp_path / "stack.zarr", ids, sigmoid(logit), name="probability")
-    by_hand = [objects_of(t, c) for t, c in zip(truth, sigmoid(logit) >= 0.4, strict=True)]
-    for paths, jobs in (([scores], 1), ([stacked], 2)):
-        got = count_objects(store, paths, 0.4, jobs=jobs)
-        np.testing.assert_array_equal(got.table(), ObjectCounts.of_tiles(by_hand).table())
-    # The mean of both logits is 0.5 everywhere.
-    assert count_objects(store, [scores, other], 0.63).called.sum() == 0
-    assert (count_objects(store, [scores, other], 0.62).called.sum(axis=1) == 1).all()
-    kept = count_objects(store, [scores], lambda p: p >= np.inf)
-    assert kept.called.sum() == 0 and kept.slides.sum() == sum(o.slides.sum() for o in by_hand)
 
 
 def test_a_tile_without_a_score_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from fabricated_run import fabricate
-from fabricated_stack import enrich_stack
 
 from l4s_ensemble.report.figures.makers import plot
 from l4s_ensemble.report.source import RunSource
@@ -24,7 +23,6 @@ UNITLESS = re.compile(
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, dict[str, Any]]]:
     run = fabricate(tmp_path_factory.mktemp("figures"))
-    enrich_stack(run)
     return [
         (f"{page['page']}: {key}", figure)
         for page in summarise(RunSource(run))

@@ -21,12 +21,11 @@ from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.scenes.folds import load_folds
-from l4s_ensemble.stack.agreement import agreement_where
 
 FEW = build({"report": {"gallery_tiles": 1}})
 FIGURES = {
     "pr", "threshold", "reliability", "correction", "logits", "progress", "occlusion",
-    "beside", "f1_where", "sizes", "rims", "failures",
+    "f1_where", "sizes", "rims", "failures",
 }  # fmt: skip
 KEYS = ("finite-loss", "settled-loss", "bands-unet")
 
@@ -70,11 +69,6 @@ def enrich(run: Path) -> None:
         hidden("slope", 0.05), {**hidden("dem", 0.001), "low": None, "high": None},
     ]  # fmt: skip
     put_occlusion(run, groups)
-    stack = read_json(run / "stack/summary.json")
-    stack["agreement_where"] = agreement_where(
-        store, run / "pixel/oof.zarr", out / "oof.zarr", (0.3, 0.3)
-    )
-    write_json(run / "stack/summary.json", stack)
 
 
 def put_occlusion(run: Path, groups: list[dict[str, Any]]) -> None:
@@ -118,7 +112,7 @@ def test_page_has_every_part(rich_report: Path) -> None:
     twin = read_json(rich_report / "unet.json")
     text = re.sub(r"\s+", " ", (rich_report / "unet.html").read_text(encoding="utf-8"))
     assert set(twin["figures"]) == FIGURES
-    assert set(twin["tables"]) == {"folds", "calibration", "beside_size", "beside_rim", "cost"}
+    assert set(twin["tables"]) == {"folds", "calibration", "cost"}
     for one in twin["figures"].values():
         assert one["title"] in text.replace("&#39;", "'") and len(one["read"]) > 60
     for section in twin["sections"]:
@@ -161,21 +155,6 @@ def test_bars_of_occlusion_carry_their_intervals(rich_report: Path) -> None:
     np.testing.assert_allclose(bars["error_x"]["array"], [0, 0.02, 0.02, 0.02])
     np.testing.assert_allclose(bars["error_x"]["arrayminus"], [0, 0.02, 0.02, 0.02])
     assert bars["customdata"][0][1] == "unknown"
-
-
-def test_who_finds_what_adds_up(rich_report: Path, rich_run: Path) -> None:
-    tables = read_json(rich_report / "unet.json")["tables"]
-    counted = read_json(rich_run / "stack/summary.json")["agreement_where"]
-    assert len(tables["beside_size"]["rows"]) == len(counted["size"])
-    for name in ("beside_size", "beside_rim"):
-        for row in tables[name]["rows"]:
-            shares = [row[k] for k in ("only_unet", "only_pixel", "both_right", "both_wrong")]
-            assert row["pixels"] == 0 or sum(shares) == pytest.approx(1, abs=1e-4)
-    rows = tables["beside_rim"]["rows"]
-    assert [r["bin"] for r in rows[5:7]] == ["≤ 1 inside", "≤ 1 outside"]
-    assert rows[-1]["bin"] == "no landslide in the tile"
-    whole = sum(r["pixels"] for r in tables["beside_size"]["rows"])
-    assert sum(r["pixels"] for r in rows[:6]) == whole
 
 
 def test_cost_adds_up(rich_report: Path) -> None:

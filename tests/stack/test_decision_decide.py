@@ -7,19 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import uniform_filter
 from scipy.special import expit, logit
 
-from l4s_ensemble.config import StackConfig
-from l4s_ensemble.errors import ModelError, RunError
+from l4s_ensemble.errors import ModelError
 from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.stack.decision import calibrate, search
-from l4s_ensemble.stack.decision.decide import Decision, decide
-from l4s_ensemble.stack.decision.postprocess import Step
+from l4s_ensemble.stack.decision import calibrate, smallest
+from l4s_ensemble.stack.decision.decide import Decision
 
 EDGE = 48
 TILES = 24
+FOLD = np.repeat(np.arange(3), TILES // 3)
 
 
 class Scores:
@@ -41,11 +39,6 @@ class Scores:
         for i in range(TILES):
             tiles.add(i, self._probability[i], self.truth[i])
         return tiles
-
-
-def decided(scores: Scores, **settings):
-    config = StackConfig(resamples=200, **settings)
-    return decide(scores, scores.truth, scores.fold, scores.block, config, 0)
 
 
 @pytest.mark.parametrize("kind", calibrate.KINDS)
@@ -86,104 +79,53 @@ def test_one_fold_calibrates_nothing(rng):
     assert (found.kind, told["tried"]) == ("none", [])
 
 
-def test_the_decision_is_the_best_threshold_of_calibrated_scores(rng):
-    scores = Scores(rng, factor=2.0)
-    decision, told = decided(scores, postprocess="none")
-    assert decision.calibration.kind in calibrate.KINDS
-    p = decision.calibrated(scores.read(slice(0, TILES)))
-    histogram = ScoreHistogram.empty(1000)
-    histogram.add(p, scores.truth)
-    best = histogram.best()
-    assert decision.threshold == best.value
-    assert told["f1"] == pytest.approx(best.f1)
-    assert told["postprocess"]["reason"] == "not asked for"
-    mask = decision.mask(p[0], decision.threshold)
-    assert mask.dtype == np.uint8
-    np.testing.assert_array_equal(mask == 1, p[0] >= np.float32(best.value))
-    json.dumps(told, allow_nan=False)
+def masks(rng: np.random.Generator, specks: int):
+    """Tiles of one large landslide that is found, and of specks that are false."""
+    for _ in range(TILES):
+        truth = np.zeros((EDGE, EDGE), bool)
+        truth[10:25, 10:30] = True
+        predicted = truth.copy()
+        for y, x in rng.integers(28, EDGE - 2, (specks, 2)):
+            predicted[y, x] = True
+        yield predicted, truth
 
 
-def test_settings_turn_each_part_off(rng):
-    scores = Scores(rng, factor=2.0)
-    decision, told = decided(scores, calibrate="none", postprocess="none", follow="none")
-    assert (decision.calibration.kind, decision.steps, decision.follow) == ("none", (), None)
-    assert told["calibration"]["after"] == told["calibration"]["before"]
-    assert decision.threshold_for(np.zeros(3)) == decision.threshold
-    asked, _ = decided(scores, postprocess="none", follow="expected")
-    assert asked.follow == "expected"
-    pixels = asked.reference.positive + asked.reference.negative
-    assert asked.threshold_for(pixels) == asked.threshold
+def test_small_landslides_are_removed_where_that_is_shown_to_help(rng):
+    block = np.arange(TILES) // 2
+    least, told = smallest.search(masks(rng, 9), FOLD, block, resamples=200)
+    assert least == told["smallest_px"] > 0 and told["low"] > 0
+    decision = Decision(0.5, smallest_px=least)
+    predicted, truth = next(masks(rng, 9))
+    cleaned = decision.called(predicted.astype(np.float32), 0.5)
+    np.testing.assert_array_equal(cleaned == 1, truth)
+    least, told = smallest.search(masks(rng, 0), FOLD, block, resamples=200)
+    assert (least, told["gain"]) == (0, 0) and "not shown" in told["reason"]
+    for few in ({"fold": FOLD * 0, "block": block}, {"fold": FOLD, "block": FOLD}):
+        assert smallest.search(masks(rng, 9), **few, resamples=200)[0] == 0
 
 
-@pytest.fixture
-def few(monkeypatch):
-    """A dozen blocks are enough: what is made up is clear."""
-    monkeypatch.setattr(search, "FEWEST_BLOCKS", 12)
-
-
-def test_noise_keeps_no_step_and_tells_what_was_tried(rng, few):
-    """Each pixel's truth is drawn alone: no neighbour can say anything about it."""
-    scores = Scores(rng)
-    decision, told = decided(scores)
-    assert decision.steps == ()
-    assert decision.threshold == told["threshold_without_steps"]
-    rows = {row["step"]: row for row in told["postprocess"]["tried"]}
-    assert rows["smooth"]["gain"] < 0
-    assert not any(row["kept"] for row in rows.values())
-
-
-def test_an_image_that_shows_the_edges_is_used_and_asked_for_again(rng, few):
-    """The scores are blurred, the image is sharp: the filter by the image finds the edges."""
-    scores = Scores(rng)
-    scores.truth[:] = 0
-    for i, (y, x) in enumerate(rng.integers(4, 24, (TILES, 2))):
-        scores.truth[i, y : y + 20, x : x + 16] = 1
-    blurred = uniform_filter(scores.truth.astype(float), (0, 9, 9))
-    noisy = blurred * 0.8 + 0.1 + rng.normal(0, 0.12, blurred.shape)
-    scores._probability = np.clip(noisy, 0, 1).astype(np.float32)
-    image = 100 + 50 * scores.truth + rng.normal(0, 5, blurred.shape)
-    guide = np.stack([image, rng.random(image.shape)], axis=-1)
-    config = StackConfig(resamples=200, calibrate="none")
-    decision, told = decide(scores, scores.truth, scores.fold, scores.block, config, 0, guide=guide)
-    assert decision.wants_guide
-    kept = [row for row in told["postprocess"]["tried"] if row["kept"]]
-    assert kept[0]["step"] == "guided"
-    assert kept[0]["gain"] > 0.03
-    tiles = zip(scores._probability, guide, scores.truth, strict=True)
-    pairs = [(decision.mask(p, decision.threshold, g), t) for p, g, t in tiles]
-    hit = sum(int((mask & truth).sum()) for mask, truth in pairs)
-    called = sum(int(mask.sum()) + int(truth.sum()) for mask, truth in pairs)
-    assert 2 * hit / called > told["f1"] + 0.03
-    with pytest.raises(ModelError, match="image"):
-        decision.mask(scores._probability[0], decision.threshold)
-
-
-def test_without_a_landslide_there_is_no_threshold(rng):
-    scores = Scores(rng)
-    scores.truth[:] = 0
-    with pytest.raises(RunError, match="no landslide"):
-        decided(scores)
+def test_each_fold_is_cleaned_as_is_best_on_the_others(rng):
+    """Fold 0 alone has specks, and they are false: no other fold says that they should go."""
+    tiles = [(p if k == 0 else t, t) for (p, t), k in zip(masks(rng, 9), FOLD, strict=True)]
+    least, told = smallest.search(tiles, FOLD, np.arange(TILES) // 2, resamples=200)
+    assert (least, told["gain"]) == (0, 0)
 
 
 def whole() -> Decision:
     return Decision(
         0.31,
-        "em",
-        ScoreHistogram(np.arange(10), np.arange(10)[::-1].copy()),
-        (
-            Step.of("guided", radius_px=2, epsilon=0.1, guide="image"),
-            Step.of("smallest", pixels=8, spared_at=2.0, spare_edge=True),
-        ),
+        True,
+        8,
         calibrate.Calibration("beta", (0.0, 0.5, 1.0), (0.0, 0.3, 1.0)),
+        ScoreHistogram(np.arange(10), np.arange(10)[::-1].copy()),
     )
 
 
-def test_a_scene_that_the_models_know_is_never_unlike():
-    decision, strange = replace(whole(), follow="unlike"), np.full(10, 20_000)
-    assert decision.followed(strange, seen=True) is None
-    found = decision.followed(strange)
-    assert found is not None and found.method == "unlike"
-    assert whole().followed(strange, seen=True) is not None  # label shift is there as well
+def test_only_a_scene_that_the_models_do_not_know_is_followed():
+    strange = np.full(10, 20_000)
+    assert whole().followed(strange, seen=True) is None
+    assert whole().followed(strange) is not None
+    assert replace(whole(), follow=False).followed(strange) is None
 
 
 def test_a_decision_reads_back_as_it_was(tmp_path):
@@ -193,8 +135,7 @@ def test_a_decision_reads_back_as_it_was(tmp_path):
     assert found == decision
     np.testing.assert_array_equal(found.reference.positive, decision.reference.positive)
     np.testing.assert_array_equal(found.reference.negative, decision.reference.negative)
-    assert found.wants_guide
-    assert not replace(found, steps=()).wants_guide
+    np.testing.assert_allclose(found.final(np.array([0.25, 0.75])), [0.15, 0.65])
 
 
 @pytest.mark.parametrize(
@@ -206,8 +147,7 @@ def test_a_decision_reads_back_as_it_was(tmp_path):
         ("threshold", 1.5, "not whole"),
         ("threshold", float("nan"), "not whole"),
         ("follow", "guess", "not whole"),
-        ("steps", [{"name": "erode"}], "not whole"),
-        ("steps", 3, "not whole"),
+        ("smallest_px", -1, "not whole"),
         ("calibration", {"kind": "beta", "scored": [0, 1], "true": [1, 0]}, "not whole"),
         ("reference", {"positive": [1]}, "not whole"),
         ("reference", {"positive": [1], "negative": [1, 2]}, "not whole"),

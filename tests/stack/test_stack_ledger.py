@@ -11,7 +11,6 @@ from l4s_ensemble.metrics.counts import count, scores_pooled
 from l4s_ensemble.metrics.objects import ObjectCounts, objects_of
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import write_json
-from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.stack import ledger
 
 TILES, EDGE, CUT = 10, 24, 0.5
@@ -64,7 +63,7 @@ def test_rows_hold_pixels_slides_and_seconds(world: dict) -> None:
     for key in ("precision", "recall", "f1", "iou"):
         assert by_name["stack"][key] == pytest.approx(wanted[key])
     whole = by_name["stack"]["objects"]
-    assert whole["slides"] == sum(int(objects_of(t, t).slides.sum()) for t in world["truth"])
+    assert whole["reference"] == sum(int(objects_of(t, t).reference.sum()) for t in world["truth"])
     assert by_name["unet"]["objects"] is None and by_name["unet"]["fit_s"] is None
     assert (by_name["pixel"]["fit_s"], by_name["pixel"]["predict_s"]) == (3.0, None)
     assert [r["adapted_to"] for r in table] == [None, "valid", "valid", "valid"]
@@ -78,45 +77,24 @@ def test_plain_rows_need_nothing_new(world: dict) -> None:
     assert "objects" not in found and found["shown"]
 
 
-def test_the_stack_without_a_part_is_paired_with_the_stack(world: dict, tmp_path: Path) -> None:
-    files = {}
-    for part, name in (("unet", "without"), ("pixel", "much")):
-        maps = world["maps"][name]
-        files[part] = ScoreFile(tmp_path / part, np.arange(TILES), (EDGE, EDGE), name="probability")
-        for b in files[part].blocks():
-            files[part].write(b, maps[b])
-    reduced = ledger.without(files, world["truth"].astype(np.uint8))
-    assert set(reduced) == {"stack without unet", "stack without pixel"}
-    tiles = {**world["tiles"], **reduced}
-    block = np.arange(TILES)
-    cuts = {**dict.fromkeys(tiles, CUT)}
-    objects = {
-        **world["objects"],
-        "stack without pixel": ObjectCounts.of_tiles(
-            [objects_of(t, m >= CUT) for t, m in zip(world["truth"], world["maps"]["much"],
-                                                     strict=True)]
-        ),
-    }  # fmt: skip
-    table = ledger.rows(tiles, block, thresholds=cuts, objects=objects, adapted_to="test")
+def test_each_part_is_paired_with_the_stack(world: dict) -> None:
+    block, objects = np.arange(TILES), world["objects"]
+    table = ledger.rows(world["tiles"], block, objects=objects, **options())
     by_name = {r["model"]: r for r in table}
-    assert by_name["stack without unet"]["adapted_to"] is None
-    assert by_name["stack without pixel"]["adapted_to"] == "test"
-    wanted = scores_pooled(count(world["maps"]["much"] >= CUT, world["truth"]))
-    assert by_name["stack without pixel"]["f1"] == pytest.approx(wanted["f1"])
-    found = {g["part"]: g for g in ledger.marginal(tiles, table, block, objects=objects)}
-    assert set(found) == {"unet", "pixel"}
-    gap = by_name["stack"]["f1"] - by_name["stack without pixel"]["f1"]
-    assert found["pixel"]["value"] == pytest.approx(gap)
-    assert found["pixel"]["shown"] and not found["unet"]["shown"]
-    whole = found["pixel"]["objects"]
-    assert whole["value"] == pytest.approx(
-        by_name["stack"]["objects"]["f1"] - by_name["stack without pixel"]["objects"]["f1"]
-    )
-    assert whole["shown"] and "objects" not in found["unet"]
-    # What `gain` says does not change with rows of reduced stacks.
-    assert ledger.gain(tiles, table, block)["over"] in ledger.BASES
-    with pytest.raises(ValueError, match="masks for"):
-        ledger.without(files, world["truth"][:-1])
+    found = {g["part"]: g for g in ledger.marginal(world["tiles"], table, block, objects=objects)}
+    assert {p: g["over"] for p, g in found.items()} == {
+        "unet": "pixel", "pixel": "unet", "weights": "mean",
+    }  # fmt: skip
+    for gain in found.values():
+        rival = by_name[gain["over"]]
+        assert gain["value"] == pytest.approx(by_name["stack"]["f1"] - rival["f1"])
+        whole = by_name["stack"]["objects"]["f1"] - rival["objects"]["f1"]
+        assert gain["objects"]["value"] == pytest.approx(whole)
+    assert found["pixel"]["shown"]
+    better = ledger.gain(world["tiles"], table, block)
+    assert better["over"] == max(ledger.BASES, key=lambda name: by_name[name]["f1"])
+    assert better["value"] == pytest.approx(min(g["value"] for p, g in found.items() if p in
+                                                ledger.BASES))  # fmt: skip
 
 
 def manifest(folder: Path, seconds: float) -> None:

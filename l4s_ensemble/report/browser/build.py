@@ -29,13 +29,8 @@ FOLDER = "browser"
 
 PHOTO_QUALITY = 84
 
-DOUBT_WORDS = {
-    "near_threshold": "nearness to the threshold", "entropy": "entropy, bits",
-    "expected_error": "probability of an error, as the stack's own probability says",
-    "logit_gap": "difference of both logits", "probability_gap": "difference of both probabilities",
-    "spread": "spread around the pixel", "combined": "probability of an error",
-}  # fmt: skip
-"""What each measure of doubt is, in a few words."""
+DOUBT_WORDS = {"near_threshold": "nearness to the threshold"}
+"""What the measure of uncertainty is, in a few words."""
 
 
 def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any]:

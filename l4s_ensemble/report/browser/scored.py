@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.report.pictures.gallery import places_of
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.run.files import read_json
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from l4s_ensemble.stack.uncertainty import Uncertainty
 
 BLOCK_TILES = 16
 """Tiles read at once: whole chunks of the scores."""
@@ -75,10 +73,10 @@ class ScoredTiles:
     fold : int64 array, shape (tile,), or None
     has_truth : bool
         Whether masks may be shown: a split's only after it was scored.
-    doubt : xarray.DataArray, Uncertainty or None
-        As it was written, or what it is made of.
+    doubt : xarray.DataArray or None
+        As it was written; without it, what `measure` names is computed.
     measure : str
-        What doubt measures.
+        What doubt measures; empty where there is none.
     masks : Path or None
         Folder of the masks that were submitted.
     """
@@ -93,7 +91,7 @@ class ScoredTiles:
     place: dict[int, dict[str, int]]
     fold: NDArray[np.int64] | None
     has_truth: bool
-    doubt: xr.DataArray | Uncertainty | None = None
+    doubt: xr.DataArray | None = None
     measure: str = ""
     masks: Path | None = None
 
@@ -122,7 +120,7 @@ class ScoredTiles:
                 logit[name] = _mean(values)
                 values = sigmoid(values)
             probability[name] = _mean(values)
-        doubt = self._doubt(ids, probability, logit)
+        doubt = self._doubt(ids, probability)
         for i, patch in enumerate(ids):
             final = probability[self.main][i]
             yield Tile(
@@ -142,17 +140,14 @@ class ScoredTiles:
             return np.asarray(read_mask(path) == 1)
         return np.asarray(final >= np.float32(threshold))
 
-    def _doubt(
-        self, ids: NDArray[np.int64], probability: dict[str, Map], logit: dict[str, Map]
-    ) -> Map | None:
-        from l4s_ensemble.stack.uncertainty import Uncertainty
+    def _doubt(self, ids: NDArray[np.int64], probability: dict[str, Map]) -> Map | None:
+        from l4s_ensemble.stack.uncertainty import uncertainty
 
-        if self.doubt is None:
-            return None
-        if not isinstance(self.doubt, Uncertainty):
+        if self.doubt is not None:
             return np.asarray(self.doubt.sel(patch=ids).values, np.float32)
-        both = zip(probability["stack"], logit["pixel"], logit["unet"], strict=True)
-        return np.stack([self.doubt.map(*one) for one in both])
+        if not self.measure:
+            return None
+        return uncertainty(probability["stack"], float(self.threshold[0]))
 
 
 def _mean(values: NDArray[np.floating]) -> Map:
@@ -181,7 +176,7 @@ def of_fit(source: RunSource) -> ScoredTiles | None:
     threshold = summary["threshold"] if main == "stack" else summary["oof"]["threshold"]
     patch = _common(scores)
     fold = scores[main].sel(patch=patch).coords.get("fold")
-    doubt, measure = _doubt_of_fit(source) if len(scores) == 3 else (None, "")
+    measure = (source.summary("stack").get("uncertainty") or {}).get("measure", "")
     store = source.store("train")
     return ScoredTiles(
         page="tiles-train",
@@ -194,8 +189,7 @@ def of_fit(source: RunSource) -> ScoredTiles | None:
         place=places_of(source, "train", store),
         fold=None if fold is None else fold.values.astype(np.int64),
         has_truth="mask" in store,
-        doubt=doubt,
-        measure=measure,
+        measure=measure if main == "stack" else "",
     )
 
 
@@ -244,13 +238,3 @@ def _common(scores: dict[str, xr.DataArray]) -> NDArray[np.int64]:
     for other in others:
         ids = np.intersect1d(ids, other)
     return np.unique(ids)
-
-
-def _doubt_of_fit(source: RunSource) -> tuple[Uncertainty | None, str]:
-    from l4s_ensemble.stack.uncertainty import Uncertainty
-
-    path = source.run / "stack" / "uncertainty.json"
-    if not path.is_file():
-        return None, ""
-    found = Uncertainty.from_dict(read_json(path))
-    return found, found.measure

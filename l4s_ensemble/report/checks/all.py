@@ -56,7 +56,6 @@ CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
     checks_stack.parts_add,
     checks_stack.calibrated,
     checks_stack.prevalence_moves,
-    checks_stack.distance,
     checks_stack.knows_errors,
     checks_stack.masks,
     checks_stack.keeps_word,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from l4s_ensemble.metrics.bootstrap import FEWEST_BLOCKS
 from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.report import headline, words
 from l4s_ensemble.report.checks.check import Check, Level
@@ -14,9 +15,6 @@ from l4s_ensemble.report.source import RunSource
 
 PLATEAU_MIN = 0.05
 """A plateau narrower than this is a ridge: the threshold may not carry over."""
-
-BLOCKS_MIN = 10
-"""With fewer blocks an interval is itself uncertain."""
 
 AREA_RATIO = ((0.8, 1.25), (0.5, 2.0))
 """Predicted over true landslide area by the sum of probabilities: passed, tip."""
@@ -141,7 +139,7 @@ def interval(source: RunSource) -> Iterator[Check]:
             continue
         where = f"on {key}" if page.startswith("prediction") else "out-of-fold"
         alone = source.summary(f"predict/{key}/scores").get("block_kind") == "tile"
-        few = row["blocks"] < BLOCKS_MIN
+        few = row["blocks"] < FEWEST_BLOCKS
         blocks = words.plural(int(row["blocks"]), "spatial block")
         title, text = f"Intervals {where} are sound", f"They resample {blocks} of tiles."
         if alone:
@@ -151,8 +149,8 @@ def interval(source: RunSource) -> Iterator[Check]:
                 "though neighbours are alike."
             )
         elif few:
-            title = f"Intervals {where} are rough"
-            text += " So few say little about how far a score would move elsewhere."
+            title = f"There is no interval {where}"
+            text = f"{blocks} of tiles: too few to say how far a score would move elsewhere."
         yield Check(page, f"interval-{key}", "tip" if few or alone else "passed", title, text)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from l4s_ensemble.report import headline, words
 from l4s_ensemble.report.checks.check import Check, Level
-from l4s_ensemble.report.pages.stack import distance as stack_distance
 from l4s_ensemble.report.pages.stack import learners as stack_learners
 from l4s_ensemble.report.pages.stack import uncertainty as doubt
-from l4s_ensemble.report.pages.stack.decision import at_prevalences
+from l4s_ensemble.report.pages.stack.decision import lost_elsewhere
 from l4s_ensemble.report.source import RunSource
 
 LOST = (0.01, 0.03)
@@ -65,8 +64,7 @@ def learner_beats_bases(source: RunSource) -> Iterator[Check]:
         "stack", "learner", "tip" if better else "passed",
         f"A base alone scores better than the {name}" if better
         else f"No base alone is shown to be better than the {name}",
-        f"Against its F1 {told}, out-of-fold and before post-processing. What the stack gains "
-        "then comes from post-processing." if better
+        f"Against its F1 {told}, out-of-fold." if better
         else f"F1 {words.score(chosen['f1'])} out-of-fold; it is {words.text(chosen.get('why'))}.",
     )  # fmt: skip
 
@@ -75,10 +73,11 @@ def parts_add(source: RunSource) -> Iterator[Check]:
     """Each base should add something, here and on a split."""
     for stage, page, where in _places(source):
         for row in source.summary(stage).get("marginal") or []:
-            part = headline.MODEL_NAMES.get(row["part"], row["part"])
             low, high = row.get("low"), row.get("high")
-            if low is None or high is None:
+            if low is None or high is None or row["part"] not in headline.MODEL_NAMES:
                 continue
+            part = headline.MODEL_NAMES[row["part"]]
+            over = headline.MODEL_NAMES[row["over"]]
             level: Level = "passed" if low > 0 else "issue" if high < 0 else "tip"
             title = {
                 "passed": f"The {part} adds to the stack {where}",
@@ -88,7 +87,7 @@ def parts_add(source: RunSource) -> Iterator[Check]:
             yield Check(
                 page, f"adds-{row['part']}-{page}", level, title,
                 f"With it F1 moves by {words.gain(row['value'])} ({words.gain(low)} to "
-                f"{words.gain(high)}) against a stack that was fitted without it.",
+                f"{words.gain(high)}) against the {over} alone.",
             )  # fmt: skip
 
 
@@ -113,15 +112,14 @@ def calibrated(source: RunSource) -> Iterator[Check]:
 
 def prevalence_moves(source: RunSource) -> Iterator[Check]:
     """The threshold should do where landslides are rarer or commoner."""
-    moved = [r for r in at_prevalences(source.summary("stack")) if r["factor"] != 1]
-    if not moved:
+    lost = lost_elsewhere(source.summary("stack"))
+    if not lost:
         return
-    worst = max(moved, key=lambda r: r["lost"])
-    level = _level(worst["lost"], LOST)
+    level = _level(max(lost.values()), LOST)
     told = "; ".join(
-        f"{words.score(r['lost'])} where landslides are {words.number(r['factor'])} times as "
-        "frequent" for r in moved
-    )  # fmt: skip
+        f"{words.score(v)} where landslides are {words.number(f)} times as frequent"
+        for f, v in lost.items()
+    )
     yield Check(
         "stack", "other-prevalence", level,
         {"passed": "The threshold bears another prevalence",
@@ -133,31 +131,11 @@ def prevalence_moves(source: RunSource) -> Iterator[Check]:
     )  # fmt: skip
 
 
-def distance(source: RunSource) -> Iterator[Check]:
-    """Tiles near training tiles should not be scored better than others."""
-    for stage, page, where in _places(source):
-        told = source.summary(stage).get("distance") or {}
-        trend = told.get("trend")
-        if not trend:
-            continue
-        falls = trend["verdict"] == "falls"
-        unknown = trend["verdict"] == "unknown"
-        title = f"F1 does not lean on near training tiles {where}"
-        if falls:
-            title = f"Tiles near training tiles are scored better {where}"
-        elif unknown:
-            title = f"Too few blocks to hold F1 against distance {where}"
-        yield Check(
-            page, f"distance-{page}", "tip" if falls or unknown else "passed", title,
-            stack_distance.sentence(source.summary(stage)),
-        )  # fmt: skip
-
-
 def knows_errors(source: RunSource) -> Iterator[Check]:
     """The uncertainty map should be high where the stack is wrong."""
     for stage, page, where in _places(source):
         told = source.summary(stage).get("uncertainty") or {}
-        area = _area(told)
+        area = (told.get("auc") or {}).get("all")
         if area is None:
             continue
         level: Level = "passed" if area >= AUC[0] else "tip" if area >= AUC[1] else "issue"
@@ -176,13 +154,14 @@ def masks(source: RunSource) -> Iterator[Check]:
         over = (source.summary(f"predict/{split}/scores").get("masks") or {}).get("over_threshold")
         result = source.summary(f"predict/{split}/result")
         # Without a step and without following a scene there is nothing to compare.
-        if not over or not (result.get("steps") or result.get("follow")):
+        if not over or not (result.get("smallest_px") or result.get("follow")):
             continue
         harm = over["value"] < -HARM
         yield Check(
             f"prediction-{split}", f"masks-{split}", "tip" if harm else "passed",
             f"Masks of {split} are {'worse than' if harm else 'as good as'} the threshold alone",
-            f"Following the scene and post-processing move F1 by {words.gain(over['value'])}"
+            "Following the scene and removing small landslides move F1 by "
+            f"{words.gain(over['value'])}"
             + (": what helped out-of-fold does not here." if harm else "."),
         )  # fmt: skip
 
@@ -215,12 +194,6 @@ def _places(source: RunSource) -> list[tuple[str, str, str]]:
 def _level(value: float, bounds: tuple[float, float]) -> Level:
     """Up to the first bound passed, up to the second a tip."""
     return "passed" if value <= bounds[0] else "tip" if value <= bounds[1] else "issue"
-
-
-def _area(told: Mapping[str, Any]) -> float | None:
-    row = next((m for m in told.get("measures") or [] if m["name"] == told["measure"]), told)
-    area = (row.get("auc") or {}).get("all")
-    return None if area is None else float(area)
 
 
 def _landslide(row: Mapping[str, Any]) -> float | None:

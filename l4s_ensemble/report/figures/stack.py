@@ -1,4 +1,4 @@
-"""Figures of the stack: gains with intervals, prevalence, slides, distance, doubt, agreement."""
+"""Figures of the stack: gains with intervals, landslides by size, uncertainty, reliability."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from l4s_ensemble.report.figures.base import DASH, SMALL_MARGIN, Plot, axis, marked, one
-
-_FACTORS = (("@pixel", "dash"), ("@stack", "solid"), ("@unet", "dot"))
 
 
 def intervals(d: Mapping[str, Any]) -> Plot:
@@ -39,39 +37,6 @@ def intervals(d: Mapping[str, Any]) -> Plot:
     )  # fmt: skip
 
 
-def prevalence(d: Mapping[str, Any]) -> Plot:
-    """Draw F1 over the threshold at several prevalences, with the best of each."""
-    data: list[dict[str, Any]] = []
-    for curve, (colour, dash) in zip(d["curves"], _FACTORS, strict=False):
-        data.append(
-            {
-                "type": "scatter", "mode": "lines", "name": curve["name"], "x": d["threshold"],
-                "y": curve["f1"], "line": {"color": colour, "width": 2, "dash": dash},
-                "hovertemplate": f"{curve['name']}: F1 %{{y:.3f}} at %{{x:.3f}}<extra></extra>",
-            }
-        )  # fmt: skip
-        data.append(
-            {
-                "type": "scatter", "mode": "markers", "showlegend": False,
-                "x": [curve["best"][0]], "y": [curve["best"][1]],
-                "marker": {"size": 10, "symbol": "diamond", "color": colour,
-                           "line": {"color": "@paper", "width": 1}},
-                "hovertemplate": f"best, {curve['name']}: F1 %{{y:.3f}} at %{{x:.3f}}"
-                "<extra></extra>",
-            }
-        )  # fmt: skip
-    low, high = d["plateau"]
-    band = {
-        "type": "rect", "xref": "x", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1,
-        "fillcolor": "@band", "line": {"width": 0}, "layer": "below",
-    }  # fmt: skip
-    return one(
-        data, axis("probability threshold", range=[0, 1]), axis("F1", range=[0, 1.02]), 400,
-        showlegend=True, shapes=[band, {**_upright(d["chosen"]), "line": {
-            "color": "@ink", "width": 1.5, "dash": "dash"}}],
-    )  # fmt: skip
-
-
 def slides_by_size(panels: Sequence[Mapping[str, Any]]) -> Plot:
     """Draw the share of slides by size, one line a model."""
     plots = []
@@ -91,60 +56,6 @@ def slides_by_size(panels: Sequence[Mapping[str, Any]]) -> Plot:
         plots.append(made)
     legend = [{"label": m["name"], "colour": m["model"]} for m in panels[0]["models"]]
     return {"plots": plots, "wide": True, "legend": legend}
-
-
-def only_one_where(kinds: Sequence[Mapping[str, Any]]) -> Plot:
-    """Draw the share of pixels that only one model gets right, by kind of ground."""
-    plots = []
-    for k in kinds:
-        data = [
-            {
-                "type": "bar", "name": name, "x": k["bin"], "y": k[model],
-                "customdata": k["pixels"], "marker": {"color": colour},
-                "hovertemplate": f"%{{x}}: {name} %{{y:.1%}}<br>of %{{customdata:,}} pixels"
-                "<extra></extra>",
-            }
-            for model, name, colour in (
-                ("only_unet", "only the U-Net", "@unet"),
-                ("only_pixel", "only the pixel classifier", "@pixel"),
-            )
-        ]  # fmt: skip
-        made = one(
-            data, axis(k["axis"], type="category"),
-            axis("share of these pixels", rangemode="tozero", tickformat=".0%"), 280,
-            margin=SMALL_MARGIN, barmode="group", bargap=0.25,
-        )["plots"][0]  # fmt: skip
-        made["label"] = k["label"]
-        plots.append(made)
-    return {"plots": plots, "wide": True, "few": True, "legend": [
-        {"label": "only the U-Net is right", "colour": "unet"},
-        {"label": "only the pixel classifier is right", "colour": "pixel"},
-    ]}  # fmt: skip
-
-
-def distance(d: Mapping[str, Any]) -> Plot:
-    """Draw F1 over the distance to the nearest training tile, and F1 at one prevalence."""
-    line = marked(
-        d["bin"], d["f1"], "@stack", "solid",
-        "F1 %{y:.3f}<br>%{customdata} tiles<extra>%{x} tiles away</extra>",
-    )  # fmt: skip
-    line |= {
-        "name": "F1", "customdata": d["tiles"],
-        "error_y": {
-            "type": "data", "symmetric": False, "color": "@stack", "thickness": 1.2, "width": 3,
-            "array": [_arm(f, h) for f, h in zip(d["f1"], d["high"], strict=True)],
-            "arrayminus": [_arm(lo, f) for lo, f in zip(d["low"], d["f1"], strict=True)],
-        },
-    }  # fmt: skip
-    even = marked(
-        d["bin"], d["f1_even"], "@unet", "dot", "at one prevalence %{y:.3f}<extra>%{x}</extra>"
-    )
-    even |= {"name": "F1 if landslides were as frequent at all distances"}
-    return one(
-        [line, even],
-        axis("distance to the nearest training tile (tiles; 1 touches)", type="category"),
-        axis("F1", range=[0, 1.02]), 380, showlegend=True,
-    )  # fmt: skip
 
 
 def risk(d: Mapping[str, Any]) -> Plot:

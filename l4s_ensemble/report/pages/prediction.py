@@ -8,7 +8,6 @@ from typing import Any
 from l4s_ensemble.report import headline, words
 from l4s_ensemble.report.pages import decision as threshold_decision
 from l4s_ensemble.report.pages import likeness
-from l4s_ensemble.report.pages.stack import distance as stack_distance
 from l4s_ensemble.report.pages.stack import elsewhere as stack_elsewhere
 from l4s_ensemble.report.pages.stack import ledger as stack_ledger
 from l4s_ensemble.report.pages.stack import uncertainty as stack_uncertainty
@@ -47,9 +46,8 @@ def prediction(source: RunSource, split: str) -> Page:
         tables = stack_ledger.tables(
             source, stage, f"on {split}, at the thresholds chosen out-of-fold"
         )
-        for part in (stack_distance, stack_uncertainty):
-            figures |= part.figures(scores)
-            tables |= part.tables(scores)
+        figures |= stack_uncertainty.figures(scores)
+        tables |= stack_uncertainty.tables(scores)
         if scores.get("tiles"):
             figures["by_size"] = figure(
                 "by_size",
@@ -99,15 +97,15 @@ def prediction(source: RunSource, split: str) -> Page:
         "decide": threshold_decision.of_prediction(source, split),
         "sections": [
             section("result", "The result", "", "facts", "thresholds"),
-            section("scores", "Scores", "", "ledger", "adds", "pr", "reliability", "masks"),
+            section("scores", "Scores", stack_ledger.mean_sentence(scores),
+                    "ledger", "adds", "pr", "reliability", "masks"),
             section("threshold", "The threshold as a decision", "", "decide"),
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size",
                     "by_size"),
             section("seen", "Here, and where it was fitted",
-                    f"{likeness.sentence(alike)} {stack_distance.sentence(scores)}".strip(),
-                    "likeness", "likenesses", "seen_unseen", "distance", "distances"),
+                    likeness.sentence(alike), "likeness", "likenesses", "seen_unseen"),
             section("doubt", "Whether it knows where it is wrong",
-                    stack_uncertainty.sentence(scores), "risk", "doubt", "looked"),
+                    stack_uncertainty.sentence(scores), "risk", "looked"),
             section("landslides", "Predicted landslides", listed_in, "slides_largest",
             "slides_sizes"),
             section("tiles", "Tiles", "", "gallery"),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from l4s_ensemble.report import headline, words
-from l4s_ensemble.report.pages.stack.decision import step_words
 from l4s_ensemble.report.pieces import figure
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import MAIN_SCORES, facts, score_row, table
@@ -59,8 +58,8 @@ def tables(source: RunSource, split: str) -> dict[str, Any]:
                 {**score_row(masks), **_called(masks.get("objects")), "name": "as handed in",
                  "gain": over.get("value"), "span": _span(over)},
             ],
-            note="As handed in: after the threshold has followed each scene and after all "
-            "post-processing, where the stack's decision has any.",
+            note="As handed in: after the threshold has followed each scene and small landslides "
+            "were removed, where the stack's decision does either.",
         )  # fmt: skip
     moved = result.get("thresholds") or []
     if any(t.get("followed") for t in moved):
@@ -79,14 +78,12 @@ def tables(source: RunSource, split: str) -> dict[str, Any]:
 
 def more_facts(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a newer result tells of how the masks were made."""
-    steps = result.get("steps")
     return facts(
         [
             ("fold models averaged", result.get("fold_models"), "count"),
             ("follows the scene", None if "follow" not in result else bool(result["follow"]),
              "text"),
-            ("post-processing", None if steps is None
-             else ", ".join(step_words(s) for s in steps) or "none", "text"),
+            ("smallest landslide kept (pixels)", result.get("smallest_px"), "count"),
         ]
     )  # fmt: skip
 

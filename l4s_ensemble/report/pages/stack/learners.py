@@ -1,4 +1,4 @@
-"""Which meta-learners were tried, which was chosen and why, and what it listens to."""
+"""Which meta-learners were tried, and which was chosen and why."""
 
 from __future__ import annotations
 
@@ -10,29 +10,11 @@ from l4s_ensemble.report.pieces import figure
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import table
 
-NAMES = {
-    "mean": "weighted mean",
-    "logistic": "logistic regression",
-    "trees": "boosted trees",
-    "convolution": "small convolutional network",
-}
-_MOST = 24
-"""Inputs that the figure shows."""
-
-_SHARE = "Inputs that go together share their weight between them."
-_LISTENS = {
-    "importances": ("share of the gain", "Share of the gain of all splits of the trees."),
-    "coefficients": (
-        "weight of the standardised input",
-        "Lengths compare: to the right it speaks for landslide, to the left against.",
-    ),
-    "weights": ("weight of the log-odds", "Each model's share in the mean of log-odds."),
-}
-_TERRAIN = ("slope", "relief")
+NAMES = {"plain": "plain mean", "weighted": "weighted mean"}
 
 
 def figures(source: RunSource) -> dict[str, Any]:
-    """Figures of the learners that were tried, and of the inputs of the chosen one."""
+    """Figure of the learners that were tried."""
     summary = source.summary("stack")
     out: dict[str, Any] = {}
     tried = summary.get("learners") or []
@@ -56,24 +38,6 @@ def figures(source: RunSource) -> dict[str, Any]:
                 ],
             },
         )  # fmt: skip
-    kind = next((k for k in _LISTENS if summary.get(k)), None)
-    if kind:
-        axis, read = _LISTENS[kind]
-        rows = [
-            {"name": r["name"], "group": _kind(r["name"]),
-             "value": words.sigfig(r["share" if kind == "importances" else "value"])}
-            for r in summary[kind]
-        ]  # fmt: skip
-        rows.sort(key=lambda r: -abs(r["value"]))
-        more = f" The {_MOST} largest of {len(rows)}." if len(rows) > _MOST else ""
-        out["coefficients"] = figure(
-            "bars", "What the stack listens to", f"{read} {_SHARE}{more}",
-            {
-                "axis": axis, "rows": rows[:_MOST],
-                "colours": {"pixel classifier": "pixel", "U-Net": "unet", "both": "stack",
-                            "terrain": "mean"},
-            },
-        )  # fmt: skip
     return out
 
 
@@ -88,12 +52,12 @@ def tables(source: RunSource) -> dict[str, Any]:
             [("name", "model", "text"), ("chosen", "chosen", "text"), ("f1", "F1", "score"),
              ("behind", "best of them minus this", "gain"), ("interval", "95 % interval", "text"),
              ("calibration_error", "calibration error", "number"),
-             ("seconds", "to fit", "seconds"), ("why", "why", "text")],
+             ("why", "why", "text")],
             [_row(r) for r in tried],
             note="Every learner is fitted on all folds but one and scored on that one. The "
             "simplest that is not shown to be worse than the best is taken; a gain below 0.002 "
-            "does not count. The best of them is the best meta-learner: below zero, a base alone "
-            "beats it.",
+            "does not count, nor one below 0.01 without an interval. The best of them is the best "
+            "meta-learner: below zero, a base alone beats it.",
         )
     }  # fmt: skip
 
@@ -125,12 +89,3 @@ def is_base(row: Mapping[str, Any]) -> bool:
 def _name(row: Mapping[str, Any]) -> str:
     alone = f"{headline.MODEL_NAMES.get(row['name'])} alone"
     return alone if is_base(row) else name_of(row["name"])
-
-
-def _kind(name: str) -> str:
-    """Which of the models an input comes from."""
-    if name.startswith(_TERRAIN):
-        return "terrain"
-    if name.endswith("pixel"):
-        return "pixel classifier"
-    return "U-Net" if name.endswith("unet") else "both"

@@ -7,7 +7,6 @@ from typing import Any
 
 from l4s_ensemble.report import words
 from l4s_ensemble.report.pages import failures, reliability
-from l4s_ensemble.report.pages.unet import beside as unet_beside
 from l4s_ensemble.report.pages.unet import cost as unet_cost
 from l4s_ensemble.report.pages.unet import occlusion as unet_occlusion
 from l4s_ensemble.report.pages.unet import progress as unet_progress
@@ -25,10 +24,10 @@ def unet(source: RunSource) -> Page:
     """Make the U-Net's page; parts that a run does not know are left out and named."""
     summary = source.summary("unet")
     figures, tables = reliability.parts(source, "unet")
-    for part in (unet_progress, unet_occlusion, unet_beside):
+    for part in (unet_progress, unet_occlusion):
         figures |= part.figures(source)
     figures |= failures.figures(source, "unet")
-    tables |= unet_beside.tables(source) | unet_cost.tables(source)
+    tables |= unet_cost.tables(source)
     if summary.get("logits"):
         figures["logits"] = _logits(summary["logits"], summary["oof"]["threshold"])
     tables["folds"] = fold_table(
@@ -51,8 +50,6 @@ def unet(source: RunSource) -> Page:
                     "correction", "calibration", "logits"),
             section("training", "How it was trained", "", "progress"),
             section("sees", "What it looks at", _SEES, "occlusion"),
-            section("beside", "What it sees that the pixel classifier does not",
-                    unet_beside.sentence(source), "beside", "beside_size", "beside_rim"),
             section("failures", "Where it fails", "", "f1_where", "sizes", "rims", "failures"),
             section("cost", "What it costs", "", "cost"),
             section("tiles", "Tiles, the worst first", "", "gallery"),
@@ -122,13 +119,6 @@ def _missing(source: RunSource) -> list[dict[str, str]]:
             {
                 "stage": "What it looks at",
                 "command": f"l4s-ensemble fit unet --run {source.run} --set report.occlusion=true",
-            }
-        )
-    if not source.summary("stack").get("agreement_where"):
-        out.append(
-            {
-                "stage": "What it sees that the pixel classifier does not",
-                "command": f"l4s-ensemble fit stack --run {source.run}",
             }
         )
     return out

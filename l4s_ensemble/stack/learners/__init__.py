@@ -1,1 +1,0 @@
-"""Meta-learners by name, from the simplest: mean, logistic, trees, convolution."""
