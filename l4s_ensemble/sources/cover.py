@@ -1,7 +1,7 @@
 """What grows and stands on the ground of a synthetic scene: a class and an overlay a pixel.
 
 The base class follows elevation, light, height above the river and slope. The overlay, with a
-share, holds what is thinner than a pixel or lies on top: gravel, roads, roofs, rock, landslides.
+share, holds what is thinner than a pixel or lies on top: gravel, roofs, rock, landslides.
 """
 
 from __future__ import annotations
@@ -55,9 +55,6 @@ def make_cover(
     base, needles = _vegetation(ground, climate, measured, rng)
     lively = expit(2.5 * (fractal(shape, 1.4, rng, longest=90) + 0.8))
     cover = Cover(base, np.full(shape, code("gravel")), ground.bed * lively)
-    road = np.clip(0.9 - _from_road(ground, rng), 0, 0.75).astype(np.float32)
-    used = fractal(shape, 1.4, rng, longest=240) + 1.6 * climate.settled - 1.5 > 0
-    cover.put(code("field"), road * (used & (ground.slope_deg < 40)))
     _farms(cover, ground, climate, measured, rng)
     steep = float(np.quantile(ground.slope_deg[::4, ::4], 0.97))
     rock = 0.16 * (ground.slope_deg - steep) + fractal(shape, 1.1, rng, longest=40) - 1.9
@@ -90,16 +87,6 @@ def _vegetation(
     forest = base == measured.code("broadleaf")
     base[forest & (needles > 0.97)] = measured.code("conifer")
     return base, needles * (base == measured.code("broadleaf"))
-
-
-def _from_road(ground: Terrain, rng: np.random.Generator) -> Floats:
-    """Distance from two mountain roads, pixels: they keep their height above the river."""
-    from scipy import ndimage
-
-    height = ndimage.gaussian_filter(ground.above_river_m, 4.0)
-    height += np.float32(12) * fractal(height.shape, 1.6, rng, longest=210)
-    near = np.minimum(*(np.abs(height - rng.uniform(15, 160)) for _ in range(2)))
-    return np.asarray(near / (np.hypot(*np.gradient(height)) + 0.3), np.float32)
 
 
 def _farms(

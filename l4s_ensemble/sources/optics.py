@@ -34,12 +34,11 @@ def look(
     shape = cover.base.shape
     season = np.clip(rng.standard_normal(measured.between.shape[2], dtype=np.float32), -1.4, 1.4)
     mean = measured.mean + np.float32(0.7) * (measured.between @ season)
-    parts = [(measured.coarse[..., k], fractal(shape, 0.9, rng, longest=160))
-             for k in range(measured.coarse.shape[2])]  # fmt: skip
-    for k in range(measured.fine.shape[2]):
+    parts = [(factor, fractal(shape, 0.9, rng, longest=160)) for factor in measured.coarse.T]
+    for factor in measured.fine.T:
         fine = np.float32(WHITE) * rng.standard_normal(shape, dtype=np.float32)
         fine += np.float32(GRAIN) * fractal(shape, 0.5, rng, longest=12, shortest=3)
-        parts.append((measured.fine[..., k], fine))
+        parts.append((factor, fine))
     log_light = np.log(ground.light)
     covered = cover.share > 0.01
     haze = np.float32(climate.haze) * (
@@ -51,7 +50,7 @@ def look(
         def signal(codes: Codes, where: tuple[slice, ...] | np.ndarray, i: int = i) -> Floats:
             logs = mean[codes, i] + measured.shade_exponent[i] * log_light[where]
             for factor, field in parts:
-                logs += factor[codes, i] * field[where]
+                logs += factor[i, codes] * field[where]
             return np.asarray(np.exp(logs), np.float32)
 
         seen = signal(cover.base, np.s_[:, :])

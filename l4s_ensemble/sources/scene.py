@@ -101,9 +101,9 @@ def make_scene(rows: int, cols: int, seed: int | list[int] = 0) -> Scene:
     rng = np.random.default_rng(seed)
     climate, measured = draw(rng), load()
     ground = make_terrain((rows * PATCH_PIXELS, cols * PATCH_PIXELS), climate, rng)
-    slides = make_slides(ground, climate, measured.slides, rng)
-    cover = make_cover(ground, slides.bare, climate, measured, rng)
+    bare, mapped = make_slides(ground, climate, measured.slides, rng)
+    cover = make_cover(ground, bare, climate, measured, rng)
     seen = {"slope": ground.slope_deg, "dem": ground.dem_m}
     seen |= {b: v.clip(1) for b, v in look(cover, ground, climate, measured, rng).items()}
     image = np.stack([np.clip(np.rint(seen[b.name]), 0, 65535) for b in L4S_BANDS])
-    return Scene(image.astype(np.uint16), slides.mapped, slides.bare)
+    return Scene(image.astype(np.uint16), mapped, bare)

@@ -8,7 +8,6 @@ run-outs left out, some drawn over what has grown green again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,28 +31,19 @@ LEAST_PX = 6
 """Smaller specks are on no map."""
 
 
-@dataclass(frozen=True)
-class Slides:
-    """Landslides in pixels (y, x).
-
-    Attributes
-    ----------
-    bare : ndarray of float32
-        Share of bare ground, 0 to 1, of all landslides, mapped or not.
-    mapped : ndarray of uint8
-        1 where the map shows a landslide.
-    """
-
-    bare: Floats
-    mapped: NDArray[np.uint8]
-
-
 def make_slides(
     ground: Terrain, climate: Climate, sizes: dict[str, Any], rng: np.random.Generator
-) -> Slides:
+) -> tuple[Floats, NDArray[np.uint8]]:
     """Draw landslides one after the other until the map shows the share that the climate asks for.
 
     `sizes` is the part ``slides`` of the measured tables.
+
+    Returns
+    -------
+    bare : ndarray of float32, shape (y, x)
+        Share of bare ground, 0 to 1, of all landslides, mapped or not.
+    mapped : ndarray of uint8, shape (y, x)
+        1 where the map shows a landslide.
     """
     from scipy import ndimage
 
@@ -92,7 +82,7 @@ def make_slides(
     labels, number = ndimage.label(mapped, np.ones((3, 3)))
     mapped &= (np.bincount(labels.ravel(), minlength=number + 1) >= LEAST_PX)[labels]
     bare *= np.clip(1 + 0.22 * fractal(shape, 0.8, rng, longest=12), 0, None)
-    return Slides(np.clip(bare, 0, 1).astype(np.float32), mapped.astype(np.uint8))
+    return np.clip(bare, 0, 1).astype(np.float32), mapped.astype(np.uint8)
 
 
 def _chance(ground: Terrain, climate: Climate, rng: np.random.Generator) -> Floats:

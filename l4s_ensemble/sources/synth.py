@@ -6,8 +6,6 @@ parallel and the result does not depend on `jobs`.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import shutil
@@ -195,13 +193,10 @@ def _grid(tiles: int) -> tuple[int, int]:
 
 
 def _manifest(plans: list[ScenePlan]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(MANIFEST_COLUMNS)
+    lines = [",".join(MANIFEST_COLUMNS)]
     for plan in plans:
-        for patch, row, col in plan.cells():
-            writer.writerow((plan.split, patch, plan.scene, row, col))
-    return text.getvalue()
+        lines += [f"{plan.split},{p},{plan.scene},{row},{col}" for p, row, col in plan.cells()]
+    return "\n".join(lines) + "\n"
 
 
 def _summary(plans: list[ScenePlan], pixels: Mapping[tuple[str, int], int]) -> dict[str, Any]:
