@@ -38,7 +38,7 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
         data_stage("data/train", config, root, "train"),
         *images,
         Stage(
-            "scenes", "l4s_ensemble.scenes.folds:stage", needs=("data/train",),
+            "scenes", "l4s_ensemble.scenes.stage:stage", needs=("data/train",),
             sections=("scenes", "data.holdout", "data.holdout_guard"),
         ),
         Stage(

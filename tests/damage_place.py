@@ -121,7 +121,7 @@ def scenes(*overrides: str) -> Action:
     """What the second stage does."""
 
     def act(place: Place) -> None:
-        from l4s_ensemble.scenes.folds import stage
+        from l4s_ensemble.scenes.stage import stage
 
         values = read_json(place.run / "config.json")
         settings = config.build(values, overrides)

@@ -45,7 +45,7 @@ from l4s_ensemble.run.stage import StageContext
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The place before anything is damaged."""
-    from l4s_ensemble.scenes.folds import stage as make_scenes
+    from l4s_ensemble.scenes.stage import stage as make_scenes
     from l4s_ensemble.stack.model import Learner
 
     place = Place(tmp_path_factory.mktemp("sound"))

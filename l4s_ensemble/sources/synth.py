@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from l4s_ensemble.data.bands import PATCH_PIXELS
+from l4s_ensemble.data.layout import OFFICIAL
 from l4s_ensemble.data.places import MADE_UP, MANIFEST
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import ConfigError, DataError
@@ -25,7 +26,6 @@ from l4s_ensemble.run.files import write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.sources.scene import make_scene
 
-FOLDERS: Mapping[str, str] = {"train": "TrainData", "valid": "ValidData", "test": "TestData"}
 MANIFEST_COLUMNS = ("split", "patch", "scene", "row", "col")
 
 _SCENE_TILES_MAX = 192
@@ -104,9 +104,9 @@ def make_dataset(
     try:
         for split, number in counts.items():
             if number:
-                (partial / FOLDERS[split] / "img").mkdir(parents=True)
+                (partial / OFFICIAL[split] / "img").mkdir(parents=True)
                 if split != "test" or test_masks:
-                    (partial / FOLDERS[split] / "mask").mkdir()
+                    (partial / OFFICIAL[split] / "mask").mkdir()
         tasks = (delayed(write_scene)(plan, partial) for plan in plans)
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
         pixels: dict[tuple[str, int], int] = {}
@@ -149,7 +149,7 @@ def write_scene(plan: ScenePlan, root: Path) -> dict[tuple[str, int], int]:
     from l4s_ensemble.data.patches import write_mask, write_patch
 
     scene = make_scene(plan.rows, plan.cols, list(plan.seed))
-    folder = root / FOLDERS[plan.split]
+    folder = root / OFFICIAL[plan.split]
     masks = (folder / "mask").is_dir()
     pixels: dict[tuple[str, int], int] = {}
     for patch, row, col in plan.cells():

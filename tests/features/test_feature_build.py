@@ -20,6 +20,7 @@ from l4s_ensemble.features.statistics import univariate
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes import folds
+from l4s_ensemble.scenes.stage import stage as make_scenes
 
 CONFIG = build_config(
     {
@@ -38,7 +39,7 @@ def run(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = {"root": str(tiny_root), "split": "train", "sensor": "l4s"}
     for name, function, needs in (
         ("data/train", data_stage, ()),
-        ("scenes", folds.stage, ("data/train",)),
+        ("scenes", make_scenes, ("data/train",)),
     ):
         out = run / name
         out.mkdir(parents=True)

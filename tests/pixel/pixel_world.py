@@ -127,7 +127,7 @@ def run_pixel(run: Path, config: Config, jobs: int = 1) -> dict[str, Any]:
 def prepare(run: Path, config: Config, dataset: xr.Dataset) -> Path:
     """Write the tiles, then scenes and features, each by its own stage."""
     save(dataset, run)
-    run_stage(run, "scenes", "l4s_ensemble.scenes.folds:stage", config, ("data/train",))
+    run_stage(run, "scenes", "l4s_ensemble.scenes.stage:stage", config, ("data/train",))
     needs = ("data/train", "scenes")
     run_stage(run, "features", "l4s_ensemble.features.build:stage", config, needs)
     return run

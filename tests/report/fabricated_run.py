@@ -21,6 +21,7 @@ from l4s_ensemble.predict import likeness
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes import folds as scenes
+from l4s_ensemble.scenes.stage import stage as make_scenes
 from l4s_ensemble.stack import ledger
 
 FEATURES = (
@@ -60,7 +61,7 @@ def fabricate(
     for split in grids:
         params = {"root": str(folder / "data"), "split": split, "sensor": config.data.sensor}
         _real_stage(run, f"data/{split}", config, store.stage, params)
-    _real_stage(run, "scenes", config, scenes.stage, {}, needs=("data/train",))
+    _real_stage(run, "scenes", config, make_scenes, {}, needs=("data/train",))
     tiles = store.open_store(run / "data/train")
     folds = scenes.load_folds(run / "scenes")
     ids = np.sort(folds.fit_ids)

@@ -20,8 +20,9 @@ from l4s_ensemble.errors import ConfigError, DataError, LeakError, RunError
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes.assign import make_folds
-from l4s_ensemble.scenes.folds import Folds, load_folds, patches_to_predict, stage
+from l4s_ensemble.scenes.folds import Folds, load_folds, patches_to_predict
 from l4s_ensemble.scenes.grid import OFFICIAL_SCENES, Grid, grid_of, official_places
+from l4s_ensemble.scenes.stage import stage
 
 
 def hashes(n: int) -> np.ndarray:

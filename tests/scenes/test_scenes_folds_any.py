@@ -21,8 +21,9 @@ from l4s_ensemble.errors import ConfigError, DataError, LeakError
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes.assign import make_folds
-from l4s_ensemble.scenes.folds import Folds, load_folds, stage, summarise
+from l4s_ensemble.scenes.folds import Folds, load_folds
 from l4s_ensemble.scenes.grid import Grid, grid_of
+from l4s_ensemble.scenes.stage import stage, summarise
 
 SIDE = 32
 SENSOR = Sensor(

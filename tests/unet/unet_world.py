@@ -117,9 +117,9 @@ def context(
 
 def prepare(run: Path, config: Config) -> Path:
     """Tiles and folds, as the stages before the U-Net leave them."""
-    from l4s_ensemble.scenes import folds
+    from l4s_ensemble.scenes import stage as scenes
 
     made_up().to_zarr(put_stage(run, "data/train") / "patches.zarr", consolidated=False)
-    folds.stage(context(run, "scenes", config, ("data/train",)))
+    scenes.stage(context(run, "scenes", config, ("data/train",)))
     put_stage(run, "scenes")
     return run
