@@ -69,7 +69,7 @@ def data_check(
     described = load_sensor(sensor)
     found = check(root, described, jobs=jobs or default_jobs())
     if neighbours:
-        from l4s_ensemble.scenes.between import adjoining_splits
+        from l4s_ensemble.scenes.survey import adjoining_splits
 
         found.faults += adjoining_splits(root, described)
     if run is not None:

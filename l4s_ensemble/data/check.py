@@ -36,7 +36,7 @@ class Fault:
     level : {'error', 'warning'}
     code : str
         Kind of fault: ``layout, pair, stray, double, places, file, nan, bounds, units, mask,
-        degenerate, duplicate``; ``l4s_ensemble.scenes.between`` adds ``neighbour``.
+        degenerate, duplicate``; ``l4s_ensemble.scenes.survey`` adds ``neighbour``.
     where : str
         File or folder.
     message : str

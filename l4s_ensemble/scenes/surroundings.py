@@ -32,7 +32,7 @@ AROUND = tuple((r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0
 """Steps in rows and columns to the eight neighbours."""
 
 _KEY = 0x5EA4
-"""Keeps this room's random numbers apart from other rooms' with the same seed."""
+"""Keeps these random numbers apart from others with the same seed."""
 
 OPEN, ASIDE = 0, 1
 """Rows of `Surroundings.log_gain`: without tiles that are set aside, and for these."""
@@ -112,53 +112,6 @@ class Surroundings:
         if part[tile] != part[other]:
             return float(self.level[other])
         return float(self.level[tile] * np.exp(gain[other] - gain[tile]))
-
-    def table(self, tiles: ArrayLike) -> NDArray[np.int64]:
-        """Neighbours of some tiles among those tiles, as far as their light has a common level.
-
-        Parameters
-        ----------
-        tiles : array_like of int, shape (n,)
-            Positions in the store.
-
-        Returns
-        -------
-        int64 array, shape (n, 3, 3)
-            Numbers in `tiles`, by row and column; itself in the middle, -1 where there is none.
-        """
-        chosen = np.asarray(tiles, np.int64)
-        number = {int(t): i for i, t in enumerate(chosen)}
-        out = np.full((len(chosen), 3, 3), -1, np.int64)
-        for i, tile in enumerate(chosen):
-            out[i, 1, 1] = i
-            part = self.part[ASIDE if self.aside[tile] else OPEN]
-            for (down, right), other in self.neighbours(int(tile)).items():
-                if part[other] == part[tile]:
-                    out[i, down + 1, right + 1] = number.get(other, -1)
-        return out
-
-    def own_level(self, tiles: ArrayLike) -> NDArray[np.float64]:
-        """Factor from the light of a scene at one level to the level of a tile by itself.
-
-        The level of the scene is the one at which the median over its connected tiles is 1; a tile
-        that no seam connects has its own. Ones for absolute sensors.
-
-        Parameters
-        ----------
-        tiles : array_like of int, shape (n,)
-            Positions in the store. Where one of them is set aside, all are levelled with the
-            tiles set aside.
-        """
-        chosen = np.asarray(tiles, np.int64)
-        row = ASIDE if self.aside[chosen].any() else OPEN
-        log_own = np.log(self.level) - self.log_gain[row]
-        seen = np.flatnonzero(~self.aside) if row == OPEN else np.arange(len(self.patch))
-        out = np.ones(len(chosen))
-        for part in np.unique(self.part[row][chosen]):
-            own = self.part[row][chosen] == part
-            members = seen[self.part[row][seen] == part]
-            out[own] = np.exp(log_own[chosen[own]] - np.median(log_own[members]))
-        return out
 
     def dropped(self, tile: int) -> bool:
         """Whether the tile is fitted on as if it stood alone; depends on seed and id only."""
