@@ -22,6 +22,7 @@ from torch import nn
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.unet.hardware import Hardware
+from l4s_ensemble.unet.inputs.batches import plain_batches
 from l4s_ensemble.unet.inputs.normalisation import TileSet, load
 from l4s_ensemble.unet.model import FoldModel
 from l4s_ensemble.unet.training.average import recalibrate
@@ -160,18 +161,11 @@ def remeasured(
     hardware : Hardware
     """
     network = hardware.place(copy.deepcopy(model.network))
-    batch = min(batch, len(positions))
-    count = min(STATISTICS_TILES, len(positions)) // batch * batch
-    spread = np.linspace(0, len(positions) - 1, count).round().astype(np.int64)
-    ready = model.normalisation.prepare(tiles)
-
-    def inputs(where: NDArray[np.int64]) -> torch.Tensor:
-        index = torch.from_numpy(where).to(ready.counts.device)
-        shown = model.normalisation.inputs(ready, index)
-        return shown.contiguous(memory_format=hardware.memory_format)
-
+    inputs = plain_batches(
+        tiles, positions, model.normalisation, hardware, most=STATISTICS_TILES, batch=batch
+    )
     with hardware.autocast():
-        recalibrate(network, map(inputs, np.split(positions[spread], count // batch)))
+        recalibrate(network, inputs)
     return replace(model, network=network)
 
 

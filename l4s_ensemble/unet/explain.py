@@ -90,12 +90,12 @@ def stage(ctx: StageContext) -> Summary:
     predictors = [Predictor(members, hardware, tta=False) for members in model.folds]
     large = sum(p.numel() for p in predictors[0].networks[0].parameters()) > LARGE
     most = (TILES_LARGE if large else TILES) // len(predictors[0].networks)
-    fold = folds.of(ids, "fold").astype(np.int64)
-    chosen = draw_tiles(slide, fold, most, ctx.config.seed)
+    chosen = draw_tiles(slide, most, ctx.config.seed)
     tiles = load(dataset, positions_of(dataset, ids[chosen])).to(hardware.device)
     found = occlusion(
-        tiles, fold[chosen], predictors, float(read_json(fitted)["oof"]["threshold"]),
-        folds.of(ids[chosen], "block"), seed=ctx.config.seed,
+        tiles, folds.of(ids[chosen], "fold"), predictors,
+        float(read_json(fitted)["oof"]["threshold"]), folds.of(ids[chosen], "block"),
+        seed=ctx.config.seed,
     )  # fmt: skip
     return {"occlusion": found, "seconds": time.monotonic() - started}
 
@@ -125,15 +125,12 @@ def channel_groups(channels: Sequence[str], sensor: Sensor) -> tuple[Group, ...]
     return tuple(groups)
 
 
-def draw_tiles(
-    has_landslide: ArrayLike, fold: ArrayLike, most: int, seed: int
-) -> NDArray[np.int64]:
-    """Draw tiles, the same share of every fold, `LANDSLIDE_SHARE` of them with a landslide.
+def draw_tiles(has_landslide: ArrayLike, most: int, seed: int) -> NDArray[np.int64]:
+    """Draw tiles, `LANDSLIDE_SHARE` of them with a landslide.
 
     Parameters
     ----------
     has_landslide : array_like of bool, shape (tile,)
-    fold : array_like of int, shape (tile,)
     most : int
     seed : int
 
@@ -142,21 +139,12 @@ def draw_tiles(
     int64 array
         Positions, sorted; all of them where there are no more than `most`.
     """
-    slide, of_fold = np.asarray(has_landslide, bool), np.asarray(fold)
-    if len(slide) <= most:
-        return np.arange(len(slide))
+    slide = np.asarray(has_landslide, bool)
+    most = min(most, len(slide))
     rng = np.random.default_rng([seed, _STREAM])
-    wanted = min(int(slide.sum()), max(round(LANDSLIDE_SHARE * most), most - int((~slide).sum())))
-    chosen = []
-    for kind, count in ((True, wanted), (False, most - wanted)):
-        pool = rng.permutation(np.flatnonzero(slide == kind))
-        # Rank within the fold, as a share of it: taking the lowest takes alike of all folds.
-        rank = np.empty(len(pool))
-        for k in np.unique(of_fold[pool]):
-            own = of_fold[pool] == k
-            rank[own] = (np.arange(own.sum()) + 0.5) / own.sum()
-        chosen.append(pool[np.argsort(rank, kind="stable")[:count]])
-    return np.sort(np.concatenate(chosen))
+    with_, without = (rng.permutation(np.flatnonzero(slide == kind)) for kind in (True, False))
+    wanted = min(len(with_), max(round(LANDSLIDE_SHARE * most), most - len(without)))
+    return np.sort(np.concatenate([with_[:wanted], without[: most - wanted]]))
 
 
 def occlusion(

@@ -56,14 +56,15 @@ def test_bands_are_grouped_by_what_they_measure() -> None:
     assert named == ["B2", "B3", "B4", "dem", ALL_SPECTRAL]
 
 
-def test_a_draw_is_seeded_and_even_over_folds() -> None:
-    slide, fold = np.arange(200) % 2 == 0, np.arange(200) % 5 // 2
-    chosen = draw_tiles(slide, fold, 60, seed=1)
+def test_a_draw_is_seeded_and_favours_landslides() -> None:
+    slide = np.arange(200) % 2 == 0
+    chosen = draw_tiles(slide, 60, seed=1)
     assert slide[chosen].sum() == 45 and len(set(chosen.tolist())) == 60
-    np.testing.assert_allclose(np.bincount(fold[chosen]) / 60, np.bincount(fold) / 200, atol=0.02)
-    np.testing.assert_array_equal(chosen, draw_tiles(slide, fold, 60, seed=1))
-    assert not np.array_equal(chosen, draw_tiles(slide, fold, 60, seed=2))
-    assert draw_tiles(slide, fold, 500, seed=1).tolist() == list(range(200))
+    np.testing.assert_array_equal(chosen, draw_tiles(slide, 60, seed=1))
+    assert not np.array_equal(chosen, draw_tiles(slide, 60, seed=2))
+    assert draw_tiles(slide, 500, seed=1).tolist() == list(range(200))
+    few = draw_tiles(np.arange(200) < 10, 60, seed=1)
+    assert len(few) == 60 and (few < 10).sum() == 10
 
 
 def test_only_the_band_that_is_read_costs_anything(tiles: TileSet) -> None:
@@ -102,7 +103,7 @@ def test_no_setting_of_the_report_is_an_ingredient_of_a_fit(tmp_path: Path) -> N
         (tmp_path / "TrainData" / kind).mkdir(parents=True)
         (tmp_path / "TrainData" / kind / name).touch()
     made = [
-        {s.name: fingerprint.ingredients(s, config, {}, "1") for s in fit_stages(config, tmp_path)}
+        {s.name: fingerprint.ingredients(s, config, {}, {}) for s in fit_stages(config, tmp_path)}
         for config in (load_settings("demo", [f"report.occlusion={v}"]) for v in ("true", "false"))
     ]
     assert made[0] == made[1] and OCCLUSION in made[0]

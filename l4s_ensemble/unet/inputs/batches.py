@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.config import UNetConfig
+from l4s_ensemble.unet.hardware import Hardware
 from l4s_ensemble.unet.inputs import augment
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
 from l4s_ensemble.unet.inputs.tileset import sent
@@ -91,13 +92,28 @@ class Batches:
             x.mul_(sent(draw.shown, device)[:, :, None, None])
         return Batch(x, mask[:, None].float())
 
-    def plain(self, count: int, batch: int) -> Iterator[torch.Tensor]:
-        """Inputs, not augmented, of up to `count` training tiles spread over the fold.
 
-        Batches are of equal size, so that statistics are the mean of theirs.
-        """
-        count = min(count, len(self.positions)) // batch * batch
-        spread = np.linspace(0, len(self.positions) - 1, count).round().astype(np.int64)
-        for where in np.split(self.positions[spread], count // batch):
-            index = sent(where, self.tiles.counts.device)
-            yield self.normalisation.inputs(self.tiles, index)
+def plain_batches(
+    tiles: TileSet,
+    positions: NDArray[np.int64],
+    normalisation: Normalisation,
+    hardware: Hardware,
+    *,
+    most: int,
+    batch: int,
+) -> Iterator[torch.Tensor]:
+    """Inputs, not augmented, of up to `most` of the tiles at `positions`, evenly spread.
+
+    Batches are of equal size, so that statistics are the mean of theirs.
+    """
+    batch = min(batch, len(positions))
+    count = min(most, len(positions)) // batch
+    for where in np.split(spread(positions, count * batch), count):
+        x = normalisation.inputs(tiles, sent(where, tiles.counts.device))
+        yield x.contiguous(memory_format=hardware.memory_format)
+
+
+def spread(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Up to `most` of some positions, evenly spread."""
+    at = np.linspace(0, len(positions) - 1, min(most, len(positions)))
+    return positions[at.round().astype(np.int64)]

@@ -15,7 +15,7 @@ from torch import nn
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.unet.hardware import Hardware
-from l4s_ensemble.unet.inputs.batches import Batch, Batches
+from l4s_ensemble.unet.inputs.batches import Batch, Batches, plain_batches, spread
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
 from l4s_ensemble.unet.model import FoldModel
 from l4s_ensemble.unet.networks.network import arguments_of, build
@@ -98,7 +98,7 @@ class FoldTrainer:
         self.normalisation = Normalisation.fit(tiles, self.positions, config)
         self.batches = Batches(tiles, self.positions, self.normalisation, config, self.key)
         self.tiles = self.batches.tiles
-        self.held = _spread(np.asarray(held, np.int64), VALIDATION_TILES)
+        self.held = spread(np.asarray(held, np.int64), VALIDATION_TILES)
         self.batch = min(config.batch, len(self.positions))
         self.steps_an_epoch = len(self.positions) // self.batch
         self.arguments = arguments_of(config, len(self.normalisation.channels))
@@ -250,7 +250,10 @@ class FoldTrainer:
         """
         network = self.average.network
         if self.config.ema > 0:
-            inputs = map(self._laid_out, self.batches.plain(RECALIBRATION_TILES, self.batch))
+            inputs = plain_batches(
+                self.tiles, self.positions, self.normalisation, self.hardware,
+                most=RECALIBRATION_TILES, batch=self.batch,
+            )  # fmt: skip
             with self.hardware.autocast():
                 recalibrate(network, inputs)
         else:
@@ -298,9 +301,3 @@ def _first_weights(seed: int, fold: int, number: int) -> int:
     if number == 0:
         return seed * 1009 + fold
     return int(np.random.SeedSequence([seed, fold, number]).generate_state(1)[0])
-
-
-def _spread(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Up to `most` of some positions, evenly spread."""
-    at = np.linspace(0, len(positions) - 1, min(most, len(positions))).round().astype(np.int64)
-    return positions[at]
