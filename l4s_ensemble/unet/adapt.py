@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,28 +42,6 @@ STATE = "target"
 """`FoldModel.state` of a network with the batch statistics of the split to predict."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """Tiles to adapt to, without masks.
-
-    Attributes
-    ----------
-    split : str
-    tiles : TileSet
-        On the device. Ids are those of the split.
-    """
-
-    split: str
-    tiles: TileSet
-
-    def __post_init__(self) -> None:
-        if self.tiles.mask is not None:
-            raise ValueError("a place to adapt to has no masks")
-
-    def __len__(self) -> int:
-        return len(self.tiles)
-
-
 def load_target(
     ctx: StageContext,
     split: str,
@@ -71,8 +49,8 @@ def load_target(
     *,
     fitted_hashes: frozenset[str],
     device: torch.device,
-) -> Target:
-    """Read the images of a split.
+) -> TileSet:
+    """Read the images of a split onto a device, without masks.
 
     Tiles without terrain, and tiles that the folds hold too, are left out: the first say nothing,
     and the others would be adapted to by the networks that score them.
@@ -112,31 +90,29 @@ def load_target(
             "no tile to adapt to", where=f"split {split}", found=f"{len(at)} tiles",
             allowed="tiles with terrain that are no training tiles", fix="fit without --adapt",
         )  # fmt: skip
-    return Target(split, load(store, np.sort(at[usable]), masks=False).to(device))
+    return load(store, np.sort(at[usable]), masks=False).to(device)
 
 
 def adapted(
-    models: Sequence[FoldModel], target: Target, batch: int, hardware: Hardware
+    models: Sequence[FoldModel], tiles: TileSet, batch: int, hardware: Hardware
 ) -> tuple[FoldModel, ...]:
-    """Networks with the batch statistics of a split; those without batch norm are left out.
+    """Networks with the batch statistics of a split; none if they have no batch norm.
 
     Parameters
     ----------
     models : sequence of FoldModel
-        Left as they are.
-    target : Target
+        Of a fold; left as they are.
+    tiles : TileSet
+        As `load_target` gives them.
     batch : int
         Tiles shown at once.
     hardware : Hardware
     """
-    normed = [m for m in models if _has_batch_norm(m.network)]
-    if len(normed) < len(models):
-        log.warning("unet: the network has no batch norm, so nothing is adapted to %s",
-                    target.split)  # fmt: skip
-    every = np.arange(len(target))
-    return tuple(
-        replace(remeasured(m, target.tiles, every, batch, hardware), state=STATE) for m in normed
-    )
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in models[0].network.modules()):
+        log.warning("unet: the network has no batch norm, so nothing is adapted")
+        return ()
+    every = np.arange(len(tiles))
+    return tuple(replace(remeasured(m, tiles, every, batch, hardware), state=STATE) for m in models)
 
 
 def remeasured(
@@ -167,7 +143,3 @@ def remeasured(
     with hardware.autocast():
         recalibrate(network, inputs)
     return replace(model, network=network)
-
-
-def _has_batch_norm(network: nn.Module) -> bool:
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())

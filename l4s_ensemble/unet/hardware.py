@@ -158,11 +158,6 @@ def _cuda(device: torch.device, precision: str) -> Hardware:
 
 def _bf16_instructions() -> str | None:
     """Name of the CPU's bf16 matrix instructions, or None."""
-    for name, label in (("_is_amx_tile_supported", "AMX"), ("_is_avx512_bf16_supported", "AVX512")):
-        # Not public in torch, so ask the kernel too.
-        known = getattr(torch.cpu, name, None)
-        if known is not None and known():
-            return f"{label} bf16"
     try:
         flags = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore").split())
     except OSError:

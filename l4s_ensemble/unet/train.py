@@ -22,7 +22,7 @@ from l4s_ensemble.unet.model import FoldModel, UNetModel
 from l4s_ensemble.unet.networks.network import count_parameters
 from l4s_ensemble.unet.training.networks import Inputs, progress_of, saved_networks, train_all
 
-LOGIT_END, LOGIT_STEP = 12.0, 0.25
+LOGIT_END, LOGIT_BINS = 12.0, 96
 """Of the histogram of logits."""
 
 
@@ -192,18 +192,12 @@ def logits_by_class(logit: NDArray[np.float32], mask: NDArray[np.uint8]) -> dict
         ``edges`` of the bins, of which the outer ones hold all beyond, and ``landslide, other``:
         pixels of each class by bin.
     """
-    bins = round(2 * LOGIT_END / LOGIT_STEP)
-    total = np.zeros((2, bins), np.int64)
-    for values, reference in zip(logit, mask, strict=True):
-        place = np.clip(np.floor((values + LOGIT_END) / LOGIT_STEP), 0, bins - 1).astype(np.int64)
-        kind = (reference > 0).astype(np.int64)
-        total += np.bincount((kind * bins + place).ravel(), minlength=2 * bins).reshape(2, bins)
-    edges = -LOGIT_END + LOGIT_STEP * np.arange(bins + 1)
-    return {
-        "edges": edges.tolist(),
-        "landslide": total[1].tolist(),
-        "other": total[0].tolist(),
-    }
+    edges = np.linspace(-LOGIT_END, LOGIT_END, LOGIT_BINS + 1)
+    total = np.zeros((2, LOGIT_BINS), np.int64)
+    for values, reference in zip(logit.clip(-LOGIT_END, LOGIT_END), mask > 0, strict=True):
+        for kind in (0, 1):
+            total[kind] += np.histogram(values[reference == kind], edges)[0]
+    return {"edges": edges.tolist(), "landslide": total[1].tolist(), "other": total[0].tolist()}
 
 
 def _masks(tiles: TileSet) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.unet import infer, train
-from l4s_ensemble.unet.adapt import Target, adapted, remeasured
+from l4s_ensemble.unet.adapt import adapted, remeasured
 from l4s_ensemble.unet.infer import Predictor
 from l4s_ensemble.unet.inputs.normalisation import TileSet, load
 from l4s_ensemble.unet.model import FoldModel, UNetModel
@@ -64,16 +64,11 @@ def test_statistics_of_the_place_mend_what_another_light_broke(trained: FoldMode
     ds = elsewhere()
     place, mask = load(ds, masks=False), ds["mask"].values
     assert f1(trained, place, mask) < 0.3
-    found = adapted([trained], Target("valid", place), 2, cpu())
+    found = adapted([trained], place, 2, cpu())
     assert f1(found, place, mask) > 0.95
     weights = dict(found[0].network.named_parameters())
     assert all(torch.equal(weights[n], p) for n, p in trained.network.named_parameters())
     assert found[0].file == "fold_0.target.safetensors"
-
-
-def test_a_target_with_masks_is_refused() -> None:
-    with pytest.raises(ValueError, match="no masks"):
-        Target("valid", load(made_up()))
 
 
 def test_statistics_need_not_fill_a_batch(trained: FoldModel) -> None:

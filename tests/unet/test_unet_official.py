@@ -132,13 +132,6 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
         load_official(tmp_path / "nowhere.safetensors")
 
 
-def test_weights_of_other_bands_are_refused(network: OfficialUNet, tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    torch.save(network.state_dict(), path)
-    with pytest.raises(ModelError, match="3 bands"):
-        load_official(path, bands=3)
-
-
 def _plain(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """The network written out: batch norm folded, interpolation as two matrices."""
     skips = []

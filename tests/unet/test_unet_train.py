@@ -219,6 +219,14 @@ def test_killed_stage_goes_on_and_gives_the_same(
     assert_same_run(run, fitted)
 
 
+def test_logits_are_counted_by_class() -> None:
+    logit = np.array([[[-50.0, -0.1], [0.1, 50.0]]], np.float32)
+    told = train.logits_by_class(logit, np.array([[[0, 1], [1, 0]]], np.uint8))
+    assert told["other"][0] == told["other"][-1] == 1 and sum(told["other"]) == 2
+    at = np.flatnonzero(told["landslide"])
+    assert np.array(told["edges"])[at].tolist() == [-0.25, 0.0]
+
+
 def test_two_devices_train_what_one_trains(ready: Path, fitted: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(ready, run)
@@ -228,9 +236,7 @@ def test_two_devices_train_what_one_trains(ready: Path, fitted: Path, tmp_path: 
     assert_same_run(run, fitted)
 
 
-def test_what_fails_on_one_of_several_devices_is_told(
-    ready: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_fails_on_one_of_several_devices_is_told(ready: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(ready, run)
     config = config_of(network="smp:unet")
