@@ -13,8 +13,10 @@ import yaml
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
+from l4s_ensemble.metrics import telling
 from l4s_ensemble.report import html
 from l4s_ensemble.report.browser import page as browser
+from l4s_ensemble.report.browser import scored
 from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
 from l4s_ensemble.report.pictures import features as features_contact
 from l4s_ensemble.report.pictures import gallery, mosaics
@@ -101,9 +103,9 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
         if page["page"] == "pixel":
             page["slides"] = pixel_maps.slides(source, assets, drawn)
         if page["page"] in ("pixel", "unet", "stack"):
-            shown = gallery.of_fit(source, page["page"])
+            shown = scored.of_fit(source, page["page"])
         elif "split" in page:
-            shown = gallery.of_prediction(source, page["split"])
+            shown = scored.of_prediction(source, page["split"])
         if shown is not None:
             page["gallery"] = gallery.build(source, shown, n, assets, drawn)
             by_page[page["page"]] = page["gallery"]
@@ -119,7 +121,7 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
 def _few(whole: Mapping[str, Any], page: str, file: str) -> dict[str, Any]:
     """Take the worst and the best tile of a page's gallery, with few pictures of each."""
     kept = []
-    for wanted in (("worst", "largest"), ("best",)):
+    for wanted in ((telling.WORST, telling.CALLED), (telling.BEST,)):
         kept += [t for t in whole["tiles"] if t["why"] in wanted][:1]
     layers = [
         layer for layer in whole["layers"]

@@ -159,7 +159,7 @@ def test_headline_is_that_of_the_scores(tiny_run: Path, tiny_report: Path) -> No
 def test_gallery_is_bounded_and_worst_first(tiny_report: Path) -> None:
     shown = read_json(tiny_report / "pixel.json")["gallery"]
     assert len(shown["tiles"]) <= 12
-    wrong = [t["fp"] + t["fn"] for t in shown["tiles"] if t["why"] == "worst"]
+    wrong = [t["fp"] + t["fn"] for t in shown["tiles"] if t["why"] == "most wrong"]
     assert wrong == sorted(wrong, reverse=True)
     assert any(t["why"] == "best" for t in shown["tiles"])
 

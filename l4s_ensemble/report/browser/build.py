@@ -56,7 +56,7 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sensor = sensor_of(scored.store)
-    at = chosen(source, scored, source.config.report.browser_tiles)
+    at = chosen(scored, source.config.report.browser_tiles)
     columns: dict[str, list[Any]] = {k: [] for k in ("called", "doubt", "tp", "fp", "fn")}
     small = {k: np.zeros((len(at), THUMB_PX, THUMB_PX, 3), np.uint8) for k in ("colour", "errors")}
     size = (0, 0)
@@ -71,8 +71,10 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
             pictures.outline(tile.called, colour) if tile.truth is None
             else pictures.errors(tile.called, tile.truth, colour)
         )  # fmt: skip
-        for key, value in _counted(tile).items():
-            columns[key].append(value)
+        mean = None if tile.doubt is None else float(tile.doubt.mean())
+        for key, value in {**tile.counted, "doubt": mean}.items():
+            if key in columns and value is not None:
+                columns[key].append(value)
     # What is looked at first stands together: few sheets are read.
     first = [columns[k] for k in (("fp", "fn") if scored.has_truth else ("called",))]
     order = np.argsort(-np.sum(first, axis=0, dtype=np.int64), kind="stable")
@@ -117,37 +119,13 @@ def tile_script(tile: Tile) -> str:
     return packing.call("L4S.tile", tile.patch, packing.deflated(planes))
 
 
-def chosen(source: RunSource, scored: ScoredTiles, most: int) -> NDArray[np.int64]:
+def chosen(scored: ScoredTiles, most: int) -> NDArray[np.int64]:
     """Positions of the tiles shown, ascending: all, or those with most wrong (or called) pixels."""
-    n = len(scored.patch)
-    if n <= most:
-        return np.arange(n)
-    stage = scored.main if scored.out_of_fold else f"predict/{scored.split}/scores"
-    tiles = source.tiles(stage) if scored.has_truth else None
-    if tiles is not None and np.array_equal(tiles.patch, scored.patch):
-        c = tiles.counts(float(np.median(scored.threshold)))
-        size = c.fp + c.fn
-    else:
-        final = scored.scores[scored.main]
-        size = np.array(
-            [
-                int((final.sel(patch=p).values >= t).sum())
-                for p, t in zip(scored.patch, scored.threshold, strict=True)
-            ]
-        )
+    if len(scored.patch) <= most:
+        return np.arange(len(scored.patch))
+    c = scored.counts
+    size = scored.areas() if c is None else c.fp + c.fn
     return np.sort(np.argsort(-size, kind="stable")[:most])
-
-
-def _counted(tile: Tile) -> dict[str, Any]:
-    """Numbers of a tile that it is sorted and filtered by."""
-    told: dict[str, Any] = {"called": int(tile.called.sum())}
-    if tile.truth is not None:
-        told["tp"] = int((tile.called & tile.truth).sum())
-        told["fp"] = told["called"] - told["tp"]
-        told["fn"] = int(tile.truth.sum()) - told["tp"]
-    if tile.doubt is not None:
-        told["doubt"] = words.sigfig(float(tile.doubt.mean()), 3)
-    return told
 
 
 def _columns(

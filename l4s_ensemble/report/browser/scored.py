@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.report.pictures.gallery import places_of
 from l4s_ensemble.report.source import RunSource
 
 if TYPE_CHECKING:
@@ -48,6 +48,16 @@ class Tile:
     called: NDArray[np.bool_]
     truth: NDArray[np.bool_] | None
 
+    @property
+    def counted(self) -> dict[str, Any]:
+        """Pixels ``called``, and with a mask ``tp, fp, fn, f1`` (None without a landslide)."""
+        called = int(self.called.sum())
+        if self.truth is None:
+            return {"called": called}
+        tp, real = int((self.called & self.truth).sum()), int(self.truth.sum())
+        f1 = 2 * tp / (called + real) if real else None
+        return {"called": called, "tp": tp, "fp": called - tp, "fn": real - tp, "f1": f1}
+
 
 @dataclass(frozen=True, eq=False)
 class ScoredTiles:
@@ -73,6 +83,8 @@ class ScoredTiles:
     fold : int64 array, shape (tile,), or None
     has_truth : bool
         Whether masks may be shown: a split's only after it was scored.
+    counts : Counts or None
+        Of each tile at the median threshold; None where masks may not be shown.
     doubt : xarray.DataArray or None
         As it was written; without it, what `measure` names is computed.
     measure : str
@@ -91,6 +103,7 @@ class ScoredTiles:
     place: dict[int, dict[str, int]]
     fold: NDArray[np.int64] | None
     has_truth: bool
+    counts: Counts | None
     doubt: xr.DataArray | None = None
     measure: str = ""
     masks: Path | None = None
@@ -99,6 +112,19 @@ class ScoredTiles:
     def main(self) -> str:
         """The model whose answer counts."""
         return list(self.scores)[-1]
+
+    def tile(self, patch: int) -> Tile:
+        """One tile by its id."""
+        return next(self.tiles(np.flatnonzero(self.patch == patch)))
+
+    def areas(self) -> NDArray[np.int64]:
+        """Predicted pixels of each tile, by probability alone."""
+        out = np.zeros(len(self.patch), np.int64)
+        for start in range(0, len(out), BLOCK_TILES):
+            part = slice(start, start + BLOCK_TILES)
+            values = self.scores[self.main].sel(patch=self.patch[part]).values
+            out[part] = (values >= self.threshold[part, None, None]).sum(axis=(1, 2))
+        return out
 
     def tiles(self, at: NDArray[np.int64]) -> Iterator[Tile]:
         """Tiles at some positions of `patch`, ascending for speed."""
@@ -162,10 +188,16 @@ def all_scored(source: RunSource) -> list[ScoredTiles]:
     return [one for one in found if one is not None]
 
 
-def of_fit(source: RunSource) -> ScoredTiles | None:
-    """Out-of-fold scores of the training tiles; None where nothing was scored."""
+def of_fit(source: RunSource, model: str = "stack") -> ScoredTiles | None:
+    """Out-of-fold scores of the training tiles; None where nothing was scored.
+
+    Parameters
+    ----------
+    model : {'stack', 'pixel', 'unet'}
+        Of the stack the scores of both base models come with it, or alone where it was not fitted.
+    """
     scores = {}
-    for name in ("pixel", "unet", "stack"):
+    for name in ("pixel", "unet", "stack") if model == "stack" else (model,):
         array = source.array(name, "oof.zarr") if name in source else None
         if array is not None:
             scores[name] = array["probability" if name == "stack" else "logit"]
@@ -173,7 +205,7 @@ def of_fit(source: RunSource) -> ScoredTiles | None:
         return None
     main = list(scores)[-1]
     summary = source.summary(main)
-    threshold = summary["threshold"] if main == "stack" else summary["oof"]["threshold"]
+    threshold = float(summary["threshold"] if main == "stack" else summary["oof"]["threshold"])
     patch = _common(scores)
     fold = scores[main].sel(patch=patch).coords.get("fold")
     measure = (source.summary("stack").get("uncertainty") or {}).get("measure", "")
@@ -185,10 +217,11 @@ def of_fit(source: RunSource) -> ScoredTiles | None:
         store=store,
         scores=scores,
         patch=patch,
-        threshold=np.full(len(patch), float(threshold)),
+        threshold=np.full(len(patch), threshold),
         place=places_of(source, "train", store),
         fold=None if fold is None else fold.values.astype(np.int64),
         has_truth="mask" in store,
+        counts=_counts(source, main, patch, threshold),
         measure=measure if main == "stack" else "",
     )
 
@@ -213,6 +246,11 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
     usual = float(summary["threshold"])
     doubt = source.array(stage, "uncertainty.zarr")
     masks = source.run / stage / "masks"
+    threshold = np.array(
+        [by_scene.get(place.get(int(p), {}).get("scene", -1), usual) for p in patch]
+    )
+    has_truth = f"predict/{split}/scores" in source and "mask" in store
+    scored_at = float(np.median(threshold)) if len(threshold) else usual
     return ScoredTiles(
         page="tiles-train-predicted" if split == "train" else f"tiles-{split}",
         split=split,
@@ -220,16 +258,39 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
         store=store,
         scores=scores,
         patch=patch,
-        threshold=np.array(
-            [by_scene.get(place.get(int(p), {}).get("scene", -1), usual) for p in patch]
-        ),
+        threshold=threshold,
         place=place,
         fold=None,
-        has_truth=f"predict/{split}/scores" in source and "mask" in store,
+        has_truth=has_truth,
+        counts=_counts(source, f"predict/{split}/scores", patch, scored_at) if has_truth else None,
         doubt=None if doubt is None else doubt["probability"],
         measure=str(summary.get("uncertainty") or ""),
         masks=masks if masks.is_dir() else None,
     )
+
+
+def _counts(
+    source: RunSource, stage: str, patch: NDArray[np.int64], threshold: float
+) -> Counts | None:
+    """Counts of tiles from the histograms of a stage, in the order of `patch`."""
+    tiles = source.tiles(stage)
+    if tiles is None or not np.isin(patch, tiles.patch).all():
+        return None
+    order = np.argsort(tiles.patch)
+    return tiles.subset(order[np.searchsorted(tiles.patch[order], patch)]).counts(threshold)
+
+
+def places_of(source: RunSource, split: str, store: xr.Dataset) -> dict[int, dict[str, int]]:
+    """Scene, row and column of tiles by id: the folds know them best, else the store."""
+    if source.data_stage(split) == "data/train" and "scenes" in source:
+        from l4s_ensemble.scenes.folds import load_folds
+
+        folds = load_folds(source["scenes"].folder)
+        columns = {k: getattr(folds, k) for k in ("patch", "scene", "row", "col")}
+    else:
+        columns = {k: store[k].values for k in ("patch", "scene", "row", "col")}
+    ids = columns.pop("patch")
+    return {int(p): {k: int(v[i]) for k, v in columns.items()} for i, p in enumerate(ids)}
 
 
 def _common(scores: dict[str, xr.DataArray]) -> NDArray[np.int64]:

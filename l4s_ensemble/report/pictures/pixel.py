@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.report import words
+from l4s_ensemble.report.browser import scored
 from l4s_ensemble.report.pictures import draw as pictures
-from l4s_ensemble.report.pictures import gallery
 from l4s_ensemble.report.pictures.draw import Picture
 from l4s_ensemble.report.source import RunSource
 
@@ -80,10 +80,10 @@ def _crops(
     source: RunSource, rows: list[dict[str, Any]], assets: Path, drawn: set[str]
 ) -> list[dict[str, Any] | None]:
     """Pictures of the landslides; None where the tiles are not there."""
-    shown = gallery.of_fit(source, "pixel")
+    shown = scored.of_fit(source, "pixel")
     if shown is None:
         return [None] * len(rows)
-    from l4s_ensemble.data.store import positions_of, sensor_of, units
+    from l4s_ensemble.data.store import sensor_of
 
     store = source.store("train")
     sensor = sensor_of(store)
@@ -91,13 +91,13 @@ def _crops(
     out: list[dict[str, Any] | None] = []
     for n, r in enumerate(rows, start=1):
         patch = int(r["patch"])
-        at = int(positions_of(store, [patch])[0])
-        called = shown.maps["pixel"](patch) >= shown.threshold
+        tile = shown.tile(patch)
+        called = tile.called
         box = cut_out(r["box"], called.shape)
         zoom = -(-CROP_PICTURE_PX // (box[0].stop - box[0].start))
-        large = _enlarged(pictures.true_colour(units(store, [at])[0], sensor)[box], zoom)
+        large = _enlarged(pictures.true_colour(tile.units, sensor)[box], zoom)
         for mask, hue in (
-            (store["mask"][at].values == 1, BOUNDARY),
+            (store["mask"].sel(patch=patch).values == 1, BOUNDARY),
             (called, pictures.FALSE_ALARM),
         ):
             large[_rim(_enlarged(mask[box], zoom))] = hue
