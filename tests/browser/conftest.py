@@ -1,4 +1,4 @@
-"""A real browser that looks at the rendered report of a made-up run, and what it may not do."""
+"""A real browser that looks at the rendered report of the tiny run, and what it may not do."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from fabricated_run import fabricate
 from viewing import DESK, OpenPage
-
-from l4s_ensemble.predict.card import write_card
-from l4s_ensemble.report.render import render_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
@@ -34,20 +30,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="session")
-def report_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A made-up run folder with every stage; a test that changes it copies it first."""
-    run = fabricate(tmp_path_factory.mktemp("browser-run"))
-    write_card(run)
-    return run
-
-
-@pytest.fixture(scope="session")
-def report(report_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the rendered report of `report_run`."""
-    return render_report(report_run, tmp_path_factory.mktemp("browser-report") / "out").parent
 
 
 @pytest.fixture
@@ -80,7 +62,7 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def open_page(page: Page, report: Path) -> OpenPage:
+def open_page(page: Page, tiny_report: Path) -> OpenPage:
     """Open a page of the report: ``open_page("stack", scheme="dark", width=390)``.
 
     Parameters of the function: `name` (without ``.html``, or with a ``#fragment``), `scheme`
@@ -90,12 +72,12 @@ def open_page(page: Page, report: Path) -> OpenPage:
 
     def opened(
         name: str, *, scheme: Literal["light", "dark"] = "light", width: int = DESK,
-        height: int = 900, folder: Path | None = None,
+        height: int = 900, folder: Path = tiny_report,
     ) -> Page:  # fmt: skip
         file, _, fragment = name.partition("#")
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
-        url = ((folder or report) / f"{file}.html").resolve().as_uri()
+        url = (folder / f"{file}.html").resolve().as_uri()
         page.goto(f"{url}#{fragment}" if fragment else url, wait_until="load")
         return page
 

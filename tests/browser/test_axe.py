@@ -19,9 +19,9 @@ WITHOUT_FIGURES = {"exclude": [[".main-svg"]]}
 @pytest.mark.parametrize(
     ("scheme", "width"), [("light", PHONE), pytest.param("dark", DESK, marks=pytest.mark.slow)]
 )
-def test_axe_finds_nothing(open_page: OpenPage, report: Path, scheme: str, width: int) -> None:
+def test_axe_finds_nothing(open_page: OpenPage, tiny_report: Path, scheme: str, width: int) -> None:
     wrong = []
-    for path in sorted(report.glob("*.html")):
+    for path in sorted(tiny_report.glob("*.html")):
         page = open_page(path.stem, scheme=scheme, width=width)
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
         found = axe.Axe().run(page, WITHOUT_FIGURES, OPTIONS).response["violations"]

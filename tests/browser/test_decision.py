@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from viewing import PHONE, OpenPage
 
-from l4s_ensemble.config import build
 from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.report.pages.decision import at_threshold
-from l4s_ensemble.report.render import render_report
-from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.stack.decision import prevalence
 
 if TYPE_CHECKING:
@@ -41,11 +38,11 @@ def shown(page: Page, key: str) -> float:
 @pytest.mark.parametrize("name", PLACES)
 @pytest.mark.parametrize("model", ["stack", "pixel"])
 def test_numbers_are_those_of_the_metrics(
-    open_page: OpenPage, report_run: Path, name: str, model: str
+    open_page: OpenPage, tiny_run: Path, name: str, model: str
 ) -> None:
     page = open_page(name)
     page.locator(f'.decide input[value="{model}"]').check(force=True)
-    histogram = pooled(report_run, name, model)
+    histogram = pooled(tiny_run, name, model)
     curve = histogram.curve()
     for k in (0, 50, 351, 700, 999):
         move(page, SLIDER, k)
@@ -60,11 +57,11 @@ def test_numbers_are_those_of_the_metrics(
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.5, 2.0, 4.0])
-def test_another_prevalence(open_page: OpenPage, report_run: Path, factor: float) -> None:
+def test_another_prevalence(open_page: OpenPage, tiny_run: Path, factor: float) -> None:
     page = open_page("stack")
-    histogram = pooled(report_run, "stack", "stack")
+    histogram = pooled(tiny_run, "stack", "stack")
     move(page, FACTOR, {0.25: -2, 0.5: -1, 2.0: 1, 4.0: 2}[factor])
-    summary = read_json(report_run / "stack/summary.json")
+    summary = read_json(tiny_run / "stack/summary.json")
     (row,) = prevalence.rows(histogram, summary["threshold"], [factor])
     used = round(summary["threshold"] * 1000)
     for k in (used, 200):
@@ -82,9 +79,11 @@ def test_another_prevalence(open_page: OpenPage, report_run: Path, factor: float
     assert f"from {row['plateau_low']:.3f} to {row['plateau_high']:.3f}" in said
 
 
-def test_it_begins_at_the_threshold_in_use_and_goes_back(open_page: OpenPage, report: Path) -> None:
+def test_it_begins_at_the_threshold_in_use_and_goes_back(
+    open_page: OpenPage, tiny_report: Path
+) -> None:
     page = open_page("stack", scheme="dark", width=PHONE)
-    twin = read_json(report / "stack.json")["decide"]
+    twin = read_json(tiny_report / "stack.json")["decide"]
     used = round(twin["models"][-1]["threshold"] * twin["bins"])
     slider, back = page.locator(SLIDER), page.locator(".decide .back")
     assert int(slider.input_value()) == used and back.is_disabled()
@@ -114,30 +113,20 @@ def test_the_plot_can_be_dragged(open_page: OpenPage) -> None:
         assert abs(int(page.locator(SLIDER).input_value()) - share * 999) <= 2
 
 
-def test_without_a_script_a_table_stands_there(chromium: Browser, report: Path) -> None:
+def test_without_a_script_a_table_stands_there(chromium: Browser, tiny_report: Path) -> None:
     context = chromium.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
-    page.goto((report / "stack.html").resolve().as_uri())
+    page.goto((tiny_report / "stack.html").resolve().as_uri())
     assert page.locator(".decide table").last.is_visible()
     assert page.locator(".decide .said").is_visible()
     assert not page.locator(SLIDER).is_visible()
     context.close()
 
 
-def test_without_masks_the_called_area_moves(
-    open_page: OpenPage, report_run: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(report_run, run)
-    histogram = pooled(run, "prediction-valid", "stack")
-    counts = histogram.positive + histogram.negative
-    shutil.rmtree(run / "predict/valid/scores")
-    path = run / "predict/valid/result/summary.json"
-    write_json(path, {**read_json(path), "histogram": counts.tolist()})
-    few = build({"report": {"gallery_tiles": 1}})
-    folder = render_report(run, tmp_path / "out", few).parent
-    page = open_page("prediction-valid", folder=folder)
+def test_without_masks_the_predicted_area_moves(open_page: OpenPage, tiny_run: Path) -> None:
+    counts = read_json(tiny_run / "predict/test/result/summary.json")["histogram"]
+    page = open_page("prediction-test")
     for k in (0, 300, 999):
         move(page, SLIDER, k)
-        assert shown(page, "called") == int(counts[k:].sum())
+        assert shown(page, "called") == sum(counts[k:])
     assert page.locator(FACTOR).count() == 0

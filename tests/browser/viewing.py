@@ -17,12 +17,6 @@ TALLEST = 16_000
 OpenPage = Callable[..., "Page"]
 """Fixture ``open_page``; its parameters are in ``conftest.py``."""
 
-PAGES = (
-    "index", "data", "features", "pixel", "unet", "stack", "prediction-valid", "tiles-train",
-    "tiles-valid", "tiles",
-)  # fmt: skip
-"""Pages that the made-up run's report may have."""
-
 _DRAWN = """() => [...document.querySelectorAll('[data-plot]')].every(d => {
   const r = d.getBoundingClientRect(), svg = d.querySelector('.main-svg');
   return d.clientWidth < 120 || r.top > innerHeight
