@@ -206,7 +206,7 @@ def _not_run(source: RunSource) -> list[dict[str, str]]:
         {"stage": TITLES[name], "command": f"l4s-ensemble "
         f"{'features' if name == 'features' else 'fit ' + name}"}
         for name in FITS[1:]
-        if name not in source
+        if name in TITLES and name not in source
     ]  # fmt: skip
     if not source.predicted:
         out.append({"stage": "Prediction", "command": "l4s-ensemble predict --split valid"})
