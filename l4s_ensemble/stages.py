@@ -7,6 +7,8 @@ by ``module:function`` and runs in a process of its own.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,6 +191,11 @@ def _images_of(config: Config, root: Path, split: str) -> tuple[Stage, ...]:
 
 
 def _label(root: Path, split: str) -> str:
-    """Name for the prediction of another folder: readable, and unlike that of a third one."""
-    mark = hashlib.blake2b(str(root.resolve()).encode(), digest_size=3).hexdigest()
-    return f"{split}-{root.resolve().name}-{mark}"
+    """Name for the prediction of another folder: readable, and unlike that of a third one.
+
+    It becomes part of file names and of links in the report, which need no quoting then.
+    """
+    path = root.resolve()
+    mark = hashlib.blake2b(os.fsencode(path), digest_size=3).hexdigest()
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", path.name)[:40].strip("-")
+    return "-".join(part for part in (split, plain, mark) if part)
