@@ -265,7 +265,7 @@ def test_scenes_are_found_from_the_pixels_and_drawn(place):
 
 
 def test_fetch_says_when_the_source_cannot_be_reached(tmp_path):
-    done = command("data", "fetch", "l4s", "--url", "http://127.0.0.1:9/none", cwd=tmp_path)
+    done = command("data", "fetch", "l4s", "--url", "https://127.0.0.1:9/none", cwd=tmp_path)
     assert done.returncode == 1 and "cannot be reached" in done.stderr
     assert list((tmp_path / "l4s").iterdir()) == []
 

@@ -7,9 +7,12 @@ import http.client
 import logging
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from l4s_ensemble.errors import DataError
 
@@ -20,6 +23,8 @@ TIMEOUT_S = 60.0
 TRIES = 6
 PROGRESS_S = 10.0
 AGENT = "l4s_ensemble (landslide research toolkit)"
+SCHEMES: tuple[str, ...] = ("https",)
+"""Addresses that are followed, whatever a record or a server names."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,38 @@ class RemoteFile:
     url: str
     size: int | None = None
     checksum: str | None = None
+
+
+def open_url(url: str, headers: Mapping[str, str] | None = None) -> Any:
+    """Open an address of an allowed scheme; a redirection to another one is refused too.
+
+    Raises
+    ------
+    DataError
+        If the scheme is not allowed.
+    OSError
+        If the server cannot be reached or refuses.
+    """
+    _check_scheme(url)
+    request = urllib.request.Request(url, headers={"User-Agent": AGENT, **(headers or {})})
+    return urllib.request.build_opener(_Redirections).open(request, timeout=TIMEOUT_S)
+
+
+class _Redirections(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        _check_scheme(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_scheme(url: str) -> None:
+    if urllib.parse.urlsplit(url).scheme not in SCHEMES:
+        raise DataError(
+            "an address that is not followed", where=url,
+            allowed=", ".join(f"{scheme}://" for scheme in SCHEMES),
+            fix="fetch by hand as the README says, if you trust it",
+        )  # fmt: skip
 
 
 def download(
@@ -135,10 +172,8 @@ def _receive(file: RemoteFile, part: Path, quiet: bool) -> bool:
     if file.size is not None and have > file.size:
         part.unlink()
         have = 0
-    headers = {"User-Agent": AGENT, **({"Range": f"bytes={have}-"} if have else {})}
-    request = urllib.request.Request(file.url, headers=headers)
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        response = open_url(file.url, {"Range": f"bytes={have}-"} if have else None)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # the part is as long as the file, or longer: start over
             part.unlink()

@@ -5,11 +5,10 @@ Ghorbanzadeh et al. 2022, CC BY 4.0; validation and test masks are part of it si
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.run.progress import track
-from l4s_ensemble.sources.download import AGENT, TIMEOUT_S, RemoteFile, download
+from l4s_ensemble.sources.download import RemoteFile, download, open_url
 from l4s_ensemble.sources.unpack import unpack
 
 log = logging.getLogger("l4s_ensemble")
@@ -99,7 +98,7 @@ def zenodo_files(record: str) -> dict[str, RemoteFile]:
     told = _json(record)
     try:
         files = {
-            f["key"]: RemoteFile(f["key"], f["links"]["self"], int(f["size"]), f["checksum"])
+            f["key"]: RemoteFile(f["key"], str(f["links"]["self"]), int(f["size"]), f["checksum"])
             for f in told["files"]
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -205,16 +204,17 @@ def _json(url: str) -> Any:
 
 def _get(url: str) -> tuple[Any, str | None]:
     """JSON behind an address, and its ``Link`` header."""
-    request = urllib.request.Request(url, headers={"User-Agent": AGENT})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            return json.loads(response.read()), response.headers.get("Link")
-    except (urllib.error.URLError, OSError) as error:
+        with open_url(url) as response:
+            body, link = response.read(), response.headers.get("Link")
+    except (OSError, http.client.HTTPException) as error:
         raise DataError(
             "the source cannot be reached", where=url, found=error,
             fix="check the connection, try the other --source, or fetch by hand as the README says",
         ) from None  # fmt: skip
-    except json.JSONDecodeError as error:
+    try:
+        return json.loads(body), link
+    except (ValueError, RecursionError) as error:
         raise _not_a_record(url, error) from None
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from l4s_ensemble.errors import ConfigError, DataError
+from l4s_ensemble.sources import download as downloading
 from l4s_ensemble.sources import fetch as fetching
 from l4s_ensemble.sources.download import RemoteFile, download
 from l4s_ensemble.sources.fetch import fetch
@@ -29,6 +30,7 @@ class Server:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.links: dict[str, str] = {}
+        self.moved: dict[str, str] = {}
         self.asked: list[tuple[str, int]] = []
         self.rule: Callable[[str, int, int], dict[str, int]] = lambda *_: {}
         server = self
@@ -42,6 +44,11 @@ class Server:
                 bent = server.rule(self.path, first, times)
                 if body is None or "status" in bent:
                     self.send_error(bent.get("status", 404))
+                    return
+                if self.path in server.moved:
+                    self.send_response(302)
+                    self.send_header("Location", server.moved[self.path])
+                    self.end_headers()
                     return
                 if bent.get("ignore_range"):
                     first = 0
@@ -69,7 +76,8 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(downloading, "SCHEMES", ("http",))
     running = Server()
     yield running
     running.http.shutdown()
@@ -255,10 +263,34 @@ def test_hugging_face_comes_in_pages_without_the_stray_images(server, tmp_path):
     assert names == ["image_1.h5", "image_2.h5", "mask_1.h5", "mask_2.h5"]
 
 
+@pytest.mark.parametrize(
+    ("how", "scheme"),
+    [(h, s) for h in ("record", "file", "page") for s in ("file", "ftp", "")]
+    + [("moved", "ftp"), ("moved", "https")],
+)
+def test_an_address_of_another_scheme_is_not_followed(server, tmp_path, monkeypatch, how, scheme):
+    secret = tmp_path / "secret.json"
+    secret.write_text("[]")
+    address = f"{scheme}://{secret}" if scheme else str(secret)
+    base = "/api/datasets/x/tree/main/images/train"
+    entry = {"key": "TrainData.zip", "size": 2, "checksum": "md5:0", "links": {"self": address}}
+    monkeypatch.setattr(fetching, "PINNED", {})
+    server.files = {"/record": json.dumps({"files": [entry]}).encode(), base: b"[]", "/m": b""}
+    server.links[base] = f'<{address}>; rel="next"'
+    server.moved["/m"] = address
+    source = "hugging-face" if how == "page" else "zenodo"
+    record = {"file": "/record", "page": "/api/datasets/x", "moved": "/m"}
+    url = address if how == "record" else server.url + record[how]
+    with pytest.raises(DataError, match="an address that is not followed"):
+        fetch(tmp_path / "l4s", source=source, splits=["train"], url=url, **PATIENT)
+
+
 def test_names_that_do_not_exist_are_told(tmp_path):
     with pytest.raises(ConfigError, match="no such source"):
         fetch(tmp_path, source="elsewhere")
     with pytest.raises(ConfigError, match="no such split"):
         fetch(tmp_path, splits=["all"])
     with pytest.raises(DataError, match="cannot be reached"):
+        fetch(tmp_path, url="https://127.0.0.1:9/record")
+    with pytest.raises(DataError, match="not followed"):
         fetch(tmp_path, url="http://127.0.0.1:9/record")
