@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
@@ -16,9 +15,14 @@ from typing import Any
 
 from l4s_ensemble.config import build
 from l4s_ensemble.errors import L4SError
-from l4s_ensemble.run.files import explain, write_json
+from l4s_ensemble.run.files import explain, module_of_system, no_room, write_json
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.run.stage import Stage, StageContext
+
+resource = module_of_system("resource")
+
+DISK_FULL = 74
+"""Exit status where there is no room for a report either."""
 
 GRACE_S = 10.0
 """Time for a stage to stop in order once it is told to."""
@@ -43,23 +47,36 @@ def main() -> int:
     )
     report = Path(order["report"])
     try:
-        summary = stage.function()(context)
-        told = {"summary": summary, "digest": summary.get("digest"), **usage()}
-        write_json(report, told)
-    except L4SError as error:
-        write_json(report, {"error": _told(error)})
-        return 1
+        return _run(stage, context, report)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        known = explain(error) if isinstance(error, OSError) else None
-        if known is not None:
-            write_json(report, {"error": _told(known)})
-            return 1
-        # Not a user's mistake but ours: the traceback is what helps to mend it.
-        logging.getLogger("l4s_ensemble").error("%s\n%s", stage.name, traceback.format_exc())
-        return 1
+        try:
+            return _tell(error, stage.name, report)
+        except OSError as another:  # there is no room for the report either
+            if no_room(another):
+                return DISK_FULL
+            raise
+
+
+def _run(stage: Stage, context: StageContext, report: Path) -> int:
+    summary = stage.function()(context)
+    write_json(report, {"summary": summary, "digest": summary.get("digest"), **usage()})
     return 0
+
+
+def _tell(error: Exception, name: str, report: Path) -> int:
+    """Say how a stage failed: in the report if a user can mend it, else in the log."""
+    if no_room(error):
+        return DISK_FULL
+    known = explain(error) if isinstance(error, OSError) else error
+    if isinstance(known, L4SError):
+        write_json(report, {"error": _told(known)})
+    else:
+        # Not a user's mistake but ours: the traceback is what helps to mend it.
+        text = "".join(traceback.format_exception(error))
+        logging.getLogger("l4s_ensemble").error("%s\n%s", name, text)
+    return 1
 
 
 def _stop_when_alone() -> None:
@@ -80,7 +97,12 @@ def _told(error: L4SError) -> dict[str, Any]:
 
 
 def usage() -> dict[str, float]:
-    """Peak memory of this process and of its largest worker, MiB, and their processor seconds."""
+    """Peak memory of this process and of its largest worker, MiB, and their processor seconds.
+
+    On Windows only the processor seconds of this process are known.
+    """
+    if resource is None:
+        return {"cpu_seconds": round(time.process_time(), 2)}
     own = resource.getrusage(resource.RUSAGE_SELF)
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     per_mib = 1024 if sys.platform != "darwin" else 1024**2

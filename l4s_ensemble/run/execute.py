@@ -6,7 +6,6 @@ meet, memory is given back, and a crash takes nothing else down.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -27,10 +26,12 @@ from l4s_ensemble import errors
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import L4SError, RunError
 from l4s_ensemble.run import fingerprint, settings
-from l4s_ensemble.run.child import GRACE_S
+from l4s_ensemble.run.child import DISK_FULL, GRACE_S
 from l4s_ensemble.run.code import CodeHashes
-from l4s_ensemble.run.files import make_folder, read_json, write_json
+from l4s_ensemble.run.files import bytes_below, make_folder, module_of_system, read_json, write_json
 from l4s_ensemble.run.stage import Stage
+
+fcntl, msvcrt = module_of_system("fcntl"), module_of_system("msvcrt")
 
 log = logging.getLogger("l4s_ensemble")
 
@@ -157,6 +158,8 @@ class Executor:
         if returncode == 0 and "summary" in told:
             write_json(work / "summary.json", told.pop("summary"))
             return dict(told)
+        if returncode == DISK_FULL:
+            raise self._disk_is_full(stage, work)
         if "error" in told:
             raise _rebuild(told["error"])
         reason = f"signal {-returncode}" if returncode < 0 else returncode
@@ -164,6 +167,23 @@ class Executor:
             f"stage {stage.name} ended before it was done", where=work, found=reason,
             fix="the log above says more; the same command resumes (signal 9 is often a lack of "
             "memory: lower --jobs)",
+        )  # fmt: skip
+
+    def _disk_is_full(self, stage: Stage, work: Path) -> RunError:
+        """Say where there is no room, and about how much a stage needs: what it reads has.
+
+        No stage writes more than its inputs hold. The first one writes a quarter of its float64
+        files, which are not in the run folder.
+        """
+        written = bytes_below(work)
+        needed = sum(bytes_below(self.run / name) for name in stage.needs)
+        more = f" about {max(needed - written, 0) / 1e6:.0f} MB" if needed else ""
+        return RunError(
+            "the disk is full", where=self.run,
+            found=f"{shutil.disk_usage(self.run).free / 1e6:.0f} MB free; stage {stage.name} has "
+            f"written {written / 1e6:.0f} MB so far",
+            fix=f"make room,{more or ' up to the size of the data folder'}; what was whole before "
+            "is still whole, and the same command goes on",
         )  # fmt: skip
 
     def _publish(self, stage: Stage, work: Path) -> None:
@@ -279,7 +299,10 @@ def locked(run: Path) -> Iterator[None]:
     """Hold the run folder against a second process."""
     with (run / ".lock").open("w") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
             raise RunError(
                 "another process is working in this run folder", where=run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -26,6 +27,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def module_of_system(name: str) -> Any:
+    """Import a module that only some systems have; None elsewhere."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
 def make_folder(path: Path) -> None:
     """Make a folder where there is none.
 
@@ -44,7 +53,7 @@ def make_folder(path: Path) -> None:
 
 def explain(error: OSError) -> RunError | None:
     """Say what the system would not do; None where the fault may be ours."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if no_room(error):
         return RunError(
             "the disk is full", where=error.filename, found=error.strerror,
             fix="make room; what was whole before is still whole, and the same command goes on",
@@ -55,6 +64,27 @@ def explain(error: OSError) -> RunError | None:
             fix="name a folder that you may read and write",
         )  # fmt: skip
     return None
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that the disk is full.
+
+    Libraries that write files by themselves raise errors of their own, which hold the system's
+    only as text.
+    """
+    known: BaseException | None = error
+    while known is not None:
+        if isinstance(known, OSError) and known.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if os.strerror(errno.ENOSPC) in str(known) or os.strerror(errno.EDQUOT) in str(known):
+            return True
+        known = known.__cause__ or known.__context__
+    return False
+
+
+def bytes_below(folder: Path) -> int:
+    """Size of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def write_text(path: Path, text: str) -> None:

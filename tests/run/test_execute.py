@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from l4s_ensemble.run.stage import Stage
 
 HERE = "tests_stages"
 STAGES = """
-import os, signal, time
+import os, signal, sys, time
 from l4s_ensemble.errors import DataError
 
 def count(ctx):
@@ -47,6 +48,26 @@ def die_once(ctx):
     if not seen:
         os.kill(os.getpid(), signal.SIGKILL)
     return {"marks": marks.read_text(), "digest": "fixed"}
+
+def full(ctx):
+    def no_more(*_):
+        raise OSError(28, "No space left on device")
+    sys.modules["__main__"].write_json = no_more  # of the process that a stage runs in
+    (ctx.out / "half.txt").write_text("x" * 3_000_000)
+    kind = ctx.params["kind"]
+    if kind == "system":
+        no_more()
+    if kind == "library":
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    if kind == "worker":
+        from joblib import Parallel, delayed
+        Parallel(2)(delayed(no_more)() for _ in range(2))
+    if kind == "named":
+        try:
+            no_more()
+        except OSError as error:
+            raise DataError("this could not be written") from error
+    return {}  # "report": the stage is whole, its report is not
 
 def wait(ctx):
     try:
@@ -117,6 +138,51 @@ def test_a_crash_is_a_run_error_with_the_traceback_in_the_log(stages, capfd):
         Executor(stages, Config()).execute([stage("a", "crash")])
     assert "ZeroDivisionError" in capfd.readouterr().err
     assert not (stages / "a").exists()
+
+
+@pytest.mark.parametrize("kind", ["system", "library", "worker", "named", "report"])
+def test_a_full_disk_is_said_once_and_in_full(stages, capfd, kind):
+    Executor(stages, Config()).execute([stage("a")])
+    with pytest.raises(RunError, match="the disk is full") as caught:
+        Executor(stages, Config()).execute(
+            [stage("b", "full", needs=("a",), params={"kind": kind})]
+        )
+    assert caught.value.where == stages and "same command goes on" in str(caught.value)
+    assert "MB free" in str(caught.value.found) and "has written 3 MB" in str(caught.value.found)
+    assert re.search(r"about \d+ MB", str(caught.value.fix))
+    assert "Traceback" not in capfd.readouterr().err
+    assert Executor(stages, Config()).execute([stage("a")]) == {"a": False}
+
+
+def test_the_package_works_where_the_system_is_windows(tmp_path):
+    """Without the modules that only Unix has, and with the lock that Windows has."""
+    code = """
+import importlib, pkgutil, sys, types
+from pathlib import Path
+sys.modules["fcntl"] = sys.modules["resource"] = None
+import l4s_ensemble
+for found in pkgutil.walk_packages(l4s_ensemble.__path__, "l4s_ensemble."):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
+held = []
+def locking(number, mode, size):
+    if held:
+        raise OSError(13, "Permission denied")
+    held.append(mode)
+from l4s_ensemble.run import child, execute
+execute.msvcrt = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
+assert child.usage()["cpu_seconds"] > 0
+with execute.locked(Path(sys.argv[1])):
+    try:
+        with execute.locked(Path(sys.argv[1])):
+            raise SystemExit("locked twice")
+    except execute.RunError as error:
+        print(error.what)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "another process is working in this run folder", done.stderr
 
 
 def test_a_killed_stage_resumes_in_what_it_had_written(stages):
