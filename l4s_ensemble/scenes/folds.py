@@ -230,7 +230,7 @@ def load_folds(folder: str | Path) -> Folds:
             n_folds=int(head["n_folds"]),
             grid=head["grid"],
             block_tiles=int(head["block_tiles"]),
-            by=head.get("by", "blocks"),
+            by=head["by"],
         )
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(

@@ -23,7 +23,7 @@ from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes.assign import make_folds
 from l4s_ensemble.scenes.folds import Folds, load_folds
 from l4s_ensemble.scenes.grid import Grid, grid_of
-from l4s_ensemble.scenes.stage import stage, summarise
+from l4s_ensemble.scenes.stage import stage
 
 SIDE = 32
 SENSOR = Sensor(
@@ -157,20 +157,6 @@ def test_when_the_pixels_are_asked(
         grid_of(high, official, "official")
 
 
-def test_blocks_on_places_from_pixels(shuffled: xr.Dataset, found: Grid) -> None:
-    folds = make(found, content=shuffled["content_hash"].values, folds=3, block_tiles=2)
-    true = np.stack([shuffled[f"true_{k}"].values for k in ("scene", "row", "col")], axis=1)
-    for k in range(3):
-        train = np.isin(folds.patch, folds.train_ids(k))
-        held = np.isin(folds.patch, folds.held_ids(k))
-        assert train.any() and held.any()
-        known = true[:, 0] > 0
-        a, b = true[train & known], true[held & known]
-        near = np.abs(a[:, None] - b[None])
-        assert not ((near[..., 0] == 0) & (near[..., 1:].max(axis=2) <= 1)).any()
-        folds.check(k, folds.train_ids(k), table(folds))
-
-
 def test_the_stage_with_places_from_pixels(shuffled: xr.Dataset, tmp_path: Path) -> None:
     ctx = context(tmp_path, shuffled, {"folds": 2, "by": "scenes", "grid": "pixels"})
     told = stage(ctx)
@@ -264,12 +250,6 @@ def test_scenes_that_cannot_be_left_out(grid: Grid, empty: tuple[int, ...], mess
         make(grid, np.where(np.isin(grid.scene, empty), 0, 300), by="scenes")
 
 
-def test_the_way_out_that_the_message_names_is_one() -> None:
-    grid = raster((4, 4), (3, 3), (5, 5))
-    folds = make(grid, np.where(grid.scene == 2, 0, 300), by="scenes", folds=2)
-    assert folds.n_folds == 2
-
-
 def test_too_few_tiles_on_places_from_pixels(found: Grid) -> None:
     pixels = np.zeros(len(found.patch), np.int64)
     pixels[3] = 9
@@ -336,14 +316,6 @@ def test_a_planted_leak_is_caught_in_every_kind_of_folds(folds: Folds) -> None:
         for neighbour in across[:5]:
             with pytest.raises(LeakError, match=f"patch {neighbour}: buffer"):
                 folds.check(k, [*train, neighbour], content)
-
-
-def test_a_summary_of_older_folds_and_of_new_ones(tmp_path: Path) -> None:
-    made = make(raster((4, 4), (3, 3)), by="scenes")
-    made.save(tmp_path)
-    assert summarise(load_folds(tmp_path), SENSOR, asked_block_tiles=6)["by"] == "scenes"
-    write_json(tmp_path / "folds.json", {"n_folds": 2, "grid": "manifest", "block_tiles": 3})
-    assert load_folds(tmp_path).by == "blocks"
 
 
 @pytest.mark.parametrize("room", ["pixel", "unet"])
