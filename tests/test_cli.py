@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_answers_quickly_and_names_every_command(tmp_path):
     done = command("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for word in ("demo", "features", "fit-all", "predict", "evaluate", "report", "data", "compete"):
+    for word in ("demo", "features", "fit-all", "predict", "evaluate", "report", "data"):
         assert word in done.stdout
 
 
@@ -193,23 +193,6 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
         assert row["sentence"].startswith("found by") == alone == (not row["features"])
 
 
-def test_compete_scores_what_has_masks_and_says_why_it_has_no_place(place):
-    words = ["--config", "demo", "--data", "patches", *SMALL, "--run", "runs/default"]
-    done = command("compete", *words, "--json", "--quiet", cwd=place)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    valid, test = told["splits"]
-    assert valid["scored"] and valid["submission"]["verified"]
-    assert not valid["submission"]["complete"] and "made up" in valid["not_comparable"]
-    assert test == {
-        "split": "test", "there": False, "submission": None, "scored": False,
-        "why": "the data folder has no such split",
-    }  # fmt: skip
-    plain = command("compete", *words, "--quiet", cwd=place)
-    assert "valid: no place on the ladder: the data are made up" in plain.stdout
-    assert "test: the data folder has no such split" in plain.stdout
-
-
 def test_another_folder_of_the_same_sensor_is_predicted_beside_the_first(place):
     made = command("data", "synth", "other", "--train", 4, "--valid", 2, "--seed", 5, cwd=place)
     assert made.returncode == 0, made.stderr
@@ -279,8 +262,6 @@ def test_fetch_says_when_the_source_cannot_be_reached(tmp_path):
         (["fit-all", "--data", ".", "--set", "unet.width=x"], 2, "unet.width"),
         (["fit-all", "--device", "tpu"], 2, "no such device"),
         (["predict"], 1, "no run in this folder"),
-        (["compete"], 2, "no data folder was named"),
-        (["compete", "--data", "."], 1, "nothing to compete on"),
         (["evaluate", "--run", "nowhere"], 1, "no run in this folder"),
         (["report", "--run", "nowhere"], 1, "no run in this folder"),
         (["report", "--compare", "nowhere", "."], 1, "no such run folder"),

@@ -156,31 +156,6 @@ def evaluate(
 
 
 @app.command()
-def compete(
-    data: DataOption = None,
-    config: ConfigOption = None,
-    run: RunOption = Path("runs/competition"),
-    set_: SetOption = None,
-    jobs: JobsOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Fit the competition preset on the release, score valid and test, say where we stand.
-
-    Without --config the settings are those of the preset `competition`.
-    """
-    from l4s_ensemble.compete import PRESET
-    from l4s_ensemble.compete import compete as run_all
-
-    told = run_all(opened_run(run, config or PRESET, set_, data, jobs, device, quiet))
-    if as_json:
-        console.say(json.dumps(told))
-    else:
-        console.competition(told)
-
-
-@app.command()
 def report(
     run: RunOption = RUN,
     out: Annotated[

@@ -77,30 +77,6 @@ def slides(summary: dict[str, Any], folder: Path) -> None:
     )
 
 
-def competition(told: dict[str, Any]) -> None:
-    """Print the scores of the official splits, the submissions and the place on the ladder."""
-    ledger("out-of-fold on the training tiles", told["oof"])
-    for one in told["splits"]:
-        if one["scored"]:
-            scores(one["scores"], Path(told["run"]))
-    for one in told["splits"]:
-        if not one["there"]:
-            say(f"{one['split']}: {one['why']}")
-            continue
-        if not one["scored"]:
-            say(f"{one['split']}: {one['why']}")
-        elif one["not_comparable"]:
-            say(
-                f"{one['split']}: no place on the ladder: {one['not_comparable']}. If it had one: "
-                f"{one['ladder']['sentence']}"
-            )
-        else:
-            say(f"{one['split']}: on the ladder of published scores {one['ladder']['sentence']}")
-        sent = one["submission"]
-        size = "" if sent["complete"] else ", not as many as the official split has"
-        say(f"  submission {sent['path']}: {sent['files']} masks{size} (read back and verified)")
-
-
 def features(summary: dict[str, Any]) -> None:
     """Print how many features there are, the most telling ones, and what was left out."""
     groups: dict[str, int] = {}

@@ -49,37 +49,3 @@ def why_not_comparable(split: str, kind: str, data: Mapping[str, Any], grid: str
     if data.get("sensor", "l4s") != "l4s":
         reasons.append(f"the files are of sensor {data['sensor']}, not the 14 released bands")
     return ", and ".join(reasons)
-
-
-def standing(split: str, f1: float) -> dict[str, Any]:
-    """Say which published scores of a split a score is above, and which it is below.
-
-    Parameters
-    ----------
-    split : str
-        Only scores of this split count: the two official ones are not equally hard.
-    f1 : float
-
-    Returns
-    -------
-    dict
-        ``above`` (rungs, the best one first), ``within`` (rungs that are a range it lies in),
-        ``below`` (rungs, the nearest one first), ``sentence``.
-    """
-    own = sorted((r for r in RUNGS if r["on"] == split), key=lambda r: float(r["low"]))
-    above = [r for r in reversed(own) if f1 > r["high"]]
-    within = [r for r in own if r["low"] <= f1 <= r["high"]]
-    below = [r for r in own if f1 < r["low"]]
-    told = [
-        f"{word} {_named(rungs[0])}"
-        for word, rungs in (("above", above), ("level with", within), ("below", below))
-        if rungs
-    ]
-    sentence = ", ".join(told) if told else f"no score on {split} is published here"
-    return {"above": above, "within": within, "below": below, "sentence": sentence}
-
-
-def _named(rung: Mapping[str, Any]) -> str:
-    low, high = 100 * rung["low"], 100 * rung["high"]
-    value = f"{low:.1f}" if low == high else f"{low:.0f}–{high:.0f}"
-    return f"{rung['name']} ({value})"

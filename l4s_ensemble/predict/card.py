@@ -7,16 +7,13 @@ run. What was not measured with the models as they are now is said to be not mea
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.metrics.ladder import why_not_comparable
 from l4s_ensemble.predict.card_words import (
     CODE_LICENCE,
-    INTENDED_USE,
     MISUSE,
     data_licence,
     limits,
@@ -57,7 +54,7 @@ def model_card(run: Path) -> dict[str, Any]:
     -------
     dict
         ``format, name, version, made, data, protocol, scores, learner, thresholds, limits,
-        intended_use, misuse, licence, versions, seed, seconds, reproduce, settings`` and more.
+        misuse, licence, seed, settings``.
         Each of ``scores`` has ``on, split, kind, measured``, and either ``models`` and
         ``not_comparable`` or ``told`` and ``why``.
 
@@ -71,7 +68,7 @@ def model_card(run: Path) -> dict[str, Any]:
     latest = stages["stack"]["manifest"]
     config: dict[str, Any] = latest.get("config", {})
     scores = _scores(stages)
-    data = _data(run, stages)
+    data = _data(stages)
     protocol = _protocol(stages, config)
     stack = stages["stack"]["summary"]
     return {
@@ -85,18 +82,9 @@ def model_card(run: Path) -> dict[str, Any]:
         "learner": stack.get("learner"),
         "thresholds": {row["model"]: row["threshold"] for row in stack.get("ledger", [])},
         "limits": limits(data, protocol, scores, _outdated(stages)),
-        "intended_use": list(INTENDED_USE),
         "misuse": list(MISUSE),
         "licence": {"code": CODE_LICENCE, "data": data_licence(data)},
-        "versions": latest.get("versions", {}),
-        "git": latest.get("git"),
-        "platform": latest.get("platform"),
         "seed": latest.get("seed"),
-        "seconds": {
-            **{n: stages[n]["manifest"].get("seconds") for n in FITS if n in stages},
-            "all": round(sum(stages[n]["manifest"].get("seconds") or 0 for n in stages), 1),
-        },
-        "reproduce": _commands(config, scores),
         "settings": _without_root(config),
     }
 
@@ -133,7 +121,7 @@ def _outdated(stages: Mapping[str, Record]) -> list[str]:
     return [name for name in FITS if name in stages and not _is_current(stages, name)]
 
 
-def _data(run: Path, stages: Mapping[str, Record]) -> dict[str, Any]:
+def _data(stages: Mapping[str, Record]) -> dict[str, Any]:
     train = stages.get("data/train", {}).get("summary", {})
     state = stages.get("data/train", {}).get("manifest", {}).get("ingredients", {}).get("state", {})
     sensor = state.get("sensor") or {}
@@ -146,11 +134,11 @@ def _data(run: Path, stages: Mapping[str, Record]) -> dict[str, Any]:
         "pixel_m": sensor.get("pixel_m"),
         "tile_px": sensor.get("patch_pixels"),
         "made_up": bool(train.get("made_up")),
-        "splits": [_split(run, stages[name], name) for name in splits],
+        "splits": [_split(stages[name], name) for name in splits],
     }
 
 
-def _split(run: Path, record: Record, name: str) -> dict[str, Any]:
+def _split(record: Record, name: str) -> dict[str, Any]:
     summary = record["summary"]
     label = name.removeprefix("data/") if name.startswith("data/") else name.split("/")[1]
     keys = ("patches", "masks", "landslide_patches", "prevalence", "made_up")
@@ -158,19 +146,7 @@ def _split(run: Path, record: Record, name: str) -> dict[str, Any]:
         "split": label,
         **{key: summary.get(key) for key in keys},
         "degenerate": len(summary.get("degenerate") or []),
-        "content_hash": _content_hash(run / name),
     }
-
-
-def _content_hash(folder: Path) -> str | None:
-    """Hash over ids and pixels of a split's images: that of equal patches is equal anywhere."""
-    from l4s_ensemble.data.store import STORE, hashes_of, open_store
-
-    if not (folder / STORE).is_dir():
-        return None
-    hashes = hashes_of(open_store(folder))
-    text = "\n".join(f"{patch} {hashes[patch]}" for patch in sorted(hashes))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _protocol(stages: Mapping[str, Record], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,15 +165,6 @@ def _protocol(stages: Mapping[str, Record], config: Mapping[str, Any]) -> dict[s
         "holdout": (config.get("data") or {}).get("holdout"),
         "holdout_tiles": roles.get("holdout"),
         "adapted_to": stages["stack"]["summary"].get("adapted_to"),
-        "rules": [
-            "Folds are blocks of tiles or whole scenes; the eight neighbours of a held-out tile "
-            "leave its training, and ids and contents are compared in every fit.",
-            "The model of a fold is never chosen on that fold.",
-            "Thresholds and the stack see out-of-fold scores only.",
-            "Tiles set aside take part in no fit, fold, statistic, search or threshold.",
-            "F1 is of the landslide class, pooled over all pixels; intervals resample blocks of "
-            "neighbouring tiles.",
-        ],
     }  # fmt: skip
 
 
@@ -268,23 +235,6 @@ def _measured(
 
 def _not_measured(why: str) -> dict[str, Any]:
     return {"measured": False, "told": NOT_MEASURED, "why": why}
-
-
-def _commands(config: Mapping[str, Any], scores: list[dict[str, Any]]) -> list[str]:
-    """Commands that make the run again; FOLDER holds the patches of the hashes above."""
-    from l4s_ensemble.config import build, is_preset
-
-    try:
-        known = is_preset(build(dict(config)))
-    except ConfigError:  # settings of another version
-        known = False
-    source = config["name"] if known else "settings.yaml"
-    again = [
-        f"l4s-ensemble evaluate --split {row['split']} --run RUN"
-        for row in scores
-        if row["measured"] and row["split"] in (*OFFICIAL, "holdout")
-    ]
-    return [f"l4s-ensemble fit-all --config {source} --data FOLDER --run RUN", *again]
 
 
 def _without_root(config: Mapping[str, Any]) -> dict[str, Any]:

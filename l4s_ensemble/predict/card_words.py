@@ -21,13 +21,6 @@ LANDSLIDE4SENSE = {
     "on Geoscience and Remote Sensing, 60. doi:10.1109/TGRS.2022.3215209",
 }
 
-INTENDED_USE = (
-    "A first look after an event: which patches and slopes a person should look at, with a "
-    "probability and a reason for each landslide.",
-    "Research on this benchmark, with scores that others can repeat.",
-    "A start for labelling: a person confirms, corrects or removes each outline.",
-)
-
 MISUSE = (
     "No warning system: it sees landslides that have happened, not those that will.",
     "No decision about a person, a building or a road may rest on it without a look by someone who "

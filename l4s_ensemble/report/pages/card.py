@@ -27,7 +27,6 @@ def card(source: RunSource) -> Page:
                 ("made", str(made["made"] or "").replace("T", " ")[:19], "text"),
                 ("meta-learner", made["learner"], "text"),
                 ("seed", made["seed"], "text"),
-                ("time of all stages", made["seconds"]["all"], "seconds"),
                 ("bands", data["bands"], "text"),
                 ("pixel (m)", data["pixel_m"], "number"),
                 ("edge of a tile (pixels)", data["tile_px"], "count"),
@@ -51,26 +50,16 @@ def card(source: RunSource) -> Page:
             ),
         },
         "lines": {
-            "use": made["intended_use"],
             "misuse": made["misuse"],
             "limits": made["limits"],
-            "rules": protocol["rules"],
             "licences": [_licence("Code", licence["code"]), _licence("Data", licence["data"])],
-            "again": made["reproduce"],
         },
         "sections": [
-            section("use", "What it is for", "", "use"),
             section("misuse", "What it is not for", "", "misuse"),
             section("limits", "Limits", "", "limits"),
             section("scores", "Scores", "", "card_scores", "thresholds"),
-            section("data", "Data and protocol", "", "facts", "splits", "rules"),
+            section("data", "Data and protocol", "", "facts", "splits"),
             section("licence", "Licence", "", "licences"),
-            section(
-                "again",
-                "How another person makes it again",
-                "FOLDER holds the patches whose hashes stand above, RUN is any folder.",
-                "again",
-            ),
         ],
         "card": dict(made),
     }
@@ -84,10 +73,8 @@ def _splits(data: Mapping[str, Any]) -> dict[str, Any]:
             ("landslide_patches", "with a landslide", "count"),
             ("prevalence", "share of landslide pixels", "share"),
             ("degenerate", "without terrain", "count"), ("masks", "masks", "text"),
-            ("content_hash", "hash of the images", "text"),
         ],
         data["splits"],
-        note="The hash is over ids and pixels: the same patches have the same hash anywhere.",
     )  # fmt: skip
 
 
