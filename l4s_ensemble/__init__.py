@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from l4s_ensemble.config import load as load_config
     from l4s_ensemble.data.patches import open_patches
     from l4s_ensemble.errors import L4SError
-    from l4s_ensemble.features.build import features_of
+    from l4s_ensemble.features.compute import features_of
     from l4s_ensemble.metrics.counts import score
     from l4s_ensemble.pipeline import load_run, open_run
 
 _WHERE = {
     "L4SError": "l4s_ensemble.errors:L4SError",
-    "features_of": "l4s_ensemble.features.build:features_of",
+    "features_of": "l4s_ensemble.features.compute:features_of",
     "load_config": "l4s_ensemble.config:load",
     "load_run": "l4s_ensemble.pipeline:load_run",
     "open_patches": "l4s_ensemble.data.patches:open_patches",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.features.recipe import FloatImage
+from l4s_ensemble.features.definition import FloatImage
 from l4s_ensemble.features.window import continue_band
 from l4s_ensemble.scenes.surroundings import AROUND
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
-Float = TypeVar("Float", np.float32, np.float64)
 
 
 def compiled(function: F) -> F:
@@ -64,30 +63,36 @@ def gathered(
     return out
 
 
+FIXED = 2.0**17
+"""Steps of a unit in summed-area tables: 7.6e-6, well below one step of reflectance (1e-4)."""
+
+
 @compiled
-def summed_area(
-    image: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Summed-area tables of an image and of its square.
+def summed_area(image: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Summed-area tables of an image and of its square, in whole steps of 1 / `FIXED`.
+
+    Whole numbers add up exactly, so what a window gives does not depend on where the image begins:
+    a block of a raster and the whole raster agree bit for bit. A table may overflow; the
+    difference that is a window's sum is right as long as it fits itself.
 
     Parameters
     ----------
     image : float32 array, shape (y, x)
+        Within ±128 for squares (and windows of at most 65 px), within ±1e8 for sums.
 
     Returns
     -------
-    sums, squares : float64 arrays, shape (y + 1, x + 1)
-        ``sums[i, j]`` is the sum over ``image[:i, :j]``. Double precision: a window's sum is a
-        difference of numbers that are larger than it.
+    sums, squares : int64 arrays, shape (y + 1, x + 1)
+        ``sums[i, j]`` is the sum over ``image[:i, :j]``.
     """
     height, width = image.shape
-    sums = np.zeros((height + 1, width + 1))
-    squares = np.zeros((height + 1, width + 1))
+    sums = np.zeros((height + 1, width + 1), np.int64)
+    squares = np.zeros((height + 1, width + 1), np.int64)
     for i in range(height):
-        s = 0.0
-        q = 0.0
+        s = np.int64(0)
+        q = np.int64(0)
         for j in range(width):
-            v = np.float64(image[i, j])
+            v = np.int64(np.floor(np.float64(image[i, j]) * FIXED + 0.5))
             s += v
             q += v * v
             sums[i + 1, j + 1] = s
@@ -100,13 +105,13 @@ def summed_area(
 
 @compiled
 def window_mean(
-    sums: NDArray[np.float64], top: int, left: int, height: int, width: int, radius: int
+    sums: NDArray[np.int64], top: int, left: int, height: int, width: int, radius: int
 ) -> NDArray[np.float32]:
     """Mean over the square window around each pixel of a region.
 
     Parameters
     ----------
-    sums : float64 array
+    sums : int64 array
         From `summed_area`.
     top, left, height, width : int
         The region whose pixels are wanted, in pixels of the image.
@@ -119,7 +124,7 @@ def window_mean(
     """
     out = np.empty((height, width), np.float32)
     edge = 2 * radius + 1
-    share = 1.0 / (edge * edge)
+    share = 1.0 / (edge * edge * FIXED)
     for i in range(height):
         up = sums[top + i - radius]
         down = sums[top + i - radius + edge]
@@ -132,8 +137,8 @@ def window_mean(
 
 @compiled
 def window_deviation(
-    sums: NDArray[np.float64],
-    squares: NDArray[np.float64],
+    sums: NDArray[np.int64],
+    squares: NDArray[np.int64],
     top: int,
     left: int,
     height: int,
@@ -143,7 +148,7 @@ def window_deviation(
     """Standard deviation over the square window around each pixel; see `window_mean`."""
     out = np.empty((height, width), np.float32)
     edge = 2 * radius + 1
-    share = 1.0 / (edge * edge)
+    share = 1.0 / (edge * edge * FIXED)
     for i in range(height):
         up, down = sums[top + i - radius], sums[top + i - radius + edge]
         up2, down2 = squares[top + i - radius], squares[top + i - radius + edge]
@@ -151,7 +156,7 @@ def window_deviation(
             a = left + j - radius
             b = a + edge
             mean = ((down[b] - down[a]) - (up[b] - up[a])) * share
-            mean2 = ((down2[b] - down2[a]) - (up2[b] - up2[a])) * share
+            mean2 = ((down2[b] - down2[a]) - (up2[b] - up2[a])) * (share / FIXED)
             # Rounding leaves a constant window a variance of about 1e-12 of its mean square.
             variance = mean2 - mean * mean
             out[i, j] = np.sqrt(variance) if variance > 1e-12 * mean2 else 0.0
@@ -159,29 +164,26 @@ def window_deviation(
 
 
 @compiled
-def smooth(image: NDArray[Float], weights: NDArray[Float]) -> NDArray[Float]:
+def smooth(image: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Convolve with a symmetric kernel, first down the columns, then along the rows.
-
-    In single precision an elevation of 3000 m is rounded to 0.2 mm; where that matters, give both
-    in double precision.
 
     Parameters
     ----------
-    image : float32 or float64 array, shape (y + 2 radius, x + 2 radius)
+    image : float32 array, shape (y + 2 radius, x + 2 radius)
         C-contiguous rows. What it needs around the result is part of it.
-    weights : array of the same type, shape (radius + 1,)
+    weights : float32 array, shape (radius + 1,)
         The kernel's right half, centre first.
 
     Returns
     -------
-    array of the same type, shape (y, x)
+    float32 array, shape (y, x)
     """
     radius = weights.size - 1
     height = image.shape[0] - 2 * radius
     wide = image.shape[1]
     width = wide - 2 * radius
-    out = np.empty((height, width), weights.dtype)
-    line = np.empty(wide, weights.dtype)
+    out = np.empty((height, width), np.float32)
+    line = np.empty(wide, np.float32)
     # Plain loops over whole slices: the compiler turns each into vector instructions.
     for i in range(height):
         centre = image[i + radius]

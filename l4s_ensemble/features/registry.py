@@ -3,65 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.bands import BY_NAME
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ConfigError, ModelError
-from l4s_ensemble.features import context, indices, morphology, relative, terrain, texture
-from l4s_ensemble.features.physics import expected_sign, is_relational
-from l4s_ensemble.features.recipe import Feature, Field, Recipe
+from l4s_ensemble.features import indices, neighbourhood, terrain
+from l4s_ensemble.features.definition import Feature, FeatureFunction, Field, Words
+from l4s_ensemble.run.files import read_json
+
+FEATURES_FILE = "features.json"
 
 VERSION = 3
 """Raised when a feature of the same name changes its values. A model refuses another version."""
 
-GROUPS = (
-    "reflectance",
-    "indices",
-    "terrain",
-    "context",
-    "texture",
-    "morphology",
-    "relative",
-)
+GROUPS = ("indices", "terrain", "context", "relative")
 
 SUPPORT_LIMIT_PX = 127
 """A patch can be continued by reflection over less than its own size."""
+
+_BANDS = {
+    "slope": (terrain.SLOPE, "steeper", "flatter"),
+    "dem": (terrain.ELEVATION, "higher", "lower"),
+}
+
+
+def _band(name: str, unit: str) -> Field:
+    words, more, less = _BANDS.get(
+        name, (Words(name, f"much {name}", f"little {name}"), f"more {name}", f"less {name}")
+    )
+    return Field(
+        name, (name,), 0, lambda context: context.field(name), words, unit, more, less,
+        relational=name in _BANDS,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
 def all_fields() -> dict[str, Field]:
     """Shared pictures by name; bands are fields too."""
-    made = [
-        Field(b.name, (b.name,), 0, lambda canvas, n=b.name: canvas.field(n), b.unit)  # type: ignore[misc]
-        for b in BY_NAME.values()
-    ]
-    rooms = (indices, terrain, texture)
-    return {f.name: f for f in [*made, *(f for room in rooms for f in room.fields())]}
+    made = [_band(b.name, b.unit) for b in BY_NAME.values()] + indices.fields() + terrain.fields()
+    known = {f.name: f for f in made}
+    return known | {f.name: f for f in neighbourhood.fields(known)}
 
 
 @lru_cache(maxsize=1)
-def catalogue() -> dict[str, Recipe]:
+def catalogue() -> dict[str, FeatureFunction]:
     """Every feature by name, in the order of the groups."""
-    fields = all_fields()
-    made = [*indices.recipes(), *terrain.recipes()]
-    made += [r for room in (context, texture, morphology) for r in room.recipes(fields)]
-    made += relative.recipes(fields)
-    made.sort(key=lambda r: GROUPS.index(r.feature.group))
-    return {r.feature.name: _with_physics(r) for r in made}
-
-
-def _with_physics(made: Recipe) -> Recipe:
-    name, group = made.feature.name, made.feature.group
-    known = replace(
-        made.feature,
-        expected=expected_sign(name),
-        relational=is_relational(name, group),
-    )
-    return Recipe(known, made.image)
+    made = indices.functions() + terrain.functions() + neighbourhood.functions(all_fields())
+    made.sort(key=lambda f: GROUPS.index(f.feature.group))
+    return {f.feature.name: f for f in made}
 
 
 @dataclass(frozen=True)
@@ -99,6 +93,11 @@ class FeaturePlan:
     def support_px(self) -> int:
         """Pixels that the widest feature reads beyond a patch."""
         return max((f.support_px for f in self.features), default=0)
+
+    @property
+    def scene_fields(self) -> tuple[str, ...]:
+        """Fields whose statistics of the scene the features read."""
+        return tuple(dict.fromkeys(n for f in self.features for n in f.scene_fields))
 
     def only(self, names: Sequence[str]) -> FeaturePlan:
         """Give a plan of some of the features, in the order asked for.
@@ -159,12 +158,25 @@ def plan_from_dict(value: dict[str, Any], where: object = None) -> FeaturePlan:
     return FeaturePlan(sensor, features, left_out)
 
 
+def plan_from_file(path: Path) -> FeaturePlan:
+    """Read a plan of features from ``features.json``.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or damaged.
+    ModelError
+        If it is no plan, or of another version.
+    """
+    return plan_from_dict(read_json(path), path)
+
+
 def _feature(item: dict[str, Any]) -> Feature:
     known = {f.name for f in fields(Feature)}
     plain: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k in known
     }
-    return Feature(**plain)
+    return Feature(**plain | {"words": Words(*plain["words"])})
 
 
 def select(sensor: Sensor, config: FeaturesConfig) -> FeaturePlan:
@@ -190,12 +202,12 @@ def select(sensor: Sensor, config: FeaturesConfig) -> FeaturePlan:
     _known("features.exclude", config.exclude, tuple(catalogue()))
     chosen: list[Feature] = []
     left_out: list[LeftOut] = []
-    for recipe in catalogue().values():
-        reason = _reason(recipe.feature, sensor, config)
+    for each in catalogue().values():
+        reason = _reason(each.feature, sensor, config)
         if reason is None:
-            chosen.append(recipe.feature)
+            chosen.append(each.feature)
         else:
-            left_out.append(LeftOut(recipe.feature.name, reason))
+            left_out.append(LeftOut(each.feature.name, reason))
     if not chosen:
         raise ConfigError(
             "no feature is left", where=f"sensor {sensor.name}", found=config.groups,

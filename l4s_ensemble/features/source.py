@@ -1,4 +1,4 @@
-"""Features of the tiles of a store, with their neighbours and the facts of their scenes.
+"""Features of the tiles of a store, with their neighbours and the statistics of their scenes.
 
 One way for the features stage, the pixel classifier's training, its out-of-fold scores and its
 predictions. A source is a few paths, small enough to be sent to another process, which opens what
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.features.build import FEATURES_FILE, compute_window, plan_from_file
-from l4s_ensemble.features.canvas import Canvas
+from l4s_ensemble.features.compute import compute_window
 from l4s_ensemble.features.joined import Joined
-from l4s_ensemble.features.registry import all_fields
+from l4s_ensemble.features.registry import FEATURES_FILE, all_fields, plan_from_file
+from l4s_ensemble.features.scene_statistics import SceneStatistics, measure, sample_tile
+from l4s_ensemble.features.tile_context import TileContext
 from l4s_ensemble.features.window import Alone, Window
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.progress import track
@@ -35,13 +36,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from l4s_ensemble.data.sensor import Sensor
-    from l4s_ensemble.features.facts import SceneFacts
     from l4s_ensemble.features.registry import FeaturePlan
 
-FACTS_FILE = "facts.json"
+STATISTICS_FILE = "scene_statistics.json"
 
-FACT_TILES = 400
-"""Most tiles of a scene that its facts are measured on: evenly spaced in the order of the store."""
+MEASURED_TILES = 400
+"""Most tiles of a scene that are measured: evenly spaced in the order of the store."""
 
 BLOCK_TILES = 8
 """Tiles of one task."""
@@ -59,34 +59,34 @@ class FeatureSource:
         A ``features.json``.
     surroundings : Path, optional
         A ``surroundings.npz`` of the same store. Without it every tile stands alone.
-    facts : Path, optional
-        A ``facts.json``. Tiles of a scene that it does not know speak for themselves.
+    statistics : Path, optional
+        A ``scene_statistics.json``. Tiles of a scene that it lacks are measured by themselves.
     training : bool
         Compute the share of the tiles that `Surroundings.dropped` draws as if they stood alone,
-        without neighbours and without facts of their scene: a model that meets such tiles must
+        without neighbours and without statistics of their scene: a model that meets such tiles must
         have seen some.
     """
 
     store: Path
     plan: Path
     surroundings: Path | None = None
-    facts: Path | None = None
+    statistics: Path | None = None
     training: bool = False
 
     @classmethod
     def beside(cls, folder: Path, store: Path) -> FeatureSource:
-        """Take plan, surroundings and facts from one folder, as the features stage leaves them.
+        """Take plan, surroundings and statistics from the folder of a features stage.
 
         Raises
         ------
         RunError
             When it is used, if the plan is missing.
         """
-        surroundings, facts = (
+        surroundings, statistics = (
             path if (path := folder / name).is_file() else None
-            for name in (SURROUNDINGS_FILE, FACTS_FILE)
+            for name in (SURROUNDINGS_FILE, STATISTICS_FILE)
         )
-        return cls(store, folder / FEATURES_FILE, surroundings, facts)
+        return cls(store, folder / FEATURES_FILE, surroundings, statistics)
 
     def to_train(self) -> FeatureSource:
         """Give the same source, with tiles drawn to stand alone."""
@@ -125,10 +125,10 @@ class FeatureSource:
         plan = _plan(self.plan)
         at = np.asarray(positions)
         for tile, window in zip(at.tolist(), self.windows(at), strict=True):
-            yield compute_window(window, sensor, plan, self.facts_of(tile))
+            yield compute_window(window, sensor, plan, self.statistics_of(tile))
 
     def windows(self, positions: ArrayLike) -> list[Window]:
-        """Tiles with what surrounds them, as a `Canvas` reads them."""
+        """Tiles with what surrounds them, as a `TileContext` reads them."""
         from l4s_ensemble.data.store import units
 
         dataset, sensor = _opened(self.store)
@@ -159,18 +159,18 @@ class FeatureSource:
             made[step] = (images[other].values, factor.astype(np.float32))
         return made
 
-    def facts_of(self, position: int) -> SceneFacts | None:
-        """Facts of the scene that a tile lies in; None where they are not known.
+    def statistics_of(self, position: int) -> SceneStatistics | None:
+        """Statistics of the scene that a tile lies in; None where they are not known.
 
         A training tile that is drawn to stand alone knows nothing of its scene either: most tiles
         to predict come without a place, and a rank in the tile is not a rank in the scene.
         """
-        if self.facts is None or self.surroundings is None:
+        if self.statistics is None or self.surroundings is None:
             return None
         known = _surroundings(self.surroundings)
         if self.training and known.dropped(position):
             return None
-        return _facts(self.facts).get(int(known.scene[position]))
+        return _statistics(self.statistics).get(int(known.scene[position]))
 
 
 @lru_cache(maxsize=4)
@@ -192,12 +192,12 @@ def _surroundings(path: Path) -> Surroundings:
 
 
 @lru_cache(maxsize=4)
-def _facts(path: Path) -> dict[int, SceneFacts]:
-    return load_facts(path)
+def _statistics(path: Path) -> dict[int, SceneStatistics]:
+    return load_statistics(path)
 
 
-def load_facts(path: Path) -> dict[int, SceneFacts]:
-    """Read ``facts.json``: the facts of each scene, by its number.
+def load_statistics(path: Path) -> dict[int, SceneStatistics]:
+    """Read ``scene_statistics.json``: the statistics of each scene, by its number.
 
     Raises
     ------
@@ -207,24 +207,27 @@ def load_facts(path: Path) -> dict[int, SceneFacts]:
         If it holds something else.
     """
     from l4s_ensemble.errors import ModelError
-    from l4s_ensemble.features.facts import SceneFacts
 
     value = read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("scenes"), dict):
         raise ModelError(
-            "these are not the facts of scenes", where=path, fix="run the features stage again"
-        )
-    return {int(scene): SceneFacts.from_dict(item, path) for scene, item in value["scenes"].items()}
+            "these are not the statistics of scenes", where=path,
+            fix="run the features stage again",
+        )  # fmt: skip
+    found = value["scenes"].items()
+    return {int(scene): SceneStatistics.from_dict(item, path) for scene, item in found}
 
 
-def save_facts(path: Path, facts: Mapping[int, SceneFacts]) -> None:
-    """Write ``facts.json``."""
-    scenes = {str(scene): item.as_dict() for scene, item in sorted(facts.items())}
+def save_statistics(path: Path, statistics: Mapping[int, SceneStatistics]) -> None:
+    """Write ``scene_statistics.json``."""
+    scenes = {str(scene): item.as_dict() for scene, item in sorted(statistics.items())}
     write_json(path, {"scenes": scenes})
 
 
-def measure_facts(source: FeatureSource, positions: ArrayLike, jobs: int) -> dict[int, SceneFacts]:
-    """Measure the scenes that some tiles lie in; no label is read.
+def measure_scenes(
+    source: FeatureSource, positions: ArrayLike, jobs: int
+) -> dict[int, SceneStatistics]:
+    """Measure the scenes that some tiles lie in, once each; no label is read.
 
     Parameters
     ----------
@@ -236,11 +239,9 @@ def measure_facts(source: FeatureSource, positions: ArrayLike, jobs: int) -> dic
 
     Returns
     -------
-    dict of int to SceneFacts
+    dict of int to SceneStatistics
         By the number of the scene; tiles without a known scene count for none.
     """
-    from l4s_ensemble.features.facts import measure
-
     if source.surroundings is None:
         return {}
     at = np.sort(np.asarray(positions, dtype=np.int64))
@@ -248,13 +249,14 @@ def measure_facts(source: FeatureSource, positions: ArrayLike, jobs: int) -> dic
     chosen = []
     for number in np.unique(scene[scene >= 0]).tolist():
         tiles = at[scene == number]
-        spaced = np.linspace(0, len(tiles) - 1, min(len(tiles), FACT_TILES)).round()
+        spaced = np.linspace(0, len(tiles) - 1, min(len(tiles), MEASURED_TILES)).round()
         chosen += [(number, int(t)) for t in tiles[spaced.astype(np.int64)]]
     tasks = [
         (source, [t for _, t in chosen[i : i + BLOCK_TILES]])
         for i in range(0, len(chosen), BLOCK_TILES)
     ]
-    made = track(in_processes(_samples, tasks, jobs), "features: facts of the scenes", len(tasks))
+    made = in_processes(_samples, tasks, jobs)
+    made = track(made, "features: statistics of the scenes", len(tasks))
     samples = [sample for block in made for sample in block]
     numbers = [number for number, _ in chosen]
     return {
@@ -264,12 +266,12 @@ def measure_facts(source: FeatureSource, positions: ArrayLike, jobs: int) -> dic
 
 
 def _samples(source: FeatureSource, positions: list[int]) -> list[dict[str, NDArray[np.float32]]]:
-    from l4s_ensemble.features.facts import TELLING, sample_tile
-
     sensor, fields = _opened(source.store)[1], all_fields()
-    margin = max(fields[name].support_px for name in TELLING)
+    names = _plan(source.plan).scene_fields
+    margin = max(fields[name].support_px for name in names)
     return [
-        sample_tile(Canvas(window, sensor, margin, fields)) for window in source.windows(positions)
+        sample_tile(TileContext(window, sensor, margin, fields), names)
+        for window in source.windows(positions)
     ]
 
 
@@ -278,7 +280,7 @@ def source_to_predict(
 ) -> FeatureSource:
     """Find where the features of tiles to predict come from, and measure what is not known.
 
-    Tiles of the store that the model was fitted on have their neighbours and facts from the fit.
+    Tiles of the store that the model was fitted on have neighbours and statistics from the fit.
     Another store's are measured from its own pixels, for scenes whose places are known; no label is
     read. A scene that the fit had no tile of (a whole scene set aside) is measured likewise.
 
@@ -288,9 +290,9 @@ def source_to_predict(
         The ``patches.zarr`` to predict.
     model : Path
         Folder with ``features.json`` and, where the fit used them, ``surroundings.npz`` and
-        ``facts.json``.
+        ``scene_statistics.json``.
     out : Path
-        Folder that gets ``surroundings.npz`` and ``facts.json`` of what is measured here.
+        Folder that gets ``surroundings.npz`` and ``scene_statistics.json``, as measured here.
     positions : array_like of int, shape (tile,)
         Tiles to predict.
     is_training_store : bool
@@ -303,16 +305,20 @@ def source_to_predict(
     known = _surroundings(fitted.surroundings)
     dataset, _ = _opened(store)
     if is_training_store and np.array_equal(known.patch, dataset["patch"].values):
-        source, facts = fitted, {} if fitted.facts is None else load_facts(fitted.facts)
+        source, known_scenes = (
+            fitted,
+            load_statistics(fitted.statistics) if fitted.statistics else {},
+        )
     else:
-        source, facts = replace(fitted, surroundings=out / SURROUNDINGS_FILE), {}
+        source, known_scenes = replace(fitted, surroundings=out / SURROUNDINGS_FILE), {}
         measure_surroundings(dataset, cross=known.cross).save(out / SURROUNDINGS_FILE)
-    if fitted.facts is None:
+    if fitted.statistics is None:
         return source
     at = np.asarray(positions, dtype=np.int64)
     scene = _surroundings(source.surroundings or fitted.surroundings).scene[at]
-    missing = at[(scene >= 0) & ~np.isin(scene, list(facts))]
+    missing = at[(scene >= 0) & ~np.isin(scene, list(known_scenes))]
     if not len(missing) and source is fitted:
         return source
-    save_facts(out / FACTS_FILE, facts | measure_facts(replace(source, facts=None), missing, jobs))
-    return replace(source, facts=out / FACTS_FILE)
+    found = measure_scenes(replace(source, statistics=None), missing, jobs)
+    save_statistics(out / STATISTICS_FILE, known_scenes | found)
+    return replace(source, statistics=out / STATISTICS_FILE)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.features import kernels
-from l4s_ensemble.features.recipe import FloatImage
+from l4s_ensemble.features.definition import FloatImage
 
 
 def pad_odd(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:

@@ -21,8 +21,7 @@ def stage(ctx: StageContext) -> Summary:
     """Score the tiles to predict with the model of every fold.
 
     Writes ``logit.zarr``: ``logit (fold_model, patch, y, x)`` float32. Features are computed once
-    a tile and all models applied to them. Also ``features_sample.npz``, a few pixels by which the
-    report holds this split against the training tiles.
+    a tile and all models applied to them.
 
     Raises
     ------
@@ -30,9 +29,8 @@ def stage(ctx: StageContext) -> Summary:
         If the tiles are not of the sensor that the model was trained on.
     """
     from l4s_ensemble.data.store import STORE, open_store, positions_of, sensor_of
-    from l4s_ensemble.features.build import plan_from_file
+    from l4s_ensemble.features.registry import plan_from_file
     from l4s_ensemble.features.source import source_to_predict
-    from l4s_ensemble.features.summary import SPLIT_SAMPLE_FILE, write_split_sample
     from l4s_ensemble.scenes.folds import patches_to_predict
 
     started = time.monotonic()
@@ -58,8 +56,6 @@ def stage(ctx: StageContext) -> Summary:
         scores.write(block, logit)
         scored += logit.shape[1]
     seconds = time.monotonic() - started
-    sample = ctx.out / SPLIT_SAMPLE_FILE
-    write_split_sample(sample, source.tiles, positions, plan.names, ctx.config.seed)
     return {
         "patches": len(ids),
         "fold_models": model.folds,

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
+from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
@@ -258,11 +258,11 @@ def _explained(
 def _source_of(store: Path, model: PixelModel, scored: Path) -> FeatureSource:
     """Features as the scores of this prediction were made from them: nothing is measured again."""
     fitted = FeatureSource.beside(model.folder, store)
-    surroundings, facts = scored / SURROUNDINGS_FILE, scored / FACTS_FILE
+    surroundings, statistics = scored / SURROUNDINGS_FILE, scored / STATISTICS_FILE
     return replace(
         fitted,
         surroundings=surroundings if surroundings.is_file() else fitted.surroundings,
-        facts=facts if facts.is_file() else fitted.facts,
+        statistics=statistics if statistics.is_file() else fitted.statistics,
     )
 
 

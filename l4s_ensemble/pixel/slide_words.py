@@ -1,20 +1,21 @@
 """Contributions in words: "bare soil +1.9, slope +0.8, fresh edge +0.4, but flat −0.7".
 
-Numbers are log-odds: +0.7 doubles the odds, −0.7 halves them. Features of one topic are added up,
-vegetation and its lack, say. A feature's word depends on whether its value is high or low against
-what is typical, so that a lack of vegetation is called by its name.
+Numbers are log-odds: +0.7 doubles the odds, −0.7 halves them. Features of one topic are added up.
+The words themselves are declared with the features (`l4s_ensemble.features.definition.Words`): one
+for a high value and one for a low one, so that a lack of vegetation is called by its name.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.features.definition import Words
+from l4s_ensemble.features.registry import catalogue
 
 FEATURES, WORDS = 5, 8
 """Most features and words of a reason."""
@@ -24,82 +25,6 @@ LEAST, MOST = 3, 5
 
 SMALL = 0.1
 """Beyond the first few, what is less than this share of the largest is not told."""
-
-_GREEN = (
-    "(ndvi|evi2|msavi|gndvi|ndre|nd705|ndci|cire|s2rep_nm|osavi|mtci|mcari|gli|vari|rgbvi|nbr|"
-    "tc_greenness)"
-)
-_BARE = "(bsi|dbsi|ndsoi|mbi|ri|psri|ikaw|ferrous_iron|ferrous|bai)"
-_BRIGHT = "(bright|tc_brightness|bi)"
-_AROUND = "(_minus_mean|_minus_ring|_minus_neighbours|_segment_minus_neighbours|_minus_aspect).*"
-_SCENE = "(_scene_z|_scene_rank|_tile_z|_tile_rank)"
-_BUMP = "(_tophat|_bothat).*"
-
-# Pattern of the whole name; word for a high value, for a low one, and where it is not known.
-# The first that fits counts: pictures of surroundings stand before the picture they are made of.
-_RULES: tuple[tuple[str, str, str, str], ...] = (
-    (r".*_(std|variation|roughness|segment_std)(_\d+)?", "mixed surroundings",
-     "even surroundings", "surroundings"),
-    (r".*_fineness.*", "fine grain", "coarse grain", "grain"),
-    (r".*_(gradient|energy)_.*", "fresh edge", "no edge", "edge"),
-    (r".*_coherence_.*", "streaks", "no streaks", "streaks"),
-    (r".*_(along_slope|downhill)(_.*)?", "runs downhill", "runs across the slope",
-     "direction against the slope"),
-    (r".*_log2_px|.*_narrow_\d+", "patch of its own", "no patch of its own", "patch"),
-    (f"{_GREEN}_dog_.*", "greener than around", "barer than around", "green against around"),
-    (f"{_BARE}_dog_.*", "barer than around", "greener than around", "bare against around"),
-    (f"{_BRIGHT}_dog_.*", "brighter than around", "darker than around", "light against around"),
-    (f"{_GREEN}_bothat_.*", "gap in the vegetation", "no gap in the vegetation", "gap"),
-    (f"{_BARE}_tophat_.*", "bare patch", "no bare patch", "patch"),
-    (f"{_BRIGHT}_tophat_.*", "bright patch", "no bright patch", "patch"),
-    (f".*{_BUMP}", "patch of its own", "no patch of its own", "patch"),
-    (f"{_GREEN}{_AROUND}", "greener than around", "barer than around", "green against around"),
-    (f"{_BARE}{_AROUND}", "barer than around", "greener than around", "bare against around"),
-    (f"{_BRIGHT}{_AROUND}", "brighter than around", "darker than around", "light against around"),
-    (f"{_GREEN}{_SCENE}", "green for this scene", "bare for this scene", "green in the scene"),
-    (f"{_BARE}{_SCENE}", "bare for this scene", "green for this scene", "bare in the scene"),
-    (f"{_BRIGHT}{_SCENE}", "bright for this scene", "dark for this scene", "light in the scene"),
-    (f"slope{_SCENE}", "steep for this scene", "flat for this scene", "slope in the scene"),
-    (f"ndmi{_SCENE}", "moist for this scene", "dry for this scene", "moisture in the scene"),
-    (r"upslope_slope_.*", "steep above", "flat above", "slope above"),
-    (r"upslope_height_.*", "tall slope above", "little slope above", "slope above"),
-    (r"slope_to_drainage_.*", "steep down to the stream", "gentle down to the stream",
-     "slope to the stream"),
-    (r"(segment_)?slope_.*", "slope", "flat", "slope"),
-    (r"(segment_)?(relief|ruggedness)_.*", "rugged ground", "smooth ground", "ruggedness"),
-    (r"tpi_.*", "ridge", "hollow", "ridge or hollow"),
-    (r"curv_.*", "bulging ground", "hollow ground", "curvature"),
-    (r"(above_low|relative_height|segment_relative_height).*", "high on the slope",
-     "low on the slope", "height on the slope"),
-    (r"above_drainage_.*", "high above streams", "near a stream's level", "height above streams"),
-    (r"to_drainage_.*", "far from streams", "near a stream", "distance to streams"),
-    (r"(flow|wetness)_.*", "water gathers", "little water gathers", "water from above"),
-    (r"stream_power_.*", "strong run-off", "little run-off", "run-off"),
-    (r"northness", "faces north", "faces south", "aspect"),
-    (r"eastness", "faces east", "faces west", "aspect"),
-    (r"sun_cosine", "sunlit", "turned from the sun", "sunlight"),
-    (r"sunward_horizon_.*", "in the hills' shadow", "open to the sun", "shadow"),
-    (r"sky_view_.*", "open sky", "narrow valley", "sky in view"),
-    (r"segment_area_.*", "large patch", "small patch", "patch size"),
-    (r"segment_elongation", "long patch", "round patch", "patch shape"),
-    (r"segment_compactness", "compact patch", "ragged patch", "patch shape"),
-    (r"segment_reach_.*", "steep runout", "gentle runout", "runout"),
-    (f"{_GREEN}(_.*)?", "vegetation", "vegetation missing", "vegetation"),
-    (f"{_BARE}(_.*)?", "bare soil", "little bare soil", "bare soil"),
-    (f"{_BRIGHT}(_.*)?", "brightness", "darkness", "brightness"),
-    (r"(ndmi|nmdi|nbr2|tc_wetness)(_.*)?", "moist ground", "dry ground", "moisture"),
-    (r"(nbrswir|mirbi)(_.*)?", "dry ground", "moist ground", "moisture"),
-    (r"(mndwi|aweish|andwi)(_.*)?", "water", "no water", "water"),
-    (r"(ndsii|s3)(_.*)?", "snow or cloud", "no snow", "snow"),
-    *(
-        (rf"(refl_|level_)?{band}(_.*)?", f"much {light}", f"little {light}", light)
-        for band, light in (
-            ("b1", "violet light"), ("b2", "blue light"), ("b3", "green light"),
-            ("b4", "red light"), ("b[567]", "red-edge light"), ("b8", "near infrared"),
-            ("b9", "water-vapour band"), ("b10", "cirrus band"), ("b1[12]", "short-wave infrared"),
-        )
-    ),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,20 +49,17 @@ class Told:
         return {"word": self.word, "log_odds": self.log_odds, "features": list(self.features)}
 
 
-@lru_cache(maxsize=1024)
-def _words_of(name: str) -> tuple[str, str, str]:
-    for pattern, high, low, plain in _RULES:
-        if re.fullmatch(pattern, name):
-            return high, low, plain
-    return name, name, name
+def _words_of(name: str) -> Words:
+    known = catalogue().get(name)
+    return Words(name, name, name) if known is None else known.feature.words
 
 
 def feature_word(name: str, value: float | None = None, typical: float | None = None) -> str:
-    """Word for a feature at a value, against a typical value; its name if no word is known."""
-    high, low, plain = _words_of(name)
+    """Word for a feature at a value, against a typical value; its topic where they are unknown."""
+    words = _words_of(name)
     if value is None or typical is None or not np.isfinite([value, typical]).all():
-        return plain
-    return high if value >= typical else low
+        return words.topic
+    return words.high if value >= typical else words.low
 
 
 def weighed_words(
@@ -146,7 +68,7 @@ def weighed_words(
     values: ArrayLike | None = None,
     typical: ArrayLike | None = None,
 ) -> list[Told]:
-    """Add up contributions by word.
+    """Add up contributions by topic.
 
     Parameters
     ----------
@@ -159,22 +81,19 @@ def weighed_words(
     Returns
     -------
     list of Told
-        Largest size first.
+        Largest size first. The word of a topic is that of the feature that adds most to its sum.
     """
     added = np.asarray(contributions, dtype=np.float64)
     here, usual = _column(values, len(names)), _column(typical, len(names))
-    topics: dict[frozenset[str], list[int]] = {}
+    topics: dict[str, list[int]] = {}
     for i in np.argsort(-np.abs(added), kind="stable"):
-        topics.setdefault(frozenset(_words_of(names[i])[:2]), []).append(int(i))
+        topics.setdefault(_words_of(names[i]).topic, []).append(int(i))
     told = []
     for own in topics.values():
-        # Of two opposite words the one is said that most of the weight is on.
-        votes: dict[str, float] = {}
-        for i in own:
-            word = feature_word(names[i], here[i], usual[i])
-            votes[word] = votes.get(word, 0.0) + abs(float(added[i]))
-        word = max(votes, key=lambda w: votes[w])
-        told.append(Told(word, float(added[own].sum()), tuple(names[i] for i in own)))
+        total = float(added[own].sum())
+        first = max(own, key=lambda i: added[i] * (1 if total >= 0 else -1))
+        word = feature_word(names[first], here[first], usual[first])
+        told.append(Told(word, total, tuple(names[i] for i in own)))
     return sorted(told, key=lambda t: -abs(t.log_odds))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.store import STORE
-from l4s_ensemble.features.source import FACTS_FILE, FeatureSource
+from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource
 from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.reliability import calibration
@@ -56,14 +56,14 @@ def stage(ctx: StageContext) -> Summary:
         If a tile to train on is also held out, by id or by content.
     """
     from l4s_ensemble.data.store import hashes_of, open_store, sensor_of
-    from l4s_ensemble.features.build import plan_from_file
+    from l4s_ensemble.features.registry import plan_from_file
     from l4s_ensemble.scenes.folds import load_folds
 
     started = time.monotonic()
     config, seed = ctx.config.pixel, ctx.config.seed
     dataset = open_store(ctx.input("data/train") / STORE)
     folds = load_folds(ctx.input("scenes"))
-    for name in (FEATURES_FILE, SURROUNDINGS_FILE, FACTS_FILE):
+    for name in (FEATURES_FILE, SURROUNDINGS_FILE, STATISTICS_FILE):
         if (ctx.input("features") / name).is_file():
             shutil.copyfile(ctx.input("features") / name, ctx.out / name)
     source = FeatureSource.beside(ctx.out, ctx.input("data/train") / STORE)

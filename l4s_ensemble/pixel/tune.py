@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from l4s_ensemble.config import Config, PixelConfig
 from l4s_ensemble.data.store import STORE, open_store
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.features.build import plan_from_file
+from l4s_ensemble.features.registry import plan_from_file
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.pixel.fit import FitJob, at_most, fit_job
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,35 +73,6 @@ def class_histogram(
         found, _ = np.histogram(part, edges)
         shares[name] = _list(found / max(1, len(part)))
     return {"edges": _list(edges), **shares}
-
-
-def correlation(values: NDArray[np.float32], rows: int = 20_000) -> NDArray[np.float64]:
-    """Rank correlation of features, shape (feature, feature); 0 where a feature is constant."""
-    step = max(1, len(values) // rows)
-    ranks = np.stack([_ranks(column) for column in values[::step].T])
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    size = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    scaled = ranks / np.where(size > 0, size, 1.0)
-    return np.asarray(scaled @ scaled.T)
-
-
-def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Rank of each value; equal values share their mean rank."""
-    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
-    mean = np.cumsum(times) - (times - 1) / 2
-    return np.asarray(mean[place], dtype=np.float64)
-
-
-def telling(features: list[Mapping[str, Any]], corr: NDArray[np.float64], n: int = 8) -> list[int]:
-    """Positions of the features that tell most, by AUC, leaving out near copies of a better one."""
-    strength = [abs((f.get("auc") or 0.5) - 0.5) for f in features]
-    chosen: list[int] = []
-    for i in sorted(range(len(features)), key=lambda i: -strength[i]):
-        if all(abs(corr[i, j]) < 0.9 for j in chosen):
-            chosen.append(i)
-        if len(chosen) == n:
-            break
-    return chosen
 
 
 def plain(values: Any, digits: int = 4) -> list[Any]:

@@ -13,7 +13,7 @@ from l4s_ensemble.report.table import SCORES, score_row, table
 Page = dict[str, Any]
 
 BLOCKS = (
-    "gallery", "mosaics", "contact", "slides", "decide", "browser",
+    "gallery", "mosaics", "slides", "decide", "browser",
 )  # fmt: skip
 """Blocks of a page that have a template of their own, under their key."""
 

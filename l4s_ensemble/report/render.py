@@ -18,7 +18,6 @@ from l4s_ensemble.report import html
 from l4s_ensemble.report.browser import page as browser
 from l4s_ensemble.report.browser import scored
 from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
-from l4s_ensemble.report.pictures import features as features_contact
 from l4s_ensemble.report.pictures import gallery, mosaics
 from l4s_ensemble.report.pictures import pixel as pixel_maps
 from l4s_ensemble.report.pieces import Page
@@ -98,8 +97,6 @@ def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: se
         shown = None
         if page["page"] == "data":
             page["mosaics"] = mosaics.build(source, assets, drawn)
-        if page["page"] == "features":
-            page["contact"] = features_contact.build(source, assets, drawn)
         if page["page"] == "pixel":
             page["slides"] = pixel_maps.slides(source, assets, drawn)
         if page["page"] in ("pixel", "unet", "stack"):

@@ -13,9 +13,9 @@ from l4s_ensemble.report import headline, ladder, words
 from l4s_ensemble.report.browser import page as browser_page
 from l4s_ensemble.report.checks import all as checks
 from l4s_ensemble.report.pages import card as card_page
+from l4s_ensemble.report.pages import features as features_page
 from l4s_ensemble.report.pages import prediction as prediction_page
 from l4s_ensemble.report.pages.data import page as data_page
-from l4s_ensemble.report.pages.features import page as features_page
 from l4s_ensemble.report.pages.pixel import page as pixel_page
 from l4s_ensemble.report.pages.stack import learners as stack_learners
 from l4s_ensemble.report.pages.stack import page as stack_page

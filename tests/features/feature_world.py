@@ -1,24 +1,33 @@
-"""Made-up scenes for the tests of this room."""
+"""Synthetic scenes for the tests of the features."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
-from l4s_ensemble.features.build import compute
-from l4s_ensemble.features.registry import GROUPS, FeaturePlan, select
+from l4s_ensemble.features.registry import GROUPS, FeaturePlan, all_fields, select
+from l4s_ensemble.features.scene_statistics import SceneStatistics, measure, sample_tile
+from l4s_ensemble.features.tile_context import TileContext
 
 RGB = load_sensor("l4s-rgb")
 
 
-def plan_of(sensor: Sensor, *, scope: str | None = None) -> FeaturePlan:
+def plan_of(sensor: Sensor) -> FeaturePlan:
     """Features of every group."""
-    plan = select(sensor, FeaturesConfig(groups=GROUPS))
-    if scope is None:
-        return plan
-    return plan.only([f.name for f in plan.features if f.scope == scope])
+    return select(sensor, FeaturesConfig(groups=GROUPS))
+
+
+def window_plan(sensor: Sensor) -> FeaturePlan:
+    """Features that read their window alone."""
+    plan = plan_of(sensor)
+    return plan.only([f.name for f in plan.features if not f.scene_fields])
+
+
+def statistics_of(image: np.ndarray, sensor: Sensor, plan: FeaturePlan) -> SceneStatistics:
+    """Statistics of a scene given as one array."""
+    context = TileContext(image, sensor, 0, all_fields())
+    return measure([sample_tile(context, plan.scene_fields)])
 
 
 def scene(height: int, width: int, sensor: Sensor = L4S, seed: int = 0) -> np.ndarray:
@@ -50,28 +59,3 @@ def light(sensor: Sensor, image: np.ndarray) -> dict[str, np.ndarray]:
         for i, name in enumerate(sensor.band_names)
         if name in sensor.spectral
     }
-
-
-def same_within_a_scene(plan: FeaturePlan, sensor: Sensor, tile: int, rtol: float) -> None:
-    """A patch from the middle of a scene gets what the scene as one array gives."""
-    reach = plan.support_px
-    whole = scene(3 * tile, 3 * tile, sensor)
-    near = slice(tile - reach, 2 * tile + reach)
-    patch = compute(whole[:, near, near], sensor, plan, pad=None, margin=reach)
-    expected = compute(whole, sensor, plan)[:, tile : 2 * tile, tile : 2 * tile]
-    for name, a, b in zip(plan.names, patch, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6 * np.abs(b).max(), err_msg=name)
-
-
-def reads_no_further(plan: FeaturePlan, sensor: Sensor, rel: float, tiny: float) -> None:
-    """What lies beyond a feature's support does not change it."""
-    size, middle = 2 * plan.support_px + 3, plan.support_px + 1
-    near, far = scene(size, size, sensor, seed=1), scene(size, size, sensor, seed=2)
-    base = compute(near, sensor, plan)[:, middle, middle]
-    for support in sorted({f.support_px for f in plan.features}):
-        mixed, kept = far.copy(), slice(middle - support, middle + support + 1)
-        mixed[:, kept, kept] = near[:, kept, kept]
-        again = compute(mixed, sensor, plan)[:, middle, middle]
-        for feature, a, b in zip(plan.features, again, base, strict=True):
-            if feature.support_px <= support:
-                assert a == pytest.approx(b, rel=rel, abs=tiny), feature.name

@@ -11,15 +11,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from l4s_ensemble.features import full
-from l4s_ensemble.features.full import to_float16, write_full
 from l4s_ensemble.features.source import FeatureSource
-from l4s_ensemble.run.files import read_json, write_json
 
 SMALL = [
     "--set", "scenes.folds=2", "--set", "scenes.block_tiles=2",
     "--set", "features.sample_pixels=1000",
-    "--set", "features.groups=[reflectance,terrain]",
+    "--set", "features.groups=[indices,terrain]",
 ]  # fmt: skip
 
 
@@ -44,8 +41,8 @@ def test_the_arrays_are_those_of_the_patches(run):
     assert made["features"].dtype == np.float16
     assert made["patch"].values.tolist() == list(range(1, 13))
     assert made["unit"].sel(feature="slope_deg").item() == "degree"
-    assert set(np.unique(made["group"].values)) == {"reflectance", "terrain"}
-    assert made.attrs["sensor"] == "l4s" and made["features"].attrs["clipped_values"] == 0
+    assert set(np.unique(made["group"].values)) == {"indices", "terrain"}
+    assert made.attrs["sensor"] == "l4s"
     source = FeatureSource.beside(run / "features", run / "data/train/patches.zarr")
     for at in (0, 7, 11):
         expected = source.tiles([at])[0]
@@ -53,51 +50,3 @@ def test_the_arrays_are_those_of_the_patches(run):
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found, expected, rtol=6e-4, atol=1e-6)
     assert [p.name for p in (run / "features").glob(".*")] == []
-
-
-def test_what_was_interrupted_goes_on_and_what_is_there_is_kept(run, tmp_path, monkeypatch):
-    import shutil
-
-    other = tmp_path / "run"
-    shutil.copytree(run, other)
-    final, partial = (other / "features" / n for n in ("full.zarr", ".full.zarr.partial"))
-    expected = xr.open_zarr(final)["features"].load()
-    plain, blocks = full._write_block, []
-
-    def broken(source, path, start):
-        if len(blocks) == 2:
-            raise KeyboardInterrupt
-        blocks.append(start)
-        return plain(source, path, start)
-
-    shutil.rmtree(final)
-    monkeypatch.setattr(full, "_write_block", broken)
-    with pytest.raises(KeyboardInterrupt):
-        write_full(other, 1)
-    assert partial.is_dir() and not final.exists() and blocks == [0, 4]
-    monkeypatch.setattr(full, "_write_block", lambda *a: blocks.append(a[2]) or plain(*a))
-    assert write_full(other, 1) == final
-    assert blocks == [0, 4, 8] and not partial.exists()
-    xr.testing.assert_identical(xr.open_zarr(final)["features"].load(), expected)
-    write_full(other, 1)
-    assert blocks == [0, 4, 8]
-
-
-def test_what_is_left_of_other_features_is_not_gone_on_with(run, tmp_path):
-    import shutil
-
-    other = tmp_path / "run"
-    shutil.copytree(run, other)
-    final, partial = (other / "features" / n for n in ("full.zarr", ".full.zarr.partial"))
-    expected = xr.open_zarr(final)["features"].load()
-    final.rename(partial)
-    write_json(partial / "progress.json", {"done": 12, "clipped": 0, "inputs": "of another plan"})
-    write_full(other, 1)
-    xr.testing.assert_identical(xr.open_zarr(final)["features"].load(), expected)
-    assert read_json(other / "features" / "manifest.json")["stage"] == "features"
-
-
-def test_values_beyond_float16_are_clipped_and_counted():
-    halves, beyond = to_float16(np.array([0, 1.5, -7e4, 1e30, 65504, -65504], np.float32))
-    assert beyond == 2 and halves.dtype == np.float16
-    np.testing.assert_array_equal(halves.astype(float), [0, 1.5, -65504, 65504, 65504, -65504])

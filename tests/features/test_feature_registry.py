@@ -8,21 +8,21 @@ from feature_world import RGB, plan_of
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.errors import ConfigError, ModelError, RunError
-from l4s_ensemble.features.build import plan_from_file
 from l4s_ensemble.features.registry import (
     GROUPS,
     SUPPORT_LIMIT_PX,
     VERSION,
     catalogue,
     plan_from_dict,
+    plan_from_file,
     select,
 )  # fmt: skip
 from l4s_ensemble.run.files import write_json
 
 
 def test_every_feature_is_described():
-    for name, recipe in catalogue().items():
-        feature = recipe.feature
+    for name, function in catalogue().items():
+        feature = function.feature
         assert feature.name == name
         assert feature.group in GROUPS
         assert feature.unit and feature.formula and feature.source, name
@@ -38,31 +38,27 @@ def test_names_are_unique_and_groups_stand_together():
         assert places == sorted(places)
 
 
-def test_plan_of_the_full_sensor_has_all_groups():
-    plan = select(L4S, FeaturesConfig(groups=GROUPS))
-    counts = {g: sum(f.group == g for f in plan.features) for g in GROUPS}
-    assert counts["reflectance"] == 12
-    assert counts["indices"] >= 30
-    assert min(counts.values()) >= 5
-    assert counts["terrain"] >= 15
-    assert counts["context"] >= 35
+@pytest.mark.parametrize("sensor", [L4S, RGB], ids=["l4s", "l4s-rgb"])
+def test_features_are_few_and_of_every_group_that_the_bands_allow(sensor):
+    plan = plan_of(sensor)
+    without = {"terrain"} if sensor is RGB else set()
+    assert {f.group for f in plan.features} == set(GROUPS) - without
+    assert 40 <= len(plan.features) <= 60
     assert plan.support_px == max(f.support_px for f in plan.features)
 
 
 def test_true_colour_leaves_out_what_it_cannot_have_and_says_why():
-    plan = select(RGB, FeaturesConfig(groups=GROUPS))
+    plan = plan_of(RGB)
     assert all(set(f.needs) <= {"B2", "B3", "B4"} for f in plan.features)
     reasons = {item.name: item.reason for item in plan.left_out}
     assert "B8" in reasons["ndvi"]
     assert "dem" in reasons["tpi_7_m"]
-    assert "relative" in reasons["refl_b4"] and "level_b4" in plan.names
     assert set(plan.names) | set(reasons) == set(catalogue())
 
 
 def test_full_sensor_drops_what_is_said_better():
     reasons = {item.name: item.reason for item in plan_of(L4S).left_out}
-    assert "B8" in reasons["ri_mean_9"]
-    assert "true reflectance" in reasons["level_b4"]
+    assert "B8" in reasons["gli_mean_9"]
 
 
 def test_groups_and_single_features_can_be_switched_off():
@@ -70,7 +66,7 @@ def test_groups_and_single_features_can_be_switched_off():
     assert {f.group for f in plan.features} == {"terrain", "indices"}
     reasons = {item.name: item.reason for item in plan.left_out}
     assert "exclude" in reasons["ndvi"]
-    assert "groups" in reasons["refl_b2"]
+    assert "groups" in reasons["ndvi_scene_rank"]
 
 
 @pytest.mark.parametrize(
@@ -119,5 +115,5 @@ def test_part_of_a_plan_keeps_the_order_asked_for():
     plan = plan_of(L4S).only(["slope_deg", "ndvi"])
     assert plan.names == ("slope_deg", "ndvi")
     assert plan.support_px == 0
-    with pytest.raises(ConfigError, match=r"level_b4 \(for relative levels"):
-        plan_of(L4S).only(["level_b4"])
+    with pytest.raises(ConfigError, match=r"gli \(other features"):
+        plan_of(L4S).only(["gli"])

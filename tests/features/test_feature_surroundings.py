@@ -9,24 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from feature_world import RGB, plan_of, scene
+from feature_world import RGB, plan_of, scene, window_plan
 
-from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.build import FORMAT
 from l4s_ensemble.data.counts import to_units
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.errors import ModelError, RunError
-from l4s_ensemble.features.build import compute, plan_from_file
-from l4s_ensemble.features.canvas import continued
+from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.joined import Joined
-from l4s_ensemble.features.registry import GROUPS, FeaturePlan, select
+from l4s_ensemble.features.registry import FeaturePlan, plan_from_file
 from l4s_ensemble.features.source import (
     FeatureSource,
-    load_facts,
-    measure_facts,
-    save_facts,
+    load_statistics,
+    measure_scenes,
+    save_statistics,
     source_to_predict,
 )
+from l4s_ensemble.features.window import continued
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.scenes.surroundings import (
     Surroundings,
@@ -89,7 +88,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, Feature
     """A 14-band scene, and a source of its tiles with their places known."""
     whole = scene(ROWS * TILE, COLS * TILE)
     folder = tmp_path_factory.mktemp("world")
-    plan = plan_of(L4S, scope="window")
+    plan = window_plan(L4S)
     near = plan.only([f.name for f in plan.features if f.support_px <= TILE])
     return whole, source_of(folder, tiles_of(whole), L4S, near)
 
@@ -194,7 +193,7 @@ def test_a_relative_neighbour_is_read_in_the_tiles_own_level(tmp_path, rng):
     levels = np.exp(rng.normal(0, 0.4, ROWS * COLS))[:, None, None, None]
     per_unit = 3 * RGB.count_to_unit.max() / RGB.count_to_unit[:, None, None]
     counts = np.rint(tiles_of(whole) * levels * per_unit)
-    plan = plan_of(RGB, scope="window")
+    plan = window_plan(RGB)
     source = source_of(tmp_path, counts, RGB, plan)
     own = to_units(counts[MIDDLE : MIDDLE + 1], RGB)[0]
     centre = np.s_[:, TILE : 2 * TILE, TILE : 2 * TILE]
@@ -235,7 +234,7 @@ def test_exact_gains_give_exactly_the_scene(rng):
 
 def test_some_tiles_are_trained_on_as_if_they_stood_alone(tmp_path):
     counts = tiles_of(scene(ROWS * TILE, COLS * TILE, RGB))
-    plan = plan_of(RGB, scope="window").only(["bright_mean_17"])
+    plan = window_plan(RGB).only(["bright_mean_33"])
     source = source_of(tmp_path, counts, RGB, plan, drop_share=0.5, seed=4)
     alone = FeatureSource(source.store, source.plan)
     every = np.arange(ROWS * COLS)
@@ -285,65 +284,67 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureSource, dic
     scene_of = np.repeat([1, 2, -2], 4).astype(np.int32)
     scene_of[8:] = [-2, -3, -4, -5]
     dataset = store_of(folder, counts, L4S, scene_of)
-    plan = select(L4S, FeaturesConfig(groups=GROUPS))
-    told = [f.name for f in plan.features if f.scope == "scene"]
+    plan = plan_of(L4S)
+    told = [f.name for f in plan.features if f.scene_fields]
     assert told
     write_json(folder / "features.json", plan.only([*told, "ndvi"]).as_dict())
     measure_surroundings(dataset).save(folder / "surroundings.npz")
     source = FeatureSource.beside(folder, folder / "patches.zarr")
-    facts = measure_facts(source, np.arange(len(counts)), 1)
-    save_facts(folder / "facts.json", facts)
-    return FeatureSource.beside(folder, folder / "patches.zarr"), facts
+    statistics = measure_scenes(source, np.arange(len(counts)), 1)
+    save_statistics(folder / "scene_statistics.json", statistics)
+    return FeatureSource.beside(folder, folder / "patches.zarr"), statistics
 
 
-def test_every_known_scene_has_facts_of_its_own(scenes):
-    source, facts = scenes
-    assert sorted(facts) == [1, 2] and facts[1].tiles == facts[2].tiles == 4
-    assert facts[2].field("bright").median > 1.5 * facts[1].field("bright").median
-    assert source.facts_of(0).as_dict() == facts[1].as_dict()
-    assert source.facts_of(9) is None
-    with_facts, without = (s.tiles([0, 9]) for s in (source, replace(source, facts=None)))
-    assert not np.array_equal(with_facts[0], without[0])
-    np.testing.assert_array_equal(with_facts[1], without[1])
+def test_every_known_scene_has_statistics_of_its_own(scenes):
+    source, statistics = scenes
+    assert sorted(statistics) == [1, 2] and statistics[1].tiles == statistics[2].tiles == 4
+    assert statistics[2].of("bright")[50] > 1.5 * statistics[1].of("bright")[50]
+    assert source.statistics_of(0).as_dict() == statistics[1].as_dict()
+    assert source.statistics_of(9) is None
+    with_statistics, without = (s.tiles([0, 9]) for s in (source, replace(source, statistics=None)))
+    assert not np.array_equal(with_statistics[0], without[0])
+    np.testing.assert_array_equal(with_statistics[1], without[1])
 
 
-def test_facts_are_the_same_for_any_number_of_jobs_and_of_the_chosen_tiles_only(scenes):
-    source, facts = scenes
-    bare = replace(source, facts=None)
-    two = measure_facts(bare, np.arange(12), 2)
-    assert {n: f.as_dict() for n, f in two.items()} == {n: f.as_dict() for n, f in facts.items()}
-    some = measure_facts(bare, [0, 1, 4], 1)
-    assert some[1].tiles == 2 and some[1].as_dict() != facts[1].as_dict()
+def test_statistics_are_the_same_for_any_number_of_jobs_and_of_the_chosen_tiles_only(scenes):
+    source, statistics = scenes
+    bare = replace(source, statistics=None)
+    two = measure_scenes(bare, np.arange(12), 2)
+    assert {n: f.as_dict() for n, f in two.items()} == {
+        n: f.as_dict() for n, f in statistics.items()
+    }
+    some = measure_scenes(bare, [0, 1, 4], 1)
+    assert some[1].tiles == 2 and some[1].as_dict() != statistics[1].as_dict()
 
 
 def test_a_scene_that_the_fit_did_not_know_is_measured_when_it_is_predicted(scenes, tmp_path):
-    source, facts = scenes
+    source, statistics = scenes
     model = tmp_path / "model"
     shutil.copytree(source.plan.parent, model, ignore=shutil.ignore_patterns("patches.zarr"))
-    save_facts(model / "facts.json", {1: facts[1]})
+    save_statistics(model / "scene_statistics.json", {1: statistics[1]})
     made = source_to_predict(
         source.store, model, tmp_path / "out", [0, 1, 5, 6, 9], is_training_store=True, jobs=1
     )
-    assert made.facts == tmp_path / "out" / "facts.json"
-    kept = load_facts(made.facts)
-    assert kept[1].as_dict() == facts[1].as_dict() and kept[2].tiles == 2
+    assert made.statistics == tmp_path / "out" / "scene_statistics.json"
+    kept = load_statistics(made.statistics)
+    assert kept[1].as_dict() == statistics[1].as_dict() and kept[2].tiles == 2
     # With every scene known, nothing is written.
-    save_facts(model / "facts.json", facts)
+    save_statistics(model / "scene_statistics.json", statistics)
     own = source_to_predict(
         source.store, model, tmp_path / "none", [0, 5], is_training_store=True, jobs=1
     )
-    assert own.facts == model / "facts.json" and not (tmp_path / "none").exists()
+    assert own.statistics == model / "scene_statistics.json" and not (tmp_path / "none").exists()
     # Another store shares nothing with the fit.
     other = source_to_predict(
         source.store, model, tmp_path / "other", [0, 5], is_training_store=False, jobs=1
     )
-    assert load_facts(other.facts)[1].tiles == 1
+    assert load_statistics(other.statistics)[1].tiles == 1
 
 
-def test_damaged_facts_are_named(tmp_path):
-    write_json(tmp_path / "facts.json", {"scenes": [1, 2]})
-    with pytest.raises(ModelError, match="facts"):
-        load_facts(tmp_path / "facts.json")
+def test_damaged_statistics_are_named(tmp_path):
+    write_json(tmp_path / "scene_statistics.json", {"scenes": [1, 2]})
+    with pytest.raises(ModelError, match="statistics of scenes"):
+        load_statistics(tmp_path / "scene_statistics.json")
 
 
 def test_a_training_tile_that_stands_alone_knows_nothing_of_its_scene(scenes, tmp_path):
@@ -355,8 +356,8 @@ def test_a_training_tile_that_stands_alone_knows_nothing_of_its_scene(scenes, tm
     dropped = [t for t in range(8) if known.dropped(t)]
     assert 0 < len(dropped) < 8
     for tile in range(8):
-        found = some.facts_of(tile)
+        found = some.statistics_of(tile)
         assert (found is None) == (tile in dropped)
-    speaks_for_itself = replace(source, surroundings=None, facts=None).tiles(dropped)
+    speaks_for_itself = replace(source, surroundings=None, statistics=None).tiles(dropped)
     np.testing.assert_array_equal(some.tiles(dropped), speaks_for_itself)
-    assert replace(source, surroundings=alone).facts_of(dropped[0]) is not None
+    assert replace(source, surroundings=alone).statistics_of(dropped[0]) is not None

@@ -145,7 +145,7 @@ def test_the_cut_lies_around_the_landslide() -> None:
 
 def test_groups_have_the_colours_of_the_features_page(rich_run: Path, tmp_path: Path) -> None:
     source = RunSource(rich_run)
-    from l4s_ensemble.report.pages.features.tell import groups
+    from l4s_ensemble.report.pages.features import groups
 
     known = {g["name"]: g["colour"] for g in groups(source)}
     told = colours(source, [*GROUPS, "new"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from l4s_ensemble.report import curves
-from l4s_ensemble.report.pages.features import tell as features_tell
+from l4s_ensemble.report.pages import features as features_tell
 from l4s_ensemble.report.pieces import figure, ranked
 from l4s_ensemble.report.source import RunSource
 

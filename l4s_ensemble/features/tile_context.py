@@ -1,10 +1,9 @@
-"""One patch with its surroundings, and every picture made of it, each made once."""
+"""One tile with its neighbourhood, and every picture made of it, each made once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +11,9 @@ from numpy.typing import NDArray
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.features import kernels
-from l4s_ensemble.features.recipe import Field, FloatImage
-from l4s_ensemble.features.window import (
-    Alone,
-    Window,
-    continued,
-    numbers_of,
-    pad_mirror,
-    pad_odd,
-    within,
-)
-
-if TYPE_CHECKING:
-    from l4s_ensemble.features.facts import Facts
-
-__all__ = [
-    "Alone", "Canvas", "Window", "continued", "gaussian_radius", "gaussian_weights", "pad_mirror",
-    "pad_odd",
-]  # fmt: skip
-
-Kept = TypeVar("Kept")
+from l4s_ensemble.features.definition import Field, FloatImage
+from l4s_ensemble.features.scene_statistics import SceneStatistics, quantiles_of
+from l4s_ensemble.features.window import Alone, Window, numbers_of, within
 
 REFLECTANCE_PER_DN = np.float32(1e-4)
 LEVEL_PER_UNIT = np.float32(1e-3)
@@ -43,22 +25,16 @@ HIGHEST_LIGHT = 100.0
 HIGHEST_M = 2e4
 """Elevation is clipped here, up and down."""
 
-
-_Tables = tuple[NDArray[np.float64], NDArray[np.float64]]
+_Tables = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @lru_cache(maxsize=32)
 def gaussian_weights(sigma: float) -> NDArray[np.float32]:
     """Right half of a Gaussian kernel cut at 4 sigma, as `scipy.ndimage.gaussian_filter` cuts."""
-    return exact_gaussian_weights(sigma).astype(np.float32)
-
-
-def exact_gaussian_weights(sigma: float) -> NDArray[np.float64]:
-    """Give the same in double precision."""
     x = np.arange(gaussian_radius(sigma) + 1)
     half = np.exp(-0.5 * (x / sigma) ** 2)
     weights: NDArray[np.float64] = half / (2 * half.sum() - half[0])
-    return weights
+    return weights.astype(np.float32)
 
 
 def gaussian_radius(sigma: float) -> int:
@@ -70,16 +46,16 @@ def gaussian_radius(sigma: float) -> int:
 def _keep_freed_memory() -> None:
     """Free one large array, once per process: half the time of a patch, on Linux.
 
-    glibc gives memory back to the system when a canvas is dropped, and the next canvas pays for
+    glibc gives memory back to the system when a tile is done, and the next one pays for
     the same pages again. Freeing a block just below 32 MiB raises the size that it keeps.
     """
     np.empty(31 << 20, np.uint8)
 
 
-class Canvas:
-    """A patch (the core) within a margin of pixels around it.
+class TileContext:
+    """A tile (the core) within a margin of pixels around it.
 
-    Fields are pictures over the whole canvas; the window operators give pictures of the core.
+    Fields are pictures over all of it; the window operators give pictures of the core.
     Each is made at most once.
 
     Parameters
@@ -92,10 +68,10 @@ class Canvas:
         Pixels of surroundings on each side.
     fields : mapping of str to Field
         What `field` can make.
-    facts : Facts, optional
-        What is known of the whole scene; see `facts`.
-    wider : Canvas, optional
-        The same patch within a wider margin. What that has made already is not made again here.
+    statistics : SceneStatistics, optional
+        Of the scene that the tile lies in; see `quantiles`.
+    wider : TileContext, optional
+        The same tile within a wider margin. What that has made already is not made again here.
 
     Raises
     ------
@@ -109,8 +85,8 @@ class Canvas:
         sensor: Sensor,
         margin: int,
         fields: Mapping[str, Field],
-        facts: Facts | None = None,
-        wider: Canvas | None = None,
+        statistics: SceneStatistics | None = None,
+        wider: TileContext | None = None,
     ) -> None:
         _keep_freed_memory()
         self.sensor = sensor
@@ -122,11 +98,11 @@ class Canvas:
             slice(margin, margin + self.width),
         )
         self._fields = fields
-        self._facts = facts
+        self._statistics = statistics
         self._wider = wider
         self._memo: dict[object, FloatImage] = {}
+        self._quantiles: dict[str, NDArray[np.float32]] = {} if wider is None else wider._quantiles
         self._tables: dict[str, _Tables] = {}
-        self._kept: dict[object, Any] = {}
         self._index = {name: i for i, name in enumerate(sensor.band_names)}
 
     @property
@@ -134,20 +110,16 @@ class Canvas:
         """Edge of a pixel, metres."""
         return self.sensor.pixel_m
 
-    @property
-    def facts(self) -> Facts:
-        """Facts of the scene; measured on the core where the scene is not known."""
-        if self._facts is None:
-            if self._wider is not None:
-                self._facts = self._wider.facts
-            else:
-                from l4s_ensemble.features.facts import TileFacts
-
-                self._facts = TileFacts(self)
-        return self._facts
+    def quantiles(self, name: str) -> NDArray[np.float32]:
+        """Quantiles of a field in the scene; in the core where the scene is not known."""
+        if self._statistics is not None:
+            return self._statistics.of(name)
+        if name not in self._quantiles:
+            self._quantiles[name] = quantiles_of(self.value(name))
+        return self._quantiles[name]
 
     def field(self, name: str) -> FloatImage:
-        """Give a band or a field over the whole canvas, shape (y + 2 margin, x + 2 margin)."""
+        """Give a band or a field over the whole context, shape (y + 2 margin, x + 2 margin)."""
         found = self._memo.get(name)
         if found is None:
             found = self._memo[name] = self._cut_out(name)
@@ -157,29 +129,8 @@ class Canvas:
         """Give a band or a field over the core, shape (y, x)."""
         return self.field(name)[self.core]
 
-    def remember(self, key: object, make: Callable[[], Kept]) -> Kept:
-        """Make something that several features of this canvas share, once.
-
-        Parameters
-        ----------
-        key : hashable
-            Begins with a word that belongs to one feature module.
-        make : callable
-        """
-        if key not in self._kept:
-            self._kept[key] = make()
-        found: Kept = self._kept[key]
-        return found
-
-    def forget(self) -> None:
-        """Give the memory back; facts that the canvas measured would hold it for longer."""
-        self._memo.clear()
-        self._tables.clear()
-        self._kept.clear()
-        self._facts = self._wider = None
-
     def _cut_out(self, name: str) -> FloatImage:
-        """Take a field from a wider canvas that has it, or make it."""
+        """Take a field from a wider context that has it, or make it."""
         wider = self._wider
         while wider is not None:
             found = wider._memo.get(name)
@@ -213,23 +164,23 @@ class Canvas:
         return band
 
     def _once(self, key: object, make: Callable[[], FloatImage]) -> FloatImage:
-        """A picture of the core, made here or on a wider canvas, once."""
-        canvas: Canvas | None = self
-        while canvas is not None:
-            found = canvas._memo.get(key)
+        """A picture of the core, made here or on a wider context, once."""
+        context: TileContext | None = self
+        while context is not None:
+            found = context._memo.get(key)
             if found is not None:
                 return found
-            canvas = canvas._wider
+            context = context._wider
         made = self._memo[key] = np.ascontiguousarray(make(), dtype=np.float32)
         return made
 
     def _sums(self, name: str) -> tuple[_Tables, int]:
-        """Summed-area tables of a field, and the margin of the canvas that they stand on."""
-        canvas: Canvas | None = self
-        while canvas is not None:
-            if name in canvas._tables:
-                return canvas._tables[name], canvas.margin
-            canvas = canvas._wider
+        """Summed-area tables of a field, and the margin of the context that they stand on."""
+        context: TileContext | None = self
+        while context is not None:
+            if name in context._tables:
+                return context._tables[name], context.margin
+            context = context._wider
         self._tables[name] = kernels.summed_area(self.field(name))
         return self._tables[name], self.margin
 
@@ -279,7 +230,7 @@ class Canvas:
         )
 
     def gaussian_field(self, name: str, sigma: float) -> FloatImage:
-        """Gaussian smoothing of a field over the whole canvas, for fields made of fields."""
+        """Gaussian smoothing of a field over the whole context, for fields made of fields."""
         picture = self.field(name)
         rows, columns = (numbers_of(n, gaussian_radius(sigma), "edge") for n in picture.shape)
         wide = kernels.gathered(picture, rows, columns)

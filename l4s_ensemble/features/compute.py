@@ -1,0 +1,212 @@
+"""Features of patches, computed in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.config import FeaturesConfig
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.errors import DataError
+from l4s_ensemble.features.registry import FeaturePlan, all_fields, catalogue, select
+from l4s_ensemble.features.scene_statistics import SceneStatistics
+from l4s_ensemble.features.tile_context import TileContext
+from l4s_ensemble.features.window import Alone, Window
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+REACHES_PX = (0, 9, 20, 40)
+"""Features that reach no further than one of these share a tile context, as do all others."""
+
+
+def compute(
+    image: NDArray[np.float32],
+    sensor: Sensor,
+    plan: FeaturePlan,
+    pad: str | None = "odd",
+    margin: int = 0,
+    statistics: SceneStatistics | None = None,
+) -> NDArray[np.float32]:
+    """Compute the features of one patch.
+
+    Parameters
+    ----------
+    image : float32 array, shape (band, y + 2 margin, x + 2 margin)
+        In the sensor's units (see `l4s_ensemble.data.store.units`): the patch, and `margin`
+        pixels of true surroundings on each side.
+    sensor : Sensor
+    plan : FeaturePlan
+        From `select` or `plan_from_file`.
+    pad : {'odd', None}
+        Where `margin` is less than the plan's support: ``odd`` continues elevation by odd
+        reflection, exact on a plane, and mirrors every other band (see `window.continued`);
+        ``None`` makes that an error.
+    margin : int
+        Pixels of the image that are surroundings, on each side.
+    statistics : SceneStatistics, optional
+        Of the scene that the patch lies in, for features that are relative to it. Without them
+        those of the patch itself stand in, so that blocks of one raster would not agree: measure
+        the raster once and give its statistics.
+
+    Returns
+    -------
+    float32 array, shape (feature, y, x)
+        All finite. With `margin` of at least ``plan.support_px`` and the statistics of the scene
+        every feature has, bit for bit, the value that the whole scene as one array would give.
+
+    Raises
+    ------
+    DataError
+        If the image does not fit the sensor or is not finite, or the margin is too small and
+        `pad` is None.
+    """
+    image = _checked(image, sensor, margin)
+    if margin < plan.support_px and pad != "odd":
+        raise DataError(
+            "the surroundings are narrower than the features reach", found=f"{margin} px",
+            allowed=f"at least {plan.support_px} px", fix="give a wider margin, or pad='odd'",
+        )  # fmt: skip
+    return compute_window(Alone(image, sensor, margin), sensor, plan, statistics)
+
+
+def compute_window(
+    window: Window,
+    sensor: Sensor,
+    plan: FeaturePlan,
+    statistics: SceneStatistics | None = None,
+) -> NDArray[np.float32]:
+    """Compute the features of one patch that knows its surroundings; see `compute`.
+
+    The cost of a feature follows its own reach, not that of the widest one: features of like reach
+    share a tile context, and a narrow one takes from the wider ones what they have made already.
+
+    Parameters
+    ----------
+    window : Window
+        Gives bands with as much of the surroundings as is asked for.
+
+    Returns
+    -------
+    float32 array, shape (feature, y, x)
+    """
+    functions, fields = catalogue(), all_fields()
+    out = np.empty((len(plan.features), *window.size), np.float32)
+    contexts: list[TileContext] = []
+    for margin, positions in _by_reach(tuple(f.support_px for f in plan.features)):
+        wider = contexts[-1] if contexts else None
+        context = TileContext(window, sensor, margin, fields, statistics, wider)
+        contexts.append(context)
+        for i in positions:
+            out[i] = functions[plan.features[i].name].image(context)
+    return out
+
+
+@lru_cache(maxsize=8)
+def _by_reach(support_px: tuple[int, ...]) -> list[tuple[int, list[int]]]:
+    """Margins of the contexts, widest first, and the positions of the features made on each."""
+    bounds = np.searchsorted(REACHES_PX, support_px)
+    made = []
+    for bound in sorted(set(bounds.tolist()), reverse=True):
+        positions = np.flatnonzero(bounds == bound).tolist()
+        made.append((max(support_px[i] for i in positions), positions))
+    return made
+
+
+def _checked(image: NDArray[np.float32], sensor: Sensor, margin: int) -> NDArray[np.float32]:
+    image = np.asarray(image, dtype=np.float32)
+    if image.ndim != 3 or len(image) != len(sensor.bands):
+        raise DataError(
+            "the image has not the bands of the sensor", where=f"sensor {sensor.name}",
+            found=image.shape, allowed=f"(band={len(sensor.bands)}, y, x)",
+            fix="give bands first, in the order of the sensor",
+        )  # fmt: skip
+    if margin < 0 or min(image.shape[1:]) <= 2 * margin:
+        raise DataError(
+            "no pixel is left within the margin", found=f"{image.shape[1:]} with margin {margin}",
+            allowed=f"more than {2 * margin} rows and columns",
+        )  # fmt: skip
+    return image
+
+
+def compute_many(
+    images: NDArray[np.float32],
+    sensor: Sensor,
+    plan: FeaturePlan,
+    pad: str | None = "odd",
+    margin: int = 0,
+    statistics: SceneStatistics | None = None,
+) -> NDArray[np.float32]:
+    """Compute the features of several patches; see `compute`.
+
+    Parameters
+    ----------
+    images : float32 array, shape (patch, band, y + 2 margin, x + 2 margin)
+
+    Returns
+    -------
+    float32 array, shape (patch, feature, y, x)
+    """
+    edge = 2 * margin
+    shape = (len(images), len(plan.features), images.shape[2] - edge, images.shape[3] - edge)
+    out = np.empty(shape, np.float32)
+    for i, image in enumerate(images):
+        out[i] = compute(image, sensor, plan, pad, margin, statistics)
+    return out
+
+
+def features_of(dataset: xr.Dataset, names: Sequence[str] | None = None) -> xr.DataArray:
+    """Compute features of a dataset's patches, for a notebook. All in memory: take a few patches.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From ``open_patches`` or ``open_store``, or a selection of it.
+    names : sequence of str, optional
+        Features wanted, in this order; all that the sensor allows without it.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ``(patch, feature, y, x)``, float32. Coordinates ``feature`` (name), ``group`` and
+        ``unit`` along ``feature``, and those of the dataset along ``patch``. Attributes
+        ``version``, ``sensor``, ``support_px``.
+
+    Raises
+    ------
+    ConfigError
+        If a name is not among the features of the sensor.
+
+    Examples
+    --------
+    >>> ndvi = features_of(patches, ["ndvi", "slope_deg"])  # doctest: +SKIP
+    """
+    import xarray as xr
+
+    from l4s_ensemble.data.store import sensor_of, units
+
+    sensor = sensor_of(dataset)
+    plan = select(sensor, FeaturesConfig())
+    if names is not None:
+        plan = plan.only(list(names))
+    along = {
+        name: coordinate
+        for name, coordinate in dataset.coords.items()
+        if coordinate.dims == ("patch",)
+    }
+    return xr.DataArray(
+        compute_many(units(dataset), sensor, plan),
+        dims=("patch", "feature", "y", "x"),
+        coords={
+            **along,
+            "feature": list(plan.names),
+            "group": ("feature", [f.group for f in plan.features]),
+            "unit": ("feature", [f.unit for f in plan.features]),
+        },
+        name="features",
+        attrs={"version": plan.version, "sensor": sensor.name, "support_px": plan.support_px},
+    )

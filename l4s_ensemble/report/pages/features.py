@@ -1,0 +1,201 @@
+"""The features page: which features separate landslides, and which do so elsewhere too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from l4s_ensemble.report import curves, words
+from l4s_ensemble.report.pieces import Page, figure, section
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.table import Column, facts, table
+
+SEPARATES = 0.55
+"""AUC, either way, from which a feature separates anything by itself."""
+
+HISTOGRAMS = 12
+NAMED = 5
+"""Marks with a name in a figure: the strongest, and those that lose most."""
+
+GROUP_COLOURS = ("fold0", "fold1", "fold2", "fold3", "fold4", "fold5", "fold6", "fold7")
+
+Row = dict[str, Any]
+
+
+def rows(source: RunSource) -> list[Row]:
+    """Every feature with its scores here and elsewhere, the strongest first.
+
+    Returns
+    -------
+    list of dict
+        What the features stage wrote, and ``auc_seen`` (over all fitting tiles, 0.5 to 1), ``side``
+        (whether landslides have the higher or the lower values) and ``auc_step`` (lost in the
+        worst place; None where that is not known).
+    """
+    made = []
+    for r in source.summary("features").get("features", []):
+        auc, worst = r.get("auc"), r.get("auc_worst")
+        seen = None if auc is None else max(auc, 1 - auc)
+        side = None if auc is None else "higher" if auc >= 0.5 else "lower"
+        step = None if seen is None or worst is None else worst - seen
+        made.append({**r, "auc_seen": seen, "side": side, "auc_step": step})
+    return sorted(made, key=lambda r: -(r["auc_seen"] or 0.5))
+
+
+def turning(source: RunSource) -> list[Row]:
+    """Features that separate landslides, but from the other side in some place."""
+    return [
+        r for r in rows(source)
+        if (r["auc_seen"] or 0) >= SEPARATES and (r.get("auc_worst") or 1) < 0.5
+    ]  # fmt: skip
+
+
+def kind_of_place(source: RunSource) -> str | None:
+    """``scene`` or ``fold``; None in a run that does not know its places."""
+    places = source.summary("features").get("places") or {}
+    return str(places["kind"]) if len(places.get("rows", [])) > 1 else None
+
+
+def groups(source: RunSource) -> list[Row]:
+    """Groups of features in their order: name, count, and the colour they have in reports."""
+    counted: dict[str, int] = {}
+    for r in source.summary("features").get("features", []):
+        counted[r["group"]] = counted.get(r["group"], 0) + 1
+    return [
+        {"name": g, "count": n, "colour": GROUP_COLOURS[i % len(GROUP_COLOURS)]}
+        for i, (g, n) in enumerate(counted.items())
+    ]
+
+
+def features(source: RunSource) -> Page:
+    """Make the features page; parts that a run does not know are left out."""
+    tables = {"features": _table(source)}
+    left_out = source.summary("features").get("left_out", [])
+    if left_out:
+        tables["left_out"] = table(
+            "Features left out", [("name", "feature", "text"), ("reason", "reason", "text")],
+            left_out, sortable=True,
+        )  # fmt: skip
+    return {
+        "lead": _lead(source),
+        "facts": _facts(source),
+        "figures": _figures(source),
+        "tables": tables,
+        "sections": [
+            section("alone", "Alone, here and elsewhere",
+                    "Each feature by itself. A model combines them, so a weak one may still help.",
+                    "carries", "telling", "features"),
+            section("overview", "Numbers", "", "facts", "left_out"),
+        ],
+    }  # fmt: skip
+
+
+def _lead(source: RunSource) -> str:
+    found, kind = rows(source), kind_of_place(source)
+    lead = f"{words.plural(len(found), 'feature')} of each pixel"
+    best = found[0] if found else None
+    if best is None or best["auc_seen"] is None:
+        return lead + "."
+    lead += f"; {best['name']} separates most by itself, AUC {words.score(best['auc_seen'])}"
+    if kind is not None and best.get("auc_worst") is not None:
+        lead += f", {words.score(best['auc_worst'])} in the {kind} where it is worst"
+        bad = turning(source)
+        if bad:
+            lead += f"; {len(bad)} that separate turn round in some {kind}"
+    return lead + "."
+
+
+def _facts(source: RunSource) -> list[Row]:
+    summary = source.summary("features")
+    drawn, places = summary.get("sample", {}), summary.get("places") or {}
+    known = [p["name"] for p in places.get("rows", [])]
+    return facts(
+        [("features", len(summary.get("features", [])), "count")]
+        + [(f"of them {g['name']}", g["count"], "count") for g in groups(source)]
+        + [
+            ("left out", len(summary.get("left_out", [])), "count"),
+            ("pixels sampled", drawn.get("pixels"), "count"),
+            ("landslide pixels sampled", drawn.get("positives"), "count"),
+            ("places compared", ", ".join(known) if len(known) > 1 else None, "text"),
+            ("widest support (px)", summary.get("support_px"), "count"),
+            ("tiles per second", summary.get("patches_per_s"), "number"),
+        ]
+    )
+
+
+def _figures(source: RunSource) -> dict[str, Any]:
+    from l4s_ensemble.features.statistics import strong_and_distinct
+
+    found, kind = rows(source), kind_of_place(source)
+    made: dict[str, Any] = {}
+    if kind is not None:
+        made["carries"] = figure(
+            "elsewhere",
+            f"AUC here and in the worst {kind}",
+            f"One mark a feature. Across: its AUC over all fitting tiles. Up: that in the {kind} "
+            f"where it is worst, read from the side that the other {kind}s say. On the diagonal "
+            "it separates as well everywhere; below 0.5 landslides lie on the other side there.",
+            {"groups": groups(source), "kind": kind, "rows": _points(found)},
+        )
+    sample = source.arrays("features", "sample.npz")
+    if sample is not None and {"X", "y"} <= set(sample) and found:
+        values = np.nan_to_num(sample["X"], posinf=0.0, neginf=0.0)
+        listed = list(source.summary("features")["features"])
+        strength = [abs((r.get("auc") or 0.5) - 0.5) for r in listed]
+        some = values[:: max(1, len(values) // 4000)]
+        made["telling"] = figure(
+            "classes",
+            "The features that separate most, by class",
+            "The less the two areas overlap, the more the feature separates by itself. Each area "
+            "sums to one. Of features that say the same only one is shown.",
+            [
+                {
+                    "name": listed[i]["name"], "unit": listed[i]["unit"],
+                    "auc": words.sigfig(0.5 + strength[i]),
+                    "auc_unseen": words.sigfig(listed[i].get("auc_worst")),
+                    **curves.class_histogram(values[:, i], sample["y"] > 0),
+                }
+                for i in strong_and_distinct(some, strength, HISTOGRAMS)
+            ],
+        )  # fmt: skip
+    return made
+
+
+def _points(found: Sequence[Row]) -> list[Row]:
+    kept = [r for r in found if r["auc_step"] is not None]
+    by_loss = sorted(kept, key=lambda r: float(r["auc_step"]))
+    named = {r["name"] for r in [*kept[:1], *by_loss[: NAMED - 1]]}
+    return [
+        {
+            "name": r["name"], "group": r["group"], "x": words.sigfig(r["auc_seen"]),
+            "y": words.sigfig(r["auc_worst"]), "where": r["worst_in"], "named": r["name"] in named,
+        }
+        for r in kept
+    ]  # fmt: skip
+
+
+def _table(source: RunSource) -> dict[str, Any]:
+    """Table of every feature; its ``groups`` become chips that filter the rows."""
+    kind = kind_of_place(source)
+    elsewhere: list[Column] = []
+    note = (
+        "AUC: chance that a landslide pixel and another are told apart, 0.5 is a coin. Best F1: of "
+        "one threshold on this feature alone, at the true share of landslides. Support: pixels "
+        "that it reads to each side."
+    )
+    if kind is not None:
+        elsewhere = [
+            ("auc_worst", f"AUC, worst {kind}", "score"), ("worst_in", "worst in", "text"),
+        ]  # fmt: skip
+    columns: list[Column] = [
+        ("name", "feature", "text"), ("group", "group", "group"), ("auc_seen", "AUC", "score"),
+        *elsewhere, ("best_f1", "best F1", "score"), ("side", "landslides are", "text"),
+        ("unit", "unit", "text"), ("mean_landslide", "mean, landslide", "number"),
+        ("mean_other", "mean, other", "number"), ("support_px", "support (px)", "count"),
+        ("formula", "formula", "text"), ("source", "source", "text"),
+    ]  # fmt: skip
+    told = [{**r, "unit": None if r["unit"] == "1" else r["unit"]} for r in rows(source)]
+    made, found = table("Every feature", columns, told, sortable=True, note=note), groups(source)
+    return {**made, "groups": found, "group_colours": {g["name"]: g["colour"] for g in found}}
