@@ -222,7 +222,8 @@ def _step(context: TileContext, name: str) -> FloatImage:
     centre = z[1:-1, 1:-1]
     up, down = np.abs(z[:-2, 1:-1] - centre), np.abs(z[2:, 1:-1] - centre)
     left, right = np.abs(z[1:-1, :-2] - centre), np.abs(z[1:-1, 2:] - centre)
-    return np.float32(0.25) * ((up + down) + (left + right))
+    step: FloatImage = np.float32(0.25) * ((up + down) + (left + right))
+    return step
 
 
 def fields(known: dict[str, Field]) -> list[Field]:
@@ -292,4 +293,4 @@ def _words(field: Field, operator: Operator, scales: tuple[int, ...]) -> Words:
         metres = PIXEL_M * (4 * scales[0] if operator is DOG else operator.reach(*scales))
         more, less = (f"{word} than {metres} m around" for word in (field.more, field.less))
         return Words(f"{topic}the neighbourhood", more, less)
-    return operator.words  # type: ignore[return-value]
+    return operator.words

@@ -68,10 +68,12 @@ def univariate(
             best.append(np.max(2 * precision * recall / np.where(both > 0, both, 1.0)))
         f1 = float(max(best))
     quantiles = np.quantile(values, (0.01, 0.5, 0.99), weights=weight, method="inverted_cdf")
-    means = (
-        float(v.mean(dtype=np.float64)) if v.size else None for v in (values[hit], values[~hit])
-    )
-    return Univariate(auc, f1, *means, *(float(q) for q in quantiles))
+    landslide, other = (_mean(values[hit]), _mean(values[~hit]))
+    return Univariate(auc, f1, landslide, other, *(float(q) for q in quantiles))
+
+
+def _mean(values: NDArray[np.float32]) -> float | None:
+    return float(values.mean(dtype=np.float64)) if values.size else None
 
 
 def auc_of(
