@@ -10,7 +10,6 @@ from l4s_ensemble.features.definition import Feature, Words
 from l4s_ensemble.features.summary import Places, describe
 from l4s_ensemble.report.checks.all import run_checks
 from l4s_ensemble.report.pages.features import features, rows
-from l4s_ensemble.report.pictures.features import coloured, rimmed
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.scenes.folds import load_folds
@@ -85,14 +84,3 @@ def test_a_run_without_places_has_a_page_too(whole_run: Path, tmp_path: Path) ->
     write_json(tmp_path / "features" / "summary.json", {**summary, "places": None})
     made = features(RunSource(tmp_path))
     assert "carries" not in made["figures"] and "worst" not in made["lead"]
-
-
-def test_colours_of_a_picture() -> None:
-    values = np.array([[-1.0, 0.0, 1.0, np.nan]])
-    picture = coloured(values, (-1, 1))
-    assert picture.shape == (1, 4, 3) and len(np.unique(picture.reshape(-1, 3), axis=0)) == 3
-    assert picture[0, 0, 2] > picture[0, 0, 1] and picture[0, 2, 0] > picture[0, 2, 2]
-    mask = np.zeros((6, 6), bool)
-    mask[2:4, 2:4] = True
-    large = rimmed(np.full((6, 6, 3), 90, np.uint8), mask)
-    assert large.shape == (12, 12, 3) and {0, 90, 255} == set(np.unique(large))
