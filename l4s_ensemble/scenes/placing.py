@@ -72,7 +72,6 @@ def assemble(odds: Odds) -> Parts:
     work = _Assembly(odds)
     while work.play_round() or work.join_edges():
         log.debug("seams: %d parts", len(work.cells))
-    work.drop_unsupported()
     return Parts(work.part, work.at, work.final_odds())
 
 
@@ -255,31 +254,6 @@ class _Assembly:
         ]
         side, tile, other = np.array(found, np.intp).reshape(-1, 3).T
         return side, tile, other
-
-    def drop_unsupported(self) -> None:
-        """Take out tiles that their neighbours, now complete, speak against."""
-        n = len(self.part)
-        while True:
-            side, tile, other = self._links()
-            odds = self.toward(side, tile, other)
-            total, seams = np.bincount(tile, odds, n), np.bincount(tile, minlength=n)
-            weak = (seams > 0) & (total < ACCEPT) & (total < seams * EVEN / 2)
-            if not weak.any():
-                return
-            stay = ~weak[tile] & ~weak[other] & (odds > 0)
-            self._split(tile[stay], other[stay])
-
-    def _split(self, tile: Ints, other: Ints) -> None:
-        """Part what no good seam, given as pairs of tiles, holds together any more."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        n = len(self.part)
-        graph = coo_array((np.ones(len(tile)), (tile, other)), shape=(n, n))
-        self.part = connected_components(graph, directed=False)[1].astype(np.intp)
-        self.cells = {}
-        for t, (row, col) in enumerate(self.at.tolist()):
-            self.cells.setdefault(int(self.part[t]), {})[row, col] = t
 
     def final_odds(self) -> NDArray[np.float64]:
         """For each tile the lesser of its seams' odds and its margin; -inf for a lone tile."""
