@@ -139,9 +139,9 @@ def _fit(opened: Run, until: str, adapt: str | None = None) -> None:
     else:
         oof = opened.summary(until)["oof"]
         split = opened.summary(until).get("adapted_to")
-        console.say(
-            f"{until}{f', adapted to {split}' if split else ''}: F1 {oof['f1']:.3f} "
-            f"[{oof['f1_low']:.3f}, {oof['f1_high']:.3f}] out-of-fold"
-        )
+        name = f"{until}, adapted to {split}" if split else until
+        few = oof["f1_low"] is None  # blocks for an interval
+        interval = "" if few else f" [{oof['f1_low']:.3f}, {oof['f1_high']:.3f}]"
+        console.say(f"{name}: F1 {oof['f1']:.3f}{interval} out-of-fold")
     done = ", ".join(name for name, did in ran.items() if did) or "nothing: all was up to date"
     console.say(f"run    {opened.folder}\nfitted {done}")
