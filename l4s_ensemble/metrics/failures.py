@@ -14,10 +14,6 @@ denominator is None)::
                         and half of their pixels, called)
     slides_called       by size of what was called: rows of low_px, high_px, slides, pixels,
                         true_px, precision, touched, half_true
-    edge                {inside, outside}: by distance to the nearest pixel of the other class, in
-                        pixels: rows of low, high, pixels, wrong, error_rate, share_of_errors.
-                        Inside, wrong is missed; outside, wrong is a false alarm. The last row
-                        outside has low None: tiles without a landslide
     rim                 by distance to the rim, whichever side of it, in pixels: rows of low, high,
                         tp, fp, fn, f1. Inside count what is found and missed, outside what is
                         falsely called; tiles without a landslide have no rim
@@ -48,10 +44,8 @@ from l4s_ensemble.metrics.pictures import (
 )  # fmt: skip
 from l4s_ensemble.run.tasks import in_processes
 
-__all__ = ["INSIDE_PX", "OUTSIDE_PX", "SIZE_PX", "failures", "tallies_of"]
-
-INSIDE_PX = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
-OUTSIDE_PX = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, np.inf)
+RIM_PX = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
+"""Bins of distance to the boundary, pixels; they hold their upper end."""
 
 
 @dataclass
@@ -67,7 +61,7 @@ class _Tallies:
     true, called : int64 array, shape (size, 5)
         Objects, pixels, pixels that agree, objects touched, objects half agreed.
     inside, outside : int64 array, shape (distance, 2)
-        Pixels and wrong pixels; the last row outside: tiles without a landslide.
+        Pixels and wrong pixels, by distance to the boundary of a reference landslide.
     """
 
     by: dict[str, NDArray[np.int64]] = field(default_factory=dict)
@@ -75,8 +69,8 @@ class _Tallies:
     level: list[float] = field(default_factory=list)
     true: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(SIZE_PX) - 1, 5))
     called: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(SIZE_PX) - 1, 5))
-    inside: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(INSIDE_PX) - 1, 2))
-    outside: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(OUTSIDE_PX), 2))
+    inside: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(RIM_PX) - 1, 2))
+    outside: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(RIM_PX) - 1, 2))
 
     def add(self, other: _Tallies) -> None:
         for key, counts in other.by.items():
@@ -118,17 +112,13 @@ def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> d
     if "brightness" in edges and sensor.level == "absolute":
         # Tiles of a relative sensor were all brought to one level.
         by.insert(-1, _by_tile(whole))
-    wrong_in, wrong_out = whole.inside[:, 1].sum(), whole.outside[:, 1].sum()
-    outside = _edge_rows(OUTSIDE_PX, whole.outside[:-1], wrong_out)
-    outside += _edge_rows((None, None), whole.outside[-1:], wrong_out)
     return {
         "threshold": threshold,
         "pixel_m": sensor.pixel_m,
         "by": by,
         "slides_true": _size_rows(whole.true, "found_px", "recall", "half_found"),
         "slides_called": _size_rows(whole.called, "true_px", "precision", "half_true"),
-        "edge": {"inside": _edge_rows(INSIDE_PX, whole.inside, wrong_in), "outside": outside},
-        "rim": _rim_rows(whole.inside, whole.outside[:-1]),
+        "rim": _rim_rows(whole.inside, whole.outside),
     }
 
 
@@ -185,22 +175,21 @@ def _count_distances(out: _Tallies, truth: NDArray[np.bool_], called: NDArray[np
     from scipy.ndimage import distance_transform_edt
 
     if not truth.any():
-        out.outside[-1] += [truth.size, int(called.sum())]
         return
     inside = distance_transform_edt(truth)[truth] if not truth.all() else np.full(
         truth.size, np.inf
     )  # fmt: skip
     outside = distance_transform_edt(~truth)[~truth]
-    for counts, edges, distance, wrong in (
-        (out.inside, INSIDE_PX, inside, ~called[truth]),
-        (out.outside, OUTSIDE_PX, outside, called[~truth]),
+    bins = len(RIM_PX) - 1
+    for counts, distance, wrong in (
+        (out.inside, inside, ~called[truth]),
+        (out.outside, outside, called[~truth]),
     ):
         # Bins hold their upper end: a distance of 1 is a pixel beside the other class.
-        place = np.searchsorted(edges[1:-1], distance, "left")
+        place = np.searchsorted(RIM_PX[1:-1], distance, "left")
         for column, weights in enumerate((None, wrong)):
-            counts[: len(edges) - 1, column] += np.bincount(
-                place, weights=weights, minlength=len(edges) - 1
-            ).astype(np.int64)
+            counted = np.bincount(place, weights=weights, minlength=bins)
+            counts[:, column] += counted.astype(np.int64)
 
 
 def _by(key: str, edges: Sequence[float | None], counts: NDArray[np.int64]) -> dict[str, Any]:
@@ -251,29 +240,11 @@ def _size_rows(counts: NDArray[np.int64], agreed: str, score: str, half: str) ->
     ]
 
 
-def _edge_rows(
-    edges: Sequence[float | None], counts: NDArray[np.int64], errors: int
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "low": finite(low),
-            "high": finite(high),
-            "pixels": pixels,
-            "wrong": wrong,
-            "error_rate": share(wrong, pixels),
-            "share_of_errors": share(wrong, int(errors)),
-        }
-        for low, high, (pixels, wrong) in zip(edges[:-1], edges[1:], counts.tolist(), strict=True)
-    ]
-
-
 def _rim_rows(inside: NDArray[np.int64], outside: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Join both sides of the rim: bins of `INSIDE_PX`, the last one takes all that is farther."""
-    n = len(INSIDE_PX) - 1
-    false = np.append(outside[: n - 1, 1], outside[n - 1 :, 1].sum())
+    """Join both sides of the rim."""
     rows = []
     for low, high, (pixels, missed), fp in zip(
-        INSIDE_PX[:-1], INSIDE_PX[1:], inside.tolist(), false.tolist(), strict=True
+        RIM_PX[:-1], RIM_PX[1:], inside.tolist(), outside[:, 1].tolist(), strict=True
     ):
         tp = pixels - missed
         rows.append(

@@ -16,7 +16,6 @@ The summary's ``calibration`` is a dict::
                             (Lipton, Elkan and Narayanaswamy 2014, arXiv:1402.1892)
         off_half            threshold_best - half_f1
         f1_at_half          F1 at the threshold half_f1
-    curve       {probability, beta, isotonic}: the corrections learnt from all folds, at 101 values
 """
 
 from __future__ import annotations
@@ -62,10 +61,7 @@ def calibration(tiles: TileHistograms, fold: ArrayLike) -> dict[str, Any]:
             others = _sum([p for i, p in enumerate(parts) if i != k]) if len(parts) > 1 else held
             corrected.append((held, fit(others)(bin_middles(held.bins))))
         maps.append(_described(name, whole, corrected))
-    grid = np.linspace(0, 1, 101)
-    curve = {"probability": grid.tolist()}
-    curve |= {name: fit(whole)(grid).tolist() for name, fit in fits.items()}
-    return {"bins": whole.bins, "maps": maps, "curve": curve}
+    return {"bins": whole.bins, "maps": maps}
 
 
 def fit_isotonic(histogram: ScoreHistogram) -> Map:

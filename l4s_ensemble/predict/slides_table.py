@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from l4s_ensemble.metrics.failures import SIZE_PX
+from l4s_ensemble.metrics.objects import SIZE_PX
 
 FORMAT = "l4s-ensemble slides 1"
 SLIDES_JSON, SLIDES_CSV = "slides.json", "slides.csv"

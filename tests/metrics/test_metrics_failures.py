@@ -10,8 +10,9 @@ import pytest
 from tiles_world import SIZE, TILES, save, world
 
 from l4s_ensemble.data.store import open_store, units
-from l4s_ensemble.metrics.failures import INSIDE_PX, OUTSIDE_PX, SIZE_PX, failures
+from l4s_ensemble.metrics.failures import RIM_PX, failures
 from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.objects import SIZE_PX
 
 
 @pytest.fixture(scope="module")
@@ -84,34 +85,6 @@ def test_by_size_of_the_landslide(told: dict[str, Any]) -> None:
         assert rows[-1]["high_px"] is None
 
 
-def test_by_distance_to_the_edge_of_the_truth(told: dict[str, Any]) -> None:
-    from scipy.spatial.distance import cdist
-
-    inside, outside = [], []
-    alone = [0, 0]
-    for truth, called in zip(told["truth"], told["called"], strict=True):
-        yes, no = np.argwhere(truth), np.argwhere(~truth)
-        if not len(yes):
-            alone = [alone[0] + truth.size, alone[1] + int(called.sum())]
-            continue
-        apart = cdist(yes, no)
-        inside += list(zip(apart.min(axis=1), ~called[truth], strict=True))
-        outside += list(zip(apart.min(axis=0), called[~truth], strict=True))
-    edge = told["told"]["edge"]
-    assert [edge["outside"][-1][k] for k in ("pixels", "wrong")] == alone
-    assert edge["outside"][-1]["low"] is None
-    for rows, pairs, bins in (
-        (edge["inside"], np.array(inside), INSIDE_PX),
-        (edge["outside"][:-1], np.array(outside), OUTSIDE_PX),
-    ):
-        for row, low, high in zip(rows, bins[:-1], bins[1:], strict=True):
-            own = (pairs[:, 0] > low) & (pairs[:, 0] <= high)
-            assert row["pixels"] == own.sum()
-            assert row["wrong"] == pairs[own, 1].sum()
-    for rows in edge.values():
-        assert sum(row["share_of_errors"] for row in rows) == pytest.approx(1)
-
-
 def test_by_distance_to_the_rim_on_either_side(told: dict[str, Any]) -> None:
     from scipy.ndimage import distance_transform_edt
 
@@ -121,7 +94,7 @@ def test_by_distance_to_the_rim_on_either_side(told: dict[str, Any]) -> None:
             away = np.where(truth, distance_transform_edt(truth), distance_transform_edt(~truth))
             whole.append(np.stack([away.ravel(), truth.ravel(), called.ravel()]))
     away, truth, called = np.concatenate(whole, axis=1)
-    for row, low, high in zip(told["told"]["rim"], INSIDE_PX[:-1], INSIDE_PX[1:], strict=True):
+    for row, low, high in zip(told["told"]["rim"], RIM_PX[:-1], RIM_PX[1:], strict=True):
         own = (away > low) & (away <= high)
         tp, fp, fn = (
             int((own & (truth == t) & (called == c)).sum()) for t, c in ((1, 1), (0, 1), (1, 0))
@@ -135,10 +108,10 @@ def test_failures_do_not_depend_on_the_number_of_jobs(told: dict[str, Any]) -> N
     assert told["twice"] == told["told"]
 
 
-def test_tiles_that_are_all_landslide_have_no_edge(tmp_path: Path) -> None:
+def test_tiles_that_are_all_landslide_have_no_boundary(tmp_path: Path) -> None:
     store, _, dataset, _ = world(tmp_path)
     dataset["mask"][:] = 1
     save(dataset, tmp_path)
-    found = failures(store, tmp_path / "oof.zarr", 0.4)["edge"]
-    assert found["inside"][-1]["pixels"] == (TILES - 1) * SIZE**2
-    assert all(row["pixels"] == 0 and row["error_rate"] is None for row in found["outside"])
+    *near, far = failures(store, tmp_path / "oof.zarr", 0.4)["rim"]
+    assert far["tp"] + far["fn"] == (TILES - 1) * SIZE**2
+    assert all(row["tp"] + row["fp"] + row["fn"] == 0 and row["f1"] is None for row in near)

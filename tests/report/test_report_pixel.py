@@ -32,8 +32,8 @@ GROUP_OF = {f[0]: f[1] for f in FEATURES}
 GROUPS = list(dict.fromkeys(GROUP_OF.values()))
 NEW = ("calibration", "failures", "contribution", "slides")
 FIGURES = {
-    "pr", "threshold", "reliability", "correction", "contribution", "beeswarm",
-    "failures", "f1_where", "sizes", "rims",
+    "pr", "threshold", "reliability", "contribution", "beeswarm",
+    "failures", "f1_where", "sizes",
 }  # fmt: skip
 
 

@@ -24,8 +24,8 @@ from l4s_ensemble.scenes.folds import load_folds
 
 FEW = build({"report": {"gallery_tiles": 1}})
 FIGURES = {
-    "pr", "threshold", "reliability", "correction", "logits", "progress", "occlusion",
-    "f1_where", "sizes", "rims", "failures",
+    "pr", "threshold", "reliability", "logits", "progress", "occlusion",
+    "f1_where", "sizes", "failures",
 }  # fmt: skip
 KEYS = ("finite-loss", "settled-loss", "bands-unet")
 

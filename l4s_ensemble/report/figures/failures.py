@@ -1,4 +1,4 @@
-"""Figures of where a model fails: by ground, by size of the landslide, by distance to its rim."""
+"""Figures of where a model fails: by ground, by size of the landslide, by its boundary."""
 
 from __future__ import annotations
 
@@ -77,41 +77,6 @@ def failure_sizes(d: Mapping[str, Any]) -> Plot:
         {"label": "of pixels", "colour": "pixel"},
         {"label": "of landslides: touched", "colour": "stack"},
         {"label": "of landslides: by half or more (dotted)", "colour": "unet"},
-    ]}  # fmt: skip
-
-
-def failure_rims(d: Mapping[str, Any]) -> Plot:
-    """Draw errors by the distance to the rim, on either side of it."""
-    plots = []
-    for side, label, what, colour in (
-        ("inside", "inside: missed", "misses", "@pixel"),
-        ("outside", "outside: false alarms", "false alarms", "@slide"),
-    ):
-        rows = d[side]
-        if not rows["bin"]:
-            continue
-        told = [f"{a:,} of {b:,}" for a, b in zip(rows["wrong"], rows["pixels"], strict=True)]
-        data: list[dict[str, Any]] = [
-            {
-                "type": "bar", "x": rows["bin"], "y": rows["share_of_errors"],
-                "customdata": told, "marker": {"color": colour, "opacity": 0.45},
-                "hovertemplate": f"%{{x}}: %{{y:.1%}} of all {what}<br>%{{customdata}} pixels are "
-                "wrong<extra></extra>",
-            },
-            marked(rows["bin"], rows["error_rate"], "@ink", "solid",
-                    "%{y:.2%} are wrong<extra>%{x}</extra>"),
-        ]  # fmt: skip
-        made = one(
-            data, axis("distance to the rim (px)", type="category"),
-            axis("share", rangemode="tozero", tickformat=".0%"), 300, margin=SMALL_MARGIN,
-            bargap=0.25,
-        )["plots"][0]  # fmt: skip
-        made["label"] = label
-        plots.append(made)
-    return {"plots": plots, "wide": True, "legend": [
-        {"label": "share of all misses", "colour": "pixel"},
-        {"label": "share of all false alarms", "colour": "slide"},
-        {"label": "how often wrong (line)", "colour": "ink"},
     ]}  # fmt: skip
 
 

@@ -62,23 +62,3 @@ def corrections(models: Sequence[Mapping[str, Any]]) -> Plot:
         data, axis("mean predicted probability", range=[-0.02, 1.02]),
         axis("observed share of landslide", range=[-0.02, 1.02]), 430, showlegend=True,
     )  # fmt: skip
-
-
-def correction(d: Mapping[str, Any]) -> Plot:
-    """Draw by how much corrections would move a probability."""
-    said = d["probability"]
-    data: list[dict[str, Any]] = []
-    for (colour, dash, _), (name, moved) in zip(_CORRECTIONS[1:], d["moved"].items(), strict=False):
-        data.append(
-            {
-                "type": "scatter", "mode": "lines", "name": name, "x": said, "y": moved,
-                "line": {"color": colour, "width": 2, "dash": dash},
-                "hovertemplate": "%{y:+.3f}",
-            }
-        )  # fmt: skip
-    most = max([0.1, *(abs(v) for m in d["moved"].values() for v in m)])
-    return one(
-        data, axis("probability as scored", range=[0, 1]),
-        axis("moved by", range=[-1.1 * most, 1.1 * most], zeroline=True, zerolinecolor="@axis"),
-        430, showlegend=True, hovermode="x unified",
-    )  # fmt: skip

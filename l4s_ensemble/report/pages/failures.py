@@ -58,17 +58,6 @@ def figures(source: RunSource, model: str) -> dict[str, Any]:
                 "rim": _by_rim(found["rim"]),
             },
         )
-    edge = found.get("edge") or {}
-    if edge.get("inside") or edge.get("outside"):
-        out["rims"] = figure(
-            "failure_rims",
-            "Where it fails: near the rim of a landslide",
-            "First: true landslide pixels by their distance to the rim; second: all others. Bars "
-            "are the share of all misses, and of all false alarms; the line is how often a pixel "
-            "at that distance is wrong. Errors within a pixel of the rim may be the mask's own "
-            "blur. 'None': tiles without a landslide.",
-            {side: _rims(edge.get(side) or [], side) for side in ("inside", "outside")},
-        )
     return out
 
 
@@ -131,18 +120,6 @@ def _by_rim(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _part(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _rims(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, Any]:
-    names = ["none" if r["low"] is None else up_to(r["low"], r["high"]) for r in rows]
-    return {
-        "side": side,
-        "bin": names,
-        "wrong": [r["wrong"] for r in rows],
-        "pixels": [r["pixels"] for r in rows],
-        "share_of_errors": words.sigfig([r["share_of_errors"] for r in rows]),
-        "error_rate": words.sigfig([r["error_rate"] for r in rows]),
-    }
 
 
 def between(low: float | None, high: float | None, *, whole: bool = False) -> str:

@@ -53,25 +53,6 @@ def parts(source: RunSource, model: str) -> Part:
             for m in maps
         ],
     )
-    curve = summary["calibration"].get("curve")
-    if curve:
-        said = curve["probability"]
-        figures["correction"] = figure(
-            "correction",
-            "What a correction would change",
-            "By how much each correction, learnt on all folds, would raise or lower a "
-            "probability. Near zero everywhere: there is nothing to correct. The isotonic one "
-            "follows noise where pixels are few.",
-            words.sigfig(
-                {
-                    "probability": said,
-                    "moved": {
-                        n: [q - p for p, q in zip(said, curve[n], strict=True)]
-                        for n in ("beta", "isotonic") if n in curve
-                    },
-                }
-            ),
-        )  # fmt: skip
     return figures, {"calibration": _table(maps)}
 
 

@@ -39,10 +39,10 @@ def pixel(source: RunSource) -> Page:
             section("overview", "At a glance", "", "facts"),
             section("scores", "How well it does", "", "pr", "threshold", "folds"),
             section("probabilities", "What its probabilities are worth", "", "reliability",
-                    "correction", "calibration"),
+                    "calibration"),
             section("why", "What it looks at", _WHY, "contribution", "beeswarm"),
             section("words", "Landslides in words", "", "slides"),
-            section("failures", "Where it fails", "", "failures", "f1_where", "sizes", "rims"),
+            section("failures", "Where it fails", "", "failures", "f1_where", "sizes"),
             section("tiles", "Tiles, the worst first", "", "gallery"),
         ],
     }  # fmt: skip
