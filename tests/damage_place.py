@@ -244,7 +244,7 @@ def write_pixel_model(place: Place) -> None:
         {
             "kind": "l4s_ensemble pixel classifier", "version": 2, "features": ["a"],
             "groups": ["b"], "sensor": SENSOR, "folds": 1, "support_px": 1, "seed": 0,
-            "logit_shift": 0.0, "boosters": [["fold_0.txt"]],
+            "boosters": [["fold_0.txt"]],
         },
     )  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +47,8 @@ def stage(ctx: StageContext) -> Summary:
     scores = ScoreFile(ctx.out / "logit.zarr", ids, size, models=model.folds)
     positions = source.positions(ids)
     todo = scores.missing()
-    every = tuple(range(model.folds))
-    tasks = [(source, model, positions[b], every) for b in todo]
+    every = np.repeat(np.arange(model.folds)[:, None], len(ids), axis=1)
+    tasks = [(source, model, positions[b], every[:, b]) for b in todo]
     parts = track(in_processes(score_block, tasks, ctx.jobs), "pixel: scoring tiles", len(todo))
     scored = 0
     for block, (logit, _) in zip(todo, parts, strict=True):
@@ -68,47 +67,27 @@ def score_block(
     source: FeatureSource,
     model: PixelModel,
     positions: NDArray[np.int64],
-    folds: Sequence[int],
+    folds: NDArray[np.int64],
 ) -> tuple[NDArray[np.float32], float]:
-    """Score a few tiles with the models of several folds.
-
-    Returns
-    -------
-    logit : float32 array, shape (len(folds), tile, y, x)
-    seconds : float
-        Time spent here.
-    """
-    started = time.monotonic()
-    tiles = source.each(positions)
-    logit = np.stack([[score_tile(model, k, tile) for k in folds] for tile in tiles], axis=1)
-    return logit, time.monotonic() - started
-
-
-def score_own_fold(
-    source: FeatureSource,
-    model: PixelModel,
-    positions: NDArray[np.int64],
-    fold: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], float]:
-    """Score each tile with the model of its own fold, which was not trained on it.
+    """Score a few tiles, each with the models of some folds.
 
     Parameters
     ----------
     positions : int64 array, shape (tile,)
         Positions in the store.
-    fold : int64 array, shape (tile,)
-        Fold of each tile.
+    folds : int64 array, shape (model, tile)
+        Out of fold there is one model a tile: that of its own fold.
 
     Returns
     -------
-    logit : float32 array, shape (tile, y, x)
+    logit : float32 array, shape (model, tile, y, x)
     seconds : float
         Time spent here.
     """
     started = time.monotonic()
-    tiles = zip(fold, source.each(positions), strict=True)
-    logit = np.stack([score_tile(model, int(k), tile) for k, tile in tiles])
-    return logit, time.monotonic() - started
+    tiles = zip(folds.T, source.each(positions), strict=True)
+    logit = [[score_tile(model, int(k), tile) for k in own] for own, tile in tiles]
+    return np.stack(logit, axis=1), time.monotonic() - started
 
 
 def score_tile(model: PixelModel, fold: int, tile: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -122,5 +101,4 @@ def score_tile(model: PixelModel, fold: int, tile: NDArray[np.float32]) -> NDArr
     -------
     float32 array, shape (y, x)
     """
-    raw = bit_trees(model.trees(fold)).score(tile)
-    return np.asarray(raw + model.logit_shift, dtype=np.float32)
+    return bit_trees(model.trees(fold)).score(tile).astype(np.float32)

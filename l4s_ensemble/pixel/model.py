@@ -38,8 +38,6 @@ class PixelModel:
     support_px : int
         Largest reach of a feature, pixels.
     seed : int
-    logit_shift : float
-        Added to every raw score. 0 when the weights of the rows already restore the prevalence.
     boosters : int
         Of a fold; the mean of their raw scores counts.
     """
@@ -51,7 +49,6 @@ class PixelModel:
     folds: int
     support_px: int
     seed: int
-    logit_shift: float = 0.0
     boosters: int = 1
 
     def files(self, fold: int) -> list[str]:
@@ -71,7 +68,6 @@ class PixelModel:
                 "folds": self.folds,
                 "support_px": self.support_px,
                 "seed": self.seed,
-                "logit_shift": self.logit_shift,
                 "boosters": [self.files(k) for k in range(self.folds)],
             },
         )
@@ -114,7 +110,6 @@ class PixelModel:
             folds=int(value["folds"]),
             support_px=int(value["support_px"]),
             seed=int(value["seed"]),
-            logit_shift=float(value["logit_shift"]),
             boosters=len(value["boosters"][0]),
         )
 

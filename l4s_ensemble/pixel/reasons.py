@@ -232,27 +232,19 @@ def _explained(
     patch: NDArray[np.int64],
     drawn: NDArray[np.int64],
 ) -> dict[int, Rows]:
-    """Values, contributions and expected logit of each slide's drawn pixels."""
+    """Values, contributions and expected logit of each landslide's drawn pixels."""
+    if not len(drawn):
+        return {}
     tiles = np.unique(drawn[:, 1])
     at = source.positions(patch[tiles])
     blocks = [slice(i, i + BLOCK_TILES) for i in range(0, len(tiles), BLOCK_TILES)]
-    of_tile = [drawn[drawn[:, 1] == tile] for tile in tiles]
-    tasks = [(source, model, ground, at[b], [own[:, 2:] for own in of_tile[b]]) for b in blocks]
+    of_tile = [drawn[drawn[:, 1] == tile, 2:] for tile in tiles]
+    tasks = [(source, model, ground, at[b], of_tile[b]) for b in blocks]
     made = track(in_processes(explain_pixels, tasks, ctx.jobs), "pixel: reasons", len(tasks))
-    parts: dict[int, list[Rows]] = {}
-    for block, (values, added, expected) in zip(blocks, made, strict=True):
-        slide = np.concatenate([own[:, 0] for own in of_tile[block]])
-        for one in np.unique(slide):
-            own = slide == one
-            parts.setdefault(int(one), []).append((values[own], added[own], expected[own]))
-    return {
-        one: (
-            np.concatenate([p[0] for p in some]),
-            np.concatenate([p[1] for p in some]),
-            np.concatenate([p[2] for p in some]),
-        )
-        for one, some in parts.items()
-    }
+    values, added, expected = (np.concatenate(a) for a in zip(*made, strict=True))
+    # Draws are sorted by tile, as the blocks are.
+    owns = {int(one): drawn[:, 0] == one for one in np.unique(drawn[:, 0])}
+    return {one: (values[own], added[own], expected[own]) for one, own in owns.items()}
 
 
 def _source_of(store: Path, model: PixelModel, scored: Path) -> FeatureSource:

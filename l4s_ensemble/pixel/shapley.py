@@ -43,7 +43,7 @@ def contributions(
     -------
     added : float64 array, shape (row, feature)
     expected : float
-        Mean logit over the rows that the boosters were trained on, the model's shift included.
+        Mean logit over the rows that the boosters were trained on.
         ``added.sum(axis=1) + expected`` is the logit.
     """
     trees = model.trees(fold)
@@ -56,7 +56,7 @@ def contributions(
         steps.for_kept, steps.for_lost, added,
     )  # fmt: skip
     out = added.swapaxes(1, 2).reshape(len(added) * LANES, rows.shape[1])[: len(rows)]
-    return out, steps.expected + model.logit_shift
+    return out, steps.expected
 
 
 def _in_lanes(rows: NDArray[np.float32]) -> NDArray[np.float32]:

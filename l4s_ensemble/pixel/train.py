@@ -20,11 +20,11 @@ from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import write_sampled_rows
 from l4s_ensemble.pixel.fit import fit_folds, fit_job
-from l4s_ensemble.pixel.infer import score_own_fold
+from l4s_ensemble.pixel.infer import score_block
 from l4s_ensemble.pixel.landslides import explained_landslides
 from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
 from l4s_ensemble.pixel.rule import ndvi_slope
-from l4s_ensemble.pixel.sampling import STRATA, PixelPlan, plan_pixels
+from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
 from l4s_ensemble.pixel.shap import CONTRIBUTIONS_FILE, explain_rows
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
@@ -121,11 +121,7 @@ def stage(ctx: StageContext) -> Summary:
     pooled = tiles.pooled()
     return {
         "features": list(model.features),
-        "rows": {
-            "pixels": len(plan),
-            "positives": int(plan.landslide.sum()),
-            "strata": _by_stratum(plan),
-        },
+        "rows": {"pixels": len(plan), "positives": int(plan.landslide.sum())},
         "folds": [
             _fold_summary(k, fits[k], folds, tiles, fold, threshold, spent / ctx.jobs)
             for k in range(folds.n_folds)
@@ -177,14 +173,14 @@ def score_tiles(
     )
     positions = source.positions(ids)
     todo = scores.missing()
-    tasks = [(source, model, positions[b], fold[b]) for b in todo]
+    tasks = [(source, model, positions[b], fold[None, b]) for b in todo]
     parts = track(
-        in_processes(score_own_fold, tasks, ctx.jobs), "pixel: out-of-fold scores", len(todo)
+        in_processes(score_block, tasks, ctx.jobs), "pixel: out-of-fold scores", len(todo)
     )
     spent = np.zeros(len(ids))
     for block, (logit, seconds) in zip(todo, parts, strict=True):
-        scores.write(block, logit)
-        spent[block] = seconds / len(logit)
+        scores.write(block, logit[0])
+        spent[block] = seconds / (block.stop - block.start)
     return spent, sum(b.stop - b.start for b in todo)
 
 
@@ -207,23 +203,10 @@ def _rows(ctx: StageContext, source: FeatureSource, plan: PixelPlan) -> Path:
     write_sampled_rows(path, source, plan, ctx.jobs)
     with atomic_path(about) as partial, partial.open("wb") as file:
         np.savez_compressed(
-            file,
-            y=plan.landslide,
-            patch=plan.patch,
-            pixel=plan.pixel,
-            stratum=plan.stratum,
+            file, y=plan.landslide, patch=plan.patch, pixel=plan.pixel, stratum=plan.stratum,
             weight=plan.weight,
-        )
+        )  # fmt: skip
     return path
-
-
-def _by_stratum(plan: PixelPlan) -> list[dict[str, Any]]:
-    drawn = np.bincount(plan.stratum, minlength=len(STRATA))
-    there = plan.available.sum(axis=0)
-    return [
-        {"name": name, "pixels": int(there[s]), "rows": int(drawn[s])}
-        for s, name in enumerate(STRATA)
-    ]
 
 
 def _fold_summary(

@@ -36,7 +36,7 @@ def boosted(folder: Path, leaves: int = 31) -> tuple[PixelModel, np.ndarray]:
     booster = lgb.train(settings, data, 15)
     booster.save_model(folder / booster_file(0))
     groups = ("a", "a", "b", "b", "c")
-    return PixelModel(folder, tuple(names), groups, SENSOR, 1, 0, 0, logit_shift=0.25), x
+    return PixelModel(folder, tuple(names), groups, SENSOR, 1, 0, 0), x
 
 
 @pytest.mark.parametrize("leaves", [2, 31, 100])
@@ -49,8 +49,8 @@ def test_contributions_are_those_of_lightgbm_and_sum_to_the_logit(
     booster = lgb.Booster(model_file=str(tmp_path / booster_file(0)))
     told = booster.predict(rows, pred_contrib=True)
     np.testing.assert_allclose(added, told[:, :-1], rtol=1e-9, atol=1e-11)
-    assert expected == pytest.approx(told[0, -1] + 0.25, abs=1e-11)
-    logit = booster.predict(rows, raw_score=True) + 0.25
+    assert expected == pytest.approx(told[0, -1], abs=1e-11)
+    logit = booster.predict(rows, raw_score=True)
     np.testing.assert_allclose(added.sum(axis=1) + expected, logit, rtol=1e-9, atol=1e-9)
     nothing, same = contributions(model, 0, rows[:0])
     assert nothing.shape == (0, 5)

@@ -40,7 +40,7 @@ def edit(folder: Path, **change: object) -> None:
 
 def test_a_saved_model_reads_back_as_it_was(model: PixelModel, tmp_path: Path) -> None:
     again = PixelModel.load(copied(model, tmp_path))
-    for field in ("features", "groups", "sensor", "folds", "support_px", "seed", "logit_shift"):
+    for field in ("features", "groups", "sensor", "folds", "support_px", "seed", "boosters"):
         assert getattr(again, field) == getattr(model, field)
     tile = np.random.default_rng(0).normal(size=(len(model.features), 9, 9)).astype(np.float32)
     for k in range(model.folds):
