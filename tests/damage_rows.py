@@ -203,7 +203,7 @@ STORES = [
          ("damaged", "patches.zarr")),
     Case("another version", edit_json("data/train/patches.zarr/zarr.json",
          lambda v: v["attributes"].update(format="l4s-ensemble patches 0")), read_store,
-         ("another version", "patches 0", "patches 1")),
+         ("another version", "patches 0", "patches 2")),
     Case("images cut short", cut(lambda p: p.store / "image/c/0/0/0/0", 5000), read_store,
          ("damaged", "5000 bytes")),
     Case("images missing", lambda p: shutil.rmtree(p.store / "image"), read_store, ("damaged",)),

@@ -1,14 +1,16 @@
 """Build the lossless store of a split from its files, once, in parallel.
 
-Counts are kept as uint16 in zarr, a quarter of the bytes of the float64 files, in one plain file
-(`l4s_ensemble.data.mapped`). A split in which some file is not exact integers is kept as float32
-counts, and a warning names the file. Patches stand in numeric order of their ids. Parallel workers
-write a batch of patches each, and never to the same bytes.
+Counts are kept as uint16 in zarr, a quarter of the bytes of the float64 files, in one chunk without
+compression: its file can be mapped into memory, so that a slice of patches costs nothing before it
+is used. A split in which some file is not exact integers is kept as float32 counts, and a warning
+names the file. Patches stand in numeric order of their ids. Parallel workers write a batch of
+patches each, and never to the same bytes.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +28,6 @@ from l4s_ensemble.data.counts import (
     restore_counts,
     to_units,
 )
-from l4s_ensemble.data.mapped import create_array, write_patches
 from l4s_ensemble.data.patches import PatchFiles, read_image, read_mask
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.statistics import (
@@ -41,7 +42,7 @@ from l4s_ensemble.run.stage import Summary
 
 log = logging.getLogger("l4s_ensemble")
 
-FORMAT = "l4s-ensemble patches 1"
+FORMAT = "l4s-ensemble patches 2"
 BATCH_BYTES = 8 << 20
 _SERIAL_PATCHES = 64  # starting worker processes costs as much as reading this many patches
 _LISTED = 20
@@ -176,21 +177,46 @@ def _pass(
 
 def _create(out: Path, patches: int, sensor: Sensor, dtype: np.dtype[Any], masks: bool) -> int:
     """Make the empty arrays; return the number of patches in a batch."""
-    import zarr
-
     if out.exists():
         shutil.rmtree(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     edge, bands = sensor.patch_pixels, len(sensor.bands)
-    group = zarr.open_group(out, mode="w", zarr_format=3)
-    # Plain: lz4 would halve the images, and reading would take many times as long.
-    create_array(
-        group, out, "image", ("patch", "band", "y", "x"), (patches, bands, edge, edge), dtype
-    )
+    _create_array(out, "image", (patches, bands, edge, edge), dtype)
     if masks:
-        create_array(group, out, "mask", ("patch", "y", "x"), (patches, edge, edge), np.uint8)
+        _create_array(out, "mask", (patches, edge, edge), np.dtype(np.uint8))
     fitting = BATCH_BYTES // (bands * edge * edge * 2)
     return max(1, min(patches, 64, fitting))
+
+
+def chunk_file(out: Path, name: str, dimensions: int) -> Path:
+    """File of an array's only chunk: its bytes as they lie in memory."""
+    return out.joinpath(name, "c", *["0"] * dimensions)
+
+
+def _create_array(out: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Make an array of zeros."""
+    import zarr
+
+    # Plain: lz4 would halve the images, and reading would take many times as long.
+    zarr.open_group(out, mode="a", zarr_format=3).create_array(
+        name, shape=shape, chunks=shape, dtype=dtype, filters=None, compressors=None,
+        dimension_names=("patch", "band", "y", "x") if len(shape) == 4 else ("patch", "y", "x"),
+    )  # fmt: skip
+    file = chunk_file(out, name, len(shape))
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as made:
+        made.truncate(math.prod(shape) * dtype.itemsize)
+
+
+def _write_patches(out: Path, name: str, start: int, values: NDArray[Any]) -> None:
+    """Write patches from position `start` on; other processes may write others meanwhile.
+
+    The file is written, not mapped: on a full disk a mapped one ends the process without an error.
+    """
+    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    with chunk_file(out, name, values.ndim).open("r+b") as file:
+        file.seek(start * plain[0].nbytes)
+        file.write(plain.data)
 
 
 def _store_batch(
@@ -212,9 +238,9 @@ def _store_batch(
             told.append(_store_one(start + n, file, sensor, images[n], truth[n], keep))
         except DataError as error:
             told.append(_Patch(start + n, fault=str(error)))
-    write_patches(out, "image", start, images)
+    _write_patches(out, "image", start, images)
     if masks:
-        write_patches(out, "mask", start, truth)
+        _write_patches(out, "mask", start, truth)
     return told
 
 

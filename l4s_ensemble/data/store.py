@@ -14,9 +14,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.data.build import FORMAT, build_store
+from l4s_ensemble.data.build import FORMAT, build_store, chunk_file
 from l4s_ensemble.data.counts import to_units
-from l4s_ensemble.data.mapped import open_array
 from l4s_ensemble.data.patches import find_patches
 from l4s_ensemble.data.places import MADE_UP, read_manifest
 from l4s_ensemble.data.sensor import Sensor, load_sensor
@@ -76,7 +75,9 @@ def open_store(path: str | Path) -> xr.Dataset:
         lost = {"image", *COORDINATES} - set(dataset.variables)
         if lost:
             raise ValueError(f"it lacks {', '.join(sorted(lost))}")
-        mapped = {n: open_array(path, n) for n in ("image", "mask") if n in dataset}
+        for name in ("image", "mask"):
+            if name in dataset:
+                dataset[name] = _mapped(path, dataset[name].variable, name)
         # zarr gives variable-length strings; everything else here expects numpy's.
         bands, hashes = (
             np.array(dataset[name].values.tolist(), str) for name in ("band", "content_hash")
@@ -84,10 +85,21 @@ def open_store(path: str | Path) -> xr.Dataset:
         # What zarr does not find it takes for zeros and empty words.
         if len(np.unique(dataset["patch"].values)) < len(hashes) or not hashes.all():
             raise ValueError("ids or content hashes are lost")
-        found = {name: array for name, array in mapped.items() if array is not None}
-        return dataset.assign(found).assign_coords(band=bands, content_hash=("patch", hashes))
+        return dataset.assign_coords(band=bands, content_hash=("patch", hashes))
     except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         raise RunError("the store is damaged", where=path, found=error, fix=fix) from None
+
+
+def _mapped(path: Path, array: xr.Variable, name: str) -> xr.Variable:
+    """Map the file of an array into memory; one that another program has written stays as it is."""
+    form = array.encoding
+    if form.get("chunks") != array.shape or form.get("shards") or form.get("compressors"):
+        return array
+    file = chunk_file(path, name, array.ndim)
+    if file.stat().st_size != array.nbytes:
+        raise ValueError(f"{file} has {file.stat().st_size} bytes, allowed {array.nbytes}")
+    kind = array.dtype.newbyteorder("<")
+    return xr.Variable(array.dims, np.memmap(file, kind, mode="r", shape=array.shape))
 
 
 def sensor_of(dataset: xr.Dataset) -> Sensor:

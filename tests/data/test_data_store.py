@@ -32,6 +32,7 @@ from l4s_ensemble.data.store import (
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
+from l4s_ensemble.run.tasks import in_processes
 
 SMALL = Sensor(
     name="small",
@@ -285,3 +286,51 @@ def test_real_tiles_are_exact(real_data: Path, tmp_path: Path, folder: str, spli
     assert summary["exact_share"] == 1.0 and summary["inexact"] == []
     assert summary["dtype"] == "uint16"
     assert summary["ndvi"]["restored"] > 0.55 and abs(summary["ndvi"]["as_stored"]) < 0.05
+
+
+def _backing(dataset: xr.Dataset) -> list[str]:
+    """Types that the values of a worker's dataset stand on, innermost last."""
+    found, values = [], dataset["image"].values
+    while values is not None:
+        found.append(type(values).__name__)
+        values = getattr(values, "base", None)
+    return [*found, str(dataset["image"].values.sum())]
+
+
+def test_images_are_views_of_the_file_here_and_in_workers(tiny_dataset: xr.Dataset) -> None:
+    part = tiny_dataset["image"][3:5].values
+    assert not part.flags.owndata and not part.flags.writeable
+    assert units(tiny_dataset, slice(3, 5)).flags.writeable
+    picked = tiny_dataset.isel(patch=slice(2, 7))
+    for dataset, sent in zip(
+        (tiny_dataset, picked), in_processes(_backing, [(tiny_dataset,), (picked,)], 2), strict=True
+    ):
+        assert "memmap" in sent and sent[-1] == str(dataset["image"].values.sum())
+
+
+def test_any_zarr_reader_sees_the_same_and_may_write_it_in_another_form(
+    _tiny_store: Path, tmp_path: Path
+) -> None:
+    ours = open_store(_tiny_store)
+    plain = xr.open_zarr(_tiny_store, chunks=None, consolidated=False)
+    picked = {"patch": [4, 1], "band": 3, "y": slice(5, 90, 7)}
+    xr.testing.assert_equal(ours["image"].isel(picked), plain["image"].isel(picked))
+    np.testing.assert_array_equal(ours["mask"].values, plain["mask"].values)
+    plain.load().drop_encoding().to_zarr(tmp_path / "other", consolidated=False)
+    again = open_store(tmp_path / "other")
+    np.testing.assert_array_equal(again["image"].values, ours["image"].values)
+
+
+@pytest.mark.parametrize("damage", ["short", "missing"])
+@pytest.mark.parametrize("chunk", ["image/c/0/0/0/0", "mask/c/0/0/0"])
+def test_a_damaged_file_is_named_before_it_is_read(
+    _tiny_store: Path, tmp_path: Path, chunk: str, damage: str
+) -> None:
+    store = tmp_path / "patches.zarr"
+    shutil.copytree(_tiny_store, store)
+    if damage == "short":
+        (store / chunk).write_bytes((store / chunk).read_bytes()[:1000])
+    else:
+        (store / chunk).unlink()
+    with pytest.raises(RunError, match="the store is damaged"):
+        open_store(store)
