@@ -49,12 +49,12 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
         ),
         Stage(
             "pixel", "l4s_ensemble.pixel.train:stage", needs=("data/train", "scenes", "features"),
-            sections=("pixel", "stack.bins", "stack.resamples"),
+            sections=("pixel",),
         ),
         Stage(
             "unet", "l4s_ensemble.unet.train:stage",
             needs=("data/train", "scenes", *(s.name for s in images)),
-            sections=("unet", "stack.bins", "stack.resamples"),
+            sections=("unet",),
             params={} if adapt is None else {"adapt": adapt},
         ),
         Stage(
@@ -130,7 +130,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
         replace(
             base, name=f"{folder}/scores", target="l4s_ensemble.predict.score:stage",
             needs=(data.name, *logits, result, f"{folder}/likeness", "stack", *seen),
-            sections=("stack.bins", "stack.resamples", "scenes.bootstrap_tiles"),
+            sections=("scenes.bootstrap_tiles",),
         ),
     ]  # fmt: skip
 

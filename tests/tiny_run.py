@@ -28,7 +28,6 @@ SETTINGS: dict[str, Any] = {
     "features": {"groups": ["indices", "terrain", "context"], "sample_pixels": 4000},
     "pixel": {"trees": 30, "leaves": 15, "positives_max": 3000},
     "unet": {"epochs": 6, "batch": 4, "width": 8, "depth": 3, "tta": False},
-    "stack": {"resamples": 200},
     "report": {"gallery_tiles": 4},
 }
 

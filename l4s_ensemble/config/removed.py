@@ -37,6 +37,8 @@ REMOVED: dict[str, str] = {
     "stack.leaves": "gone with stack.trees",
     "stack.epochs": "gone with the convolution",
     "stack.rows_max": "gone: three numbers need no more than 300,000 pixels",
+    "stack.bins": "gone: histograms of probability have 1000 bins",
+    "stack.resamples": "gone: intervals rest on 1000 resamples",
 }
 """Dotted name of the setting, or of a whole section, to what replaced it: one clause."""
 

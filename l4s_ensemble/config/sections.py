@@ -166,8 +166,6 @@ class StackConfig(Section):
     postprocess: Literal["auto", "none"] = Field(
         "auto", description="whether small landslides are removed, where shown to help"
     )
-    bins: int = Field(1000, ge=100, description="bins of the pooled probability histogram")
-    resamples: int = Field(1000, ge=100, description="bootstrap resamples of spatial blocks")
 
 
 class ReportConfig(Section):

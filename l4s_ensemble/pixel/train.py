@@ -92,11 +92,9 @@ def stage(ctx: StageContext) -> Summary:
     spent, scored = score_tiles(ctx, source, model, ids, fold, masks.shape[1:])
     scoring_s = time.monotonic() - scoring
     scores = ScoreFile(ctx.out / "oof.zarr", ids, masks.shape[1:])
-    tiles = histograms(scores, masks, ctx.config.stack.bins)
+    tiles = histograms(scores, masks)
     tiles.save(ctx.out / "tiles.npz")
-    whole = summarise(
-        tiles, folds.of(ids, "block"), resamples=ctx.config.stack.resamples, seed=seed
-    )
+    whole = summarise(tiles, folds.of(ids, "block"), seed=seed)
     threshold = whole["threshold"]
     explaining = time.monotonic()
     sample = explain_rows(
@@ -113,7 +111,7 @@ def stage(ctx: StageContext) -> Summary:
         "failures": failures(store, ctx.out / "oof.zarr", threshold, jobs=ctx.jobs),
         "calibration": calibration(tiles, fold),
         "rule": ndvi_slope(
-            store, folds, ids, tiles.counts(threshold), resamples=ctx.config.stack.resamples,
+            store, folds, ids, tiles.counts(threshold),
             seed=seed, jobs=ctx.jobs,
         ),
         "seconds_explain": time.monotonic() - explaining,
@@ -184,9 +182,9 @@ def score_tiles(
     return spent, sum(b.stop - b.start for b in todo)
 
 
-def histograms(scores: ScoreFile, masks: NDArray[np.uint8], bins: int) -> TileHistograms:
+def histograms(scores: ScoreFile, masks: NDArray[np.uint8]) -> TileHistograms:
     """Histogram of probability by class for every tile of a score file, a block at a time."""
-    tiles = TileHistograms.empty(scores.patch, bins)
+    tiles = TileHistograms.empty(scores.patch)
     for block in scores.blocks():
         for i, logit in enumerate(scores.read(block), start=block.start):
             tiles.add(i, sigmoid(logit), masks[i])

@@ -63,7 +63,7 @@ def stage(ctx: StageContext) -> Summary:
     DataError
         If the split has no masks.
     """
-    settings, seed = ctx.config.stack, ctx.config.seed
+    seed = ctx.config.seed
     data = patches_to_predict(ctx)
     if "mask" not in data:
         raise DataError(
@@ -73,14 +73,14 @@ def stage(ctx: StageContext) -> Summary:
     chosen = read_json(ctx.input("stack") / "summary.json")
     thresholds = {row["model"]: row["threshold"] for row in chosen["ledger"]}
     thresholds["stack"] = chosen["threshold"]
-    found = _scored(ctx, data, thresholds, settings.bins)
+    found = _scored(ctx, data, thresholds)
     patch = found.tiles["stack"].patch
     folds = load_folds(ctx.input("scenes")) if ctx.params["holdout"] else None
     if folds is not None:
         block, kind = folds.of(patch, "block"), "spatial"
     else:
         block, kind = bootstrap_blocks(data.sel(patch=patch), ctx.config.scenes.bootstrap_tiles)
-    options: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
+    options: dict[str, Any] = {"seed": seed}
     folder = str(ctx.params["folder"])
     adapted_to = read_json(ctx.input(f"{folder}/unet") / "summary.json").get("adapted_to")
     objects = {name: ObjectCounts.of_tiles(each) for name, each in found.objects.items()}
@@ -152,14 +152,13 @@ def _scored(
     ctx: StageContext,
     data: xr.Dataset,
     thresholds: Mapping[str, float],
-    bins: int,
 ) -> Scored:
     folder = ctx.input(f"{ctx.params['folder']}/result")
     result, unsure = open_probability(folder), open_uncertainty(folder)
     pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
     patch = result["patch"].values
     out = Scored(
-        {name: TileHistograms.empty(patch, bins) for name in ledger.MODELS},
+        {name: TileHistograms.empty(patch) for name in ledger.MODELS},
         np.zeros((len(patch), 4), np.int64),
         {name: [] for name in ledger.MODELS},
     )

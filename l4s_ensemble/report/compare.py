@@ -346,7 +346,7 @@ def _row(
     if len(ids) and all(s.counts(place, model) for s in (a, b)):
         one, other = (_aligned(s, place, model, ids) for s in (a, b))
         c = b.source.config
-        found = f1_gain_interval(other, one, block, resamples=c.stack.resamples, seed=c.seed)
+        found = f1_gain_interval(other, one, block, seed=c.seed)
         ends = {k: getattr(found, k) for k in ("value", "low", "high", "blocks")}
         difference = {**ends, "verdict": verdict(found)}
     keys = ("f1", "f1_low", "f1_high", "precision", "recall", "threshold")

@@ -109,7 +109,7 @@ def draw(source: OutOfFold, seed: int, rows: int = ROWS) -> Sample:
 
 
 def histograms(
-    source: OutOfFold, candidates: Mapping[str, CrossFitted], bins: int
+    source: OutOfFold, candidates: Mapping[str, CrossFitted]
 ) -> dict[str, TileHistograms]:
     """Count the out-of-fold scores of both models and of every candidate, in one pass.
 
@@ -119,7 +119,7 @@ def histograms(
         ``pixel``, ``unet``, ``mean`` (plain mean of both logits) and each candidate.
     """
     names = ("pixel", "unet", "mean", *candidates)
-    tiles = {name: TileHistograms.empty(source.patch, bins) for name in names}
+    tiles = {name: TileHistograms.empty(source.patch) for name in names}
     blocks = -(-len(source.patch) // BLOCK_TILES)
     for block in track(source.blocks(), "stack: scoring", blocks):
         for n, i in enumerate(range(block.at.start, block.at.stop)):

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from l4s_ensemble.config import StackConfig
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.objects import ObjectCounts
 from l4s_ensemble.metrics.tiles import TileHistograms
@@ -55,12 +54,12 @@ def stage(ctx: StageContext) -> Summary:
     fold, block = (folds.of(source.patch, name) for name in ("fold", "block"))
     allowed = evidence.allowed_of(folds, source.patch)
     leaks = evidence.check_leaks(folds, paths, allowed)
-    options: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
+    options: dict[str, Any] = {"seed": seed}
 
     kinds = KINDS if settings.learner == "auto" else (settings.learner,)
     sample = draw(source, seed)
     fits = {kind: cross_fit(kind, source, sample, allowed) for kind in kinds}
-    tiles = histograms(source, fits, settings.bins)
+    tiles = histograms(source, fits)
     candidates = {kind: tiles.pop(kind) for kind in kinds}
     learners = choose(candidates, block, bases={n: tiles[n] for n in ledger.BASES}, **options)
     chosen = next(str(row["name"]) for row in learners if row["chosen"])
@@ -75,7 +74,7 @@ def stage(ctx: StageContext) -> Summary:
     if settings.calibrate == "none":
         calibration = Calibration()
         calibrated |= {"chosen": "none", "after": calibrated["before"]}
-    tiles["stack"] = finish(paths.stack, source, fits[chosen], calibration, settings)
+    tiles["stack"] = finish(paths.stack, source, fits[chosen], calibration)
     reference = tiles["stack"].pooled()
     decision = Decision(
         reference.best().value, settings.follow == "unlike", 0, calibration, reference
@@ -134,7 +133,6 @@ def finish(
     source: OutOfFold,
     fitted: CrossFitted,
     calibration: Calibration,
-    settings: StackConfig,
 ) -> TileHistograms:
     """Write final out-of-fold probabilities and count them.
 
@@ -144,7 +142,7 @@ def finish(
         path, source.patch, source.size, name="probability", fold=source.fold,
         attrs={"learner": fitted.final.kind},
     )  # fmt: skip
-    tiles = TileHistograms.empty(source.patch, settings.bins)
+    tiles = TileHistograms.empty(source.patch)
     blocks = -(-len(source.patch) // BLOCK_TILES)
     for block in track(source.blocks(), "stack: deciding", blocks):
         final = []

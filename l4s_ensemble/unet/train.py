@@ -76,9 +76,9 @@ def stage(ctx: StageContext) -> Summary:
     score_file(ctx.out / "oof.zarr", ids, logit.shape[1:], seed=seed, fold=fold).write(
         slice(None), logit
     )
-    scores = histograms(ids, logit, tiles, config.stack.bins)
+    scores = histograms(ids, logit, tiles)
     scores.save(ctx.out / "tiles.npz")
-    whole = summarise(scores, folds.of(ids, "block"), resamples=config.stack.resamples, seed=seed)
+    whole = summarise(scores, folds.of(ids, "block"), seed=seed)
     rows = [
         {
             **_fold_row(ctx, inputs, k, seconds[k]),
@@ -169,10 +169,10 @@ def _of_training(
 
 
 def histograms(
-    ids: NDArray[np.int64], logit: NDArray[np.float32], tiles: TileSet, bins: int
+    ids: NDArray[np.int64], logit: NDArray[np.float32], tiles: TileSet
 ) -> TileHistograms:
     """Histogram of probability by class of every tile."""
-    out = TileHistograms.empty(ids, bins)
+    out = TileHistograms.empty(ids)
     for i, mask in enumerate(_masks(tiles)):
         out.add(i, sigmoid(logit[i]), mask)
     return out

@@ -52,7 +52,6 @@ def fabricate(
             "name": "fabricated",
             "data": {"root": str(folder / "data")},
             "scenes": {"folds": 3, "block_tiles": 2},
-            "stack": {"resamples": 200},
             **(settings or {}),
         }
     )

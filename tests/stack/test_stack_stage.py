@@ -98,7 +98,7 @@ def test_pixels_are_drawn_tile_by_tile_and_guard_tiles_are_left_out():
 def test_one_pass_counts_both_models_their_mean_and_the_candidates():
     source = Source()
     fits = {"plain": cross_fit("plain", source, draw(source, 0, 2000), ALLOWED)}
-    tiles = histograms(source, fits, 100)
+    tiles = histograms(source, fits)
     assert list(tiles) == ["pixel", "unet", "mean", "plain"]
     # The same but for rounding at the edge of a bin.
     np.testing.assert_allclose(tiles["plain"].positive, tiles["mean"].positive, atol=1)

@@ -88,7 +88,6 @@ def config_of(**unet: Any) -> Config:
             "seed": 3,
             "scenes": {"folds": 2, "block_tiles": 2},
             "data": {"holdout": {"ids": [16]}, "holdout_guard": False},
-            "stack": {"resamples": 100},
             "unet": tiny(**unet).model_dump(),
         }
     )
