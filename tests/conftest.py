@@ -56,14 +56,14 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of `tiny_run.py`, made once for all test processes. Copy it to change it."""
+    return _made_once(tmp_path_factory, "tiny", _make_run) / "run"
 
-    def make(folder: Path) -> None:
-        words = [sys.executable, str(Path(__file__).with_name("tiny_run.py")), str(folder)]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
 
-    return _made_once(tmp_path_factory, "tiny", make) / "run"
+@pytest.fixture(scope="session")
+def weaker_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second run of the same tiles, whose U-Net has learnt less."""
+    made = _made_once(tmp_path_factory, "weaker", lambda out: _make_run(out, tiny_run.parent))
+    return made / "run"
 
 
 @pytest.fixture(scope="session")
@@ -74,12 +74,21 @@ def tiny_report(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return _made_once(tmp_path_factory, "tiny-report", lambda out: render_report(tiny_run, out))
 
 
+def _make_run(*folders: Path) -> None:
+    words = [sys.executable, str(Path(__file__).with_name("tiny_run.py")), *map(str, folders)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def _made_once(
     tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
 ) -> Path:
     """A folder that several test processes share; the first one that asks makes it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    if "L4S_TINY" in os.environ:  # kept between calls of pytest
+        shared = Path(os.environ["L4S_TINY"])
     folder, done = shared / name, shared / f"{name}.done"
     with FileLock(shared / f"{name}.lock"):
         if not done.exists():

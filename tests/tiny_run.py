@@ -1,6 +1,7 @@
 """One small real run: data in the official layout, fitted, predicted and scored in one process.
 
-``python tests/tiny_run.py FOLDER`` makes ``FOLDER/data`` and ``FOLDER/run``. Training is one scene
+``python tests/tiny_run.py FOLDER`` makes ``FOLDER/data`` and ``FOLDER/run``; with the folder of
+such a run behind it, a run of the same data whose U-Net has learnt less. Training is one scene
 of three rows by six columns, each tile its own bootstrap block; valid has four tiles with masks,
 test two without.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,20 +34,30 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def main(folder: Path) -> None:
-    """Make the data and the run below `folder`."""
+WEAKER = {"unet": {**SETTINGS["unet"], "epochs": 1}}
+"""Settings of a second run of the same data and folds, with a U-Net that has learnt less."""
+
+
+def main(folder: Path, base: Path | None = None) -> None:
+    """Make the data and the run below `folder`; with the folder of another: a weaker run of it."""
     from l4s_ensemble.config import build
     from l4s_ensemble.pipeline import Run
     from l4s_ensemble.run.execute import Executor
 
-    write_data(folder / "data")
     Executor._run_child = _in_this_process  # type: ignore[method-assign]
-    data = {"root": str((folder / "data").resolve())}
-    run = Run(folder / "run", build({**SETTINGS, "data": data}), jobs=1, device="cpu")
+    data = {"root": str(((base or folder) / "data").resolve())}
+    if base is None:
+        write_data(folder / "data")
+        config = build({**SETTINGS, "data": data})
+    else:
+        shutil.copytree(base / "run", folder / "run")
+        config = build({**SETTINGS, **WEAKER, "data": data})
+    run = Run(folder / "run", config, jobs=1, device="cpu")
     run.fit()
     run.predict("valid")
     run.evaluate("valid")
-    run.predict("test")
+    if base is None:
+        run.predict("test")
 
 
 def write_data(root: Path) -> None:
@@ -98,4 +110,4 @@ def _in_this_process(executor: Any, stage: Any, work: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.path.insert(0, str(Path(__file__).parent))
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

@@ -16,13 +16,11 @@ from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics import telling
 from l4s_ensemble.report import html
 from l4s_ensemble.report.browser import page as browser
-from l4s_ensemble.report.browser import scored
 from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
-from l4s_ensemble.report.pictures import gallery, mosaics
-from l4s_ensemble.report.pictures import pixel as pixel_maps
+from l4s_ensemble.report.pages.registry import CONFIG_FILE, kind_of
 from l4s_ensemble.report.pieces import Page
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.summarise import CONFIG_FILE, summarise
+from l4s_ensemble.report.summarise import summarise
 from l4s_ensemble.run.files import read_json, write_json, write_text
 
 log = logging.getLogger("l4s_ensemble")
@@ -91,21 +89,9 @@ def _nav(pages: list[Page]) -> list[dict[str, str]]:
 
 
 def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: set[str]) -> None:
-    n = source.config.report.gallery_tiles
-    by_page = {}
     for page in pages[1:]:
-        shown = None
-        if page["page"] == "data":
-            page["mosaics"] = mosaics.build(source, assets, drawn)
-        if page["page"] == "pixel":
-            page["slides"] = pixel_maps.slides(source, assets, drawn)
-        if page["page"] in ("pixel", "unet", "stack"):
-            shown = scored.of_fit(source, page["page"])
-        elif "split" in page:
-            shown = scored.of_prediction(source, page["split"])
-        if shown is not None:
-            page["gallery"] = gallery.build(source, shown, n, assets, drawn)
-            by_page[page["page"]] = page["gallery"]
+        kind_of(page["page"]).draw(source, page, assets, drawn)
+    by_page = {p["page"]: p["gallery"] for p in pages[1:] if p["gallery"]}
     index = pages[0]
     head = index["headline"]
     if head is None:

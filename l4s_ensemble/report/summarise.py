@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
-from l4s_ensemble.config import Config, is_preset
 from l4s_ensemble.errors import L4SError, RunError
-from l4s_ensemble.report import headline, ladder, words
-from l4s_ensemble.report.browser import page as browser_page
-from l4s_ensemble.report.checks import all as checks
-from l4s_ensemble.report.pages import card as card_page
-from l4s_ensemble.report.pages import features as features_page
-from l4s_ensemble.report.pages import prediction as prediction_page
-from l4s_ensemble.report.pages.data import page as data_page
-from l4s_ensemble.report.pages.pixel import page as pixel_page
+from l4s_ensemble.report import checks, headline, ladder, words
+from l4s_ensemble.report.pages.registry import (
+    PAGES,
+    PageKind,
+    all_commands,
+    kind_of,
+    split_of,
+    split_words,
+)
 from l4s_ensemble.report.pages.stack import learners as stack_learners
-from l4s_ensemble.report.pages.stack import page as stack_page
-from l4s_ensemble.report.pages.unet import page as unet_page
 from l4s_ensemble.report.pieces import Page, bare, section
 from l4s_ensemble.report.source import FITS, RunSource, StageRecord
 from l4s_ensemble.report.table import MAIN_SCORES, facts, score_row, table
-
-TITLES = {
-    "index": "Overview", "data": "Data", "features": "Features", "pixel": "Pixel classifier",
-    "unet": "U-Net", "stack": "Stack", "card": "Model card",
-}  # fmt: skip
-
-CONFIG_FILE = "config.yaml"
-"""Name of the settings beside the pages; the commands to reproduce refer to it."""
 
 
 def summarise(source: RunSource) -> list[Page]:
@@ -49,11 +37,28 @@ def summarise(source: RunSource) -> list[Page]:
     """
     found = _guarded(source, lambda: checks.run_checks(source))
     pages = []
-    for page, stage_names, make in _makers(source):
-        made = _guarded(source, make)
-        pages.append(_completed(source, page, stage_names, made, found))
+    behind = {k: v for kind in PAGES.values() for k, v in _stages(source, kind).items()}
+    for page, names in behind.items():
+        pages.append(_completed(source, page, names, make_page(source, page), found))
     index = _guarded(source, lambda: _index(source, pages))
     return [_completed(source, "index", list(source.stages), index, found), *pages]
+
+
+def make_page(source: RunSource, page: str) -> Page:
+    """Make what is particular to one page.
+
+    Raises
+    ------
+    RunError
+        If a summary lacks what its stage promises, naming the file.
+    """
+    made: Page = _guarded(source, lambda: kind_of(page).make(source, page))
+    return made
+
+
+def _stages(source: RunSource, kind: PageKind) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = _guarded(source, lambda: kind.stages(source))
+    return found
 
 
 def page_file(page: str) -> str:
@@ -61,48 +66,15 @@ def page_file(page: str) -> str:
     return f"{page}.html"
 
 
-def _makers(source: RunSource) -> list[tuple[str, list[str], Callable[[], Page]]]:
-    """Pages to make: name, stages behind it, function."""
-    out: list[tuple[str, list[str], Callable[[], Page]]] = []
-    if source.splits:
-        behind = [f"data/{s}" for s in source.splits]
-        behind += ["scenes"] if "scenes" in source else []
-        out.append(("data", behind, partial(data_page.data, source)))
-    for name, make in (
-        ("features", features_page.features),
-        ("pixel", pixel_page.pixel),
-        ("unet", unet_page.unet),
-        ("stack", stack_page.stack),
-    ):
-        if name in source:
-            out.append((name, [name], partial(make, source)))
-    for split in source.predicted:
-        behind = [s for s in source.stages if s.startswith(f"predict/{split}/")]
-        make_page = partial(prediction_page.prediction, source, split)
-        out.append((f"prediction-{split}", behind, make_page))
-    shown = _guarded(source, lambda: browser_page.pages(source))
-    out += [(one.page, one.behind, one.page_of) for one in shown]
-    if source.card:
-        out.append(
-            (
-                "card",
-                [n for n in ("data/train", *FITS) if n in source],
-                partial(card_page.card, source),
-            )
-        )
-    return out
-
-
 def _completed(
     source: RunSource, page: str, behind: Sequence[str], made: Page, found: list[dict[str, Any]]
 ) -> Page:
     """Add what every page has: title, headline, ladder, checks, foot."""
     head = _headline_of(source, page)
-    split = page.removeprefix("prediction-") if page.startswith("prediction-") else None
     return {
         "page": page,
         "file": page_file(page),
-        "title": TITLES.get(page, f"Prediction of {split}"),
+        "title": "Overview" if page == "index" else kind_of(page).title.format(split_of(page)),
         "run": source.config.name,
         "report_title": source.config.report.title,
         "headline": head,
@@ -115,11 +87,10 @@ def _completed(
 
 
 def _headline_of(source: RunSource, page: str) -> dict[str, Any] | None:
-    if page in ("pixel", "unet", "stack"):
-        return headline.out_of_fold(source, page)
-    if page.startswith("prediction-"):
-        return headline.on_split(source, page.removeprefix("prediction-"))
-    return headline.of_run(source)
+    if page == "index":
+        return headline.of_run(source)
+    found: dict[str, Any] | None = kind_of(page).headline(source, page)
+    return found
 
 
 def _index(source: RunSource, pages: Sequence[Page]) -> Page:
@@ -203,10 +174,10 @@ def pipeline(source: RunSource) -> list[dict[str, Any]]:
 def _not_run(source: RunSource) -> list[dict[str, str]]:
     """Stages without a page, and the command that runs them."""
     out = [
-        {"stage": TITLES[name], "command": f"l4s-ensemble "
+        {"stage": PAGES[name].title, "command": f"l4s-ensemble "
         f"{'features' if name == 'features' else 'fit ' + name}"}
         for name in FITS[1:]
-        if name in TITLES and name not in source
+        if name in PAGES and name not in source
     ]  # fmt: skip
     if not source.predicted:
         out.append({"stage": "Prediction", "command": "l4s-ensemble predict --split valid"})
@@ -216,7 +187,7 @@ def _not_run(source: RunSource) -> list[dict[str, str]]:
             out.append(
                 {
                     "stage": f"Scores of {split}",
-                    "command": f"l4s-ensemble evaluate {_which(source, split)}",
+                    "command": f"l4s-ensemble evaluate {split_words(source, split)}",
                 }
             )
     return out
@@ -242,8 +213,9 @@ def _foot(source: RunSource, page: str, behind: Sequence[str]) -> dict[str, Any]
         "seed": source.config.seed,
         "versions": dict(latest.get("versions", {})),
         "platform": latest.get("platform"),
-        "config": _settings(source.config, page),
-        "command": commands(source, page),
+        "config": _settings(source, page),
+        "command": all_commands(source) if page == "index"
+        else kind_of(page).commands(source, page),
     }  # fmt: skip
 
 
@@ -254,51 +226,11 @@ def _stage_row(record: StageRecord) -> dict[str, Any]:
     return {**m, "stage": record.name, "started": started, "fingerprint": mark}
 
 
-def _settings(config: Config, page: str) -> dict[str, Any]:
+def _settings(source: RunSource, page: str) -> dict[str, Any]:
     """Sections of the settings that matter for a page; all on the index."""
-    values = config.model_dump(mode="json")
-    if page in ("index", "card"):
-        return values
-    name = {"data": ("data", "scenes")}.get(page, (page,))
-    if page.startswith("prediction-"):
-        name = ("data", "stack")
-    if page.startswith(browser_page.PREFIX):
-        name = ("data", "report")
-    return {k: values[k] for k in ("name", "seed", *name) if k in values}
-
-
-def commands(source: RunSource, page: str) -> list[str]:
-    """Command lines that make the page's stages again."""
-    config = source.config
-    root = config.data.root or source.summary("data/train").get("root")
-    settings = config.name if is_preset(config) else CONFIG_FILE
-    common = f"--config {shlex.quote(settings)}"
-    common += f" --data {shlex.quote(str(root))}" if root else ""
-    run = f" --run {shlex.quote(str(source.run))}"
-    again = {}
-    for split in source.predicted:
-        verb = "evaluate" if f"predict/{split}/scores" in source else "predict"
-        again[split] = f"l4s-ensemble {verb} {_which(source, split)}{run}"
-    if page in ("index", "card"):
-        return [f"l4s-ensemble fit-all {common}{run}", *again.values(), f"l4s-ensemble report{run}"]
-    if page == "data":
-        return [f"l4s-ensemble data check {common}", f"l4s-ensemble features {common}{run}"]
-    if page == "features":
-        return [f"l4s-ensemble features {common}{run}"]
-    if page.startswith(browser_page.PREFIX):
-        return [f"l4s-ensemble fit-all {common}{run}", *again.values(), f"l4s-ensemble report{run}"]
-    if page.startswith("prediction-"):
-        return [again[page.removeprefix("prediction-")]]
-    return [f"l4s-ensemble fit {page} {common}{run}"]
-
-
-def _which(source: RunSource, split: str) -> str:
-    """Words of the command line for a predicted split; one of another folder names that folder."""
-    if f"predict/{split}/data" not in source:
-        return f"--split {split}"
-    root = source.summary(f"predict/{split}/data").get("root")
-    where = f" --data {shlex.quote(str(root))}" if root else ""
-    return f"--split {split.partition('-')[0]}{where}"
+    values = source.config.model_dump(mode="json")
+    shown = () if page == "index" else kind_of(page).settings
+    return {k: values[k] for k in ("name", "seed", *shown) if k in values} if shown else values
 
 
 def _guarded(source: RunSource, make: Callable[[], Any]) -> Any:

@@ -1,20 +1,32 @@
 from __future__ import annotations
 
+import copy
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fabricated_run import fabricate
 
-from l4s_ensemble.report.render import render_report
-
-
-@pytest.fixture(scope="session")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with every stage; tests that change it copy it first."""
-    return fabricate(tmp_path_factory.mktemp("whole"))
+from l4s_ensemble.report.source import RunSource
 
 
-@pytest.fixture(scope="session")
-def whole_report(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The rendered report of `whole_run`: its folder."""
-    return render_report(whole_run, tmp_path_factory.mktemp("report") / "out").parent
+@pytest.fixture
+def run_copy(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to change."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def with_summary(tiny_run: Path) -> Callable[..., RunSource]:
+    """Open the run with one summary changed in memory: ``with_summary(stage, change)``."""
+
+    def opened(stage: str, change: Callable[[dict[str, Any]], Any]) -> RunSource:
+        source = RunSource(tiny_run)
+        summary = copy.deepcopy(dict(source.summary(stage)))
+        change(summary)
+        source.stages[stage] = replace(source.stages[stage], summary=summary)
+        return source
+
+    return opened

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fabricated_tiles import enrich_tiles
 
 from l4s_ensemble.config import build as settings
 from l4s_ensemble.data.store import open_store
@@ -36,24 +35,14 @@ def unpacked(text: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def kept_run(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run, with what its uncertainty is made of."""
-    run = tmp_path_factory.mktemp("kept") / "run"
-    shutil.copytree(whole_run, run)
-    enrich_tiles(run)
-    return run
+def report(tiny_report: Path) -> Path:
+    return tiny_report
 
 
-@pytest.fixture(scope="module")
-def report(kept_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("browser") / "out"
-    return render_report(kept_run, out, settings({"report": {"gallery_tiles": 3}})).parent
-
-
-def test_a_tile_s_script_holds_what_was_scored(report: Path, kept_run: Path) -> None:
+def test_a_tile_s_script_holds_what_was_scored(report: Path, tiny_run: Path) -> None:
     told = read_json(report / "tiles-train.json")["browser"]
-    oof = {m: open_scores(kept_run / m / "oof.zarr") for m in ("pixel", "unet", "stack")}
-    mask = open_store(kept_run / "data/train")["mask"]
+    oof = {m: open_scores(tiny_run / m / "oof.zarr") for m in ("pixel", "unet", "stack")}
+    mask = open_store(tiny_run / "data/train")["mask"]
     assert [m["key"] for m in told["models"]] == list(oof) and told["doubt"]
     assert told["tiles"]["patch"] == oof["stack"]["patch"].values.tolist()
     for n, patch in enumerate(told["tiles"]["patch"]):
@@ -113,34 +102,34 @@ def test_the_bar_has_one_entry_for_all_tiles(report: Path) -> None:
     assert 'aria-label="Splits"' in text
 
 
-def test_settings_limit_and_switch_off(kept_run: Path, tmp_path: Path) -> None:
+def test_settings_limit_and_switch_off(tiny_run: Path, tmp_path: Path) -> None:
     few = {"gallery_tiles": 1, "browser_tiles": 4}
-    out = render_report(kept_run, tmp_path / "out", settings({"report": few})).parent
+    out = render_report(tiny_run, tmp_path / "out", settings({"report": few})).parent
     t = read_json(out / "tiles-train.json")["browser"]["tiles"]
     assert len(t["patch"]) == 4 and t["patch"] == sorted(t["patch"])
     wrong = read_json(out / "tiles-train.json")["browser"]
     assert wrong["total"] > 4 and "report.browser_tiles" in (out / "tiles-train.html").read_text()
     off = settings({"report": {"gallery_tiles": 1, "browser": False}})
-    render_report(kept_run, out, off)
+    render_report(tiny_run, out, off)
     assert not list(out.glob("tiles-*")) and not list((out / "assets/browser").glob("tiles-*"))
     gallery = read_json(out / "stack.json")["gallery"]["tiles"]
     assert all(t.get("link") is None for t in gallery)
 
 
-def test_those_most_wrong_are_kept(kept_run: Path, report: Path, tmp_path: Path) -> None:
+def test_those_most_wrong_are_kept(tiny_run: Path, report: Path, tmp_path: Path) -> None:
     t = read_json(report / "tiles-train.json")["browser"]["tiles"]
     wrong = np.array(t["fp"]) + np.array(t["fn"])
     most = sorted(np.array(t["patch"])[np.argsort(-wrong, kind="stable")[:4]].tolist())
     few = settings({"report": {"gallery_tiles": 1, "browser_tiles": 4}})
-    out = render_report(kept_run, tmp_path / "few", few).parent
+    out = render_report(tiny_run, tmp_path / "few", few).parent
     assert read_json(out / "tiles-train.json")["browser"]["tiles"]["patch"] == most
 
 
-def test_a_prediction_s_masks_and_thresholds_are_its_own(kept_run: Path, tmp_path: Path) -> None:
+def test_a_prediction_s_masks_and_thresholds_are_its_own(tiny_run: Path, tmp_path: Path) -> None:
     import h5py
 
     run = tmp_path / "run"
-    shutil.copytree(kept_run, run)
+    shutil.copytree(tiny_run, run)
     folder = run / "predict/valid/result"
     summary = read_json(folder / "summary.json")
     scene = int(open_store(run / "data/valid")["scene"].values[0])
@@ -149,6 +138,7 @@ def test_a_prediction_s_masks_and_thresholds_are_its_own(kept_run: Path, tmp_pat
         {**summary, "thresholds": [{"scene": scene, "threshold": 0.9, "followed": None}]},
     )
     shutil.rmtree(run / "predict/valid/scores")
+    shutil.rmtree(folder / "masks")
     (folder / "masks").mkdir()
     with h5py.File(folder / "masks/mask_1.h5", "w") as file:
         file["mask"] = np.ones((128, 128), np.uint8)

@@ -8,7 +8,7 @@ import pytest
 
 from l4s_ensemble.features.definition import Feature, Words
 from l4s_ensemble.features.summary import Places, describe
-from l4s_ensemble.report.checks.all import run_checks
+from l4s_ensemble.report.checks import run_checks
 from l4s_ensemble.report.pages.features import features, rows
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
@@ -42,10 +42,10 @@ def enrich(run: Path, bad: bool) -> None:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["good", "bad"])
-def run(request, whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bool]:
+def run(request, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bool]:
     folder = tmp_path_factory.mktemp("features") / "run"
     for part in ("data", "scenes", "features"):
-        shutil.copytree(whole_run / part, folder / part)
+        shutil.copytree(tiny_run / part, folder / part)
     enrich(folder, request.param)
     return folder, request.param
 
@@ -76,8 +76,8 @@ def test_the_page_says_what_separates_here_and_elsewhere(run: tuple[Path, bool])
     assert {p["name"] for p in made["figures"]["carries"]["data"]["rows"]} == set(NAMES)
 
 
-def test_a_run_without_places_has_a_page_too(whole_run: Path, tmp_path: Path) -> None:
-    shutil.copytree(whole_run / "features", tmp_path / "features")
+def test_a_run_without_places_has_a_page_too(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run / "features", tmp_path / "features")
     summary = read_json(tmp_path / "features" / "summary.json")
     for row in summary["features"]:
         row.pop("auc_worst", None)

@@ -12,9 +12,10 @@ from PIL import Image
 
 from l4s_ensemble.config import build
 from l4s_ensemble.errors import RunError
+from l4s_ensemble.report.pages.registry import kind_of
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.summarise import commands, pipeline
+from l4s_ensemble.report.summarise import pipeline
 from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import read_json, write_json
 
@@ -331,6 +332,7 @@ def test_a_command_for_tiles_of_another_folder_names_the_folder(
     shutil.copytree(run / "data" / "valid", data)
     summary = read_json(data / "summary.json")
     write_json(data / "summary.json", {**summary, "root": "/far away/patches"})
-    told = commands(RunSource(run), "prediction-valid-far-1a2b3c")
+    name = "prediction-valid-far-1a2b3c"
+    told = kind_of(name).commands(RunSource(run), name)
     assert len(told) == 1
     assert "--split valid --data '/far away/patches' --run" in told[0]

@@ -1,4 +1,4 @@
-"""The stack's page and checks, on a small real run and on planted values."""
+"""The stack's page, on a small real run and on planted values."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from typing import Any
 
 import pytest
 
-from l4s_ensemble.report.checks.all import run_checks
 from l4s_ensemble.report.figures import makers as figures
 from l4s_ensemble.report.pages.prediction import prediction
 from l4s_ensemble.report.pages.stack import decision as stack_decision
 from l4s_ensemble.report.pages.stack.page import stack
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
-
-NEW = (
-    "learner", "learners", "marginal", "decision", "leaks", "uncertainty", "agreement",
-    "agreement_by_size", "weights",
-)  # fmt: skip
-NEW_SCORES = ("marginal", "masks", "reliability_of", "uncertainty", "tiles")
 
 
 def changed(run: Path, folder: Path, stage: str = "stack", **keys: Any) -> RunSource:
@@ -33,12 +26,6 @@ def changed(run: Path, folder: Path, stage: str = "stack", **keys: Any) -> RunSo
     kept = {k: v for k, v in summary.items() if v is not None or k not in keys}
     write_json(new / stage / "summary.json", kept)
     return RunSource(new)
-
-
-def levels(source: RunSource) -> dict[str, str]:
-    told = run_checks(source)
-    assert all(c["explanation"].endswith(".") for c in told)
-    return {c["key"]: c["level"] for c in told}
 
 
 def drawn(page: dict[str, Any]) -> None:
@@ -58,7 +45,7 @@ def test_the_page_tells_what_the_stage_told(tiny_run: Path) -> None:
     assert whole["stack"]["precision"] == pytest.approx(
         rows["stack"]["objects"]["precision"], rel=1e-4
     )
-    assert whole["stack"]["fit_s"] == rows["stack"]["fit_s"]
+    assert whole["stack"]["fit_s"] == pytest.approx(rows["stack"]["fit_s"], rel=1e-4)
     by_size = page["tables"]["whole_size"]["rows"]
     assert sum(r["reference"] for r in by_size) == rows["stack"]["objects"]["reference"]
     marked = [r["name"] for r in page["tables"]["tried"]["rows"] if r["chosen"] == "chosen"]
@@ -84,51 +71,6 @@ def test_the_decision_is_told_in_words(tiny_run: Path, tmp_path: Path) -> None:
     said = stack_decision.sentence(changed(tiny_run, tmp_path, decision=decision))
     assert "Landslides below 8 pixels are removed: F1 moves by +0.004" in said
     assert "unlike those of training" in said and "half as frequent" in said
-
-
-def test_planted_faults_of_a_stack_are_found(tiny_run: Path, tmp_path: Path) -> None:
-    s = read_json(tiny_run / "stack/summary.json")
-    s["leaks"]["details"][0]["passed"] = False
-    by_part = {row["part"]: row for row in s["marginal"]}
-    by_part["unet"] |= {"value": -0.02, "low": -0.03, "high": -0.01}
-    by_part["pixel"] |= {"value": 0.0, "low": -0.01, "high": 0.01}
-    s["decision"]["calibration"]["after"]["calibration_error"] = 0.1
-    s["threshold"] = 0.99
-    s["uncertainty"]["auc"]["all"] = 0.5
-    base = next(r for r in s["learners"] if r["name"] == "unet")
-    base["gain"] |= {"value": 0.03, "low": 0.02, "high": 0.04}
-    told = levels(changed(tiny_run, tmp_path, **s))
-    wanted = {
-        "leaks-stack": "tip", "adds-unet-stack": "issue", "adds-pixel-stack": "tip",
-        "calibrated-stack": "issue", "other-prevalence": "issue", "doubt-stack": "issue",
-        "learner": "tip",
-    }  # fmt: skip
-    assert {k: told.get(k) for k in wanted} == wanted
-
-
-def test_masks_that_lose_are_found(tiny_run: Path, tmp_path: Path) -> None:
-    scores = read_json(tiny_run / "predict/valid/scores/summary.json")
-    scores["masks"]["over_threshold"]["value"] = -0.02
-    next(r for r in scores["ledger"] if r["model"] == "stack")["calibration_error"] = 0.1
-    source = changed(tiny_run, tmp_path, "predict/valid/scores", **scores)
-    path = source.run / "predict/valid/result/summary.json"
-    write_json(path, {**read_json(path), "smallest_px": 8})
-    told = levels(RunSource(source.run))
-    assert told["masks-valid"] == "tip" and told["word-valid"] == "issue"
-
-
-@pytest.mark.parametrize("key", NEW)
-def test_any_part_of_the_stack_may_be_missing(tiny_run: Path, tmp_path: Path, key: str) -> None:
-    source = changed(tiny_run, tmp_path, **{key: None})
-    drawn(stack(source))
-    levels(source)
-
-
-@pytest.mark.parametrize("key", NEW_SCORES)
-def test_any_part_of_scores_may_be_missing(tiny_run: Path, tmp_path: Path, key: str) -> None:
-    source = changed(tiny_run, tmp_path, "predict/valid/scores", **{key: None})
-    drawn(prediction(source, "valid"))
-    levels(source)
 
 
 def test_no_scores_no_figures(tiny_run: Path, tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""Numbered checks: passed, tip, issue."""
