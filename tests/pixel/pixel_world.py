@@ -84,7 +84,7 @@ def config_of(**pixel: Any) -> Config:
         {
             "seed": 3,
             "scenes": {"folds": 3, "block_tiles": 2},
-            "features": {"groups": ["reflectance", "indices"], "sample_pixels": 2000},
+            "features": {"groups": ["indices"], "sample_pixels": 2000},
             "pixel": values,
             "data": {"holdout": {"ids": [6]}},
         }
