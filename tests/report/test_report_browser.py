@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
+from test_report_pages import Page
 
 from l4s_ensemble.config import build as settings
 from l4s_ensemble.data.store import open_store
@@ -22,6 +26,7 @@ from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.scores import open_scores
+from l4s_ensemble.stack.uncertainty import uncertainty
 
 
 def handed(path: Path) -> list[Any]:
@@ -34,19 +39,14 @@ def unpacked(text: str) -> np.ndarray:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
 
 
-@pytest.fixture(scope="module")
-def report(tiny_report: Path) -> Path:
-    return tiny_report
-
-
-def test_a_tile_s_script_holds_what_was_scored(report: Path, tiny_run: Path) -> None:
-    told = read_json(report / "tiles-train.json")["browser"]
+def test_a_tile_s_script_holds_what_was_scored(tiny_report: Path, tiny_run: Path) -> None:
+    told = read_json(tiny_report / "tiles-train.json")["browser"]
     oof = {m: open_scores(tiny_run / m / "oof.zarr") for m in ("pixel", "unet", "stack")}
     mask = open_store(tiny_run / "data/train")["mask"]
     assert [m["key"] for m in told["models"]] == list(oof) and told["doubt"]
     assert told["tiles"]["patch"] == oof["stack"]["patch"].values.tolist()
     for n, patch in enumerate(told["tiles"]["patch"]):
-        number, text = handed(report / told["folder"] / f"t{patch}.js")
+        number, text = handed(tiny_report / told["folder"] / f"t{patch}.js")
         assert number == patch
         planes = unpacked(text).reshape(5, 128, 128)
         truth = mask.sel(patch=patch).values == 1
@@ -56,9 +56,8 @@ def test_a_tile_s_script_holds_what_was_scored(report: Path, tiny_run: Path) -> 
             p = final if model == "stack" else sigmoid(one["logit"].values)
             np.testing.assert_allclose(plane / 255, p, atol=0.51 / 255)
         called = final >= np.float32(told["threshold"])
-        np.testing.assert_allclose(
-            planes[3] / 255, np.where(called, 1 - final, final), atol=0.51 / 255
-        )
+        doubt = uncertainty(final, told["threshold"])
+        np.testing.assert_allclose(planes[3] / 255, doubt, atol=0.51 / 255)
         np.testing.assert_array_equal(planes[4], TRUTH_BIT * truth + CALLED_BIT * called)
         for key, count in (
             ("tp", called & truth), ("fp", called & ~truth), ("fn", ~called & truth),
@@ -67,35 +66,35 @@ def test_a_tile_s_script_holds_what_was_scored(report: Path, tiny_run: Path) -> 
             assert told["tiles"][key][n] == count.sum()
 
 
-def test_thumbnails_stand_in_the_order_of_wrong_pixels(report: Path) -> None:
-    told = read_json(report / "tiles-train.json")["browser"]
+def test_thumbnails_stand_in_the_order_of_wrong_pixels(tiny_report: Path) -> None:
+    told = read_json(tiny_report / "tiles-train.json")["browser"]
     t = told["tiles"]
     wrong = np.array(t["fp"]) + np.array(t["fn"])
     assert (np.diff(wrong[np.argsort(t["cell"])]) <= 0).all()
     for kind in ("colour", "errors"):
         for name in told["sheets"]["files"][kind]:
-            assert (report / told["folder"] / name).is_file()
+            assert (tiny_report / told["folder"] / name).is_file()
 
 
-def test_other_pages_lead_to_tiles(report: Path) -> None:
-    stack = read_json(report / "stack.json")["gallery"]["tiles"]
+def test_other_pages_lead_to_tiles(tiny_report: Path) -> None:
+    stack = read_json(tiny_report / "stack.json")["gallery"]["tiles"]
     assert stack and all(t["link"] == f"tiles-train.html#tile={t['patch']}" for t in stack)
-    page = (report / "stack.html").read_text(encoding="utf-8")
+    page = (tiny_report / "stack.html").read_text(encoding="utf-8")
     assert f'href="{stack[0]["link"]}"' in page
-    valid = read_json(report / "prediction-valid.json")["gallery"]["tiles"]
+    valid = read_json(tiny_report / "prediction-valid.json")["gallery"]["tiles"]
     assert valid[0]["link"].startswith("tiles-valid.html#tile=")
-    scenes = read_json(report / "data.json")["mosaics"]["scenes"]
+    scenes = read_json(tiny_report / "data.json")["mosaics"]["scenes"]
     for scene in scenes:
         grid = scene["grid"]
         ids, page_of = np.array(grid["ids"]), np.array(grid["links"]["page"])
         assert len(ids) == scene["rows"] * scene["cols"] == len(page_of)
         file = grid["links"]["pages"][0]
-        there = read_json(report / file.replace(".html", ".json"))["browser"]["tiles"]["patch"]
+        there = read_json(tiny_report / file.replace(".html", ".json"))["browser"]["tiles"]["patch"]
         np.testing.assert_array_equal(page_of == 0, np.isin(ids, there))
 
 
-def test_the_bar_has_one_entry_for_all_tiles(report: Path) -> None:
-    text = (report / "tiles-valid.html").read_text(encoding="utf-8")
+def test_the_bar_has_one_entry_for_all_tiles(tiny_report: Path) -> None:
+    text = (tiny_report / "tiles-valid.html").read_text(encoding="utf-8")
     bar = text[text.index('<nav aria-label="Pages">') :]
     bar = bar[: bar.index("</nav>")]
     assert bar.count("tiles-") == 1 and 'href="tiles-train.html" aria-current="page"' in bar
@@ -116,8 +115,8 @@ def test_settings_limit_and_switch_off(tiny_run: Path, tmp_path: Path) -> None:
     assert all(t.get("link") is None for t in gallery)
 
 
-def test_those_most_wrong_are_kept(tiny_run: Path, report: Path, tmp_path: Path) -> None:
-    t = read_json(report / "tiles-train.json")["browser"]["tiles"]
+def test_those_most_wrong_are_kept(tiny_run: Path, tiny_report: Path, tmp_path: Path) -> None:
+    t = read_json(tiny_report / "tiles-train.json")["browser"]["tiles"]
     wrong = np.array(t["fp"]) + np.array(t["fn"])
     most = sorted(np.array(t["patch"])[np.argsort(-wrong, kind="stable")[:4]].tolist())
     few = settings({"report": {"gallery_tiles": 1, "browser_tiles": 4}})
@@ -163,7 +162,31 @@ def test_light_comes_from_the_upper_left() -> None:
     assert flat[20, 20].mean() > steep[20, 20].mean() + 60
 
 
-def test_a_tile_costs_little(report: Path) -> None:
-    folder = report / "assets/browser/tiles-train"
+def test_a_tile_costs_little(tiny_report: Path) -> None:
+    folder = tiny_report / "assets/browser/tiles-train"
     for pattern, most in (("t*.js", 70_000), ("p*.webp", 50_000)):
         assert max(p.stat().st_size for p in folder.glob(pattern)) < most, pattern
+
+
+@pytest.mark.slow
+def test_a_folder_of_any_name_has_its_pages(tiny_run: Path, tmp_path: Path) -> None:
+    """``predict --data`` and ``report``, as typed: no link of the report is dead."""
+    run, data, out = tmp_path / "run", tmp_path / "tiles #1 50%", tmp_path / "out"
+    shutil.copytree(tiny_run, run)
+    shutil.copytree(tiny_run.parent / "data" / "ValidData", data / "ValidData")
+    for words in (
+        ["predict", "--split", "valid", "--data", data], ["report", "--out", out],
+    ):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "l4s_ensemble", *map(str, words), "--run", str(run)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    (tiles,) = (p for p in out.glob("tiles-*.json") if "50" in p.name)
+    folder = read_json(tiles)["browser"]["folder"]
+    links = {f"{folder}/index.js"}
+    for path in out.glob("*.html"):
+        links |= {link for link in Page(path).links if not link.startswith(("data:", "#"))}
+    assert any("50" in link for link in links)
+    dead = [link for link in links if not (out / unquote(urlsplit(link).path)).is_file()]
+    assert not dead

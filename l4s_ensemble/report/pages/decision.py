@@ -99,7 +99,7 @@ def _scored(
     row = ledger_row(summary, "stack") or {}
     return {
         "title": "What a threshold costs",
-        "read": "Drag the slider, or the plot itself. The higher the threshold, the fewer false "
+        "read": "Move the slider. The higher the threshold, the fewer false "
         "alarms and the more landslides are missed. The dashed line is the threshold in use, the "
         "diamond the best F1, the shade all that is within 0.01 of it.",
         "note": note,

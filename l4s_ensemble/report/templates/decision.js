@@ -83,12 +83,6 @@
           put(key, value, count(value));
           if (area !== null) put(key + "_km2", value * area, number(value * area));
         }
-        const all = c.fn + c.tp + c.fp || 1;
-        for (const [name, key] of [["missed", "fn"], ["found", "tp"], ["false", "fp"]]) {
-          find(".split ." + name).style.flexBasis = (100 * c[key]) / all + "%";
-        }
-        find(".split").setAttribute("aria-label", `Of what is true or called: missed `
-          + `${share(c.fn / all)}, found ${share(c.tp / all)}, false ${share(c.fp / all)}`);
         const first = c.called > 0 ? filled(told.at, { ...at, called: km2(c.called),
           precision: of100(curve.precision[k]), recall: of100(curve.recall[k]) })
           : filled(told.nothing, at);
@@ -258,17 +252,6 @@
         renew();
       });
     });
-    const pointed = (event) => {
-      const box = svg.getBoundingClientRect();
-      const inner = (width - left - EDGE.right) * (box.width / width);
-      moveTo(((event.clientX - box.left - left * (box.width / width)) / inner) * (bins - 1));
-    };
-    svg.addEventListener("pointerdown", (event) => {
-      svg.setPointerCapture(event.pointerId);
-      pointed(event);
-    });
-    svg.addEventListener("pointermove", (event) => { if (event.buttons) pointed(event); });
-
     find(".controls").hidden = false;
     find("details").open = false;
     slider.value = String(model.used);

@@ -55,10 +55,6 @@
       const wanted = (wide - meta.beside) * meta.aspect + meta.below;
       figure.layout.height = Math.round(Math.min(figure.layout.height, Math.max(wanted, 160)));
       div.style.minHeight = "0";
-      if (meta.labels_from && wide < meta.labels_from) {
-        // Too narrow to write every name: the values under the pointer say them.
-        for (const axis of ["xaxis", "yaxis"]) figure.layout[axis].showticklabels = false;
-      }
     }
     fitTitles(figure, wide);
     drawn.set(div, wide);
@@ -115,14 +111,6 @@
   const nav = document.querySelector(".top nav");
   const here = nav && nav.querySelector("[aria-current]");
   if (here) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - 12;
-
-  document.querySelectorAll("button.larger").forEach((button) => {
-    button.addEventListener("click", () => {
-      const large = button.closest(".tile").classList.toggle("large");
-      button.setAttribute("aria-expanded", String(large));
-      button.textContent = large ? "smaller" : "larger";
-    });
-  });
 
   // Chips show the rows of one group.
   document.querySelectorAll(".chips").forEach((chips) => {
