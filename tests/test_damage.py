@@ -170,7 +170,3 @@ def test_what_the_system_refuses_is_said(
     monkeypatch.setattr("l4s_ensemble.run.settings.write_json", refuse)
     code, told = attempt(FIT, place, capsys)
     assert code == 1 and says in told and "config.json" in told
-
-
-def test_there_are_enough_rows() -> None:
-    assert len(CASES) >= 30 and len({g + c.name for g, c in CASES}) == len(CASES)
