@@ -78,7 +78,7 @@ def test_links_lead_somewhere(open_page: OpenPage, tiny_report: Path) -> None:
 
 def test_the_index_tells_its_story_on_one_screen(open_page: OpenPage) -> None:
     page = open_page("index", width=DESK, height=900)
-    for told in (".sentence", ".ladder .ours", ".pipeline .predict"):
+    for told in (".sentence", ".pipeline .predict"):
         box = page.locator(told).last.bounding_box()
         assert box is not None and box["y"] + box["height"] <= 900, told
 

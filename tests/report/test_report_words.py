@@ -76,7 +76,6 @@ def test_only_an_official_split_in_full_compares() -> None:
     assert "l4s-rgb" in ladder.why_not_comparable("test", "split", rgb, "official")
 
 
-def test_a_score_that_does_not_compare_says_why() -> None:
-    made = ladder.place(headline(0.8, not_comparable="it is on the moon"))
-    assert not made["comparable"]
-    assert "it is on the moon" in made["note"]
+def test_published_scores_stand_beside_comparable_ones_only() -> None:
+    assert ladder.place(headline(0.8, not_comparable="it is on the moon")) is None
+    assert ladder.place(None) is None
