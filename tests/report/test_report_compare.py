@@ -42,7 +42,7 @@ def test_a_difference_is_paired_over_blocks(
             tiles.counts(next(r["threshold"] for r in ledger if r["model"] == "unet"))
         )  # fmt: skip
     block = load_folds(tiny_run / "scenes").of(tiles.patch, "block")
-    expected = f1_gain_interval(counts[1], counts[0], block, resamples=200)
+    expected = f1_gain_interval(counts[1], counts[0], block)
     (row,) = (r for r in told["rows"] if (r["place"], r["model"]) == (TRAIN, "unet"))
     found = row["difference"]
     assert found["value"] == pytest.approx(expected.value) and expected.value > 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from l4s_ensemble.report import words
-from l4s_ensemble.report.figures.data import ROLES
+from l4s_ensemble.report.figures.makers import ROLES
 from l4s_ensemble.report.pieces import figure, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import table
