@@ -6,7 +6,7 @@
 All features of the plan are computed once, on a weighted sample of pixels (the features stage makes
 it). Regimes, each with fits of its own:
 
-* ``out of fold``: spatial folds of the fitting tiles;
+* ``out of fold``: two spatial folds, without the tiles beside them;
 * ``1 to 2``, ``2 to 1``: fitted on one scene, scored on the other;
 * ``unlike``: the band of columns of scene 1 whose features lie furthest from the rest of the scene
   (no label is read for that), fitted on the rest without the columns beside it;
@@ -69,7 +69,7 @@ class Rows:
     weight: NDArray[np.float64]
     scene: NDArray[np.int64]
     col: NDArray[np.int64]
-    fold: NDArray[np.int64]
+    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
     block: NDArray[np.int64]
     names: list[str]
     expected: dict[str, int]
@@ -77,12 +77,8 @@ class Rows:
     relative: bool
 
 
-@dataclass(frozen=True)
-class Regime:
-    """Fits of one kind: of each, rows to fit on and rows to score."""
-
-    name: str
-    parts: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+Regime = tuple[str, list[tuple[NDArray[np.intp], NDArray[np.intp]]]]
+"""Name, and of each fit the rows to fit on and the rows to score."""
 
 
 def load(work: Path, preset: str, data: Path, overrides: list[str]) -> Rows:
@@ -96,8 +92,12 @@ def load(work: Path, preset: str, data: Path, overrides: list[str]) -> Rows:
         patch, columns = kept["patch"], [str(n) for n in kept["names"]]
         scene, row, col = (folds.of(patch, n).astype(np.int64) for n in ("scene", "row", "col"))
         block = np.unique(scene * 10**6 + row // 3 * 1000 + col // 3, return_inverse=True)[1]
+        parts = [
+            tuple(np.flatnonzero(np.isin(patch, of(k))) for of in (folds.train_ids, folds.held_ids))
+            for k in range(folds.n_folds)
+        ]
         return Rows(
-            kept["X"], kept["y"], kept["weight"], scene, col, kept["fold"], block, columns,
+            kept["X"], kept["y"], kept["weight"], scene, col, parts, block, columns,
             {f["name"]: f["expected"] for f in plan["features"]},
             {f["name"]: f["relational"] for f in plan["features"]},
             any(f["level"] == "relative" for f in plan["features"]) or "rgb" in preset,
@@ -105,21 +105,19 @@ def load(work: Path, preset: str, data: Path, overrides: list[str]) -> Rows:
 
 
 def regimes(rows: Rows, name: str) -> list[Regime]:
-    """Divide the rows into those to fit on and those to score, for every regime."""
+    """Divide the rows for every regime."""
     at = np.arange(len(rows.reference))
-    folds = [k for k in np.unique(rows.fold) if k >= 0]
-    kept = [(at[rows.fold != k], at[rows.fold == k]) for k in folds]
     if name == "14 bands":
-        return [Regime(name, kept)]
+        return [(name, rows.folds)]
     one, two = rows.scene == 1, rows.scene == 2
     low, high = max(BANDS, key=lambda b: _unlike(rows, one, *b))
     band = one & (rows.col >= low) & (rows.col <= high)
     rest = one & ((rows.col < low - 1) | (rows.col > high + 1))
     return [
-        Regime("out of fold", kept[:2]),
-        Regime("1 to 2", [(at[one], at[two])]),
-        Regime("2 to 1", [(at[two], at[one])]),
-        Regime(f"unlike: columns {low} to {high}", [(at[rest], at[band])]),
+        ("out of fold", rows.folds[:2]),
+        ("1 to 2", [(at[one], at[two])]),
+        ("2 to 1", [(at[two], at[one])]),
+        (f"unlike: columns {low} to {high}", [(at[rest], at[band])]),
     ]
 
 
@@ -135,15 +133,7 @@ def _unlike(rows: Rows, scene: NDArray[np.bool_], low: int, high: int) -> float:
 def fit_and_score(
     rows: Rows, fit: NDArray[np.intp], score: NDArray[np.intp], names: list[str], explain: bool
 ) -> tuple[NDArray[np.float64], float, dict[str, float]]:
-    """Fit the boosters, choose the threshold on a quarter of the blocks, score the rest.
-
-    Returns
-    -------
-    logit : float64 array, shape (row to score,)
-    threshold : float
-    loss : dict of str to float
-        Average precision that each feature's contribution is worth; empty unless explained.
-    """
+    """Give the logit of the rows to score, the threshold, and what each feature is worth."""
     watch = rows.block[fit] % 4 == 0
     train, watch = fit[~watch], fit[watch]
     train = train[:: max(1, round(len(train) / FIT_ROWS))]
@@ -190,7 +180,7 @@ def measure(
     blocks = int(rows.block.max()) + 1
     sums = np.zeros((blocks, 3))
     precision, losses = [], []
-    for fit, score in regime.parts:
+    for fit, score in regime[1]:
         logit, threshold, loss = fit_and_score(rows, fit, score, names, explain)
         y, w = rows.reference[score], rows.weight[score]
         predicted = logit >= threshold
@@ -239,15 +229,15 @@ def eliminate(rows: Rows, name: str, sizes: list[int], kept: list[str] | None) -
         started, worth = time.monotonic(), dict.fromkeys(names, 0.0)
         for regime in everywhere:
             found, losses = measure(rows, regime, names, explain=bool(pending) and not tried)
-            base.setdefault(regime.name, found)
-            pair = np.concatenate([found["sums"], base[regime.name]["sums"]], axis=1)
+            base.setdefault(regime[0], found)
+            pair = np.concatenate([found["sums"], base[regime[0]]["sums"]], axis=1)
             gain = score_interval(
                 lambda s: _f1(s[..., :3]) - _f1(s[..., 3:]), pair, np.arange(len(pair))
             )
             for n, loss in losses.items():
                 worth[n] += loss / found["average_precision"] / len(everywhere)
             table.append({
-                "regime": regime.name, "features": len(names), "f1": found["f1"],
+                "regime": regime[0], "features": len(names), "f1": found["f1"],
                 "average_precision": found["average_precision"], "gain": gain.value,
                 "gain_low": gain.low, "gain_high": gain.high, "blocks": len(pair),
             })  # fmt: skip

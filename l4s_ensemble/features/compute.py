@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +18,6 @@ from l4s_ensemble.features.window import Alone, Window
 
 if TYPE_CHECKING:
     import xarray as xr
-
-REACHES_PX = (0, 9, 20, 40)
-"""Features that reach no further than one of these share a tile context, as do all others."""
 
 
 def compute(
@@ -44,7 +40,7 @@ def compute(
         From `select` or `plan_from_file`.
     pad : {'odd', None}
         Where `margin` is less than the plan's support: ``odd`` continues elevation by odd
-        reflection, exact on a plane, and mirrors every other band (see `window.continued`);
+        reflection, exact on a plane, and mirrors every other band (see `window.continue_band`);
         ``None`` makes that an error.
     margin : int
         Pixels of the image that are surroundings, on each side.
@@ -82,9 +78,6 @@ def compute_window(
 ) -> NDArray[np.float32]:
     """Compute the features of one patch that knows its surroundings; see `compute`.
 
-    The cost of a feature follows its own reach, not that of the widest one: features of like reach
-    share a tile context, and a narrow one takes from the wider ones what they have made already.
-
     Parameters
     ----------
     window : Window
@@ -96,25 +89,10 @@ def compute_window(
     """
     functions, fields = catalogue(), all_fields()
     out = np.empty((len(plan.features), *window.size), np.float32)
-    contexts: list[TileContext] = []
-    for margin, positions in _by_reach(tuple(f.support_px for f in plan.features)):
-        wider = contexts[-1] if contexts else None
-        context = TileContext(window, sensor, margin, fields, statistics, wider)
-        contexts.append(context)
-        for i in positions:
-            out[i] = functions[plan.features[i].name].image(context)
+    context = TileContext(window, sensor, plan.support_px, fields, statistics)
+    for target, feature in zip(out, plan.features, strict=True):
+        target[...] = functions[feature.name].image(context)
     return out
-
-
-@lru_cache(maxsize=8)
-def _by_reach(support_px: tuple[int, ...]) -> list[tuple[int, list[int]]]:
-    """Margins of the contexts, widest first, and the positions of the features made on each."""
-    bounds = np.searchsorted(REACHES_PX, support_px)
-    made = []
-    for bound in sorted(set(bounds.tolist()), reverse=True):
-        positions = np.flatnonzero(bounds == bound).tolist()
-        made.append((max(support_px[i] for i in positions), positions))
-    return made
 
 
 def _checked(image: NDArray[np.float32], sensor: Sensor, margin: int) -> NDArray[np.float32]:
@@ -131,32 +109,6 @@ def _checked(image: NDArray[np.float32], sensor: Sensor, margin: int) -> NDArray
             allowed=f"more than {2 * margin} rows and columns",
         )  # fmt: skip
     return image
-
-
-def compute_many(
-    images: NDArray[np.float32],
-    sensor: Sensor,
-    plan: FeaturePlan,
-    pad: str | None = "odd",
-    margin: int = 0,
-    statistics: SceneStatistics | None = None,
-) -> NDArray[np.float32]:
-    """Compute the features of several patches; see `compute`.
-
-    Parameters
-    ----------
-    images : float32 array, shape (patch, band, y + 2 margin, x + 2 margin)
-
-    Returns
-    -------
-    float32 array, shape (patch, feature, y, x)
-    """
-    edge = 2 * margin
-    shape = (len(images), len(plan.features), images.shape[2] - edge, images.shape[3] - edge)
-    out = np.empty(shape, np.float32)
-    for i, image in enumerate(images):
-        out[i] = compute(image, sensor, plan, pad, margin, statistics)
-    return out
 
 
 def features_of(dataset: xr.Dataset, names: Sequence[str] | None = None) -> xr.DataArray:
@@ -199,7 +151,7 @@ def features_of(dataset: xr.Dataset, names: Sequence[str] | None = None) -> xr.D
         if coordinate.dims == ("patch",)
     }
     return xr.DataArray(
-        compute_many(units(dataset), sensor, plan),
+        np.stack([compute(image, sensor, plan) for image in units(dataset)]),
         dims=("patch", "feature", "y", "x"),
         coords={
             **along,

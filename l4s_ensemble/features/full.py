@@ -1,8 +1,4 @@
-"""Whole arrays of features on disk, for a notebook: ``features/full.zarr``.
-
-A few patches at a time are computed and written, so memory is flat however many there are. What is
-written stands under a temporary name, which becomes the name when all is there.
-"""
+"""Whole arrays of features on disk, for a notebook: ``features/full.zarr``."""
 
 from __future__ import annotations
 
@@ -19,14 +15,8 @@ from l4s_ensemble.run.tasks import in_processes
 
 FULL = "full.zarr"
 
-BLOCK_PATCHES = 4
-"""Patches of one task and of one chunk, so that no chunk is written twice."""
-
-CHUNK_FEATURES = 8
-"""Features of one chunk: one feature of all patches is read without the others."""
-
-LARGEST = float(np.finfo(np.float16).max)
-"""65504. What is beyond it, up or down, is written as this."""
+BLOCK_PATCHES, CHUNK_FEATURES = 4, 8
+"""Patches of one task and one chunk, so that no chunk is written twice; features of one chunk."""
 
 
 def write_full(run: Path, jobs: int) -> Path:
@@ -41,10 +31,9 @@ def write_full(run: Path, jobs: int) -> Path:
     Returns
     -------
     Path
-        ``features/full.zarr``: ``features (patch, feature, y, x)`` float16 (11 bits, clipped to
-        ±65504), coordinates ``patch``, ``feature``, ``group``, ``unit``; read it with
-        ``xarray.open_zarr``. Nothing is done where it is there already: a features stage that runs
-        again replaces its whole folder.
+        ``features/full.zarr``: ``features (patch, feature, y, x)`` float16 (clipped to ±65504),
+        coordinates ``patch``, ``feature``, ``group``, ``unit``; ``xarray.open_zarr`` reads it.
+        Nothing is done where it is there already: the features stage replaces its whole folder.
 
     Raises
     ------
@@ -89,4 +78,4 @@ def _write(source: FeatureSource, partial: Path, start: int) -> None:
     array = zarr.open_array(partial / "features", mode="r+")
     stop = min(start + BLOCK_PATCHES, array.shape[0])
     made = source.tiles(np.arange(start, stop))
-    array[start:stop] = np.clip(made, -LARGEST, LARGEST).astype(np.float16)
+    array[start:stop] = np.clip(made, -65504, 65504).astype(np.float16)

@@ -21,48 +21,6 @@ def compiled(function: F) -> F:
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
-@compiled
-def scaled_within(
-    image: NDArray[np.float32], scale: np.float32, low: np.float32, high: np.float32
-) -> tuple[NDArray[np.float32], bool]:
-    """Multiply a picture, clip it, and say whether all of it was finite, in one pass.
-
-    Parameters
-    ----------
-    image : float32 array, shape (y, x)
-    scale, low, high : float32
-
-    Returns
-    -------
-    scaled : float32 array, shape (y, x)
-    is_finite : bool
-    """
-    height, width = image.shape
-    out = np.empty((height, width), np.float32)
-    odd = np.float32(0)
-    for i in range(height):
-        for j in range(width):
-            v = image[i, j]
-            odd += v * np.float32(0)  # NaN from the first value that is not finite
-            v *= scale
-            v = low if v < low else v
-            out[i, j] = high if v > high else v
-    return out, not np.isnan(odd)
-
-
-@compiled
-def gathered(
-    image: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Take rows and columns of a picture by their numbers: ``image[rows][:, columns]``."""
-    out = np.empty((rows.size, columns.size), np.float32)
-    for i in range(rows.size):
-        source, target = image[rows[i]], out[i]
-        for j in range(columns.size):
-            target[j] = source[columns[j]]
-    return out
-
-
 FIXED = 2.0**17
 """Steps of a unit in summed-area tables: 7.6e-6, well below one step of reflectance (1e-4)."""
 

@@ -16,7 +16,7 @@ BLOCK_PATCHES = 8
 """Patches of one task. Their features are computed one patch at a time."""
 
 _KEY = 0xFEA7
-"""Keeps this room's random numbers apart from other rooms' with the same seed."""
+"""Keeps these random numbers apart from others with the same seed."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,7 @@ def rows_of(
         How many pixels to draw from each.
     seed : int
     """
-    dataset = source.dataset()
-    values, truth, patches, pixels = [], [], [], []
+    dataset, drawn = source.dataset(), []
     for at, positives, negatives in zip(positions.tolist(), landslide, other, strict=True):
         patch = int(dataset["patch"].values[at])
         mask = dataset["mask"].isel(patch=at).values.ravel() > 0
@@ -126,16 +125,19 @@ def rows_of(
             ]
         )
         chosen.sort()
-        picture = source.tiles([at])[0]
-        values.append(picture.reshape(len(picture), -1)[:, chosen].T)
-        truth.append(mask[chosen].astype(np.uint8))
-        patches.append(np.full(len(chosen), patch, np.int64))
-        pixels.append(chosen.astype(np.int32))
+        made = source.tiles([at])[0]
+        values = made.reshape(len(made), -1)[:, chosen].T
+        ids = np.full(len(chosen), patch, np.int64)
+        drawn.append(Rows(values, mask[chosen].astype(np.uint8), ids, chosen.astype(np.int32)))
+    return _joined(drawn)
+
+
+def _joined(parts: list[Rows]) -> Rows:
     return Rows(
-        np.concatenate(values),
-        np.concatenate(truth),
-        np.concatenate(patches),
-        np.concatenate(pixels),
+        np.concatenate([p.values for p in parts]),
+        np.concatenate([p.truth for p in parts]),
+        np.concatenate([p.patch for p in parts]),
+        np.concatenate([p.pixel for p in parts]),
     )
 
 
@@ -158,10 +160,4 @@ def sample(
         for some in (drawn[i : i + BLOCK_PATCHES] for i in range(0, len(drawn), BLOCK_PATCHES))
     ]
     made = in_processes(rows_of, tasks, jobs)
-    parts = list(track(made, f"features: blocks of {BLOCK_PATCHES} patches", len(tasks)))
-    return Rows(
-        np.concatenate([p.values for p in parts]),
-        np.concatenate([p.truth for p in parts]),
-        np.concatenate([p.patch for p in parts]),
-        np.concatenate([p.pixel for p in parts]),
-    )
+    return _joined(list(track(made, f"features: blocks of {BLOCK_PATCHES} patches", len(tasks))))

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.features.compute import compute_window
-from l4s_ensemble.features.joined import Joined
 from l4s_ensemble.features.registry import FEATURES_FILE, all_fields, plan_from_file
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure, sample_tile
 from l4s_ensemble.features.tile_context import TileContext
-from l4s_ensemble.features.window import Alone, Window
+from l4s_ensemble.features.window import Alone, Joined, Window
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes

@@ -13,7 +13,7 @@ from l4s_ensemble.errors import DataError
 from l4s_ensemble.features import kernels
 from l4s_ensemble.features.definition import Field, FloatImage
 from l4s_ensemble.features.scene_statistics import SceneStatistics, quantiles_of
-from l4s_ensemble.features.window import Alone, Window, numbers_of, within
+from l4s_ensemble.features.window import Alone, Window
 
 REFLECTANCE_PER_DN = np.float32(1e-4)
 LEVEL_PER_UNIT = np.float32(1e-3)
@@ -70,8 +70,6 @@ class TileContext:
         What `field` can make.
     statistics : SceneStatistics, optional
         Of the scene that the tile lies in; see `quantiles`.
-    wider : TileContext, optional
-        The same tile within a wider margin. What that has made already is not made again here.
 
     Raises
     ------
@@ -86,7 +84,6 @@ class TileContext:
         margin: int,
         fields: Mapping[str, Field],
         statistics: SceneStatistics | None = None,
-        wider: TileContext | None = None,
     ) -> None:
         _keep_freed_memory()
         self.sensor = sensor
@@ -99,9 +96,8 @@ class TileContext:
         )
         self._fields = fields
         self._statistics = statistics
-        self._wider = wider
         self._memo: dict[object, FloatImage] = {}
-        self._quantiles: dict[str, NDArray[np.float32]] = {} if wider is None else wider._quantiles
+        self._quantiles: dict[str, NDArray[np.float32]] = {}
         self._tables: dict[str, _Tables] = {}
         self._index = {name: i for i, name in enumerate(sensor.band_names)}
 
@@ -122,22 +118,13 @@ class TileContext:
         """Give a band or a field over the whole context, shape (y + 2 margin, x + 2 margin)."""
         found = self._memo.get(name)
         if found is None:
-            found = self._memo[name] = self._cut_out(name)
+            found = np.ascontiguousarray(self._make(name), dtype=np.float32)
+            self._memo[name] = found
         return found
 
     def value(self, name: str) -> FloatImage:
         """Give a band or a field over the core, shape (y, x)."""
         return self.field(name)[self.core]
-
-    def _cut_out(self, name: str) -> FloatImage:
-        """Take a field from a wider context that has it, or make it."""
-        wider = self._wider
-        while wider is not None:
-            found = wider._memo.get(name)
-            if found is not None:
-                return np.ascontiguousarray(within(found, wider.margin - self.margin))
-            wider = wider._wider
-        return np.ascontiguousarray(self._make(name), dtype=np.float32)
 
     def _make(self, name: str) -> FloatImage:
         if name not in self._index:
@@ -153,52 +140,43 @@ class TileContext:
             absolute = self.sensor.level == "absolute"
             scale = REFLECTANCE_PER_DN if absolute else LEVEL_PER_UNIT
             low, high = 0.0, HIGHEST_LIGHT
-        band, is_finite = kernels.scaled_within(
-            self._window.band(i, self.margin), scale, np.float32(low), np.float32(high)
-        )
-        if not is_finite:
+        band = self._window.band(i, self.margin)
+        if not np.isfinite(band).all():
             raise DataError(
                 "a band holds values that are not finite", where=f"band {name}",
                 fix="run l4s-ensemble data check",
             )  # fmt: skip
-        return band
+        clipped: FloatImage = np.clip(band * scale, np.float32(low), np.float32(high))
+        return clipped
 
     def _once(self, key: object, make: Callable[[], FloatImage]) -> FloatImage:
-        """A picture of the core, made here or on a wider context, once."""
-        context: TileContext | None = self
-        while context is not None:
-            found = context._memo.get(key)
-            if found is not None:
-                return found
-            context = context._wider
-        made = self._memo[key] = np.ascontiguousarray(make(), dtype=np.float32)
-        return made
+        """A picture of the core, made once."""
+        found = self._memo.get(key)
+        if found is None:
+            found = self._memo[key] = np.ascontiguousarray(make(), dtype=np.float32)
+        return found
 
-    def _sums(self, name: str) -> tuple[_Tables, int]:
-        """Summed-area tables of a field, and the margin of the context that they stand on."""
-        context: TileContext | None = self
-        while context is not None:
-            if name in context._tables:
-                return context._tables[name], context.margin
-            context = context._wider
-        self._tables[name] = kernels.summed_area(self.field(name))
-        return self._tables[name], self.margin
+    def _sums(self, name: str) -> _Tables:
+        """Summed-area tables of a field over the whole context."""
+        if name not in self._tables:
+            self._tables[name] = kernels.summed_area(self.field(name))
+        return self._tables[name]
 
     def mean(self, name: str, edge: int) -> FloatImage:
         """Mean of a field over the square window of `edge` pixels, shape (y, x)."""
         return self._once(("mean", name, edge), lambda: self._mean(name, edge // 2))
 
     def _mean(self, name: str, radius: int) -> FloatImage:
-        (sums, _), m = self._sums(name)
-        return kernels.window_mean(sums, m, m, self.height, self.width, radius)
+        m = self.margin
+        return kernels.window_mean(self._sums(name)[0], m, m, self.height, self.width, radius)
 
     def deviation(self, name: str, edge: int) -> FloatImage:
         """Standard deviation of a field over the square window of `edge` pixels."""
         return self._once(("deviation", name, edge), lambda: self._deviation(name, edge // 2))
 
     def _deviation(self, name: str, radius: int) -> FloatImage:
-        tables, m = self._sums(name)
-        return kernels.window_deviation(*tables, m, m, self.height, self.width, radius)
+        m = self.margin
+        return kernels.window_deviation(*self._sums(name), m, m, self.height, self.width, radius)
 
     def lowest(self, name: str, edge: int) -> FloatImage:
         """Minimum of a field over the square window of `edge` pixels."""
@@ -232,8 +210,7 @@ class TileContext:
     def gaussian_field(self, name: str, sigma: float) -> FloatImage:
         """Gaussian smoothing of a field over the whole context, for fields made of fields."""
         picture = self.field(name)
-        rows, columns = (numbers_of(n, gaussian_radius(sigma), "edge") for n in picture.shape)
-        wide = kernels.gathered(picture, rows, columns)
+        wide = np.pad(picture, gaussian_radius(sigma), mode="edge")
         return kernels.smooth(wide, gaussian_weights(sigma))
 
     def _around(self, name: str, reach: int) -> FloatImage:

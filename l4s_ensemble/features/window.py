@@ -2,58 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.features import kernels
 from l4s_ensemble.features.definition import FloatImage
+from l4s_ensemble.scenes.surroundings import AROUND
 
 
-def pad_odd(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Continue a picture beyond its edge by odd reflection: ``2 edge − mirrored``.
-
-    The same as ``numpy.pad(..., mode="reflect", reflect_type="odd")`` on the last two axes, and
-    exact on a plane, so that slope keeps its value up to the edge of the patch.
-
-    Parameters
-    ----------
-    image : float32 array, shape (..., y, x)
-    width : int
-        Pixels added on each side. Where it is more than the picture has, it reflects again.
-
-    Returns
-    -------
-    float32 array, shape (..., y + 2 width, x + 2 width)
-    """
-    pads = [(0, 0)] * (image.ndim - 2) + [(width, width)] * 2
-    padded: NDArray[np.float32] = np.pad(image, pads, mode="reflect", reflect_type="odd")
-    return padded
-
-
-def pad_mirror(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Continue a picture beyond its edge by mirroring it, the edge included.
-
-    The same as ``numpy.pad(..., mode="symmetric")`` on the last two axes: no value appears that
-    the picture does not have. See `pad_odd` for the parameters.
-    """
-    rows, columns = (numbers_of(n, width, "symmetric") for n in image.shape[-2:])
-    if image.ndim == 2:
-        return kernels.gathered(image, rows, columns)
-    return image[..., rows, :][..., columns]
-
-
-@lru_cache(maxsize=64)
-def numbers_of(size: int, width: int, mode: Literal["symmetric", "edge"]) -> NDArray[np.int64]:
-    """Numbers of the rows or columns that a padded picture is made of."""
-    return np.pad(np.arange(size), width, mode=mode)
-
-
-def continued(image: NDArray[np.float32], sensor: Sensor, width: int) -> NDArray[np.float32]:
-    """Continue a patch where it has no neighbours: elevation by odd reflection, the rest mirrored.
+def continue_band(picture: FloatImage, unit: str, width: int) -> FloatImage:
+    """Continue a band where nothing is known: elevation by odd reflection, the rest mirrored.
 
     On adjoining real tiles, in the 16 pixels along a seam and against the truth beyond it, odd
     reflection makes a third of the error of mirroring in terrain, and twice its error in light:
@@ -61,26 +22,17 @@ def continued(image: NDArray[np.float32], sensor: Sensor, width: int) -> NDArray
 
     Parameters
     ----------
-    image : float32 array, shape (band, y, x)
-    sensor : Sensor
+    picture : float32 array, shape (y, x)
+    unit : str
+        Of the band; ``metre`` is elevation.
     width : int
-        Pixels added on each side.
+        Pixels added on each side. Where it is more than the picture has, it reflects again.
     """
-    pictures = zip(image, sensor.bands, strict=True)
-    return np.stack([continue_band(picture, band.unit, width) for picture, band in pictures])
-
-
-def continue_band(picture: FloatImage, unit: str, width: int) -> FloatImage:
-    """Continue one band where there are no neighbours, shape (y, x); see `continued`."""
     if width == 0:
         return picture
-    return pad_odd(picture, width) if unit == "metre" else pad_mirror(picture, width)
-
-
-def within(picture: FloatImage, rim: int) -> FloatImage:
-    """Cut a rim off a picture, without copying."""
-    inner: FloatImage = picture[rim : picture.shape[0] - rim, rim : picture.shape[1] - rim]
-    return inner
+    if unit == "metre":  # exact on a plane: slope keeps its value up to the edge
+        return np.pad(picture, width, mode="reflect", reflect_type="odd")
+    return np.pad(picture, width, mode="symmetric")
 
 
 class Window(Protocol):
@@ -104,7 +56,7 @@ class Alone:
     image : float32 array, shape (band, y + 2 margin, x + 2 margin)
     sensor : Sensor
     margin : int
-        Pixels of true surroundings on each side. Beyond them it goes on as `continued` says.
+        Pixels of true surroundings on each side. Beyond them it goes on as `continue_band` says.
     """
 
     def __init__(self, image: NDArray[np.float32], sensor: Sensor, margin: int = 0) -> None:
@@ -126,3 +78,65 @@ class Alone:
             ]
             return inner
         return continue_band(picture, self.sensor.bands[index].unit, -spare)
+
+
+class Joined:
+    """A patch with its known neighbours, pasted over the margin where it would be continued.
+
+    Nothing further away than the eight neighbours is read, however far a feature reaches.
+
+    Parameters
+    ----------
+    image : float32 array, shape (band, y, x)
+        The patch, in the sensor's units.
+    sensor : Sensor
+    around : mapping of (int, int) to (array, array)
+        By the step in rows and columns: counts (band, y, x) of a neighbour, and the factors
+        (band,) that express them in the units of the patch.
+    """
+
+    def __init__(
+        self,
+        image: NDArray[np.float32],
+        sensor: Sensor,
+        around: Mapping[tuple[int, int], tuple[NDArray[Any], NDArray[np.float32]]],
+    ) -> None:
+        self.image = image
+        self.sensor = sensor
+        self.around = around
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the patch, pixels."""
+        return self.image.shape[1], self.image.shape[2]
+
+    def band(self, index: int, reach: int) -> FloatImage:
+        """One band in the sensor's units, shape (y + 2 reach, x + 2 reach)."""
+        picture: FloatImage = self.image[index]
+        if reach == 0:
+            return picture
+        if len(self.around) == len(AROUND) and reach <= min(self.size):
+            # All of the margin is pasted over: no need to make something to paste over.
+            height, width = self.size
+            wide = np.empty((height + 2 * reach, width + 2 * reach), np.float32)
+            wide[reach : reach + height, reach : reach + width] = picture
+        else:
+            wide = continue_band(picture, self.sensor.bands[index].unit, reach)
+        for (down, right), (counts, factor) in self.around.items():
+            into_y, from_y = _strip(down, self.size[0], reach)
+            into_x, from_x = _strip(right, self.size[1], reach)
+            np.multiply(
+                counts[index, from_y, from_x], factor[index], out=wide[into_y, into_x],
+                dtype=np.float32, casting="unsafe",
+            )  # fmt: skip
+        return wide
+
+
+def _strip(step: int, size: int, reach: int) -> tuple[slice, slice]:
+    """Where a neighbour stands in the margin, and which of its pixels, along one axis."""
+    if step == 0:
+        return slice(reach, reach + size), slice(0, size)
+    kept = min(reach, size)
+    if step < 0:
+        return slice(reach - kept, reach), slice(size - kept, size)
+    return slice(reach + size, reach + size + kept), slice(0, kept)

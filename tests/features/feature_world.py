@@ -9,6 +9,7 @@ from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
 from l4s_ensemble.features.registry import GROUPS, FeaturePlan, all_fields, select
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure, sample_tile
 from l4s_ensemble.features.tile_context import TileContext
+from l4s_ensemble.features.window import Alone
 
 RGB = load_sensor("l4s-rgb")
 
@@ -49,6 +50,12 @@ def scene(height: int, width: int, sensor: Sensor = L4S, seed: int = 0) -> np.nd
             fine = rng.normal(size=(height, width))
             out[i] = np.rint(1200 * np.exp(2 * patchy + 0.1 * fine))
     return out
+
+
+def continued(image: np.ndarray, sensor: Sensor, width: int) -> np.ndarray:
+    """A patch of which nothing but itself is known, with a margin."""
+    alone = Alone(image, sensor)
+    return np.stack([alone.band(i, width) for i in range(len(image))])
 
 
 def light(sensor: Sensor, image: np.ndarray) -> dict[str, np.ndarray]:

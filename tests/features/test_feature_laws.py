@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.features.compute import compute, compute_many
+from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.definition import Feature
 from l4s_ensemble.features.indices import INDICES
 from l4s_ensemble.features.registry import FeaturePlan
@@ -233,14 +233,6 @@ def test_the_scale_of_light_changes_nothing_or_only_the_scale(sensor, gain, seed
         ):
             wrong.append(name)
     assert not wrong
-
-
-def test_many_is_one_after_another():
-    images = np.stack([scene(20, 24, RGB, s) for s in range(3)])
-    plan = plan_of(RGB)
-    many = compute_many(images, RGB, plan)
-    for image, made in zip(images, many, strict=True):
-        np.testing.assert_array_equal(compute(image, RGB, plan), made)
 
 
 def test_input_that_does_not_fit_is_refused():

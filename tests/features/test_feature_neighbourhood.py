@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_world import RGB, light, scene
+from feature_world import RGB, continued, light, scene
 from scipy import ndimage
 
 from l4s_ensemble.data.sensor import L4S
@@ -24,7 +24,6 @@ from l4s_ensemble.features.neighbourhood import (
 )
 from l4s_ensemble.features.registry import all_fields
 from l4s_ensemble.features.tile_context import TileContext, gaussian_weights
-from l4s_ensemble.features.window import continued, pad_mirror, pad_odd
 
 MARGIN = 40
 CORE = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
@@ -100,17 +99,6 @@ def test_grain_and_rings_are_those_of_scipy(context):
 def test_a_field_and_an_operator_are_made_once(context):
     assert context.field("ndvi") is context.field("ndvi")
     assert context.mean("ndvi", 9) is context.mean("ndvi", 9)
-
-
-@pytest.mark.parametrize("shape", [(5, 7), (2, 31), (1, 4), (1, 1)])
-@pytest.mark.parametrize("width", [0, 1, 4, 40])
-def test_padding_is_that_of_numpy(rng, shape, width):
-    image = rng.normal(size=(2, *shape)).astype(np.float32)
-    pads = ((0, 0), (width, width), (width, width))
-    np.testing.assert_allclose(
-        pad_odd(image, width), np.pad(image, pads, mode="reflect", reflect_type="odd")
-    )
-    np.testing.assert_array_equal(pad_mirror(image, width), np.pad(image, pads, mode="symmetric"))
 
 
 def test_elevation_goes_on_as_a_plane_and_light_stays_light():

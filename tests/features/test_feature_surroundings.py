@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from feature_world import RGB, plan_of, scene, window_plan
+from feature_world import RGB, continued, plan_of, scene, window_plan
 
 from l4s_ensemble.data.build import FORMAT
 from l4s_ensemble.data.counts import to_units
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.errors import ModelError, RunError
 from l4s_ensemble.features.compute import compute
-from l4s_ensemble.features.joined import Joined
 from l4s_ensemble.features.registry import FeaturePlan, plan_from_file
 from l4s_ensemble.features.source import (
     FeatureSource,
@@ -25,7 +24,7 @@ from l4s_ensemble.features.source import (
     save_statistics,
     source_to_predict,
 )
-from l4s_ensemble.features.window import continued
+from l4s_ensemble.features.window import Joined
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.scenes.surroundings import (
     Surroundings,

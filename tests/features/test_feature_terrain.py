@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from feature_world import plan_of, scene
+from feature_world import continued, plan_of, scene
 from scipy import ndimage
 
 from l4s_ensemble.data.sensor import L4S
@@ -12,7 +12,6 @@ from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.registry import all_fields
 from l4s_ensemble.features.terrain import SIGMA_PX
 from l4s_ensemble.features.tile_context import TileContext
-from l4s_ensemble.features.window import continued
 
 DEM = L4S.band_names.index("dem")
 SLOPE = L4S.band_names.index("slope")
