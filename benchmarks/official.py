@@ -11,8 +11,7 @@ What only reports (accuracy of every batch, files written) is left out, which fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h5py
@@ -134,19 +133,3 @@ def predict(
         shares = F.interpolate(shares, size=image.shape[-2:], mode="bilinear")
         classes.append(shares.argmax(dim=1).cpu().numpy().astype(np.uint8))
     return np.concatenate(classes)
-
-
-def training_in_turns(
-    network: OfficialUNet, device: torch.device, feed: DataLoader[Any], steps: int, threads: int
-) -> Callable[[], list[float]]:
-    """Some steps of the loop a turn, for a process of its own."""
-    torch.set_num_threads(threads)
-    return partial(OfficialLoop(network, device).run, iter(feed), steps)
-
-
-def prediction_in_turns(
-    network: OfficialUNet, device: torch.device, feed: DataLoader[Any], threads: int
-) -> Callable[[], NDArray[np.uint8]]:
-    """All tiles a turn, for a process of its own."""
-    torch.set_num_threads(threads)
-    return partial(predict, network.to(device), feed, device)
