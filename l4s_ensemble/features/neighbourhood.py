@@ -29,6 +29,8 @@ PIXEL_M = 10
 _BOX = "square window"
 _DOG = "Marr & Hildreth 1980, difference of Gaussians"
 _HARALICK = "after Haralick et al. 1973, contrast of neighbours"
+_TENSOR = "Förstner & Gülch 1987; Bigün & Granlund 1987, structure tensor"
+_STREAKS = Words("streaks", "streaks", "no streaks")
 _MIX = Words("neighbourhood", "mixed neighbourhood", "even neighbourhood")
 _EDGE = Words("edge", "fresh edge", "no edge")
 _GRAIN = Words("grain", "fine grain", "coarse grain")
@@ -40,6 +42,13 @@ def gradient(context: TileContext, name: str, sigma: float) -> FloatImage:
     down = near[2:, 1:-1] - near[:-2, 1:-1]
     right = near[1:-1, 2:] - near[1:-1, :-2]
     return np.float32(0.5) * np.sqrt(down * down + right * right)
+
+
+def coherence(context: TileContext, name: str, sigma: float) -> FloatImage:
+    """How much gradients around agree in direction: 1 for stripes, 0 for grain; shape (y, x)."""
+    difference, cross = (context.gaussian(f"{name}_{p}", sigma) for p in ("difference", "cross"))
+    size: FloatImage = np.sqrt(difference * difference + cross * cross)
+    return size / (context.gaussian(f"{name}_sum", sigma) + np.float32(1e-10))
 
 
 def _ring(context: TileContext, name: str, inner: int, outer: int) -> FloatImage:
@@ -143,6 +152,16 @@ FINENESS = Operator(
     "share of the fine scale", lambda c, f, a, b: share(c.deviation(f, a), c.deviation(f, b)),
     _half, True, _GRAIN, unitless=True,
 )  # fmt: skip
+ENERGY = Operator(
+    "energy_{}", "√⟨x² + y²⟩; x, y = gradient of {field} smoothed by 1 px, ⟨⟩ = Gaussian of {} px",
+    _TENSOR, lambda c, f, s: np.sqrt(c.gaussian(f"{f}_sum", s)), lambda s: 6 + int(4 * s), True,
+    _EDGE,
+)  # fmt: skip
+COHERENCE = Operator(
+    "coherence_{}",
+    "√(⟨x² − y²⟩² + ⟨2 x y⟩²) / ⟨x² + y²⟩; x, y, ⟨⟩ as for the energy of {field}, {} px",
+    _TENSOR, coherence, lambda s: 6 + int(4 * s), True, _STREAKS, unitless=True,
+)  # fmt: skip
 RANK = Operator(
     "scene_rank", "share of the scene's pixels with lower {field}, between its percentiles",
     "quantiles of the scene, or of the tile where the scene is unknown", rank, lambda: 0, True,
@@ -182,7 +201,13 @@ INFRARED: tuple[Row, ...] = (
 )
 """For sensors with near and short-wave infrared, and slope."""
 
+TENSORS = ("bright", "ri", "gli")
+
 VISIBLE: tuple[Row, ...] = (
+    *((name, ENERGY, ((2,), (8,))) for name in TENSORS),
+    ("gli", COHERENCE, ((4,), (8,))),
+    ("ri", COHERENCE, ((4,),)),
+    ("bright", COHERENCE, ((4,),)),
     ("ri", RANK, ((),)),
     ("gli", RANK, ((),)),
     ("ikaw", RANK, ((),)),
@@ -190,7 +215,6 @@ VISIBLE: tuple[Row, ...] = (
     ("gli", MEAN, ((9,), (33,))),
     ("ikaw", MEAN, ((9,),)),
     ("bright", MEAN, ((33,),)),
-    ("ri", LOWEST, ((33,),)),
     ("gli", LOWEST, ((9,), (17,))),
     ("bright", LOWEST, ((9,), (33,))),
     ("ri", HIGHEST, ((9,), (33,))),
@@ -199,17 +223,14 @@ VISIBLE: tuple[Row, ...] = (
     ("bright", DEVIATION, ((3,), (33,))),
     ("gli", DEVIATION, ((5,), (17,), (33,))),
     ("ri", DEVIATION, ((9,),)),
-    ("ikaw", DEVIATION, ((33,),)),
     ("bright", CONTRAST, ((9,),)),
     ("ri", RING, ((17, 65),)),
-    ("gli", DOG, ((1,), (2,), (4,))),
-    ("ri", DOG, ((1,), (4,))),
-    ("gli", GRADIENT, ((1,), (4,), (8,))),
-    ("ri", GRADIENT, ((2,), (4,))),
+    ("gli", DOG, ((2,), (4,))),
+    ("ri", DOG, ((4,),)),
+    ("gli", GRADIENT, ((8,),)),
     ("bright", ROUGHNESS, ((5,), (17,))),
     ("gli", ROUGHNESS, ((5,), (17,))),
     ("ri", ROUGHNESS, ((17,),)),
-    ("bright", VARIATION, ((17,), (33,))),
     ("bright", FINENESS, ((5, 33),)),
     ("gli", FINENESS, ((5, 33),)),
 )
@@ -226,13 +247,25 @@ def _step(context: TileContext, name: str) -> FloatImage:
     return step
 
 
+def _product(context: TileContext, name: str, part: str) -> FloatImage:
+    """Product of the gradient of a field smoothed by 1 px, over the whole context; edges repeat."""
+    z = np.pad(context.gaussian_field(name, 1), 1, mode="edge")
+    x, y = 0.5 * (z[1:-1, 2:] - z[1:-1, :-2]), 0.5 * (z[2:, 1:-1] - z[:-2, 1:-1])
+    made: FloatImage = x * x + y * y if part == "sum" else x * x - y * y
+    return 2 * x * y if part == "cross" else made
+
+
 def fields(known: dict[str, Field]) -> list[Field]:
     """Pictures that the features of this group share, made of `known` fields."""
-    names = {row[0] for row in (*SHARED, *INFRARED, *VISIBLE) if row[1] is ROUGHNESS}
-    return [
-        Field(f"{n}_step", known[n].needs, known[n].support_px + 1, partial(_step, name=n), _MIX)
-        for n in sorted(names)
-    ]
+    made = []
+    for field in (known[name] for name in ("ndvi", *TENSORS)):
+        name, needs, reach = field.name, field.needs, field.support_px
+        made.append(Field(f"{name}_step", needs, reach + 1, partial(_step, name=name), _MIX))
+        made += [
+            Field(f"{name}_{p}", needs, reach + 6, partial(_product, name=name, part=p), _EDGE)
+            for p in ("sum", "difference", "cross")
+        ]
+    return made
 
 
 def functions(known: dict[str, Field]) -> list[FeatureFunction]:

@@ -27,7 +27,7 @@ BOUNDS = {
 }  # fmt: skip
 """Least and greatest value by name; of a field, also for its means and extremes."""
 
-PATTERNS = {"_rank": (0, 1)} | dict.fromkeys(
+PATTERNS = {"_rank": (0, 1), "_coherence_": (0, 1), "_energy_": (0, INFINITY)} | dict.fromkeys(
     ("_std_", "_gradient_", "_roughness_", "_fineness_", "_variation_"), (0, INFINITY)
 )
 """Least and greatest value of every feature whose name has this in it; the first one counts."""

@@ -9,9 +9,11 @@ from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.features import neighbourhood
 from l4s_ensemble.features.kernels import smooth, summed_area, window_deviation, window_mean
 from l4s_ensemble.features.neighbourhood import (
+    COHERENCE,
     CONTRAST,
     DEVIATION,
     DOG,
+    ENERGY,
     FINENESS,
     GRADIENT,
     HIGHEST,
@@ -94,6 +96,22 @@ def test_grain_and_rings_are_those_of_scipy(context):
     expected = bright[y, x] - (around * ring).sum() / ring.sum()
     made = make(context, RING, "bright", 17, 65)[y - MARGIN, x - MARGIN]
     assert made == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("sigma", [2, 8])
+def test_energy_and_coherence_are_those_of_the_eigenvalues(sigma):
+    context = TileContext(scene(120, 112), L4S, MARGIN, all_fields())
+    down, right = np.gradient(ndimage.gaussian_filter(context.field("bright").astype(float), 1))
+    rr, rc, cc = (
+        ndimage.gaussian_filter(p, sigma) for p in (down * down, down * right, right * right)
+    )
+    pairs = np.stack([rr, rc, rc, cc], -1).reshape(*rr.shape, 2, 2)
+    low, high = np.moveaxis(np.linalg.eigvalsh(pairs)[CORE], -1, 0)
+    made = make(context, COHERENCE, "bright", sigma)
+    np.testing.assert_allclose(made, (high - low) / (high + low), atol=2e-4)
+    np.testing.assert_allclose(
+        make(context, ENERGY, "bright", sigma), np.sqrt(low + high), rtol=1e-3, atol=1e-6
+    )
 
 
 def test_a_field_and_an_operator_are_made_once(context):
