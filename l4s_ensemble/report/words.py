@@ -19,8 +19,10 @@ def points(value: Any) -> str:
 
 
 def gain(value: Any) -> str:
-    """A difference of scores, always signed, ``+0.021``."""
-    return NONE if value is None else _minus(f"{float(value):+.3f}")
+    """A difference of scores, signed unless it rounds to nothing, ``+0.021``."""
+    if value is None:
+        return NONE
+    return _minus(f"{float(value):+.3f}") if abs(float(value)) >= 0.0005 else "0.000"
 
 
 def signed(value: Any) -> str:

@@ -313,7 +313,7 @@ def heatmap(panel: Panel) -> Plot:
         named = {"tickfont": font, "ticks": "", "showgrid": False, "zeroline": False, **square}
         x = _axis("", tickvals=trace["x"], ticktext=across, side=panel.get("side"), **named)
         y = _axis("", tickvals=trace["y"], ticktext=down, autorange="reversed", **named)
-        height = min(1080, 100 + max(14, 34 - n_rows) * n_rows)
+        height = min(1080, max(210, 100 + max(14, 34 - n_rows) * n_rows))
     else:
         trace |= {"x0": panel["first"][0], "y0": panel["first"][1], "dx": 1, "dy": 1}
         plain = {"showgrid": False, "zeroline": False, **square}

@@ -48,7 +48,7 @@ class PageKind:
     commands : function of the run and the page's name
         What makes the page's stages again.
     headline : function of the run and the page's name
-        Score at the top of the page.
+        Score at the top of the page; None where the page is not about a score.
     pictures : dict
         Block of the page to what draws it.
     gallery : function of the run and the page's name, optional
@@ -60,7 +60,7 @@ class PageKind:
     make: Callable[[RunSource, str], Page]
     settings: tuple[str, ...]
     commands: Callable[[RunSource, str], list[str]]
-    headline: Callable[[RunSource, str], Any] = lambda source, page: headline.of_run(source)
+    headline: Callable[[RunSource, str], Any] = lambda source, page: None
     pictures: tuple[tuple[str, Draw], ...] = ()
     gallery: Callable[[RunSource, str], ScoredTiles | None] = lambda source, page: None
 
