@@ -20,7 +20,7 @@ from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.report import headline, words
 from l4s_ensemble.report.pages import features, likeness
 from l4s_ensemble.report.pages.data.faults import check_result, copies
-from l4s_ensemble.report.pages.data.shift import LARGE, groups, largest
+from l4s_ensemble.report.pages.data.shift import LARGE, shifts
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json
 
@@ -206,25 +206,18 @@ def _leak_of(folds: Folds, trained: list[Any], hashes: dict[int, str]) -> str:
 
 
 def _shift(source: RunSource) -> Iterator[Check]:
-    """Bands of splits and of scenes should have about the same medians."""
-    for kinds, key, what in (
-        ({"split", "holdout"}, "splits", "splits to predict"), ({"scene"}, "scenes", "scenes"),
-    ):  # fmt: skip
-        moved = [
-            (abs(most[1]), g, most)
-            for g in groups(source)
-            if g["kind"] in kinds and g["versus"] and (most := largest(g)) is not None
-        ]
-        if not moved:
-            continue
-        worst, group, (band, by) = max(moved, key=lambda m: m[0])
-        yield _check(
-            "data", f"shift-{key}", "passed" if worst <= LARGE else "tip",
-            (f"Bands of the {what} are alike", f"Bands of the {what} differ"),
-            f"The median that moved most is {band} in {group['name']} against {group['versus']}, "
-            f"{words.signed(by)} interquartile ranges; up to {words.number(LARGE)} passes.",
-            "Scores measured on one may not hold on the other: see the map of shifts.",
-        )  # fmt: skip
+    """Bands of the splits to predict should have about the medians of training."""
+    found = shifts(source)
+    if not found:
+        return
+    most = found[0]
+    yield _check(
+        "data", "shift-splits", "passed" if abs(most["shift"]) <= LARGE else "tip",
+        ("Bands of the splits are alike", "Bands of the splits differ"),
+        f"The median that lies farthest from training is {most['band']} in {most['split']}, "
+        f"{words.signed(most['shift'])} interquartile ranges; up to {words.number(LARGE)} passes.",
+        "Scores measured on one may not hold on the other: see the map of shifts.",
+    )  # fmt: skip
 
 
 def _features(source: RunSource) -> Iterator[Check]:

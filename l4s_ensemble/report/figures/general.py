@@ -275,56 +275,31 @@ def reliability(panel: Panel) -> Plot:
 
 
 def heatmap(panel: Panel) -> Plot:
-    """Draw a table of numbers, or tiles where they lie, as colours.
+    """Draw a table of numbers as colours.
 
     Parameters
     ----------
     panel : mapping
         ``z`` (rows from above), ``scale`` (colours from low to high) and ``ends`` (two values of
-        z), ``told`` (words of each cell), and either ``names`` (words of the columns and rows) or
-        ``first`` (number of the first column and row) with ``axes``. Optionally ``text`` (written
-        into the cells), ``bar`` (title of the colour bar), ``square``.
+        z), ``told`` (words of each cell), ``text`` (written into the cells), ``bar`` (title of the
+        colour bar) and ``names`` (words of the columns and rows).
     """
-    z, colours = panel["z"], panel["scale"]
-    steps = [[i / (len(colours) - 1), f"@{c}"] for i, c in enumerate(colours)]
-    n_rows, n_cols = len(z), len(z[0])
+    colours, n_rows = panel["scale"], len(panel["z"])
+    across, down = panel["names"]
     trace: dict[str, Any] = {
-        "type": "heatmap", "z": z, "zmin": panel["ends"][0], "zmax": panel["ends"][1],
-        "colorscale": steps, "showscale": bool(panel.get("bar")), "hoverongaps": False,
-        "customdata": panel["told"], "hovertemplate": "%{customdata}<extra></extra>",
+        "type": "heatmap", "z": panel["z"], "zmin": panel["ends"][0], "zmax": panel["ends"][1],
+        "colorscale": [[i / (len(colours) - 1), f"@{c}"] for i, c in enumerate(colours)],
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 0.6,
+                     "title": {"text": panel["bar"]}},
+        "hoverongaps": False, "customdata": panel["told"],
+        "hovertemplate": "%{customdata}<extra></extra>", "text": panel["text"],
+        "texttemplate": "%{text}", "textfont": {"color": "@ink"}, "xgap": 1, "ygap": 1,
+        "x": list(range(len(across))), "y": list(range(n_rows)),
     }  # fmt: skip
-    if panel.get("flat"):  # one step of the scale for every code: a category has no shades
-        n = len(colours)
-        trace["colorscale"] = [
-            [(i + e) / n, f"@{c}"] for i, c in enumerate(colours) for e in (0, 1)
-        ]
-    if panel.get("bar"):
-        trace["colorbar"] = {"thickness": 10, "outlinewidth": 0, "len": 0.6,
-                             "title": {"text": panel["bar"]}}  # fmt: skip
-    if panel.get("text"):
-        trace |= {"text": panel["text"], "texttemplate": "%{text}", "textfont": {"color": "@ink"}}
-    if n_cols < 60:
-        trace |= {"xgap": 1, "ygap": 1}
-    square = {"constrain": "domain"} if panel.get("square") else {}
-    if panel.get("names"):
-        across, down = panel["names"]
-        font = {"size": max(7, min(11, 760 // max(n_rows, 1)))}
-        trace |= {"x": list(range(n_cols)), "y": list(range(n_rows))}
-        named = {"tickfont": font, "ticks": "", "showgrid": False, "zeroline": False, **square}
-        x = _axis("", tickvals=trace["x"], ticktext=across, side=panel.get("side"), **named)
-        y = _axis("", tickvals=trace["y"], ticktext=down, autorange="reversed", **named)
-        height = min(1080, max(210, 100 + max(14, 34 - n_rows) * n_rows))
-    else:
-        trace |= {"x0": panel["first"][0], "y0": panel["first"][1], "dx": 1, "dy": 1}
-        plain = {"showgrid": False, "zeroline": False, **square}
-        x = _axis(panel["axes"][0], dtick=max(1, round(n_cols / 8)), **plain)
-        y = _axis(panel["axes"][1], dtick=max(1, round(n_rows / 8)), autorange="reversed", **plain)
-        height = 80 + max(8, min(34, 620 // max(n_rows, 1))) * n_rows
-    more: dict[str, Any] = {}
-    if square:
-        y["scaleanchor"] = "x"
-        more["meta"] = {"aspect": n_rows / n_cols, "beside": 80, "below": 70}
-    return _plot({"height": height, **panel}, [trace], x, y, **more)
+    named = {"tickfont": {"size": 11}, "ticks": "", "showgrid": False, "zeroline": False}
+    x = _axis("", tickvals=trace["x"], ticktext=across, **named)
+    y = _axis("", tickvals=trace["y"], ticktext=down, autorange="reversed", **named)
+    return _plot({"height": max(210, 100 + 34 * n_rows), **panel}, [trace], x, y)
 
 
 def scatter(panel: Panel) -> Plot:

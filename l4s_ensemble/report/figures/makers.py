@@ -10,7 +10,6 @@ from typing import Any
 from l4s_ensemble.report.figures.general import (
     DASH,
     FOLD_COLOURS,
-    Panel,
     Plot,
     alone,
     beside,
@@ -25,9 +24,6 @@ from l4s_ensemble.report.figures.general import (
 )
 
 Data = Mapping[str, Any]
-
-ROLES = ("holdout", "guard", "degenerate")
-"""Roles of tiles that fit nothing, in the order of their codes on the fold map."""
 
 _SCORES = (("f1", "F1", "stack", "solid"), ("precision", "precision", "pixel", "dash"),
            ("recall", "recall", "unet", "dot"))  # fmt: skip
@@ -355,24 +351,6 @@ def _failure_f1(d: Data) -> Plot:
     return beside(lines, [p for p in panels if p["x"]])
 
 
-def _foldmap(d: Data) -> Plot:
-    colours = [f"fold{i % FOLD_COLOURS}" for i in range(d["n_folds"])] + list(ROLES)
-    names = [f"fold {i}" for i in range(d["n_folds"])] + list(ROLES)
-    told = [
-        [f"tile {p}: {names[v]}" if v >= 0 else "" for v, p in zip(code, patch, strict=True)]
-        for code, patch in zip(d["code"], d["patch"], strict=True)
-    ]
-    made = heatmap({
-        "z": [[None if v < 0 else v for v in row] for row in d["code"]], "scale": colours,
-        "flat": True, "ends": (-0.5, len(colours) - 0.5), "told": told, "square": True,
-        "first": (d["first_col"], d["first_row"]),
-        "axes": ("column (tiles of 1.28 km)", "row (tiles of 1.28 km)"),
-    })  # fmt: skip
-    seen = sorted({v for row in d["code"] for v in row if v >= 0})
-    legend = [{"label": names[v], "colour": colours[v]} for v in seen]
-    return alone(made, legend=legend, wide=len(d["code"][0]) > 24)
-
-
 def _sizes(splits: Sequence[Data]) -> Plot:
     labels = [
         f"{a:,}" if b - a == 1 else f"{a:,}–{b - 1:,}" for a, b in pairwise(splits[0]["edges"])
@@ -387,42 +365,13 @@ def _sizes(splits: Sequence[Data]) -> Plot:
     }))  # fmt: skip
 
 
-def _ranges(bands: Sequence[Data]) -> Plot:
-    colour = {"split": "fold0", "scene": "fold2", "holdout": "fold1"}
-    symbol = {"split": "circle", "scene": "diamond", "holdout": "square"}
-    panels: list[Panel] = []
-    for b in bands:
-        found = b["rows"]
-        unit = "relative level" if b["unit"] == "relative" else b["unit"]
-        panels.append(
-            {
-                "label": b["band"], "names": [r["name"] for r in found], "dots": True,
-                "axis": f"{b['band']} ({unit})",
-                "series": [
-                    {
-                        "name": "", "values": [r["p50"] for r in found],
-                        "low": [r["p25"] for r in found], "high": [r["p75"] for r in found],
-                        "told": [f"half of the pixels in {r['p25']:.4g} … {r['p75']:.4g}"
-                                 for r in found],
-                        "colour": [colour[r["kind"]] for r in found],
-                        "symbol": [symbol[r["kind"]] for r in found],
-                    }
-                ],
-            }
-        )  # fmt: skip
-    told = {"split": "split", "scene": "scene of training", "holdout": "holdout"}
-    kinds = dict.fromkeys(r["kind"] for b in bands for r in b["rows"])
-    legend = [{"label": told[k], "colour": colour[k]} for k in kinds]
-    return {**beside(rows, panels), "legend": legend}
-
-
 def _shift(d: Data) -> Plot:
     values = [v for row in d["value"] for v in row if v is not None]
     most = max([1.0, *(min(abs(v), 3.0) for v in values)])
     told = [
-        [f"{name} against {versus}, {band}: {v or 0:+.2f} interquartile ranges"
+        [f"{name} against train, {band}: {v or 0:+.2f} interquartile ranges"
          for band, v in zip(d["bands"], row, strict=True)]
-        for name, versus, row in zip(d["rows"], d["versus"], d["value"], strict=True)
+        for name, row in zip(d["rows"], d["value"], strict=True)
     ]  # fmt: skip
     return alone(heatmap({
         "z": d["value"], "scale": ("low", "paper", "high"), "ends": (-most, most), "told": told,
@@ -445,6 +394,6 @@ MAKERS: dict[str, Callable[[Any], Plot]] = {
     "slides_by_size": _slides_by_size, "risk": _risk, "by_size": _by_size, "likeness": _likeness,
     "bars": _bars, "beeswarm": _beeswarm, "classes": _classes, "elsewhere": _elsewhere,
     "failures": _failures, "failure_sizes": _failure_sizes, "failure_f1": _failure_f1,
-    "foldmap": _foldmap, "sizes": _sizes, "ranges": _ranges, "shift": _shift,
+    "sizes": _sizes, "shift": _shift,
 }  # fmt: skip
 """Figures by the name that a page gives them."""

@@ -49,13 +49,6 @@
       hoverlabel: { bgcolor: "@card", bordercolor: "@axis", font: { color: "@ink" } },
     };
     const wide = width || div.clientWidth;
-    // A map keeps its squares square: it is as high as its width asks, at most as high as it says.
-    const meta = figure.layout.meta;
-    if (meta && meta.aspect) {
-      const wanted = (wide - meta.beside) * meta.aspect + meta.below;
-      figure.layout.height = Math.round(Math.min(figure.layout.height, Math.max(wanted, 160)));
-      div.style.minHeight = "0";
-    }
     fitTitles(figure, wide);
     drawn.set(div, wide);
     const layout = themed({ ...base, ...figure.layout, width: wide }, style);

@@ -24,6 +24,7 @@ def data(source: RunSource) -> Page:
     splits = {s: source.summary(f"data/{s}") for s in source.splits}
     first = next(iter(splits.values()))
     figures: dict[str, Any] = {}
+    shift_figures, shift_tables = data_shift.parts(source)
     sizes = [
         {"split": s, "edges": d["slide_sizes_px"]["edges"], "counts": d["slide_sizes_px"]["counts"]}
         for s, d in splits.items()
@@ -41,27 +42,24 @@ def data(source: RunSource) -> Page:
         "splits": _splits_table(splits),
         "bands": _bands_table(first, str(first.get("split", "train"))),
     }
-    figures |= data_scenes.prevalence(source) | data_shift.figures(source)
+    figures |= data_scenes.prevalence(source) | shift_figures
     faults_text, faults_table = data_faults.faults(source)
     whole = faults_text if faults_table is None else ""
-    shifts = data_shift.shift_table(source)
-    optional = {"faults": faults_table, "shifts": shifts}
-    tables |= {k: t for k, t in optional.items() if t is not None}
+    tables |= shift_tables | ({} if faults_table is None else {"faults": faults_table})
     sections = [
         section("counts", "What there is", whole, "splits", "facts", "sizes", "prevalence"),
         section("faults", "Faults", faults_text, "faults"),
         section("units", "Units", units_sentence(first), "bands"),
         section(
-            "shifts", "Shift between splits and scenes",
+            "shifts", "Shift between splits",
             "A model is only at home where values are like those it was trained on.",
-            "shift", "ranges", "shifts",
+            "shift", "shifts",
         ),
         section("scenes", "Scenes", _SCENES, "mosaics"),
     ]  # fmt: skip
     if "scenes" in source:
-        folds_section, more_figures, more_tables = data_scenes.folds(source)
-        figures |= more_figures
-        tables |= more_tables
+        folds_section, folds_tables = data_scenes.folds(source)
+        tables |= folds_tables
         sections.append(folds_section)
     return {
         "lead": _lead(splits),
