@@ -42,12 +42,12 @@ def data(source: RunSource) -> Page:
         "splits": _splits_table(splits),
         "bands": _bands_table(first, str(first.get("split", "train"))),
     }
-    figures |= data_scenes.prevalence(source) | shift_figures
+    figures |= shift_figures
     faults_text, faults_table = data_faults.faults(source)
     whole = faults_text if faults_table is None else ""
     tables |= shift_tables | ({} if faults_table is None else {"faults": faults_table})
     sections = [
-        section("counts", "What there is", whole, "splits", "facts", "sizes", "prevalence"),
+        section("counts", "What there is", whole, "splits", "facts", "sizes"),
         section("faults", "Faults", faults_text, "faults"),
         section("units", "Units", units_sentence(first), "bands"),
         section(

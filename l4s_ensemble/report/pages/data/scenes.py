@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 
 from l4s_ensemble.report import words
-from l4s_ensemble.report.pieces import figure, section
+from l4s_ensemble.report.pieces import section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import table
-
-MOST_SCENES = 24
-"""Scenes in the figure of prevalence."""
 
 MOST_MAPS = 8
 """Scenes with a mosaic of their own: those with most tiles."""
@@ -25,43 +22,8 @@ def largest_scenes(scene: Any, most: int = MOST_MAPS) -> list[int]:
     return sorted(int(numbers[i]) for i in order)
 
 
-def prevalence_rows(source: RunSource) -> list[dict[str, Any]]:
-    """Share of landslide pixels by split, scene and fold: name, group, tiles, value (0 to 1)."""
-    rows = []
-    for split in source.splits:
-        d = source.summary(f"data/{split}")
-        if d.get("masks") and d.get("prevalence") is not None:
-            rows.append({"name": split, "group": "split", "tiles": d["patches"],
-                         "value": d["prevalence"]})  # fmt: skip
-    told = source.summary("scenes")
-    scenes = [s for s in told.get("scenes", []) if s["scene"] >= 0]
-    scenes = sorted(scenes, key=lambda s: -s["tiles"])[:MOST_SCENES]
-    named = [(f"scene {s['scene']}", "scene", s) for s in sorted(scenes, key=lambda s: s["scene"])]
-    named += [(f"fold {f['fold']}", "fold", f) for f in told.get("per_fold", [])]
-    return rows + [
-        {"name": name, "group": group, "tiles": d["tiles"], "value": d["prevalence"]}
-        for name, group, d in named
-    ]
-
-
-def prevalence(source: RunSource) -> dict[str, Any]:
-    """Figure of prevalence, if anything has masks."""
-    rows = prevalence_rows(source)
-    if not rows:
-        return {}
-    shown = [{**r, "value": words.sigfig(100 * r["value"])} for r in rows]
-    return {
-        "prevalence": figure(
-            "bars", "How much of the ground is landslide, by split, scene and fold",
-            "Scenes may differ: a threshold chosen on one then fits another badly. Folds should be "
-            "about equal, for they are balanced in landslide pixels.",
-            {"axis": "landslide pixels (% of all pixels)", "rows": shown},
-        )
-    }  # fmt: skip
-
-
 def folds(source: RunSource) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Section and table of the folds."""
+    """Section and tables of the folds and the scenes that they are made of."""
     summary = source.summary("scenes")
     roles = dict(summary["roles"])
     fitted = words.plural(roles.pop("fit"), "tile")
@@ -77,10 +39,23 @@ def folds(source: RunSource) -> tuple[dict[str, Any], dict[str, Any]]:
         [
             ("fold", "fold", "count"), ("train_tiles", "tiles fitted", "count"),
             ("tiles", "tiles held out", "count"), ("buffer_tiles", "tiles in the buffer", "count"),
+            ("prevalence", "landslide pixels, held out", "share"),
         ],
         summary["per_fold"],
         note="The eight neighbours of held tiles are the buffer: they train nothing in that "
         "fold and are scored in their own.",
     )  # fmt: skip
     text += f" Besides: {others}." if others else ""
-    return section("folds", "Folds", text, "folds"), {"folds": listed}
+    scenes = table(
+        "Scenes of training",
+        [
+            ("scene", "scene", "count"), ("tiles", "tiles", "count"), ("rows", "rows", "count"),
+            ("cols", "columns", "count"), ("fitted_tiles", "tiles fitted", "count"),
+            ("prevalence", "landslide pixels", "share"),
+        ],
+        [s for s in summary["scenes"] if s["scene"] >= 0],
+        note="A threshold chosen where landslides are common fits badly where they are rare.",
+        sortable=True,
+    )  # fmt: skip
+    tables = {"folds": listed} | ({"scenes": scenes} if scenes["rows"] else {})
+    return section("folds", "Folds", text, *tables), tables
