@@ -28,6 +28,8 @@ REMOVED: dict[str, str] = {
     "unet.checkpoint": "gone: the network at the end is kept",
     "unet.jitter_scene": "gone: no gain shown; see unet.jitter_gain and unet.jitter_band",
     "unet.cut_mix": "gone: it gained nothing (-.000)",
+    "unet.label_smoothing": "gone: no configuration set it",
+    "unet.band_dropout": "gone: no configuration set it",
     "unet.explain": "report.occlusion",
     "stack.candidates": "gone: the plain and the weighted mean are compared",
     "stack.objective": "gone with the logistic learner",

@@ -133,13 +133,11 @@ class UNetConfig(Section):
     loss: str = Field(
         "bce+dice", description="sum of losses by name, such as bce+0.5*dice or bce+smp:LovaszLoss"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     symmetries: bool = Field(
         True, description="whether training turns and mirrors tiles, by the eight symmetries"
     )
     jitter_gain: float = Field(0.1, ge=0, description="sigma of the log-gain of a whole tile")
     jitter_band: float = Field(0.03, ge=0, description="sigma of the log-gain of each band")
-    band_dropout: float = Field(0.0, ge=0, lt=1, description="probability that a band is not shown")
     seeds: int = Field(1, ge=1, le=20, description="networks of a fold; their mean logit counts")
     compile: bool = Field(False, description="whether torch compiles the network")
     tta: bool = Field(True, description="average logits over the eight symmetries of the square")

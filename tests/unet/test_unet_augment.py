@@ -16,11 +16,11 @@ def drawn(
     ids: object, *, epoch: int = 0, key: tuple[int, int] = (0, 0), **settings: float
 ) -> augment.Draw:
     config = UNetConfig(**settings)  # type: ignore[arg-type]
-    return augment.draw(key, epoch, np.array(ids), SPECTRAL, 5, config)
+    return augment.draw(key, epoch, np.array(ids), SPECTRAL, config)
 
 
 def test_draws_depend_on_their_key_alone() -> None:
-    a, b = drawn([3, 9, 12], band_dropout=0.4), drawn([12, 3], band_dropout=0.4)
+    a, b = drawn([3, 9, 12]), drawn([12, 3])
     for name in vars(a):
         np.testing.assert_array_equal(getattr(a, name)[[2, 0]], getattr(b, name))
     others = [
@@ -31,19 +31,12 @@ def test_draws_depend_on_their_key_alone() -> None:
 
 
 def test_draws_have_the_sizes_that_are_set() -> None:
-    many = drawn(range(800), band_dropout=0.4, jitter_gain=0.3, jitter_band=0.2)
+    many = drawn(range(800), jitter_gain=0.3, jitter_band=0.2)
     assert (many.gain[:, 3] == 1).all()  # no reflectance
     assert np.bincount(many.symmetry, minlength=8).min() > 60
     assert np.log(many.gain[:, 0]).std() == pytest.approx(np.hypot(0.3, 0.2), rel=0.1)
     assert np.log(many.gain[:, 0] / many.gain[:, 1]).std() == pytest.approx(0.2 * 2**0.5, rel=0.1)
-    assert many.shown.mean() == pytest.approx(0.6, abs=0.03)
-    assert drawn(range(50)).shown.all()
     assert not drawn(range(50), symmetries=False).symmetry.any()
-
-
-def test_some_channel_is_always_shown() -> None:
-    few = drawn(range(300), band_dropout=0.95).shown
-    assert few.any(axis=1).all() and few.sum(axis=1).mean() < 1.5
 
 
 def test_symmetries_are_a_group_of_eight_and_can_be_undone() -> None:

@@ -11,7 +11,7 @@ from l4s_ensemble.unet.inputs import augment
 from l4s_ensemble.unet.inputs.batches import Batches, plain_batches
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet, load
 
-EVERYTHING = {"band_dropout": 0.2, "jitter_gain": 0.3, "jitter_band": 0.2}
+EVERYTHING = {"jitter_gain": 0.3, "jitter_band": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_batch_is_its_tiles_turned_and_jittered(tiles: TileSet) -> None:
     made = batches(tiles, range(16))
     where = made.order(0)[:5]
     batch = made.make(0, where)
-    draw = augment.draw((3, 1), 0, tiles.patch[where], tiles.spectral, 4, made.config)
+    draw = augment.draw((3, 1), 0, tiles.patch[where], tiles.spectral, made.config)
     assert tiles.mask is not None
     for i, at in enumerate(where):
         lit = tiles.units(torch.tensor([at])) * torch.from_numpy(draw.gain[i])[:, None, None]
@@ -59,15 +59,6 @@ def test_a_batch_is_its_tiles_turned_and_jittered(tiles: TileSet) -> None:
         assert torch.allclose(batch.x[i], turned[0], atol=1e-4)
         mask = augment.apply_symmetry(tiles.mask[at], int(draw.symmetry[i]))
         assert torch.equal(batch.target[i, 0], mask.float())
-
-
-def test_dropped_channels_are_zero_and_one_is_left(tiles: TileSet) -> None:
-    made = batches(tiles, range(16), band_dropout=0.8)
-    x = torch.cat([made.make(epoch, np.arange(16)).x for epoch in range(4)])
-    dropped = (x == 0).flatten(2).all(dim=2)
-    assert dropped.float().mean() > 0.5 and not dropped.all(dim=1).any()
-    whole = batches(tiles, range(16)).make(0, np.arange(16)).x
-    assert torch.equal(x[:16][~dropped[:16]], whole[~dropped[:16]])
 
 
 def test_plain_batches_are_inputs_as_they_are_predicted(tiles: TileSet) -> None:

@@ -33,13 +33,10 @@ class Draw:
         Number of the symmetry, 0 (nothing) to 7.
     gain : float32 array, shape (n, band)
         Factor of each band in units.
-    shown : bool array, shape (n, channel)
-        Channels that are not dropped; at least one each.
     """
 
     symmetry: NDArray[np.int64]
     gain: NDArray[np.float32]
-    shown: NDArray[np.bool_]
 
 
 def draw(
@@ -47,7 +44,6 @@ def draw(
     epoch: int,
     patch: NDArray[np.int64],
     spectral: NDArray[np.bool_],
-    channels: int,
     config: UNetConfig,
 ) -> Draw:
     """Draw what happens to samples.
@@ -61,24 +57,19 @@ def draw(
         Ids of the samples' tiles.
     spectral : bool array, shape (band,)
         Bands that measure reflectance; the others keep their values.
-    channels : int
-        Number of channels shown.
     config : UNetConfig
     """
     n = len(patch)
     symmetry = np.empty(n, np.int64)
     log_gain = np.zeros((n, len(spectral)))
-    shown = np.ones((n, channels), bool)
     for i in range(n):
         rng = np.random.default_rng([_SAMPLE, *key, epoch, int(patch[i])])
         symmetry[i] = rng.integers(SYMMETRIES)
         whole, each = rng.standard_normal(), rng.standard_normal(len(spectral))
         log_gain[i, spectral] = config.jitter_gain * whole + config.jitter_band * each[spectral]
-        chance = rng.random(channels)
-        shown[i] = (chance >= config.band_dropout) | (chance == chance.max())
     if not config.symmetries:
         symmetry[:] = 0
-    return Draw(symmetry, np.exp(log_gain).astype(np.float32), shown)
+    return Draw(symmetry, np.exp(log_gain).astype(np.float32))
 
 
 def apply_symmetry(x: torch.Tensor, number: int) -> torch.Tensor:

@@ -79,17 +79,12 @@ class Batches:
             raise ValueError("training needs masks")
         if not np.isin(where, self.positions).all():
             raise ValueError("a sample is no training tile of this fold")
-        draw = augment.draw(
-            self.key, epoch, tiles.patch[where], tiles.spectral, len(self.normalisation.channels),
-            self.config,
-        )  # fmt: skip
+        draw = augment.draw(self.key, epoch, tiles.patch[where], tiles.spectral, self.config)
         index = sent(where, device)
         counts, mask = tiles.counts[index], tiles.mask[index]
         if draw.symmetry.any():
             counts, mask = (augment.apply_symmetries(v, draw.symmetry) for v in (counts, mask))
         x = self.normalisation.apply(tiles.units(index, counts), sent(draw.gain, device))
-        if not draw.shown.all():
-            x.mul_(sent(draw.shown, device)[:, :, None, None])
         return Batch(x, mask[:, None].float())
 
 

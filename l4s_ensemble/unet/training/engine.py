@@ -109,7 +109,7 @@ class FoldTrainer:
         self.network = hardware.place(network)
         self.average = Average(self.network, config.ema)
         self.optimiser = optimiser_of(self.network, config)
-        self.loss = loss_by_name(config.loss, label_smoothing=config.label_smoothing)
+        self.loss = loss_by_name(config.loss)
         self.epochs: list[Epoch] = []
         self.captured: bool | str | None = None
         self._learn: Learn | None = None

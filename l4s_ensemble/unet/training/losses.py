@@ -26,7 +26,7 @@ SMP = "smp:"
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def loss_by_name(spec: str, *, label_smoothing: float = 0.0) -> Loss:
+def loss_by_name(spec: str) -> Loss:
     """Make a loss of the words in the settings.
 
     Parameters
@@ -34,9 +34,6 @@ def loss_by_name(spec: str, *, label_smoothing: float = 0.0) -> Loss:
     spec : str
         ``bce``, ``dice`` and names of losses of segmentation-models-pytorch (``smp:FocalLoss``)
         joined by ``+``, each with a factor where it is not 1: ``bce+0.5*dice``.
-    label_smoothing : float
-        The targets of ``bce`` are moved by this much towards each other: 0 -> s, 1 -> 1 - s. The
-        other terms see them as they are.
 
     Returns
     -------
@@ -49,7 +46,7 @@ def loss_by_name(spec: str, *, label_smoothing: float = 0.0) -> Loss:
     ConfigError
         If a name or a factor is not one, or segmentation-models-pytorch is not installed.
     """
-    terms = [_term(part, spec, label_smoothing) for part in spec.split("+")]
+    terms = [_term(part, spec) for part in spec.split("+")]
 
     def loss(logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.autocast(logit.device.type, enabled=False):
@@ -69,20 +66,13 @@ def dice(logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return 1 - (2 * (p * t).sum() + DICE_SMOOTH_PIXELS) / (size + DICE_SMOOTH_PIXELS)
 
 
-def _bce(label_smoothing: float) -> Loss:
+def bce(logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Mean binary cross-entropy; that of a softmax over two logits with this difference."""
-
-    def bce(logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        smooth = target * (1 - 2 * label_smoothing) + label_smoothing
-        each = F.binary_cross_entropy_with_logits(
-            logit.flatten(), smooth.flatten(), reduction="none"
-        )
-        return each.sum() / len(each)
-
-    return bce
+    each = F.binary_cross_entropy_with_logits(logit.flatten(), target.flatten(), reduction="none")
+    return each.sum() / len(each)
 
 
-def _term(part: str, spec: str, label_smoothing: float) -> tuple[float, Loss]:
+def _term(part: str, spec: str) -> tuple[float, Loss]:
     """Factor and loss of one term of a sum."""
     before, star, after = part.rpartition("*")
     name = after.strip()
@@ -92,7 +82,7 @@ def _term(part: str, spec: str, label_smoothing: float) -> tuple[float, Loss]:
         factor = math.nan
     if math.isfinite(factor) and factor > 0:
         if name == "bce":
-            return factor, _bce(label_smoothing)
+            return factor, bce
         if name == "dice":
             return factor, dice
         if name.startswith(SMP):
