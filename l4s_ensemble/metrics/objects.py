@@ -7,7 +7,7 @@ are matched one to one. A pair matches where its intersection over union (IoU) i
 doi:10.1007/s11263-009-0275-4; Kirillov et al. 2019, arXiv:1801.00868). For a reference landslide
 below `SMALL_PX` pixels `IOU_SMALL` is enough: one pixel of its boundary decides its IoU, and
 ILSVRC lowers the bound for small objects likewise (Russakovsky et al. 2015,
-doi:10.1007/s11263-015-0816-y, section 4.2). Of all one-to-one matchings that with most pairs is
+doi:10.1007/s11263-015-0816-y). Of all one-to-one matchings that with most pairs is
 taken, and among those one with the largest sum of IoU.
 
 The summary is a dict (a ratio without a denominator is None)::
