@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from l4s_ensemble.metrics.counts import Counts, scores_pooled
+from l4s_ensemble.metrics.counts import scores_pooled
 from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.report.pages import decision
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json
-from l4s_ensemble.stack.decision import prevalence
 
 SPLIT = "predict/valid/scores"
 
@@ -59,27 +58,6 @@ def test_a_row_of_the_table_is_the_score_of_its_threshold(tiny_run: Path) -> Non
     assert "would be no fair score" in told["note"]
 
 
-@pytest.mark.parametrize("factor", [0.25, 0.5, 1.0, 2.0, 4.0])
-def test_another_prevalence_is_that_of_the_decision(factor: float) -> None:
-    histogram = some_histogram()
-    real, other = histogram.positive.sum(), histogram.negative.sum()
-    now = real / (real + other)
-    curve = prevalence.f1_curve(histogram, prevalence.weight_of(now, factor * now))
-    for k in (0, 17, 42, 80):
-        found = decision.at_threshold(histogram, k, factor)
-        counted = [found[key] for key in ("tp", "fp", "fn")]
-        rest = real + other - sum(counted)
-        # As many pixels as before, of them so many times as many landslides; and the counts
-        # that are shown give the scores that are shown.
-        assert (found["tp"] + found["fn"]) / (real + other) == pytest.approx(factor * now)
-        assert rest >= -1e-6
-        assert found["f1"] == pytest.approx(float(curve[k]))
-        again = scores_pooled(Counts(*(np.asarray(c) for c in (*counted, max(rest, 0)))))
-        for key in ("f1", "iou", "recall", "precision"):
-            tolerance = 1e-9 if factor == 1 else 1e-3  # pooled counts are whole numbers
-            assert found[key] == pytest.approx(again[key], abs=tolerance)
-
-
 def test_a_threshold_in_words() -> None:
     histogram = some_histogram()
     best = histogram.best()
@@ -106,8 +84,9 @@ def test_without_masks_the_called_area_alone(tiny_run: Path, tmp_path: Path) -> 
     shutil.copytree(tiny_run, run)
     shutil.rmtree(run / SPLIT)
     result = read_json(run / "predict/valid/result/summary.json")
-    told = decision.of_prediction(RunSource(run), "valid")
-    assert told is not None and told["factors"] is None
-    used = next(r for r in told["table"]["rows"] if r["mark"] == "in use")
+    assert decision.of_prediction(RunSource(run), "valid") is None
+    told = decision.called_table(RunSource(run), "valid")
+    assert told is not None
+    used = next(r for r in told["rows"] if r["mark"] == "in use")
     assert used["called"] == pytest.approx(result["predicted_pixels"] * 1e-4, rel=1e-5)
     assert "precision" not in used and "nobody can say" in told["note"]

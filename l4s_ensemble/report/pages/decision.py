@@ -1,7 +1,7 @@
 """The threshold as a decision: the counts behind it, which the page's script moves through.
 
-The script reckons with the same counts in the same order as `metrics.histogram.ScoreHistogram` and
-`stack.decision.prevalence` do, so that a number on the page is the number of the run.
+The script reckons with the same counts in the same order as `metrics.histogram.ScoreHistogram`
+does, so that a number on the page is the number of the run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,9 @@ from l4s_ensemble.report.headline import MODEL_NAMES, ledger_row
 from l4s_ensemble.report.pieces import ledger_histograms
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import table
-from l4s_ensemble.stack.decision import prevalence
 
 STEPS = 20
 """Rows of the table of thresholds, beside those of the threshold in use and of the best one."""
-
-FACTORS = (0.25, 4.0)
-"""How much rarer or commoner landslides may be made."""
 
 SAME = 0.0005
 """A loss of F1 below it is written as none."""
@@ -34,12 +30,9 @@ TOLD = {
     "are landslide, and of 100 landslide pixels {recall} are found.",
     "nothing": "At {threshold} the {model} calls nothing landslide.",
     "as_here": "The best threshold here is {best} (F1 {f1_best}).",
-    "suppose": "Suppose that landslides are {factor} times as common ({share} of the pixels).",
-    "elsewhere": "The best threshold is then {best} (F1 {f1_best}).",
     "lost": "The threshold in use, {in_use}, has F1 {f1_in_use} and loses {lost}.",
     "as_good": "The threshold in use, {in_use}, is as good.",
     "plateau": "Any threshold from {low} to {high} stays within 0.01 of the best F1.",
-    "area": "At {threshold} the {model} calls {called} landslide, {share} of all.",
 }
 """Sentences with places for numbers; the page's script fills in the same ones."""
 
@@ -58,22 +51,19 @@ def of_fit(source: RunSource) -> dict[str, Any] | None:
 
 
 def of_prediction(source: RunSource, split: str) -> dict[str, Any] | None:
-    """Every model on a scored split; without masks the called area alone, where it was counted."""
+    """Every model on a scored split; None without masks, see `called_table`."""
     stage = f"predict/{split}/scores"
     scores = source.summary(stage)
-    if scores.get("histogram"):
-        note = (
-            f"Counted with the masks of {split}. {_MOVES} The threshold in use was chosen on other "
-            "tiles; one chosen here, with these masks, would be no fair score."
-        )
-        return _scored(
-            source, split, scores, ledger_histograms(source, stage, scores),
-            f"{note} {_handed_in(scores)}".rstrip(),
-        )  # fmt: skip
-    result = source.summary(f"predict/{split}/result")
-    if not result.get("histogram"):
+    if not scores.get("histogram"):
         return None
-    return _called_only(source, split, result)
+    note = (
+        f"Counted with the masks of {split}. {_MOVES} The threshold in use was chosen on other "
+        "tiles; one chosen here, with these masks, would be no fair score."
+    )
+    return _scored(
+        source, split, scores, ledger_histograms(source, stage, scores),
+        f"{note} {_handed_in(scores)}".rstrip(),
+    )  # fmt: skip
 
 
 def _scored(
@@ -96,7 +86,6 @@ def _scored(
     ]  # fmt: skip
     area = pixel_km2(source, split)
     whole = ScoreHistogram.from_dict(dict(histograms["stack"]))
-    row = ledger_row(summary, "stack") or {}
     return {
         "title": "What a threshold costs",
         "read": "Move the slider. The higher the threshold, the fewer false "
@@ -105,8 +94,6 @@ def _scored(
         "note": note,
         "bins": whole.bins,
         "pixel_km2": area,
-        "tiles": row.get("tiles"),
-        "factors": list(FACTORS),
         "chosen": "stack",
         "same": SAME,
         "told": TOLD,
@@ -149,57 +136,26 @@ def sentence(
     return f"{first} {second} {third} {fourth}"
 
 
-def at_threshold(histogram: ScoreHistogram, k: int, factor: float = 1.0) -> dict[str, float]:
-    """Scores and counts where bin `k` is the first that is called, as the page shows them.
-
-    Parameters
-    ----------
-    factor : float
-        How many times as common landslides are; the counts are those of an area as large, with
-        so many more landslide pixels and fewer others.
-
-    Returns
-    -------
-    dict
-        ``precision, recall, f1, iou, tp, fp, fn``.
-    """
-    positive, negative = float(histogram.positive.sum()), float(histogram.negative.sum())
-    now = positive / (positive + negative) if positive + negative else 0.0
-    weight, less = 1.0, 1.0
-    if factor != 1 and 0 < factor * now < 1:
-        weight = prevalence.weight_of(now, factor * now)
-        less = (negative + (1 - factor) * positive) / negative
-    tp, fp = float(histogram.positive[k:].sum()), float(histogram.negative[k:].sum())
-    called, below = weight * tp + fp, weight * positive + fp
-    return {
-        "precision": weight * tp / called if called else 1.0,
-        "recall": tp / positive if positive else 0.0,
-        "f1": float(prevalence.f1_curve(histogram, weight)[k]),
-        "iou": weight * tp / below if below else 0.0,
-        "tp": factor * tp,
-        "fp": less * fp,
-        "fn": factor * (positive - tp),
-    }
-
-
 def thresholds_table(
     histogram: ScoreHistogram, threshold: float, area: float | None
 ) -> dict[str, Any]:
     """Table of thresholds, for readers and printers without a script."""
     best = round(histogram.best().value * histogram.bins)
     used = _bin(histogram.bins, threshold)
+    curve, of_pixel = histogram.curve(), 1 if area is None else area
     rows = []
     for k in sorted({*range(0, histogram.bins, max(1, histogram.bins // STEPS)), best, used}):
-        found = at_threshold(histogram, k)
+        tp, fp = int(histogram.positive[k:].sum()), int(histogram.negative[k:].sum())
         sizes = {
-            "called": found["tp"] + found["fp"], "found": found["tp"], "false": found["fp"],
-            "missed": found["fn"],
+            "called": tp + fp, "found": tp, "false": fp,
+            "missed": int(histogram.positive[:k].sum()),
         }  # fmt: skip
         marks = [word for word, at in (("in use", used), ("best F1 here", best)) if at == k]
         rows.append(
             {
-                "threshold": k / histogram.bins, "mark": ", ".join(marks) or None, **found,
-                **{n: v if area is None else v * area for n, v in sizes.items()},
+                "threshold": k / histogram.bins, "mark": ", ".join(marks) or None,
+                **{name: float(values[k]) for name, values in curve.items()},
+                **{name: n * of_pixel for name, n in sizes.items()},
             }
         )  # fmt: skip
     unit, kind = ("pixels", "count") if area is None else ("km²", "number")
@@ -225,52 +181,30 @@ def pixel_km2(source: RunSource, split: str) -> float | None:
     return float(sensor_of(source.store(split)).pixel_m) ** 2 / 1e6
 
 
-def _called_only(source: RunSource, split: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be said without masks: how much is called."""
-    counts = [int(n) for n in result["histogram"]]
-    area, threshold = pixel_km2(source, split), float(result["threshold"])
-    total = sum(counts)
-    bins = len(counts)
+def called_table(source: RunSource, split: str) -> dict[str, Any] | None:
+    """What can be said of a threshold without masks: how much is predicted at others."""
+    result = source.summary(f"predict/{split}/result")
+    counts = [int(n) for n in result.get("histogram") or []]
+    if not counts:
+        return None
+    area, used = pixel_km2(source, split), _bin(len(counts), float(result["threshold"]))
     rows = []
-    for k in sorted({*range(0, bins, max(1, bins // STEPS)), _bin(bins, threshold)}):
+    for k in sorted({*range(0, len(counts), max(1, len(counts) // STEPS)), used}):
         called = sum(counts[k:])
         rows.append(
             {
-                "threshold": k / bins, "called": called if area is None else called * area,
-                "share": called / total if total else None,
-                "mark": "in use" if k == _bin(bins, threshold) else None,
+                "threshold": k / len(counts), "called": called if area is None else called * area,
+                "share": called / sum(counts), "mark": "in use" if k == used else None,
             }
         )  # fmt: skip
-    at = sum(counts[_bin(bins, threshold) :])
-    return {
-        "title": "How much is called landslide",
-        "read": "Drag the slider, or the plot itself. The steeper the line at the threshold in "
-        "use (dashed), the more the called area depends on it. The area runs in steps of ten.",
-        "note": f"There are no masks of {split}: nobody can say here how much of it is right. "
-        f"{_MOVES}",
-        "bins": bins,
-        "pixel_km2": area,
-        "tiles": result["patches"],
-        "factors": None,
-        "chosen": "stack",
-        "same": SAME,
-        "told": TOLD,
-        "models": [
-            {"model": "stack", "name": MODEL_NAMES["stack"], "threshold": threshold, "all": counts}
-        ],
-        "sentence": TOLD["area"].format(
-            threshold=words.score(threshold), model=MODEL_NAMES["stack"], called=_area(at, area),
-            share=words.share(at / total if total else 0.0),
-        ),
-        "table": table(
-            "The called area at other thresholds",
-            [("threshold", "threshold", "score"),
-             ("called", f"called ({'pixels' if area is None else 'km²'})",
-              "count" if area is None else "number"),
-             ("share", "share of all pixels", "share"), ("mark", "note", "text")],
-            rows,
-        ),
-    }  # fmt: skip
+    unit, kind = ("pixels", "count") if area is None else ("km²", "number")
+    return table(
+        "The predicted area at other thresholds",
+        [("threshold", "threshold", "score"), ("called", f"predicted ({unit})", kind),
+         ("share", "share of all pixels", "share"), ("mark", "note", "text")],
+        rows,
+        note=f"There are no masks of {split}: nobody can say here how much of it is right.",
+    )  # fmt: skip
 
 
 def _handed_in(scores: Mapping[str, Any]) -> str:

@@ -59,6 +59,8 @@ def prediction(source: RunSource, split: str) -> Page:
         lead += f" {gain_sentence(scores.get('gain'))}"
     else:
         lead += " Without masks it has no score."
+        called = threshold_decision.called_table(source, split)
+        tables = {} if called is None else {"called": called}
     tables |= stack_elsewhere.tables(source, split)
     alike = likeness.told(source, split)
     figures |= likeness.figures(alike)
@@ -102,7 +104,7 @@ def prediction(source: RunSource, split: str) -> Page:
             section("result", "The result", "", "facts", "thresholds"),
             section("scores", "Scores", stack_ledger.mean_sentence(scores),
                     "ledger", "adds", "pr", "reliability", "masks"),
-            section("threshold", "The threshold as a decision", "", "decide"),
+            section("threshold", "The threshold as a decision", "", "decide", "called"),
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size",
                     "by_size"),
             section("seen", "Here, and where it was fitted",

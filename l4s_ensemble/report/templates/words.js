@@ -18,14 +18,6 @@
       if (size < 1e-4) return minus(v.toExponential(1));
       return minus(String(Number(v.toPrecision(3))));
     },
-    /** A share as per cent; never 0 or 100 that is not. */
-    share: (v) => {
-      const percent = 100 * v;
-      if (percent === 0 || percent === 100) return percent + NARROW + "%";
-      const text = percent.toFixed(percent >= 1 ? 1 : 2);
-      if (Number(text) === 0) return "<" + NARROW + "0.01" + NARROW + "%";
-      return (Number(text) === 100 ? ">" + NARROW + "99.9" : text) + NARROW + "%";
-    },
     /** A share as so many of a hundred. */
     of100: (v) => {
       const n = 100 * v;
