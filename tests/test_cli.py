@@ -229,14 +229,13 @@ def test_the_check_is_kept_for_the_report_and_names_every_fault(place):
     assert errors == ["pair"]
 
 
-def test_scenes_are_found_from_the_pixels_and_drawn(tmp_path):
+def test_scenes_are_found_from_the_pixels(tmp_path):
     made = command("data", "synth", "made", "--train", 24, "--valid", 0, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    done = command("data", "scenes", "--data", "made", "--json", "--out", "m.png", cwd=tmp_path)
+    done = command("data", "scenes", "--data", "made", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["tiles"] == 24 and told["placed"] >= 22
-    assert (tmp_path / "m.png").stat().st_size > 10_000
 
 
 def test_fetch_says_when_the_source_cannot_be_reached(tmp_path):

@@ -89,19 +89,16 @@ def data_scenes(
     data: DataOption = None,
     split: SplitOption = "train",
     sensor: SensorOption = "l4s",
-    out: Annotated[Path | None, typer.Option("--out", help="PNG of the mosaics.")] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Find which patches adjoin, from their pixels, and draw the scenes."""
+    """Find which patches adjoin, from their pixels."""
     from l4s_ensemble.data.sensor import load_sensor
     from l4s_ensemble.scenes.survey import survey
 
     start(quiet)
-    found = survey(named(data), split, load_sensor(sensor), picture=out)
+    found = survey(named(data), split, load_sensor(sensor))
     console.scenes(found)
-    if out is not None:
-        console.say(f"picture {out}")
     if as_json:
         console.say(json.dumps({k: v for k, v in found.items() if k != "places"}))
 

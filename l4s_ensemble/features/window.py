@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.features.definition import FloatImage
-from l4s_ensemble.scenes.surroundings import AROUND
+from l4s_ensemble.scenes.grid import AROUND
 
 
 def continue_band(picture: FloatImage, unit: str, width: int) -> FloatImage:

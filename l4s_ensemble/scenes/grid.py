@@ -27,7 +27,9 @@ ALONE = -2
 """First scene id of the tiles that no seam joins: -2, -3 and so on, each a scene of its own."""
 
 _ROW_BITS = 20  # rows and columns of one scene fit into 20 bits each
-_AROUND = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
+
+AROUND = tuple((r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0))
+"""Steps in rows and columns to the eight neighbours."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Grid:
     def touching(self, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Tiles that are one of the eight neighbours of a chosen tile (chosen ones included)."""
         place = self.place
-        steps = [r * (1 << _ROW_BITS) + c for r, c in _AROUND]
+        steps = [r * (1 << _ROW_BITS) + c for r, c in AROUND]
         around = np.unique(np.concatenate([place[which] + step for step in steps]))
         return np.isin(place, around)
 

@@ -102,11 +102,18 @@ def harmonise(images: Any, placement: Placement, spectral: Any = None) -> NDArra
     ndarray, shape (tile,)
         Mean zero over every group of tiles that seams connect; zero for a lone tile.
     """
-    return gains(seam_steps(images, placement, spectral), len(placement))
+    return gains(seam_steps(images, placement, spectral), len(placement))[0]
 
 
-def gains(steps: SeamSteps, n: int) -> NDArray[np.float64]:
-    """Log-gains of n tiles from the steps at their seams; see `harmonise`."""
+def gains(steps: SeamSteps, n: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Log-gains of n tiles from the steps at their seams, see `harmonise`, and connected groups.
+
+    Returns
+    -------
+    log_gain : ndarray, shape (tile,)
+    group : ndarray of int, shape (tile,)
+        Tiles that seams connect have the same number.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.sparse.linalg import lsqr
@@ -114,7 +121,7 @@ def gains(steps: SeamSteps, n: int) -> NDArray[np.float64]:
     found = np.zeros(n)
     seams = len(steps.pairs)
     if not seams:
-        return found
+        return found, np.arange(n, dtype=np.int32)
     a, b = steps.pairs.T
     rows = np.tile(np.arange(seams), 2)
     columns = np.concatenate([a, b])
@@ -129,4 +136,4 @@ def gains(steps: SeamSteps, n: int) -> NDArray[np.float64]:
     graph = coo_array((np.ones(seams), (a, b)), shape=(n, n))
     group = connected_components(graph, directed=False)[1]
     mean = np.bincount(group, found) / np.bincount(group)
-    return np.asarray(found - mean[group], np.float64)
+    return np.asarray(found - mean[group], np.float64), group

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.scenes.grid import AROUND, official_places
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from l4s_ensemble.scenes.placement import Placement
 
 SURROUNDINGS_FILE = "surroundings.npz"
-
-AROUND = tuple((r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0))
-"""Steps in rows and columns to the eight neighbours."""
 
 _KEY = 0x5EA4
 """Keeps these random numbers apart from others with the same seed."""
@@ -154,8 +152,6 @@ def known_places(dataset: xr.Dataset, sensor: Sensor) -> tuple[NDArray[np.int32]
     Those of the manifest; else the official ones, for the training split of an official sensor
     whose ids are all official; else -1.
     """
-    from l4s_ensemble.scenes.grid import official_places
-
     manifest = tuple(dataset[n].values.astype(np.int32) for n in ("scene", "row", "col"))
     if (manifest[0] >= 0).any():
         return manifest
@@ -221,9 +217,6 @@ def _gains(
     dataset: xr.Dataset, sensor: Sensor, place: tuple[ArrayLike, ...], aside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Log-gains and connected parts, without the tiles set aside and with them."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     from l4s_ensemble.scenes.harmonise import SeamSteps, gains, seam_steps
 
     names = set(sensor.spectral)
@@ -237,9 +230,7 @@ def _gains(
             break
         seen = ~hidden[steps.pairs].any(axis=1) if len(steps.pairs) else np.zeros(0, bool)
         used = SeamSteps(steps.pairs[seen], steps.log_ratio[seen], steps.spread[seen])
-        log_gain[row] = gains(used, n)
-        a, b = used.pairs.T
-        part[row] = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(n, n)))[1]
+        log_gain[row], part[row] = gains(used, n)
     return log_gain, part
 
 

@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.data.bands import TRUE_COLOUR
 from l4s_ensemble.data.check import Fault
 from l4s_ensemble.data.layout import list_split, splits_in
 from l4s_ensemble.data.patches import find_patches, read_image
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.scenes.drawing import draw_mosaic
-from l4s_ensemble.scenes.harmonise import harmonise
 from l4s_ensemble.scenes.seams import solve
 
 log = logging.getLogger("l4s_ensemble")
@@ -62,10 +59,8 @@ class TileFiles:
         return counts
 
 
-def survey(
-    root: Path, split: str, sensor: Sensor, *, picture: Path | None = None
-) -> dict[str, Any]:
-    """Find which patches of a split adjoin, and draw the mosaics.
+def survey(root: Path, split: str, sensor: Sensor) -> dict[str, Any]:
+    """Find which patches of a split adjoin.
 
     Parameters
     ----------
@@ -73,8 +68,6 @@ def survey(
         Folder in the official or the Hugging Face layout.
     split : {'train', 'valid', 'test'}
     sensor : Sensor
-    picture : Path, optional
-        PNG to draw; tiles of unknown level are harmonised in it.
 
     Returns
     -------
@@ -84,11 +77,8 @@ def survey(
     """
     files = find_patches(root, split, sensor)
     images = TileFiles([file.image for file in files], sensor)
-    spectral, relative = _light(sensor), sensor.level == "relative"
-    placement = solve(images, ids=[f.id for f in files], spectral=spectral, relative=relative)
-    if picture is not None:
-        gains = harmonise(images, placement, spectral) if relative else None
-        draw_mosaic(images, placement, picture, bands=_shown(sensor), log_gain=gains)
+    ids, relative = [file.id for file in files], sensor.level == "relative"
+    placement = solve(images, ids=ids, spectral=_light(sensor), relative=relative)
     places = [
         {
             "patch": int(placement.ids[i]),
@@ -148,13 +138,3 @@ def adjoining_splits(root: str | Path, sensor: Sensor) -> list[Fault]:
 
 def _light(sensor: Sensor) -> list[bool]:
     return [name in set(sensor.spectral) for name in sensor.band_names]
-
-
-def _shown(sensor: Sensor) -> tuple[int, int, int]:
-    """Positions of the bands to show as red, green and blue; the first ones where these lack."""
-    names = sensor.band_names
-    if set(TRUE_COLOUR) <= set(names):
-        red, green, blue = (names.index(name) for name in TRUE_COLOUR)
-        return red, green, blue
-    last = len(names) - 1
-    return 0, min(1, last), min(2, last)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -316,30 +315,3 @@ def test_a_planted_leak_is_caught_in_every_kind_of_folds(folds: Folds) -> None:
         for neighbour in across[:5]:
             with pytest.raises(LeakError, match=f"patch {neighbour}: buffer"):
                 folds.check(k, [*train, neighbour], content)
-
-
-@pytest.mark.parametrize("room", ["pixel", "unet"])
-def test_every_fit_asks_before_it_trains(
-    room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A neighbour of a held tile slips into the training of the last fold only."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / room)
-    world = importlib.import_module(f"{room}_world")
-    config = world.config_of()
-    data = [world.made_up()] if room == "pixel" else []
-    run = world.prepare(tmp_path / "run", config, *data)
-    last = load_folds(run / "scenes").n_folds - 1
-    honest = Folds.train_ids
-
-    def leaky(self: Folds, fold: int) -> np.ndarray:
-        ids = honest(self, fold)
-        return np.sort(np.append(ids, self.buffer_ids(fold)[0])) if fold == last else ids
-
-    monkeypatch.setattr(Folds, "train_ids", leaky)
-    with pytest.raises(LeakError, match=f"fold {last} trains on tiles .*\n.*buffer beside held"):
-        if room == "pixel":
-            world.run_pixel(run, config)
-        else:
-            module = importlib.import_module("l4s_ensemble.unet.train")
-            module.stage(world.context(run, "unet", config))
-    assert not list((run / room).glob("fold_*"))  # nothing was fitted before
