@@ -251,7 +251,9 @@ def write_pixel_model(place: Place) -> None:
 
 def write_unet_model(place: Place) -> None:
     """A U-Net's JSON whose weights end after eight bytes."""
-    about = {"kind": "l4s_ensemble U-Net", "version": 2, "sensor": SENSOR, "seed": 0}
+    from l4s_ensemble.unet.model import KIND, VERSION
+
+    about = {"kind": KIND, "version": VERSION, "sensor": SENSOR, "seed": 0}
     write_json(
         place.run / "unet/model.json", {**about, "folds": [{"files": ["fold_0.safetensors"]}]}
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from l4s_ensemble import config as configuration
 from l4s_ensemble.config import Config
-from l4s_ensemble.errors import ConfigError, RunError
+from l4s_ensemble.errors import RunError
 from l4s_ensemble.run.files import read_json, write_json
 
 log = logging.getLogger("l4s_ensemble")
@@ -106,33 +105,17 @@ def _of_another_version(run: Path, values: dict[str, Any]) -> RunError:
 
 
 def refit(run: Path, values: Mapping[str, Any]) -> str:
-    """Give the command that fits an older run again, with those of its settings that still exist.
+    """Give the command that fits an older run again, into a new folder.
 
-    Features are chosen anew: theirs are left to the preset.
+    It names the run's preset, or the default one where that is gone, and its data. Settings that
+    were changed beside them are left to the user: not all of them still exist.
     """
     name = str(values.get("name"))
-    known = name in configuration.presets()
-    preset = configuration.load(name if known else configuration.DEFAULT_PRESET)
+    preset = name if name in configuration.presets() else configuration.DEFAULT_PRESET
     root = _flat(values).get("data.root")
-    words = ["l4s-ensemble", "fit-all", "--config", preset.name]
+    words = ["l4s-ensemble", "fit-all", "--config", preset]
     words += ["--data", str(root or "FOLDER"), "--run", str(run.with_name(f"{run.name}-refitted"))]
-    for override in _still_usable(_flat(values), preset):
-        words += ["--set", override]
     return shlex.join(words)
-
-
-def _still_usable(old: Mapping[str, Any], preset: Config) -> Iterator[str]:
-    plain = preset.model_dump(mode="json")
-    known = _flat(plain)
-    for key, value in old.items():
-        if key == "data.root" or key.startswith("features.") or known.get(key, value) == value:
-            continue
-        override = f"{key}={json.dumps(value)}"
-        try:
-            configuration.build(plain, [override])
-        except ConfigError:
-            continue
-        yield override
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
