@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from l4s_ensemble.data.statistics import (
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import Summary
+from l4s_ensemble.run.tasks import in_processes
 
 log = logging.getLogger("l4s_ensemble")
 
@@ -83,7 +84,8 @@ def build_store(
     Parameters
     ----------
     files : sequence of PatchFiles
-        In the order in which they shall stand. All with masks, or none.
+        In the order in which they shall stand. All with masks, or none, as `find_patches` gives
+        them.
     sensor : Sensor
     out : str or Path
         The zarr folder to write; one that is there already is replaced.
@@ -103,10 +105,12 @@ def build_store(
     Raises
     ------
     DataError
-        If there is no file, only some have masks, or files are damaged (they are listed).
+        If there is no file, or files are damaged (they are listed).
     """
     out = Path(out)
-    masks = _masks_or_none(files)
+    if not files:
+        raise DataError("no patch to store")
+    masks = files[0].mask is not None
     dtype: np.dtype[Any] = np.dtype(np.uint16)
     done = _pass(files, sensor, out, jobs, dtype, masks, split)
     if not all(p.is_uint16 for p in done):
@@ -115,7 +119,7 @@ def build_store(
             "data %s: %d files are not whole numbers in 0 … 65535 after restoring the units: %s. "
             "The store keeps float32; these are not released files of sensor %s",
             split, sum(not p.is_uint16 for p in done),
-            _some([str(files[p.position].image) for p in done if not p.is_uint16]), sensor.name,
+            some([str(files[p.position].image) for p in done if not p.is_uint16]), sensor.name,
         )  # fmt: skip
         done = _pass(files, sensor, out, jobs, dtype, masks, split)
     for patch in done:
@@ -123,20 +127,6 @@ def build_store(
             log.warning("data %s: %s", split, note)
     _write_coordinates(out, files, sensor, done, split, root, masks, places or {})
     return _summary(files, sensor, done, split, root, masks, dtype, out)
-
-
-def _masks_or_none(files: Sequence[PatchFiles]) -> bool:
-    """Whether the files have masks; an error if only some have."""
-    if not files:
-        raise DataError("no patch to store")
-    lacking = [f for f in files if f.mask is None]
-    if lacking and len(lacking) < len(files):
-        raise DataError(
-            f"{len(lacking)} of {len(files)} images have no mask, the others do",
-            found="no mask for " + _some([str(f.image) for f in lacking], len(lacking)),
-            allowed="a mask for each image, or no mask at all",
-        )  # fmt: skip
-    return not lacking
 
 
 def _pass(
@@ -152,19 +142,10 @@ def _pass(
     batch = _create(out, len(files), sensor, dtype, masks)
     starts = range(0, len(files), batch)
     keep = pixels_per_patch(len(files), sensor.patch_pixels**2)
-    batches = ((s, list(files[s : s + batch]), sensor, out, dtype, masks, keep) for s in starts)
-    results: Iterator[list[_Patch]]
-    workers = min(jobs, len(starts))
-    if workers <= 1 or len(files) <= _SERIAL_PATCHES:
-        results = (_store_batch(*b) for b in batches)
-    else:
-        from joblib import Parallel, delayed
-
-        results = Parallel(n_jobs=workers, return_as="generator_unordered")(
-            delayed(_store_batch)(*b) for b in batches
-        )
+    batches = [(s, list(files[s : s + batch]), sensor, out, dtype, masks, keep) for s in starts]
+    results = in_processes(_store_batch, batches, jobs if len(files) > _SERIAL_PATCHES else 1)
     flat = (patch for told in results for patch in told)
-    done = sorted(track(flat, f"data {split}: patches", len(files)), key=lambda p: p.position)
+    done = list(track(flat, f"data {split}: patches", len(files)))
     faults = [p.fault for p in done if p.fault]
     if faults:
         raise DataError(
@@ -365,5 +346,6 @@ def _summary(
     }
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Join names for a message; of more than `most` the first ones."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from l4s_ensemble.data.places import MANIFEST, read_manifest
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.tasks import in_processes
 
 log = logging.getLogger("l4s_ensemble")
 
@@ -222,16 +223,8 @@ def _place_faults(root: Path, listing: Listing) -> Iterator[Fault]:
 
 def _run(todo: list[_Job], sensor: Sensor, jobs: int) -> Iterator[_Scan]:
     """Scan patches, in worker processes where it pays."""
-    batches = [todo[n : n + _BATCH] for n in range(0, len(todo), _BATCH)]
-    results: Iterable[list[_Scan]]
-    if jobs <= 1 or len(todo) <= _SERIAL_FILES:
-        results = (_scan_batch(batch, sensor) for batch in batches)
-    else:
-        from joblib import Parallel, delayed
-
-        results = Parallel(n_jobs=min(jobs, len(batches)), return_as="generator_unordered")(
-            delayed(_scan_batch)(batch, sensor) for batch in batches
-        )
+    tasks = [(todo[n : n + _BATCH], sensor) for n in range(0, len(todo), _BATCH)]
+    results = in_processes(_scan_batch, tasks, jobs if len(todo) > _SERIAL_FILES else 1)
     return track((scan for batch in results for scan in batch), "data check: patches", len(todo))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.metrics.objects import labelled
 
 SAMPLE_PIXELS = 400_000
 """Pixels kept over all patches of a split, at most (and at least 64 of each patch)."""
@@ -39,12 +40,7 @@ def sample_pixels(units: NDArray[np.float32], pixels: int, seed: int) -> NDArray
 
 def slide_sizes(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the landslides of one mask by size: areas that touch at a side or a corner."""
-    from scipy import ndimage
-
-    if not mask.any():
-        return np.zeros(len(SIZE_EDGES) - 1, np.int64)
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), int))
-    sizes = np.bincount(labels.ravel())[1:]
+    _, sizes = labelled(mask > 0)
     return np.histogram(sizes, bins=SIZE_EDGES)[0].astype(np.int64)
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.data.build import FORMAT, build_store, chunk_file
+from l4s_ensemble.data.build import FORMAT, build_store, chunk_file, some
 from l4s_ensemble.data.counts import to_units
 from l4s_ensemble.data.patches import find_patches
 from l4s_ensemble.data.places import MADE_UP, read_manifest
@@ -160,7 +159,7 @@ def positions_of(dataset: xr.Dataset, ids: ArrayLike) -> NDArray[np.int64]:
     found = np.array([known.get(int(i), -1) for i in wanted], dtype=np.int64)
     if (found < 0).any():
         missing = wanted[found < 0]
-        raise DataError("no patch of these ids", found=_some([str(i) for i in missing]))
+        raise DataError("no patch of these ids", found=some([str(i) for i in missing]))
     return found
 
 
@@ -236,7 +235,3 @@ def content_digest(dataset: xr.Dataset) -> str:
             part = dataset["mask"][start : start + _HASHED_TILES].values
             total.update(np.ascontiguousarray(part).tobytes())
     return total.hexdigest()
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.metrics.counts import Counts, f1_pooled
+from l4s_ensemble.metrics.counts import Counts
 
 FEWEST_BLOCKS = 10
 """Spatial blocks below which no interval is given: percentiles of resamples of a few blocks are
 those of the few values that they can take, and miss the true value far too often."""
+
+
+LEVEL = 0.95
+"""Share of the resamples that an interval holds."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Interval:
     low: float | None
     high: float | None
     blocks: int
-    level: float = 0.95
+    level: float = LEVEL
 
     @property
     def is_above_zero(self) -> bool:
@@ -43,7 +47,7 @@ class Interval:
 
 
 def f1_interval(
-    counts: Counts, block: ArrayLike, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+    counts: Counts, block: ArrayLike, *, resamples: int = 1000, seed: int = 0
 ) -> Interval:
     """Interval of the pooled F1.
 
@@ -54,26 +58,17 @@ def f1_interval(
     block : array_like, shape (tile,)
         Spatial block of each tile; blocks are drawn with replacement.
     """
-    b = counts.by(block)
-    f1 = _resampled(b, _weights(len(b.tp), resamples, seed))
-    low, high = _percentiles(f1, level, len(b.tp))
-    return Interval(f1_pooled(counts), low, high, len(b.tp), level)
+    return score_interval(_f1, counts.table(), block, resamples=resamples, seed=seed)
 
 
 def f1_gain_interval(
-    better: Counts,
-    base: Counts,
-    block: ArrayLike,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    better: Counts, base: Counts, block: ArrayLike, *, resamples: int = 1000, seed: int = 0
 ) -> Interval:
     """Paired interval of F1(better) - F1(base): both are scored on the same resampled blocks."""
-    a, b = better.by(block), base.by(block)
-    w = _weights(len(a.tp), resamples, seed)
-    low, high = _percentiles(_resampled(a, w) - _resampled(b, w), level, len(a.tp))
-    return Interval(f1_pooled(better) - f1_pooled(base), low, high, len(a.tp), level)
+    both = np.concatenate([better.table(), base.table()], axis=1)
+    return score_interval(
+        lambda s: _f1(s[..., :4]) - _f1(s[..., 4:]), both, block, resamples=resamples, seed=seed
+    )
 
 
 def score_interval(
@@ -83,7 +78,6 @@ def score_interval(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval:
     """Interval of any score of pooled sums; two models' sums side by side give a paired gain.
 
@@ -103,8 +97,10 @@ def score_interval(
     # Float products are ten times as fast as integer ones, and exact below 2 ** 53.
     drawn = _weights(len(names), resamples, seed).astype(np.float64) if len(names) else None
     scores = score(drawn @ of_block) if drawn is not None else np.zeros(0)
-    low, high = _percentiles(scores, level, len(names))
-    return Interval(float(score(of_block.sum(axis=0))), low, high, len(names), level)
+    low, high = None, None
+    if len(names) >= FEWEST_BLOCKS:
+        low, high = (float(v) for v in np.quantile(scores, [(1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2]))
+    return Interval(float(score(of_block.sum(axis=0))), low, high, len(names))
 
 
 def _weights(blocks: int, resamples: int, seed: int) -> NDArray[np.int64]:
@@ -113,17 +109,9 @@ def _weights(blocks: int, resamples: int, seed: int) -> NDArray[np.int64]:
     return rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=resamples)
 
 
-def _resampled(c: Counts, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    tp, fp, fn = (weights @ np.asarray(a) for a in (c.tp, c.fp, c.fn))
+def _f1(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """F1 of sums of the columns of `Counts.table`, shape (..., 4); 0 where there is nothing."""
+    tp, fp, fn = sums[..., 0], sums[..., 1], sums[..., 2]
     below = 2 * tp + fp + fn
-    return np.where(below > 0, 2 * tp / np.maximum(below, 1), 0.0)
-
-
-def _percentiles(
-    values: NDArray[np.float64], level: float, blocks: int
-) -> tuple[float | None, float | None]:
-    if blocks < FEWEST_BLOCKS:
-        return None, None
-    tail = (1 - level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    f1: NDArray[np.float64] = np.where(below > 0, 2 * tp / np.maximum(below, 1), 0.0)
+    return f1

@@ -24,19 +24,9 @@ class Counts:
         """Sum over tiles: the counts of a whole split."""
         return Counts(*(np.asarray(a.sum()) for a in (self.tp, self.fp, self.fn, self.tn)))
 
-    def by(self, group: ArrayLike) -> Counts:
-        """Sum within groups; `group` has one label a tile. Sorted by label."""
-        _, index = np.unique(np.asarray(group), return_inverse=True)
-        sums = [np.bincount(index, weights=a).astype(np.int64) for a in self._arrays()]
-        return Counts(*sums)
-
-    def _arrays(self) -> tuple[NDArray[np.int64], ...]:
-        return (self.tp, self.fp, self.fn, self.tn)
-
-    def as_dict(self) -> dict[str, int]:
-        """Pooled counts as plain ints."""
-        whole = self.pooled()
-        return {k: int(getattr(whole, k)) for k in ("tp", "fp", "fn", "tn")}
+    def table(self) -> NDArray[np.int64]:
+        """Counts side by side, shape (tile, 4)."""
+        return np.stack([self.tp, self.fp, self.fn, self.tn], axis=-1)
 
 
 def count(predicted: ArrayLike, truth: ArrayLike) -> Counts:
@@ -65,38 +55,21 @@ def count(predicted: ArrayLike, truth: ArrayLike) -> Counts:
     )
 
 
-def precision_pooled(c: Counts) -> float:
-    """TP / (TP + FP) of the pooled counts; 0 where nothing is predicted."""
-    w = c.pooled()
-    return _ratio(w.tp, w.tp + w.fp)
-
-
-def recall_pooled(c: Counts) -> float:
-    """TP / (TP + FN) of the pooled counts; 0 where there is no landslide."""
-    w = c.pooled()
-    return _ratio(w.tp, w.tp + w.fn)
-
-
 def f1_pooled(c: Counts) -> float:
     """2 TP / (2 TP + FP + FN) of the pooled counts: the benchmark's score."""
     w = c.pooled()
     return _ratio(2 * w.tp, 2 * w.tp + w.fp + w.fn)
 
 
-def iou_pooled(c: Counts) -> float:
-    """TP / (TP + FP + FN) of the pooled counts."""
-    w = c.pooled()
-    return _ratio(w.tp, w.tp + w.fp + w.fn)
-
-
 def scores_pooled(c: Counts) -> dict[str, float | int]:
-    """Precision, recall, F1, IoU and the four counts, as plain numbers."""
+    """Precision, recall, F1, IoU and the four counts; 0 where a score has no denominator."""
+    w = c.pooled()
     return {
-        "precision": precision_pooled(c),
-        "recall": recall_pooled(c),
-        "f1": f1_pooled(c),
-        "iou": iou_pooled(c),
-        **c.as_dict(),
+        "precision": _ratio(w.tp, w.tp + w.fp),
+        "recall": _ratio(w.tp, w.tp + w.fn),
+        "f1": f1_pooled(w),
+        "iou": _ratio(w.tp, w.tp + w.fp + w.fn),
+        **{k: int(getattr(w, k)) for k in ("tp", "fp", "fn", "tn")},
     }
 
 
