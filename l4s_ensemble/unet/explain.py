@@ -1,7 +1,8 @@
 """What a network looks at: the F1 that it loses on unseen tiles when bands are hidden from it.
 
 A stage of its own: what it measures changes no model and no score. A group of bands is hidden by
-its mean, which is 0 after standardisation.
+its mean, which is 0 after standardisation. The first network of each fold answers, with one look at
+a tile.
 """
 
 from __future__ import annotations
@@ -26,10 +27,8 @@ from l4s_ensemble.unet.infer import Predictor
 from l4s_ensemble.unet.inputs.normalisation import TileSet, load
 from l4s_ensemble.unet.model import UNetModel
 
-TILES, TILES_LARGE = 120, 40
-"""Most tiles that are drawn, and the same for networks of more than `LARGE` values."""
-
-LARGE = 5_000_000
+TILES = 48
+"""Most tiles that are drawn."""
 
 AT_ONCE = 8
 """Tiles at once: what fits the caches of a CPU, and enough for a GPU that has little to do."""
@@ -87,10 +86,8 @@ def stage(ctx: StageContext) -> Summary:
     ids = np.sort(folds.fit_ids).astype(np.int64)
     dataset = open_store(ctx.input("data/train"))
     slide = dataset["mask"].any(("y", "x")).values[positions_of(dataset, ids)]
-    predictors = [Predictor(members, hardware, tta=False) for members in model.folds]
-    large = sum(p.numel() for p in predictors[0].networks[0].parameters()) > LARGE
-    most = (TILES_LARGE if large else TILES) // len(predictors[0].networks)
-    chosen = draw_tiles(slide, most, ctx.config.seed)
+    predictors = [Predictor(members[0], hardware, tta=False) for members in model.folds]
+    chosen = draw_tiles(slide, TILES, ctx.config.seed)
     tiles = load(dataset, positions_of(dataset, ids[chosen])).to(hardware.device)
     found = occlusion(
         tiles, folds.of(ids[chosen], "fold"), predictors,

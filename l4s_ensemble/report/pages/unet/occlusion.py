@@ -27,7 +27,8 @@ def figures(source: RunSource) -> dict[str, Any]:
             "What each group of bands is worth",
             f"F1 lost on {words.plural(found['tiles'], 'unseen tile')} "
             f"({found['landslide_tiles']} with landslides; F1 {words.score(found['f1'])} with "
-            "nothing hidden) when a group is hidden by its mean. Lines are 95\u202f% intervals, "
+            "nothing hidden) when a group is hidden by its mean from the first network of each "
+            "fold, without averaging over symmetries. Lines are 95\u202f% intervals, "
             "spatial blocks resampled: one that touches zero shows no loss. Bands that say the "
             "same stand in for each other.",
             {"rows": rows},
