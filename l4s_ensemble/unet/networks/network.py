@@ -175,20 +175,15 @@ def build(
     Raises
     ------
     ConfigError
-        If there is no such network, it does not take these settings or weights, or it needs a
-        package that is not installed.
+        If there is no such network, it does not take weights, or it needs a package that is not
+        installed.
     ModelError
         If the weights cannot be had or do not fit.
     """
     make = _constructor(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            network = make(bands, **settings)
-        except TypeError as error:
-            raise ConfigError(
-                "the network does not take these settings", where=name, found=error
-            ) from None
+        network = make(bands, **settings)
         if weights is None:
             return network
         if name == "baseline":
