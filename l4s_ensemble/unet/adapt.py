@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from l4s_ensemble.errors import DataError
@@ -111,35 +110,13 @@ def adapted(
     if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in models[0].network.modules()):
         log.warning("unet: the network has no batch norm, so nothing is adapted")
         return ()
-    every = np.arange(len(tiles))
-    return tuple(replace(remeasured(m, tiles, every, batch, hardware), state=STATE) for m in models)
-
-
-def remeasured(
-    model: FoldModel,
-    tiles: TileSet,
-    positions: NDArray[np.int64],
-    batch: int,
-    hardware: Hardware,
-) -> FoldModel:
-    """A network whose batch statistics are those of some tiles; the weights stay.
-
-    Parameters
-    ----------
-    model : FoldModel
-        Left as it is.
-    tiles : TileSet
-        On the device of `hardware`; masks are not read.
-    positions : int64 array
-        Of the tiles; `STATISTICS_TILES` of them, spread evenly, where there are more.
-    batch : int
-        Tiles shown at once.
-    hardware : Hardware
-    """
-    network = hardware.place(copy.deepcopy(model.network))
-    inputs = plain_batches(
-        tiles, positions, model.normalisation, hardware, most=STATISTICS_TILES, batch=batch
-    )
-    with hardware.autocast():
-        recalibrate(network, inputs)
-    return replace(model, network=network)
+    out = []
+    for model in models:
+        network = hardware.place(copy.deepcopy(model.network))
+        inputs = plain_batches(
+            tiles, np.arange(len(tiles)), model.normalisation, most=STATISTICS_TILES, batch=batch
+        )
+        with hardware.autocast():
+            recalibrate(network, inputs)
+        out.append(replace(model, network=network, state=STATE))
+    return tuple(out)

@@ -1,4 +1,4 @@
-"""Precision and memory layout, chosen from the hardware.
+"""Precision, chosen from the hardware.
 
 Measured: on CPUs with AMX or AVX-512 bf16 instructions, bf16 autocast with channels_last trains a
 U-Net two to five times faster than plain float32. Without them bf16 is emulated and slower than
@@ -17,6 +17,9 @@ import torch
 
 from l4s_ensemble.errors import ConfigError
 
+LAYOUT = torch.channels_last
+"""Of weights and activations: pixel by pixel."""
+
 DEVICES = "auto, cpu, cuda, cuda:<number>, or several joined by commas"
 
 
@@ -29,15 +32,12 @@ class Hardware:
     device : torch.device
     precision : {'float32', 'bfloat16'}
         Type of the convolutions. Weights, losses and statistics are always float32.
-    channels_last : bool
-        Whether activations are stored pixel by pixel (NHWC).
     reason : str
         Why, for the log and the report.
     """
 
     device: torch.device
     precision: str
-    channels_last: bool
     reason: str
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -46,15 +46,10 @@ class Hardware:
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
         )
 
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """Layout of weights and activations."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
-
     def place(self, network: torch.nn.Module) -> torch.nn.Module:
         """Move a network to the device and into the layout."""
         # nn.Module.to knows memory_format, its stub does not with both arguments.
-        return network.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+        return network.to(self.device).to(memory_format=LAYOUT)  # type: ignore[call-overload, no-any-return]
 
 
 def devices_of(device: str) -> tuple[str, ...]:
@@ -90,7 +85,7 @@ def devices_of(device: str) -> tuple[str, ...]:
 
 
 def choose(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Hardware:
-    """Choose device, precision and layout, and set what is global in torch.
+    """Choose device and precision, and set what is global in torch.
 
     Parameters
     ----------
@@ -117,7 +112,7 @@ def choose(device: str = "auto", precision: str = "auto", threads: int | None = 
         reason = f"CPU with {native}" if native else "CPU without bf16 instructions"
     else:
         chosen, reason = precision, "set in unet.precision"
-    return Hardware(torch.device("cpu"), chosen, channels_last=True, reason=reason)
+    return Hardware(torch.device("cpu"), chosen, reason)
 
 
 def keep_freed_memory() -> bool:
@@ -152,8 +147,8 @@ def _cuda(device: torch.device, precision: str) -> Hardware:
     name = torch.cuda.get_device_name(device)
     if precision == "auto":
         good = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Hardware(device, "bfloat16" if good else "float32", channels_last=True, reason=name)
-    return Hardware(device, precision, channels_last=True, reason=f"{name}, set in unet.precision")
+        return Hardware(device, "bfloat16" if good else "float32", name)
+    return Hardware(device, precision, f"{name}, set in unet.precision")
 
 
 def _bf16_instructions() -> str | None:

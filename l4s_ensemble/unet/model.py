@@ -144,17 +144,9 @@ class UNetModel:
             {
                 "kind": KIND,
                 "version": VERSION,
-                "network": dict(self.folds[0][0].arguments),
-                "bands": self.sensor.band_names,
                 "sensor": self.sensor,
                 "seed": self.seed,
-                "folds": [
-                    {
-                        "files": [m.file for m in fold],
-                        "normalisation": fold[0].normalisation.as_dict(),
-                    }
-                    for fold in self.folds
-                ],
+                "folds": [{"files": [m.file for m in fold]} for fold in self.folds],
                 "adapted_to": self.adapted_to,
                 "target": [[m.file for m in fold] for fold in self.target],
             },

@@ -31,9 +31,9 @@ def stage(ctx: StageContext) -> Summary:
 
     Writes ``fold_<k>.safetensors`` (and ``fold_<k>_seed_<s>.safetensors`` where a fold has several
     networks; where `l4s_ensemble.unet.adapt` adapts them, ``.target.`` beside them), beside each
-    ``.progress.json`` and ``.epochs.csv`` (rewritten every epoch), ``model.json``, ``oof.zarr`` and
-    ``tiles.npz``. A killed run goes on after the last whole epoch. Held-out tiles choose nothing
-    about the networks that score them: the schedule is fixed.
+    ``.progress.json`` (rewritten every epoch), ``model.json``, ``oof.zarr`` and ``tiles.npz``. A
+    killed run goes on after the last whole epoch. Held-out tiles choose nothing about the networks
+    that score them: the schedule is fixed.
 
     Raises
     ------
@@ -159,7 +159,6 @@ def _of_training(
         "skipped_steps": sum(e["skipped_steps"] for e in epochs),
         "captured": failed[0] if failed else progress[0]["captured"],
         "precision": hardware.precision,
-        "channels_last": hardware.channels_last,
         "device": ctx.device if "," in ctx.device else str(device),
         "hardware": hardware.reason,
         "bytes_peak": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,

@@ -16,7 +16,7 @@ from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.unet import infer, train
-from l4s_ensemble.unet.adapt import adapted, remeasured
+from l4s_ensemble.unet.adapt import adapted
 from l4s_ensemble.unet.infer import Predictor
 from l4s_ensemble.unet.inputs.normalisation import TileSet, load
 from l4s_ensemble.unet.model import FoldModel, UNetModel
@@ -73,7 +73,7 @@ def test_statistics_of_the_place_mend_what_another_light_broke(trained: FoldMode
 
 def test_statistics_need_not_fill_a_batch(trained: FoldModel) -> None:
     tiles = load(made_up())
-    few = remeasured(trained, tiles, np.array([3]), 4, cpu())
+    few = adapted([trained], load(made_up(), [3]), 4, cpu())[0]
     assert not same(few.network, trained.network)
     assert torch.isfinite(torch.from_numpy(Predictor(few, cpu(), tta=False)(tiles, [0]))).all()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from unet_world import cpu, made_up, tiny
+from unet_world import made_up, tiny
 
 from l4s_ensemble.unet.inputs import augment
 from l4s_ensemble.unet.inputs.batches import Batches, plain_batches
@@ -63,7 +63,7 @@ def test_a_batch_is_its_tiles_turned_and_jittered(tiles: TileSet) -> None:
 
 def test_plain_batches_are_inputs_as_they_are_predicted(tiles: TileSet) -> None:
     kept = Normalisation.fit(tiles, range(16), tiny())
-    parts = list(plain_batches(tiles, np.arange(16), kept, cpu(), most=9, batch=4))
+    parts = list(plain_batches(tiles, np.arange(16), kept, most=9, batch=4))
     assert [len(p) for p in parts] == [4, 4]
     at = torch.from_numpy(np.linspace(0, 15, 8).round().astype(np.int64))
     assert torch.equal(torch.cat(parts), kept.inputs(tiles, at))

@@ -141,8 +141,8 @@ def test_chosen_bands_are_those_of_the_whole() -> None:
     ("settings", "message"),
     [
         ({"bands": ("B4", "B99")}, "B4, B8, B10, dem"),
-        ({"bands": ("B4", "B4")}, "named twice"),
-        ({"bands": ()}, "shown nothing"),
+        ({"bands": ("B4", "B4")}, "each named once"),
+        ({"bands": ()}, "no band"),
         ({"standard": "official"}, "released files"),
     ],
 )

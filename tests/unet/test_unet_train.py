@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import subprocess
@@ -157,7 +156,7 @@ def test_stage_writes_what_others_read(fitted: Path) -> None:
     np.testing.assert_array_equal(tiles.patch, oof["patch"])
     assert tiles.pooled().positive.sum() == made_up()["mask"].values[:15].sum()
     assert {
-        "network", "parameters", "precision", "channels_last", "device", "bands", "folds",
+        "network", "parameters", "precision", "device", "bands", "folds",
         "oof", "histogram", "reliability", "failures", "calibration", "logits", "seconds",
     } <= summary.keys()  # fmt: skip
     assert (summary["networks"], summary["seeds"]) == (4, 2)
@@ -174,12 +173,9 @@ def test_stage_writes_what_others_read(fitted: Path) -> None:
         assert [n["number"] for n in fold["networks"]] == [0, 1]
         assert fold["seconds"] >= sum(n["seconds"] for n in fold["networks"])
         assert read_json(out / f"fold_{k}.progress.json")["finished"]
-        with (out / f"fold_{k}_seed_1.epochs.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        assert [int(r["epoch"]) for r in rows] == [0, 1]
-        told = fold["networks"][1]["epochs"]
-        for key in ("loss", "validation_loss", "lr", "gradient_norm", "seconds"):
-            assert [float(r[key]) for r in rows] == [e[key] for e in told]
+        rows = fold["networks"][1]["epochs"]
+        keys = {"loss", "validation_loss", "lr", "gradient_norm", "seconds"}
+        assert [r["epoch"] for r in rows] == [0, 1] and keys <= rows[0].keys()
     assert not list(out.glob("*.pt"))
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.unet.hardware import Hardware
+from l4s_ensemble.unet.hardware import LAYOUT
 from l4s_ensemble.unet.inputs import augment
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
 from l4s_ensemble.unet.inputs.tileset import sent
@@ -92,7 +92,6 @@ def plain_batches(
     tiles: TileSet,
     positions: NDArray[np.int64],
     normalisation: Normalisation,
-    hardware: Hardware,
     *,
     most: int,
     batch: int,
@@ -105,7 +104,7 @@ def plain_batches(
     count = min(most, len(positions)) // batch
     for where in np.split(spread(positions, count * batch), count):
         x = normalisation.inputs(tiles, sent(where, tiles.counts.device))
-        yield x.contiguous(memory_format=hardware.memory_format)
+        yield x.contiguous(memory_format=LAYOUT)
 
 
 def spread(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:

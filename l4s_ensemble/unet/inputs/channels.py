@@ -68,19 +68,10 @@ class Channels:
         """
         bands = sensor.band_names
         shown = bands if config.bands is None else config.bands
-        twice = sorted({b for b in shown if shown.count(b) > 1})
-        if twice:
-            raise ConfigError("named twice", where="unet.bands", found=", ".join(twice))
-        unknown = [b for b in shown if b not in bands]
-        if unknown:
+        if not shown or not set(shown) <= set(bands) or len(set(shown)) < len(shown):
             raise ConfigError(
-                "the sensor has no such band", where="unet.bands", found=", ".join(unknown),
-                allowed=", ".join(bands), fix=f"name bands of the sensor {sensor.name}",
-            )  # fmt: skip
-        if not shown:
-            raise ConfigError(
-                "the network is shown nothing", where="unet.bands", found="no band",
-                allowed=", ".join(bands), fix="name at least one band",
+                f"not some bands of the sensor {sensor.name}, each named once", where="unet.bands",
+                found=", ".join(shown) or "no band", allowed=", ".join(bands),
             )  # fmt: skip
         chosen = cls(bands, shown, config.standard)
         if config.standard == "official":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,9 +124,9 @@ class Normalisation:
         x = self.shown.make(units, gain)
         if x is units:
             x = x.clone()  # not ours to change
-        if known.low is not None:
-            x = x.clamp_(known.low, known.high)
-        return x.sub_(known.mean).div_(known.std)
+        if self.low is not None:
+            x = x.clamp_(known["low"], known["high"])
+        return x.sub_(known["mean"]).div_(known["std"])
 
     def require(self, sensor: Sensor) -> None:
         """Refuse bands other than those that were learned.
@@ -159,27 +159,12 @@ class Normalisation:
 _STATISTICS = ("mean", "std", "low", "high")
 
 
-class _Constants(NamedTuple):
-    """Statistics as tensors, (channel, 1, 1)."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-    low: torch.Tensor | None
-    high: torch.Tensor | None
-
-
 @lru_cache(maxsize=64)
-def _constants(of: Normalisation, device: torch.device) -> _Constants:
-    """Statistics on a device. Kept, because every copy to a GPU waits for it."""
-
-    def plane(values: tuple[float, ...]) -> torch.Tensor:
-        # No inference tensors: training may use them after scoring.
-        with torch.inference_mode(False):
-            return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
-
-    return _Constants(
-        plane(of.mean),
-        plane(of.std),
-        None if of.low is None else plane(of.low),
-        None if of.high is None else plane(of.high),
-    )
+def _constants(of: Normalisation, device: torch.device) -> dict[str, Any]:
+    """`_STATISTICS` as tensors (channel, 1, 1) or None. Kept: every copy to a GPU waits for it."""
+    values = {k: getattr(of, k) for k in _STATISTICS}
+    with torch.inference_mode(False):  # training may use them after scoring
+        return {
+            k: v and torch.tensor(v, dtype=torch.float32, device=device)[:, None, None]
+            for k, v in values.items()
+        }

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.unet.hardware import Hardware
+from l4s_ensemble.unet.hardware import LAYOUT, Hardware
 from l4s_ensemble.unet.inputs.batches import Batch, Batches, plain_batches, spread
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
 from l4s_ensemble.unet.model import FoldModel
@@ -251,7 +251,7 @@ class FoldTrainer:
         network = self.average.network
         if self.config.ema > 0:
             inputs = plain_batches(
-                self.tiles, self.positions, self.normalisation, self.hardware,
+                self.tiles, self.positions, self.normalisation,
                 most=RECALIBRATION_TILES, batch=self.batch,
             )  # fmt: skip
             with self.hardware.autocast():
@@ -261,7 +261,7 @@ class FoldTrainer:
         return FoldModel(network, self.arguments, self.normalisation, self.fold, self.number)
 
     def _laid_out(self, x: torch.Tensor) -> torch.Tensor:
-        return x.contiguous(memory_format=self.hardware.memory_format)
+        return x.contiguous(memory_format=LAYOUT)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically: all that `resume` needs to go on bit for bit."""

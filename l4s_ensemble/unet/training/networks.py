@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError, RunError
-from l4s_ensemble.run.files import read_json, write_json, write_text
+from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.run.tasks import in_processes
@@ -26,11 +24,6 @@ if TYPE_CHECKING:
     from l4s_ensemble.scenes.folds import Folds
 
 log = logging.getLogger("l4s_ensemble")
-
-COLUMNS = (
-    "epoch", "seconds", "loss", "validation_loss", "lr", "gradient_norm", "steps", "skipped_steps",
-)  # fmt: skip
-"""Of ``<network>.epochs.csv``, see `FoldTrainer`."""
 
 Job = tuple[int, int]
 """Fold, and number of the network in it."""
@@ -90,9 +83,9 @@ class Inputs:
 def train_all(ctx: StageContext) -> Inputs:
     """Train the networks of all folds and seeds; those that are finished already stay.
 
-    Each leaves its weights, ``<network>.progress.json`` (see `progress_of`) and
-    ``<network>.epochs.csv``. With several devices each has a process of its own, which trains every
-    so many-th network; the result is that of one device.
+    Each leaves its weights and ``<network>.progress.json`` (see `progress_of`). With several
+    devices each has a process of its own, which trains every so many-th network; the result is that
+    of one device.
 
     Returns
     -------
@@ -194,8 +187,3 @@ def _note(ctx: StageContext, at: FoldTrainer, *, finished: bool) -> None:
         "epochs": at.epochs,
     }
     write_json(ctx.out / f"{name}.progress.json", progress)
-    text = io.StringIO()
-    rows = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    rows.writeheader()
-    rows.writerows(at.epochs)
-    write_text(ctx.out / f"{name}.epochs.csv", text.getvalue())

@@ -82,7 +82,6 @@ def _facts(source: RunSource) -> list[dict[str, Any]]:
             *_adapted(summary),
             ("one epoch", summary.get("seconds_per_epoch"), "seconds"),
             ("precision", summary.get("precision"), "text"),
-            ("channels-last memory", summary.get("channels_last"), "text"),
             ("device", summary.get("device"), "text"),
             ("hardware", summary.get("hardware"), "text"),
             ("steps captured as a CUDA graph", summary.get("captured"), "text"),
