@@ -88,6 +88,11 @@ class Grid:
         return np.isin(place, around)
 
 
+def manifest_places(dataset: xr.Dataset) -> tuple[NDArray[np.int32], ...]:
+    """Scene, row and column of a store's tiles as its data folder says, each of shape (patch,)."""
+    return tuple(dataset[name].values.astype(np.int32) for name in ("scene", "row", "col"))
+
+
 def official_places(patch: ArrayLike) -> tuple[NDArray[np.int32], ...]:
     """Scene, row and column of official training ids; -1 for ids that are none.
 
@@ -133,7 +138,7 @@ def grid_of(
         If the places asked for are not known, or known for some tiles only.
     """
     patch = dataset["patch"].values.astype(np.int64)
-    manifest = _manifest_places(dataset)
+    manifest = manifest_places(dataset)
     official = official_places(patch)
     if choice == "auto":
         if (manifest[0] != UNKNOWN).any():
@@ -209,16 +214,6 @@ def grid_of_pixels(dataset: xr.Dataset) -> Grid:
             alone.sum(), len(alone),
         )  # fmt: skip
     return Grid("pixels", dataset["patch"].values.astype(np.int64), scene, row, col)
-
-
-def _manifest_places(dataset: xr.Dataset) -> tuple[NDArray[np.int32], ...]:
-    patches = dataset.sizes["patch"]
-    return tuple(
-        dataset[name].values.astype(np.int32)
-        if name in dataset.coords
-        else np.full(patches, UNKNOWN, np.int32)
-        for name in ("scene", "row", "col")
-    )
 
 
 def _place(scene: ArrayLike, row: ArrayLike, col: ArrayLike) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.run.files import atomic_path
-from l4s_ensemble.scenes.grid import AROUND, official_places
+from l4s_ensemble.scenes.grid import AROUND, manifest_places, official_places
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -152,7 +152,7 @@ def known_places(dataset: xr.Dataset, sensor: Sensor) -> tuple[NDArray[np.int32]
     Those of the manifest; else the official ones, for the training split of an official sensor
     whose ids are all official; else -1.
     """
-    manifest = tuple(dataset[n].values.astype(np.int32) for n in ("scene", "row", "col"))
+    manifest = manifest_places(dataset)
     if (manifest[0] >= 0).any():
         return manifest
     official = official_places(dataset["patch"].values)
