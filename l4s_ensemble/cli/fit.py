@@ -118,11 +118,11 @@ def tune_pixel(
     )  # fmt: skip
     console.table(
         f"{len(told['trials'])} finished trials on {told['tiles']} tiles, out of fold",
-        ["trial", "F1", "AP", *told["trials"][0]["settings"]],
+        ["trial", "F1", *told["trials"][0]["settings"]],
         [
             [
                 f"{t['number']}{' (own)' if t['own'] else ''}", f"{t['f1']:.4f}",
-                f"{t['average_precision']:.4f}", *(f"{v:.3g}" for v in t["settings"].values()),
+                *(f"{v:.3g}" for v in t["settings"].values()),
             ]
             for t in told["trials"][:10]
         ],

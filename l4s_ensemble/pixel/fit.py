@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.config import PixelConfig
-from l4s_ensemble.pixel.boost import boost, dataset
 from l4s_ensemble.pixel.model import PixelModel, booster_file
 from l4s_ensemble.pixel.sampling import PixelPlan
-from l4s_ensemble.pixel.settings import views
 from l4s_ensemble.run.files import read_json, write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
@@ -35,6 +34,73 @@ BYTES_PER_VALUE = 5
 values, 4.5 bytes."""
 
 _PROCESS_BYTES = 120 * 1024**2
+_STREAM = 1703
+_SECOND = 1 << 20
+"""Number of the second view's booster, beyond those of any bag."""
+
+
+def parameters(
+    config: PixelConfig, seed: int, threads: int, expected: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Return LightGBM's parameters: the same model on every run and for any number of threads.
+
+    Parameters
+    ----------
+    config : PixelConfig
+    seed : int
+    threads : int
+    expected : sequence of {-1, 0, 1}, optional
+        Direction in which a landslide moves each column (`Feature.expected`); only read where
+        ``constraints`` asks for physics.
+    """
+    out: dict[str, Any] = {
+        "objective": "binary",
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_data_in_leaf": config.min_child_samples,
+        "feature_fraction": config.feature_fraction,
+        "bagging_fraction": config.bagging_fraction,
+        "bagging_freq": 1 if config.bagging_fraction < 1 else 0,
+        "lambda_l2": config.l2,
+        "max_bin": config.max_bin,
+        "seed": seed,
+        "deterministic": True,
+        # Else LightGBM times both ways and picks one: not the same on every run.
+        "force_row_wise": True,
+        "num_threads": threads,
+        "verbosity": -1,
+    }
+    if config.constraints == "physics" and any(expected):
+        out["monotone_constraints"] = [int(sign) for sign in expected]
+        # Forbids no more splits than the order needs; the basic method does, and is no faster.
+        out["monotone_constraints_method"] = "intermediate"
+    return out
+
+
+def other_seed(settings: dict[str, Any], number: int) -> dict[str, Any]:
+    """Give the parameters of the booster `number` of a bag: other rows and columns, the same bins.
+
+    Number 0 is the booster that is fitted without a bag.
+    """
+    if number == 0:
+        return settings
+    drawn = np.random.default_rng([settings["seed"], _STREAM, number]).integers(1, 2**31 - 1, 2)
+    return settings | {"bagging_seed": int(drawn[0]), "feature_fraction_seed": int(drawn[1])}
+
+
+class _RowsOnDisk(lgb.Sequence):  # type: ignore[misc]
+    """Some rows of a memory-mapped file, as LightGBM asks for them: only their bins are held."""
+
+    batch_size = 8192
+
+    def __init__(self, rows: Path, at: NDArray[np.int64]) -> None:
+        self._rows, self._at = np.load(rows, mmap_mode="r"), at
+
+    def __getitem__(self, index: int | slice | list[int]) -> NDArray[np.float64]:
+        return np.asarray(self._rows[self._at[index]], dtype=np.float64)
+
+    def __len__(self) -> int:
+        return len(self._at)
 
 
 @dataclass(frozen=True)
@@ -68,25 +134,44 @@ class FitJob:
     relative: bool = False
 
     def views(self, seed: int, threads: int) -> list[dict[str, Any]]:
-        """Parameters of each booster of a fold; see `l4s_ensemble.pixel.settings.views`."""
-        return views(self.config, seed, threads, self.expected, self.relational, self.relative)
+        """Give the parameters of each booster whose mean logit is the classifier's.
 
-    def boost(
-        self, ids: NDArray[np.int64], k: int, threads: int, config: PixelConfig | None = None
-    ) -> list[str]:
-        """Fit the boosters of fold `k` on the rows in the tiles `ids`; LightGBM's texts.
-
-        Parameters
-        ----------
-        config : PixelConfig, optional
-            Other settings of the boosters than the job's own.
+        One booster on all columns learns the colours of its own scene by heart. Of two, the first
+        may only follow the directions that physics expects, and the second only reads columns in
+        which the level of the scene cancels: what either learnt by heart, the other has not.
         """
-        job = self if config is None else replace(self, config=config)
-        each = job.views(self.model.seed + k, threads)
+        config = self.config
+        two = config.views == "two" or (config.views == "auto" and self.relative)
+        kept = [i for i, cancels in enumerate(self.relational) if cancels]
+        if not two or not kept or len(kept) == len(self.relational):
+            return [parameters(config, seed, threads, self.expected)]
+        ruled = config.model_copy(update={"constraints": "physics"})
+        free = config.model_copy(update={"constraints": "none"})
+        second = other_seed(parameters(free, seed, threads), _SECOND)
+        return [
+            parameters(ruled, seed, threads, self.expected),
+            second | {"interaction_constraints": [kept]},
+        ]
+
+    def boost(self, ids: NDArray[np.int64], k: int, threads: int) -> list[str]:
+        """Fit the boosters of fold `k` on the rows in the tiles `ids`; LightGBM's texts."""
+        views = self.views(self.model.seed + k, threads)
         chosen, weight = self.plan.rows_of(ids), self.plan.weights_of(ids)
-        y = self.plan.landslide[chosen]
-        data = dataset(self.rows, chosen, y, weight, self.model.features, each[0])
-        return boost(data, each, job.config.trees, job.config.seeds)
+        data = lgb.Dataset(
+            _RowsOnDisk(self.rows, chosen),
+            label=self.plan.landslide[chosen],
+            # Mean 1: then the regularisation means the same whatever share of pixels was drawn.
+            weight=weight / weight.mean(),
+            feature_name=list(self.model.features),
+            params=views[0],
+        )
+        return [
+            lgb.train(
+                other_seed(view, n), data, num_boost_round=self.config.trees
+            ).model_to_string()
+            for n in range(self.config.seeds)
+            for view in views
+        ]
 
 
 def fit_job(

@@ -2,18 +2,16 @@
 
 A trial fits every fold on the rows that the pixel stage sampled, and scores the rows of the tiles
 that the fold holds out; each row counts as many pixels as it stands for, so that F1 is that of
-whole tiles. The search is Optuna's, its trials stand in a journal: the same command goes on.
-
-The best F1 is that of the tiles that chose the settings. It is optimistic, and so are scores of
-the same folds with these settings; tiles set aside (``data.holdout``) decide.
+whole tiles. The search is Optuna's and stands in a file: the same command goes on.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,27 +40,15 @@ OPTIMISTIC = (
     "(data.holdout)"
 )
 
-
-class Span(NamedTuple):
-    """Values of a setting that are tried, both ends included."""
-
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-
-
-SPACE: dict[str, Span] = {
-    "learning_rate": Span(0.02, 0.2, log=True),
-    "trees": Span(60, 600, log=True, whole=True),
-    "leaves": Span(15, 255, log=True, whole=True),
-    "min_child_samples": Span(20, 1000, log=True, whole=True),
-    "feature_fraction": Span(0.2, 1.0),
-    "bagging_fraction": Span(0.5, 1.0),
-    "l2": Span(0.1, 100.0, log=True),
-    "max_bin": Span(63, 255, log=True, whole=True),
+SPACE: dict[str, tuple[float, float]] = {
+    "learning_rate": (0.02, 0.2),
+    "trees": (60, 600),
+    "leaves": (15, 255),
+    "min_child_samples": (20, 1000),
+    "feature_fraction": (0.2, 1.0),
+    "l2": (0.1, 100.0),
 }
-"""What is varied."""
+"""What is varied and between which values, on a logarithmic scale."""
 
 _STREAM = 1706
 
@@ -82,9 +68,9 @@ def tune(
     Parameters
     ----------
     run : Path
-        A run folder whose pixel stage is up to date. Gets ``tune/pixel.journal``.
+        A run folder whose pixel stage is up to date. Gets ``tune/pixel.db``.
     config : Config
-        What the search does not vary; its own settings are the first trial.
+        What the search does not vary; its own settings, brought into `SPACE`, are the first trial.
     trials : int
         Finished trials in all, those of earlier processes included.
     timeout_s : float, optional
@@ -98,17 +84,20 @@ def tune(
     Returns
     -------
     dict
-        ``trials`` (best first: ``number, own, f1, average_precision, settings``), ``tiles``,
+        ``trials`` (best first: ``number, own, f1, settings``), ``tiles``,
         ``preset``.
 
     Raises
     ------
     ConfigError
-        If Optuna is not installed.
+        If Optuna is not installed, or no trial was finished.
     RunError
         If another process works in the run folder.
     """
     require_optuna()
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = run / "tune"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(run):
@@ -116,17 +105,25 @@ def tune(
         rng = np.random.default_rng([config.seed, _STREAM])
         tiles = job.plan.tile[rng.random(len(job.plan.tile)) < share]
         mark = read_manifest(run / "pixel")["fingerprint"][:12]
-        study = _study(folder / "pixel.journal", f"pixel-{mark}-{share:g}", config)
+        study = optuna.create_study(
+            study_name=f"pixel-{mark}-{share:g}",
+            storage=f"sqlite:///{(folder / 'pixel.db').resolve()}",
+            direction="maximize",
+            load_if_exists=True,
+        )
+        done = len(_finished(study))
+        study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
+        if not done:
+            own = {name: getattr(config.pixel, name) for name in SPACE}
+            study.enqueue_trial(
+                {n: min(max(own[n], low), high) for n, (low, high) in SPACE.items()}
+            )
 
         def f1_of(trial: optuna.Trial) -> float:
-            f1, average_precision = score(job, _suggested(trial, config.pixel), tiles, jobs)
-            trial.set_user_attr("average_precision", average_precision)
+            f1 = score(job, _suggested(trial), tiles, jobs)
             log.info("tune: trial %d, F1 %.4f", trial.number + 1, f1)
             return f1
 
-        done = len(_finished(study))
-        if done:
-            log.info("tune: going on after %d finished trials", done)
         if done < trials:
             study.optimize(f1_of, n_trials=trials - done, timeout=timeout_s)
         found = [
@@ -134,7 +131,6 @@ def tune(
                 "number": trial.number + 1,
                 "own": "fixed_params" in trial.system_attrs,
                 "f1": trial.value,
-                "average_precision": trial.user_attrs["average_precision"],
                 "settings": dict(trial.params),
             }
             for trial in sorted(_finished(study), key=lambda t: -(t.value or 0.0))
@@ -165,35 +161,30 @@ def require_optuna() -> None:
 
 def score(
     job: FitJob, settings: Mapping[str, Any], tiles: NDArray[np.int64], jobs: int = 1
-) -> tuple[float, float]:
-    """Fit all folds with other settings on some tiles, and score each fold's held-out ones.
+) -> float:
+    """Fit all folds with other settings on some tiles; F1 of each fold's held-out ones.
 
-    Returns
-    -------
-    f1 : float
-        Best over thresholds, pooled over folds.
-    average_precision : float
+    It is the best over thresholds, pooled over folds.
     """
-    from sklearn.metrics import average_precision_score, precision_recall_curve
+    from sklearn.metrics import precision_recall_curve
 
+    job = replace(job, config=PixelConfig.model_validate({**job.config.model_dump(), **settings}))
     folds = range(job.folds.n_folds)
     at_once = max(1, min(jobs, len(folds), at_most(len(job.plan), len(job.model.features))))
-    tasks = [(job, settings, k, tiles, max(1, jobs // at_once)) for k in folds]
+    tasks = [(job, k, tiles, max(1, jobs // at_once)) for k in folds]
     parts = list(in_processes(_scored_fold, tasks, at_once))
     y, p, weight = (np.concatenate(a) for a in zip(*parts, strict=True))
     precision, recall, _ = precision_recall_curve(y, p, sample_weight=weight)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    return float(f1.max()), float(average_precision_score(y, p, sample_weight=weight))
+    return float((2 * precision * recall / np.maximum(precision + recall, 1e-12)).max())
 
 
 def _scored_fold(
-    job: FitJob, settings: Mapping[str, Any], k: int, tiles: NDArray[np.int64], threads: int
+    job: FitJob, k: int, tiles: NDArray[np.int64], threads: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
     """Class, probability and weight of the rows in the tiles that fold `k` holds out."""
     import lightgbm as lgb
 
-    config = PixelConfig.model_validate({**job.config.model_dump(), **settings})
-    texts = job.boost(np.intersect1d(job.folds.train_ids(k), tiles), k, threads, config)
+    texts = job.boost(np.intersect1d(job.folds.train_ids(k), tiles), k, threads)
     at = job.plan.rows_of(np.intersect1d(job.folds.held_ids(k), tiles))
     rows = np.load(job.rows, mmap_mode="r")[at]
     logit = [
@@ -214,57 +205,17 @@ def _job(run: Path, config: Config) -> FitJob:
     return fit_job(folds, plan, folder / "rows.npy", model, config.pixel, features)
 
 
-def _study(journal: Path, name: str, config: Config) -> optuna.Study:
-    """Open a study, or go on with it: the lock and half a line of a killed process are removed."""
-    import optuna
-    from optuna.storages.journal import JournalFileBackend
-    from optuna.trial import TrialState
-
-    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
-    if journal.is_file():
-        whole = journal.read_bytes()
-        journal.write_bytes(whole[: whole.rfind(b"\n") + 1])
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=name,
-        storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
-        direction="maximize",
-        load_if_exists=True,
-    )
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-    done = len(_finished(study))
-    study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
-    if not done and not study.get_trials(states=(TrialState.WAITING,)):
-        space = _space_around(config.pixel)
-        study.enqueue_trial({n: max(getattr(config.pixel, n), s.low) for n, s in space.items()})
-    return study
-
-
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    from optuna.trial import TrialState
-
-    return study.get_trials(states=(TrialState.COMPLETE,))
+    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
 
 
-def _space_around(config: PixelConfig) -> dict[str, Span]:
-    """Give the space to search, widened where the config's own settings lie outside of it."""
-    out = {}
-    for name, span in SPACE.items():
-        own = getattr(config, name)
-        low = min(span.low, own) if own > 0 else span.low
-        out[name] = span._replace(low=low, high=max(span.high, own))
-    return out
-
-
-def _suggested(trial: optuna.Trial, config: PixelConfig) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name, s in _space_around(config).items():
-        if s.whole:
-            made[name] = trial.suggest_int(name, int(s.low), int(s.high), log=s.log)
-        else:
-            made[name] = trial.suggest_float(name, s.low, s.high, log=s.log)
-    return made
+def _suggested(trial: optuna.Trial) -> dict[str, Any]:
+    return {
+        name: trial.suggest_int(name, int(low), int(high), log=True)
+        if isinstance(low, int)
+        else trial.suggest_float(name, low, high, log=True)
+        for name, (low, high) in SPACE.items()
+    }
 
 
 def _write_preset(path: Path, config: Config, best: Mapping[str, Any], tiles: int) -> None:

@@ -12,10 +12,15 @@ import pytest
 from fit_world import NAMES, boosters_of, features_of, ground, job_of, text_of
 
 from l4s_ensemble.config import PixelConfig
-from l4s_ensemble.pixel.boost import boost, dataset
-from l4s_ensemble.pixel.fit import FitJob, at_most, fit_fold, fit_folds
+from l4s_ensemble.pixel.fit import (
+    FitJob,
+    at_most,
+    fit_fold,
+    fit_folds,
+    other_seed,
+    parameters,
+)
 from l4s_ensemble.pixel.infer import score_tile
-from l4s_ensemble.pixel.settings import other_seed, parameters
 from l4s_ensemble.pixel.shapley import contributions
 from l4s_ensemble.pixel.trees import read_trees
 
@@ -27,8 +32,8 @@ EVERYTHING: dict[str, Any] = {
 
 
 def test_bins_from_disk_are_those_of_an_array(tmp_path: Path) -> None:
-    job = job_of(tmp_path)
-    settings = parameters(job.config, 3, 1)
+    job = job_of(tmp_path, trees=10)
+    settings = parameters(job.config, job.model.seed + 1, 1)
     chosen = job.plan.rows_of(job.folds.train_ids(1))
     y, weight = job.plan.landslide[chosen], job.plan.weights_of(job.folds.train_ids(1))
     rows = np.load(job.rows)
@@ -36,7 +41,7 @@ def test_bins_from_disk_are_those_of_an_array(tmp_path: Path) -> None:
         rows[chosen], y, weight=weight / weight.mean(), feature_name=list(NAMES), params=settings
     )
     known = lgb.train(settings, plain, 10).model_to_string()
-    (found,) = boost(dataset(job.rows, chosen, y, weight, NAMES, settings), [settings], 10)
+    (found,) = job.boost(job.folds.train_ids(1), 1, 1)
     assert found.split("parameters:")[0] == known.split("parameters:")[0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fit_world import job_of
 from pixel_world import config_of
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import f1_score
 
 from l4s_ensemble import config as configuration
 from l4s_ensemble.config import PixelConfig
@@ -28,7 +28,7 @@ pytest.importorskip("optuna")
 def test_a_trial_scores_what_each_fold_holds_out(tmp_path: Path) -> None:
     job = job_of(tmp_path, trees=8)
     tiles = job.plan.tile[:100]
-    f1, average_precision = score(job, {"leaves": 4}, tiles)
+    f1 = score(job, {"leaves": 4}, tiles)
     # By hand: folds fitted on these tiles, with these settings.
     y, p, weight = [], [], []
     some = np.isin(job.plan.patch, tiles)
@@ -42,8 +42,6 @@ def test_a_trial_scores_what_each_fold_holds_out(tmp_path: Path) -> None:
         y.append(job.plan.landslide[own])
         weight.append(job.plan.weights_of(job.plan.tile)[own])
     y, p, weight = (np.concatenate(a) for a in (y, p, weight))
-    known = average_precision_score(y, p, sample_weight=weight)
-    assert average_precision == pytest.approx(known, abs=1e-4)
     best = max(
         f1_score(y, p >= t, sample_weight=weight) for t in np.quantile(p, np.arange(99) / 99)
     )
@@ -64,30 +62,28 @@ def test_a_killed_search_goes_on_and_writes_a_preset_that_loads(
     shutil.copytree(fitted, run)
     mark = {"fingerprint": "f" * 32, "digest": "", "ingredients": {}}
     write_json(run / "pixel/manifest.json", mark)
-    config = config_of(l2=0)  # not on a logarithmic scale
+    config = config_of(l2=0)  # not in the space
     tried: list[dict[str, Any]] = []
 
     class Killed(BaseException):
         """Ends a search as a signal does."""
 
-    def scored(job: Any, settings: dict[str, Any], *_: Any) -> tuple[float, float]:
+    def scored(job: Any, settings: dict[str, Any], *_: Any) -> float:
         if len(tried) == 2:
             tried.append({})
             raise Killed
         tried.append(settings)
-        return 1 - abs(np.log(settings["learning_rate"] / 0.08)) / 9, 0.5
+        return 1 - abs(np.log(settings["learning_rate"] / 0.08)) / 9
 
     monkeypatch.setattr(room, "score", scored)
     with pytest.raises(Killed):
         tune(run, config, trials=4)
-    journal = run / "tune/pixel.journal"
-    with journal.open("ab") as file:  # what a kill in the middle of writing leaves
-        file.write(b'{"op_code":4,"wor')
-    journal.with_name("pixel.journal.lock").symlink_to(journal)
     told = tune(run, config, trials=4, out=tmp_path / "found.yaml")
     assert len(told["trials"]) == 4 and len(tried) == 5
     assert [t["own"] for t in told["trials"]].count(True) == 1
-    assert tried[0] == {**{n: getattr(config.pixel, n) for n in SPACE}, "l2": 0.1}
+    assert tried[0] == {n: getattr(config.pixel, n) for n in SPACE} | {
+        "l2": 0.1, "trees": 60, "leaves": 15, "learning_rate": 0.2,
+    }  # fmt: skip
     f1 = [t["f1"] for t in told["trials"]]
     assert f1 == sorted(f1, reverse=True)
     assert tune(run, config, trials=4)["trials"] == told["trials"]  # nothing is left to do

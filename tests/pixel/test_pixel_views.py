@@ -9,23 +9,20 @@ import numpy as np
 import pytest
 from fit_world import boosters_of, job_of
 
-from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.pixel.fit import fit_fold
 from l4s_ensemble.pixel.infer import score_tile
-from l4s_ensemble.pixel.settings import views
 
 
 @pytest.mark.parametrize(
     ("asked", "relative", "number"),
     [("auto", True, 2), ("auto", False, 1), ("two", False, 2), ("one", True, 1)],
 )
-def test_how_many_views(asked: str, relative: bool, number: int) -> None:
-    config = PixelConfig(views=asked)  # type: ignore[arg-type]
-    found = views(config, 0, 1, (1, 0, 0), (False, True, True), relative)
-    assert len(found) == number
+def test_how_many_views(asked: str, relative: bool, number: int, tmp_path: Path) -> None:
+    job = replace(job_of(tmp_path, views=asked), relative=relative)
+    assert len(replace(job, relational=(False, True, True)).views(0, 1)) == number
     # Where every column or none is relational, a second view would be the first one again.
-    assert len(views(config, 0, 1, (1, 0), (True, True), relative)) == 1
-    assert len(views(config, 0, 1, (1, 0), (False, False), relative)) == 1
+    assert len(replace(job, relational=(True,) * 3).views(0, 1)) == 1
+    assert len(replace(job, relational=(False,) * 3).views(0, 1)) == 1
 
 
 def test_two_views_are_the_mean_of_both(tmp_path: Path) -> None:
