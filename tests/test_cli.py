@@ -247,35 +247,18 @@ def test_fetch_says_when_the_source_cannot_be_reached(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["fit-all"], 2, "no data folder was named"),
         (["fit-all", "--data", "nowhere"], 1, "nowhere"),
-        (["fit-all", "--config", "unheard-of"], 2, "no preset of that name"),
-        (["fit-all", "--data", ".", "--set", "unet.width=x"], 2, "unet.width"),
-        (["fit-all", "--device", "tpu"], 2, "no such device"),
-        (["predict"], 1, "no run in this folder"),
-        (["evaluate", "--run", "nowhere"], 1, "no run in this folder"),
-        (["report", "--run", "nowhere"], 1, "no run in this folder"),
-        (["report", "--compare", "nowhere", "."], 1, "no such run folder"),
-        (["report", "--compare", ".", "."], 2, "the same run twice"),
         (["report", "--compare", "nowhere"], 2, "requires 2 arguments"),
-        (["data", "check", "--data", "nowhere"], 1, "nowhere"),
         (["no-such-command"], 2, "No such command"),
     ],
 )
 def test_a_users_mistake_ends_in_a_message(tmp_path, words, code, says):
+    """In a process of its own; `test_damage` has the other mistakes."""
     done = command(*words, cwd=tmp_path)
     assert done.returncode == code, done.stdout + done.stderr
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("runs/*/stack"))
-
-
-@pytest.mark.parametrize(
-    ("split", "says"), [("holdout", "sets no tiles aside"), ("all", "no such split")]
-)
-def test_a_split_that_is_not_there_is_named(place, split, says):
-    done = command("predict", "--split", split, cwd=place)
-    assert done.returncode in {1, 2} and says in done.stderr and "Traceback" not in done.stderr
 
 
 def _mask(folder: Path, number: int) -> np.ndarray:

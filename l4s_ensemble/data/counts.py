@@ -68,10 +68,6 @@ def restore_counts(stored: NDArray[Any], sensor: Sensor) -> Restored:
     pixels = stored.shape[0] * stored.shape[1]
     bands = stored.shape[2]
     factor = sensor.stored_to_count
-    if stored.dtype == np.uint8 and (factor == 1.0).all():
-        # Whole numbers already: nothing to round, nothing to measure.
-        values = np.ascontiguousarray(np.moveaxis(stored, -1, 0)).astype(np.uint16)
-        return Restored(values, np.full(bands, pixels), 0)
     tolerance = TOLERANCE
     if stored.dtype.kind == "f":
         tolerance = max(TOLERANCE, 16 * float(np.finfo(stored.dtype).eps))

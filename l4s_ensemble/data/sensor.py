@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from l4s_ensemble.config import Section, config_folder
-from l4s_ensemble.data.bands import BY_NAME, L4S_BANDS, PATCH_PIXELS, PIXEL_M
+from l4s_ensemble.data.bands import L4S_BANDS, PATCH_PIXELS, PIXEL_M
 from l4s_ensemble.errors import ConfigError
 
 
@@ -119,8 +119,3 @@ def load_sensor(source: str | Path) -> Sensor:
         return Sensor.model_validate(values)
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
         raise ConfigError("the sensor description is not usable", where=path, found=error) from None
-
-
-def known_band(name: str) -> bool:
-    """Whether a band of this name has a row in the band table."""
-    return name in BY_NAME

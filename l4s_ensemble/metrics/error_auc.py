@@ -1,6 +1,6 @@
 """Does an uncertainty tell errors? Areas and risk-coverage curves from histograms.
 
-A histogram has shape (..., 4, bins): pixels by ``truth + 2 called`` and by bin of uncertainty,
+A histogram has shape (4, bins): pixels by ``truth + 2 called`` and by bin of uncertainty,
 the surest first. Bins are equal in the square root of the uncertainty, for most pixels are sure.
 """
 
@@ -13,15 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BINS = 1000
-
-SUBSETS: dict[str, tuple[int, ...]] = {
-    "all": (0, 1, 2, 3),
-    "matter": (1, 2, 3),
-    "called": (2, 3),
-    "not_called": (0, 1),
-}
-"""Kinds of pixels. ``matter``: landslide or called so. It is chosen by the truth, so there all
-that is not called is wrong: a map that is high wherever nothing is called looks good on it."""
 
 SHARES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Shares of all pixels that a person looks at."""
@@ -45,31 +36,20 @@ def error_histogram(
     return np.bincount(bins * kind + place, minlength=4 * bins).reshape(4, bins)
 
 
-def error_auc(histogram: NDArray[Any], subset: str = "all") -> NDArray[np.float64]:
+def error_auc(histogram: NDArray[Any]) -> float | None:
     """Area under the ROC curve: how often a wrong pixel is less sure than a right one.
 
-    Ties count half (Mann and Whitney 1947). NaN where all pixels are right, or all wrong.
+    Ties count half (Mann and Whitney 1947). None where all pixels are right, or all wrong.
 
     Parameters
     ----------
-    histogram : array, shape (..., 4, bins)
-    subset : str
-        A key of `SUBSETS`.
-
-    Returns
-    -------
-    float64 array, shape (...)
+    histogram : array, shape (4, bins)
     """
-    kinds = SUBSETS[subset]
     h = np.asarray(histogram, dtype=np.float64)
-    empty = np.zeros(h.shape[:-2] + h.shape[-1:])
-    wrong = sum((h[..., k, :] for k in kinds if k in (1, 2)), empty)
-    right = sum((h[..., k, :] for k in kinds if k in (0, 3)), empty)
-    surer = np.cumsum(right, axis=-1) - right
-    pairs = wrong.sum(axis=-1) * right.sum(axis=-1)
-    won = (wrong * (surer + right / 2)).sum(axis=-1)
-    area: NDArray[np.float64] = np.where(pairs > 0, won / np.where(pairs > 0, pairs, 1), np.nan)
-    return area
+    wrong, right = h[1] + h[2], h[0] + h[3]
+    surer = np.cumsum(right) - right
+    pairs = wrong.sum() * right.sum()
+    return float((wrong * (surer + right / 2)).sum() / pairs) if pairs else None
 
 
 def risk_coverage(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from l4s_ensemble.metrics.objects import SIZE_PX
+from l4s_ensemble.metrics.objects import SIZE_PX, size_of
 
 FORMAT = "l4s-ensemble slides 1"
 SLIDES_JSON, SLIDES_CSV = "slides.json", "slides.csv"
@@ -74,7 +74,7 @@ def by_size(pixels: ArrayLike, pixel_m: float) -> list[dict[str, Any]]:
         ``from_px`` (inclusive), ``below_px`` (None: no limit), ``slides``, ``area_m2``.
     """
     size = np.asarray(pixels, np.int64)
-    bins = np.searchsorted(SIZE_PX[1:-1], size, "right")
+    bins = size_of(size)
     rows = []
     for k, (first, last) in enumerate(pairwise(SIZE_PX)):
         own = size[bins == k]

@@ -91,29 +91,6 @@ def verify_submission(archive: Path, masks: Mapping[int, NDArray[np.uint8]]) -> 
         ) from None  # fmt: skip
 
 
-def verify_result(result: Path) -> dict[str, Any]:
-    """Verify the submission of a prediction against the masks that lie beside it.
-
-    Parameters
-    ----------
-    result : Path
-        Folder of the stage: ``masks/`` and ``submission.zip``.
-
-    Returns
-    -------
-    dict
-        As `write_submission`.
-
-    Raises
-    ------
-    DataError
-        If it is not in the official form, or differs from the masks.
-    """
-    masks = {patch_id(f): read_mask(f) for f in mask_files(result / "masks")}
-    verify_submission(result / ARCHIVE, masks)
-    return _told(result / ARCHIVE, masks)
-
-
 def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
     """Copy masks and submission of a result into a user's folder; return how many masks.
 

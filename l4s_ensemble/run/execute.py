@@ -225,11 +225,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def package_version() -> str:
-    """Version of the installed package."""
-    return metadata.version("l4s_ensemble")
-
-
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute."""
     found = {"python": platform.python_version()}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.data.store import open_store
 from l4s_ensemble.metrics.by_block import blocks_of, ids_in, tasks_of
-from l4s_ensemble.metrics.error_auc import BINS, SUBSETS, error_auc, error_histogram, risk_coverage
+from l4s_ensemble.metrics.error_auc import BINS, error_auc, error_histogram, risk_coverage
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import SIZE_PX, ObjectCounts, labelled, objects_of, size_of
 from l4s_ensemble.run.scores import open_scores
@@ -100,10 +100,9 @@ class Counted:
 
 def described(errors: NDArray[np.int64]) -> dict[str, Any]:
     """How well the uncertainty tells errors: ``measure, auc, risk``, for a summary."""
-    areas = {s: float(error_auc(errors, s)) for s in SUBSETS}
     return {
         "measure": MEASURE,
-        "auc": {s: None if np.isnan(a) else a for s, a in areas.items()},
+        "auc": {"all": error_auc(errors)},
         "risk": risk_coverage(errors),
     }
 

@@ -13,7 +13,6 @@ import pytest
 
 from l4s_ensemble.data.check import CheckReport, check
 from l4s_ensemble.data.sensor import L4S, Sensor, SensorBand, load_sensor
-from l4s_ensemble.errors import DataError
 
 
 def codes(report: CheckReport, level: str) -> set[tuple[str, str]]:
@@ -108,28 +107,6 @@ def test_two_workers_find_what_one_does(tmp_path: Path, rng: np.random.Generator
     assert one.faults == two.faults and one.splits == two.splits
     assert list(one.splits) == ["test"]  # no masks: nothing to fit
     assert {f.code for f in one.faults} == {"units"} and len(one.faults) == 14
-
-
-def test_a_folder_without_patches(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such data folder"):
-        check(tmp_path / "nowhere", L4S)
-    report = check(tmp_path, L4S)
-    assert not report.ok and [f.code for f in report.faults] == ["layout"]
-    (tmp_path / "TrainData/img").mkdir(parents=True)
-    assert [f.code for f in check(tmp_path, L4S).faults] == ["layout"]
-
-
-def test_training_images_without_any_mask_stop_a_fit(tiny_root: Path, tmp_path: Path) -> None:
-    shutil.copytree(tiny_root / "TestData/img", tmp_path / "TrainData/img")
-    report = check(tmp_path, L4S)
-    assert not report.ok and "no masks" in report.errors[0].message
-
-
-def test_a_manifest_that_leaves_tiles_out(tiny_root: Path, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(tiny_root, root)
-    (root / "scenes.csv").write_text("split,patch,scene,row,col\ntrain,1,0,0,0\n")
-    assert codes(check(root, L4S), "error") == {("places", "scenes.csv")}
 
 
 @pytest.mark.parametrize(("folder", "sensor"), [("l4s-14band", "l4s")])

@@ -8,7 +8,6 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from l4s_ensemble.metrics.error_auc import (
     SHARES,
-    SUBSETS,
     error_auc,
     error_histogram,
     risk_coverage,
@@ -26,36 +25,19 @@ def pixels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return u, truth, called
 
 
-def test_areas_are_scikit_learns(pixels) -> None:
+def test_the_area_is_scikit_learns(pixels) -> None:
     u, truth, called = pixels
     histogram = error_histogram(u, truth, called)
     assert histogram.sum() == len(u)
-    wrong = truth != called
-    for subset, own in (
-        ("all", np.ones(len(u), bool)), ("matter", truth | called), ("called", called),
-        ("not_called", ~called),
-    ):  # fmt: skip
-        assert error_auc(histogram, subset) == pytest.approx(
-            roc_auc_score(wrong[own], u[own]), abs=5e-4
-        )
+    assert error_auc(histogram) == pytest.approx(roc_auc_score(truth != called, u), abs=5e-4)
+    assert error_auc(error_histogram(u, truth, truth)) is None
 
 
 def test_values_on_the_bins_give_the_area_to_the_last_digit(pixels) -> None:
     _, truth, called = pixels
     coarse = (np.random.default_rng(0).integers(0, 20, len(truth)) + 0.5) / 20
     histogram = error_histogram(coarse**2, truth, called, bins=20)
-    assert float(error_auc(histogram)) == pytest.approx(roc_auc_score(truth != called, coarse))
-
-
-def test_areas_of_many_histograms_at_once_and_of_none(pixels) -> None:
-    u, truth, called = pixels
-    half = len(u) // 2
-    parts = [error_histogram(u[s], truth[s], called[s]) for s in (slice(half), slice(half, None))]
-    for subset in SUBSETS:
-        both = error_auc(np.stack(parts), subset)
-        assert both.tolist() == [float(error_auc(p, subset)) for p in parts]
-    right = error_histogram(u, truth, truth)
-    assert np.isnan(error_auc(right))
+    assert error_auc(histogram) == pytest.approx(roc_auc_score(truth != called, coarse))
 
 
 def test_risk_coverage_by_sorting(pixels) -> None:
