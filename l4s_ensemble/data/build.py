@@ -13,7 +13,7 @@ import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from l4s_ensemble.data.counts import (
 from l4s_ensemble.data.patches import PatchFiles, read_image, read_mask
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.statistics import (
-    SplitStatistics,
+    SIZE_EDGES,
+    band_rows,
+    ndvi,
     pixels_per_patch,
     sample_pixels,
     slide_sizes,
@@ -63,10 +65,10 @@ class _Patch:
     is_uint16: bool = True
     landslide_pixels: int = 0
     notes: tuple[str, ...] = ()
-    sample: NDArray[np.float32] | None = None
-    low: NDArray[np.float32] | None = None
-    high: NDArray[np.float32] | None = None
-    sizes: NDArray[np.int64] | None = None
+    sample: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    low: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    high: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def build_store(
@@ -257,10 +259,8 @@ def _store_one(
         notes.append(f"{file.image}: {text}, allowed {outside.low:g} … {outside.high:g}")
     if is_uint16 or image.dtype != np.uint16:
         image[:] = counts
-    sizes = None
     if file.mask is not None:
         truth[:] = read_mask(file.mask, sensor)
-        sizes = slide_sizes(truth)
     in_units = to_units(counts[np.newaxis], sensor)[0]
     return _Patch(
         position,
@@ -275,7 +275,7 @@ def _store_one(
         sample=sample_pixels(in_units, keep, file.id),
         low=in_units.min(axis=(1, 2)),
         high=in_units.max(axis=(1, 2)),
-        sizes=sizes,
+        sizes=slide_sizes(truth),
     )
 
 
@@ -320,10 +320,10 @@ def _summary(
     dtype: np.dtype[Any],
     out: Path,
 ) -> Summary:
-    statistics = SplitStatistics(sensor)
-    for p in done:
-        if p.sample is not None and p.low is not None and p.high is not None:
-            statistics.add(p.position, p.sample, p.low, p.high, p.sizes)
+    kept = np.concatenate([p.sample for p in done], axis=1)
+    low = np.min([p.low for p in done], axis=0)
+    high = np.max([p.high for p in done], axis=0)
+    sizes = np.sum([p.sizes for p in done], axis=0)
     pixels = sum(p.landslide_pixels for p in done)
     return {
         "split": split,
@@ -339,9 +339,9 @@ def _summary(
         "inexact": [str(files[p.position].image) for p in done if not p.is_exact],
         "exact_share": sum(p.exact for p in done) / sum(p.values for p in done),
         "dtype": dtype.name,
-        "bands": statistics.bands(),
-        "ndvi": statistics.ndvi(),
-        "slide_sizes_px": statistics.slide_sizes() if masks else None,
+        "bands": band_rows(sensor, kept, low, high),
+        "ndvi": ndvi(sensor, kept),
+        "slide_sizes_px": {"edges": list(SIZE_EDGES), "counts": sizes.tolist()} if masks else None,
         "bytes": sum(p.stat().st_size for p in out.rglob("*") if p.is_file()),
     }
 

@@ -7,7 +7,6 @@ pixels kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,84 +43,56 @@ def slide_sizes(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.histogram(sizes, bins=SIZE_EDGES)[0].astype(np.int64)
 
 
-@dataclass
-class SplitStatistics:
-    """Sums over the patches of a split.
+def band_rows(
+    sensor: Sensor, kept: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
+) -> list[dict[str, Any]]:
+    """One row a band: name, unit, percentiles, extremes, mean and deviation.
 
-    Attributes
+    Parameters
     ----------
-    samples : dict of int to array
-        Position of a patch to its kept pixels, shape (band, pixels). By position, so that the
-        order in which parallel workers finish changes nothing.
+    sensor : Sensor
+    kept : float32 array, shape (band, pixels)
+        Pixels kept of all patches, in units.
+    low, high : float32 array, shape (band,)
+        Extremes over all pixels.
     """
-
-    sensor: Sensor
-    samples: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    low: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    high: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    sizes: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros(len(SIZE_EDGES) - 1, np.int64)
-    )
-
-    def __post_init__(self) -> None:
-        bands = len(self.sensor.bands)
-        self.low = np.full(bands, np.inf)
-        self.high = np.full(bands, -np.inf)
-
-    def add(
-        self,
-        position: int,
-        sample: NDArray[np.float32],
-        low: NDArray[np.float32],
-        high: NDArray[np.float32],
-        sizes: NDArray[np.int64] | None,
-    ) -> None:
-        """Add one patch: its kept pixels, its extremes by band, its landslides by size."""
-        self.samples[position] = sample
-        self.low = np.minimum(self.low, low)
-        self.high = np.maximum(self.high, high)
-        if sizes is not None:
-            self.sizes = self.sizes + sizes
-
-    def bands(self) -> list[dict[str, Any]]:
-        """One row a band: name, unit, percentiles, extremes, mean and deviation."""
-        kept = self._kept()
-        points = np.percentile(kept, _PERCENTILES, axis=1)
-        rows = []
-        for n, band in enumerate(self.sensor.bands):
-            row: dict[str, Any] = {"name": band.name, "unit": band.unit}
-            for p, value in zip(_PERCENTILES, points[:, n], strict=True):
-                row[f"p{p:02d}"] = float(value)
-            row |= {
-                "min": float(self.low[n]),
-                "max": float(self.high[n]),
-                "mean": float(kept[n].mean(dtype=np.float64)),
-                "std": float(kept[n].std(dtype=np.float64)),
-            }
-            rows.append(row)
-        return rows
-
-    def ndvi(self) -> dict[str, float] | None:
-        """Median NDVI on restored units, and what the stored values would have given."""
-        names = self.sensor.band_names
-        if "B4" not in names or "B8" not in names:
-            return None
-        kept = self._kept().astype(np.float64)
-        red, near = names.index("B4"), names.index("B8")
-        # A relative tile's own factor cancels in the ratio.
-        unit_to_stored = 1 / (self.sensor.stored_to_count * self.sensor.count_to_unit)
-        stored = kept * unit_to_stored[:, np.newaxis]
-        return {
-            "restored": _ndvi(kept[red], kept[near]),
-            "as_stored": _ndvi(stored[red], stored[near]),
+    points = np.percentile(kept, _PERCENTILES, axis=1)
+    rows = []
+    for n, band in enumerate(sensor.bands):
+        row: dict[str, Any] = {"name": band.name, "unit": band.unit}
+        for p, value in zip(_PERCENTILES, points[:, n], strict=True):
+            row[f"p{p:02d}"] = float(value)
+        row |= {
+            "min": float(low[n]),
+            "max": float(high[n]),
+            "mean": float(kept[n].mean(dtype=np.float64)),
+            "std": float(kept[n].std(dtype=np.float64)),
         }
+        rows.append(row)
+    return rows
 
-    def slide_sizes(self) -> dict[str, list[int]]:
-        """Landslides by size in pixels: ``edges`` (one more than bins) and ``counts``."""
-        return {"edges": list(SIZE_EDGES), "counts": self.sizes.tolist()}
 
-    def _kept(self) -> NDArray[np.float32]:
-        return np.concatenate([self.samples[k] for k in sorted(self.samples)], axis=1)
+def ndvi(sensor: Sensor, kept: NDArray[np.float32]) -> dict[str, float] | None:
+    """Median NDVI on restored units, and what the stored values would have given.
+
+    Parameters
+    ----------
+    sensor : Sensor
+    kept : float32 array, shape (band, pixels)
+        Pixels kept of all patches, in units.
+    """
+    names = sensor.band_names
+    if "B4" not in names or "B8" not in names:
+        return None
+    plain = kept.astype(np.float64)
+    red, near = names.index("B4"), names.index("B8")
+    # A relative tile's own factor cancels in the ratio.
+    unit_to_stored = 1 / (sensor.stored_to_count * sensor.count_to_unit)
+    stored = plain * unit_to_stored[:, np.newaxis]
+    return {
+        "restored": _ndvi(plain[red], plain[near]),
+        "as_stored": _ndvi(stored[red], stored[near]),
+    }
 
 
 def _ndvi(red: NDArray[np.float64], near: NDArray[np.float64]) -> float:

@@ -349,12 +349,3 @@ def test_json_refuses_nan_and_takes_numpy(tmp_path):
 def test_fingerprints_do_not_depend_on_key_order():
     assert fingerprint.digest({"a": 1, "b": 2}) == fingerprint.digest({"b": 2, "a": 1})
     assert fingerprint.changes({"a": {"x": 1}}, {"a": {"x": 2}, "b": 1}) == ["a.x", "b"]
-
-
-def test_logging_level_follows_into_the_child(stages, capfd):
-    start = time.monotonic()
-    logging.getLogger("l4s_ensemble").setLevel(logging.WARNING)
-    Executor(stages, Config()).execute([stage("a")])
-    assert time.monotonic() - start < 30
-    assert "running" not in capfd.readouterr().out
-    assert os.environ.get("PYTHONPATH")
