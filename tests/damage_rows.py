@@ -177,6 +177,8 @@ CONFIGS = [
     Case("it holds itself", mine("unet: &a {width: *a}\n"), FIT_MINE, ("mine.yaml",), 2),
     Case("no jobs", nothing, fit("--jobs", "0"), ("--jobs", "1"), 2),
     Case("no such device", nothing, fit("--device", "tpu"), ("no such device", "cuda"), 2),
+    Case("no split to adapt to", nothing, fit("--adapt", "train"),
+         ("no such split to adapt to",), 2),
     Case("holdout not there", nothing, scenes("data.holdout={ids: [4, 77]}"),
          ("data.holdout", "77"), 2),
     Case("holdout of nothing", nothing, scenes("data.holdout={}"), ("names no tile",), 2),

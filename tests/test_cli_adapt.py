@@ -95,9 +95,3 @@ def test_the_store_that_is_adapted_to_holds_no_masks(place):
 def test_what_cannot_be_adapted_to_is_refused(place, split, says):
     with pytest.raises(ConfigError, match=says):
         fit_stages(load("demo"), place / "patches", split)
-
-
-def test_a_wrong_split_ends_in_a_message(place):
-    done = command("fit", "unet", "--adapt", "train", cwd=place)
-    assert done.returncode == 2 and "no such split to adapt to" in done.stderr
-    assert "Traceback" not in done.stderr

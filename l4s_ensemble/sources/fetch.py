@@ -95,7 +95,7 @@ def zenodo_files(record: str) -> dict[str, RemoteFile]:
     DataError
         If the record cannot be read, or contradicts a pinned checksum.
     """
-    told = _json(record)
+    told, _ = _get(record)
     try:
         files = {
             f["key"]: RemoteFile(f["key"], str(f["links"]["self"]), int(f["size"]), f["checksum"])
@@ -196,10 +196,6 @@ def _next(link: str | None) -> str | None:
         if 'rel="next"' in relation:
             return address.strip().strip("<>")
     return None
-
-
-def _json(url: str) -> Any:
-    return _get(url)[0]
 
 
 def _get(url: str) -> tuple[Any, str | None]:
