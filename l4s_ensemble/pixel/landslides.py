@@ -63,61 +63,44 @@ def explained_landslides(
     for block in scores.blocks():
         for tile, logit in enumerate(scores.read(block), start=block.start):
             labels = _mapped(logit, threshold)
-            pixels = np.bincount(labels.ravel())[1:]
+            sizes = np.bincount(labels.ravel())[1:]
             true = np.bincount(labels.ravel(), weights=masks[tile].ravel(), minlength=1)[1:]
             found += [
                 (int(n), tile, i, float(hit / n))
-                for i, (n, hit) in enumerate(zip(pixels, true, strict=True), start=1)
+                for i, (n, hit) in enumerate(zip(sizes, true, strict=True), start=1)
             ]
     found.sort(key=lambda one: (-one[0], one[1], one[2]))
     kinds = {
         "found": [one for one in found if one[3] >= 0.5],
         "false": [one for one in found if one[3] == 0],
     }
-    return [
-        {
-            "kind": kind,
-            "patch": int(scores.patch[tile]),
-            "fold": int(fold[tile]),
-            "pixels": pixels,
-            "area_m2": pixels * model.sensor.pixel_m**2,
-            "true_share": true_share,
-            **_explained(
-                model, source, ground, int(fold[tile]), int(scores.patch[tile]),
-                scores.read(slice(tile, tile + 1))[0], threshold, number,
-            ),
-        }
-        for kind, some in kinds.items()
-        for pixels, tile, number, true_share in some[:EACH]
-    ]  # fmt: skip
-
-
-def _explained(
-    model: PixelModel,
-    source: FeatureSource,
-    ground: Ground,
-    fold: int,
-    patch: int,
-    logit: NDArray[np.float32],
-    threshold: float,
-    number: int,
-) -> dict[str, Any]:
-    labels = _mapped(logit, threshold)
-    rows, columns = find_objects(labels)[number - 1]
-    inside = np.flatnonzero(labels == number)
-    rng = np.random.default_rng([model.seed, _STREAM, patch, number])
-    some = np.sort(rng.permutation(inside)[:PIXELS])
-    cube = source.tiles(source.positions([patch]))[0]
-    values = np.ascontiguousarray(cube.reshape(len(cube), -1)[:, some].T)
-    added, expected = ground.contributions(model, fold, values)
-    return {
-        "box": [rows.start, rows.stop - 1, columns.start, columns.stop - 1],
-        "probability": float(sigmoid(logit.ravel()[inside]).mean(dtype=np.float64)),
-        **reason(
-            added.mean(axis=0), expected, model.features, model.groups,
-            np.median(values, axis=0), ground.typical,
-        ),
-    }  # fmt: skip
+    rows = []
+    largest = [(kind, *one) for kind, some in kinds.items() for one in some[:EACH]]
+    for kind, pixels, tile, number, true_share in largest:
+        patch = int(scores.patch[tile])
+        logit = scores.read(slice(tile, tile + 1))[0]
+        labels = _mapped(logit, threshold)
+        y, x = find_objects(labels)[number - 1]
+        inside = np.flatnonzero(labels == number)
+        rng = np.random.default_rng([model.seed, _STREAM, patch, number])
+        some = np.sort(rng.permutation(inside)[:PIXELS])
+        cube = source.tiles(source.positions([patch]))[0]
+        values = np.ascontiguousarray(cube.reshape(len(cube), -1)[:, some].T)
+        added, expected = ground.contributions(model, int(fold[tile]), values)
+        rows.append(
+            {
+                "kind": kind,
+                "patch": patch,
+                "fold": int(fold[tile]),
+                "pixels": pixels,
+                "area_m2": pixels * model.sensor.pixel_m**2,
+                "true_share": true_share,
+                "box": [y.start, y.stop - 1, x.start, x.stop - 1],
+                "probability": float(sigmoid(logit.ravel()[inside]).mean(dtype=np.float64)),
+                **reason(model, ground, values, added.mean(axis=0), expected),
+            }
+        )
+    return rows
 
 
 def _mapped(logit: NDArray[np.float32], threshold: float) -> NDArray[np.int32]:

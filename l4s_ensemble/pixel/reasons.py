@@ -89,10 +89,14 @@ def stage(ctx: StageContext) -> Summary:
                 "pixels": int(outlines.pixels[slide - 1]),
                 "pixels_explained": len(rows[slide][0]),
                 "probability": probability,
-                **_reason(model, rows[slide], ground.typical),
+                **reason(
+                    model, ground, rows[slide][0],
+                    rows[slide][1].mean(axis=0, dtype=np.float64),
+                    float(rows[slide][2].mean(dtype=np.float64)),
+                ),
                 **found_by(probability, threshold),
             }
-        )
+        )  # fmt: skip
     head = {
         "unit": "log-odds",
         "slides": len(outlines),
@@ -255,16 +259,4 @@ def _source_of(store: Path, model: PixelModel, scored: Path) -> FeatureSource:
         fitted,
         surroundings=surroundings if surroundings.is_file() else fitted.surroundings,
         statistics=statistics if statistics.is_file() else fitted.statistics,
-    )
-
-
-def _reason(model: PixelModel, rows: Rows, typical: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    values, added, expected = rows
-    return reason(
-        added.mean(axis=0, dtype=np.float64),
-        float(expected.mean(dtype=np.float64)),
-        model.features,
-        model.groups,
-        np.median(values, axis=0),
-        typical,
     )

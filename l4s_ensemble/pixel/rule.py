@@ -3,17 +3,12 @@
 The summary's ``rule`` is a dict. Where the sensor lacks a band it holds ``lacks`` (their names)
 alone; else ``lacks`` is empty and there are::
 
-    bands               the bands it reads
     folds               list of {fold, ndvi_below, slope_from_deg, f1_train, f1}
-    f1, precision, recall, tiles
-                        out of fold, pooled over the tiles
-    gain                {value, low, high, blocks}: F1 of the classifier minus that of the rule,
-                        paired over spatial blocks
+    f1                  out of fold, pooled over the tiles
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.features.indices import contrast
-from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.by_block import BLOCK_TILES, tasks_of
-from l4s_ensemble.metrics.counts import Counts, f1_pooled, scores_pooled
+from l4s_ensemble.metrics.counts import Counts, f1_pooled
 from l4s_ensemble.run.tasks import in_processes
 
 if TYPE_CHECKING:
@@ -40,14 +34,7 @@ Histogram = NDArray[np.uint16]
 
 
 def ndvi_slope(
-    store: Path,
-    folds: Folds,
-    ids: NDArray[np.int64],
-    classifier: Counts,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-    jobs: int = 1,
+    store: Path, folds: Folds, ids: NDArray[np.int64], *, jobs: int = 1
 ) -> dict[str, Any]:
     """Choose both cuts on the training tiles of each fold and score them on its held tiles.
 
@@ -58,8 +45,6 @@ def ndvi_slope(
     folds : Folds
     ids : int64 array, shape (tile,)
         Tiles that are fitted on and scored out of fold.
-    classifier : Counts
-        Of the classifier on these tiles, at its threshold; one value a tile.
 
     Returns
     -------
@@ -90,19 +75,7 @@ def ndvi_slope(
                 "f1": float(f1_pooled(Counts(*counted[held].T).pooled())),
             }
         )
-    rule = Counts(*counted.T)
-    gain = f1_gain_interval(
-        classifier, rule, folds.of(ids, "block"), resamples=resamples, seed=seed
-    )
-    told = scores_pooled(rule.pooled())
-    return {
-        "lacks": [],
-        "bands": list(BANDS),
-        "folds": rows,
-        **{key: told[key] for key in ("f1", "precision", "recall")},
-        "tiles": len(ids),
-        "gain": {key: asdict(gain)[key] for key in ("value", "low", "high", "blocks")},
-    }
+    return {"lacks": [], "folds": rows, "f1": float(f1_pooled(Counts(*counted.T).pooled()))}
 
 
 def histograms_of(store: Path, ids: NDArray[np.int64]) -> Histogram:

@@ -103,15 +103,13 @@ class PixelPlan:
         return np.asarray(weight * factor[stratum])
 
 
-def strata(mask: ArrayLike, rim_px: float = RIM_PX) -> NDArray[np.uint8]:
+def strata(mask: ArrayLike) -> NDArray[np.uint8]:
     """Stratum of every pixel of a tile: of a landslide, close to one, elsewhere.
 
     Parameters
     ----------
     mask : array_like of {0, 1}, shape (y, x)
         1 = landslide.
-    rim_px : float
-        Width of the rim, pixels.
 
     Returns
     -------
@@ -121,7 +119,7 @@ def strata(mask: ArrayLike, rim_px: float = RIM_PX) -> NDArray[np.uint8]:
     slide = np.asarray(mask).astype(bool)
     out = np.full(slide.shape, ELSEWHERE, np.uint8)
     if slide.any():
-        out[distance_transform_edt(~slide) <= rim_px] = RIM
+        out[distance_transform_edt(~slide) <= RIM_PX] = RIM
         out[slide] = LANDSLIDE
     return out
 

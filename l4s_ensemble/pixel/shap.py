@@ -9,11 +9,11 @@ Each pixel is explained by the model that was not trained on its tile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,6 @@ ROWS = 4000
 """Pixels explained: the mean over the ground is then known to a few hundredths of its spread."""
 
 _STREAM = 1702
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,6 @@ def explain_rows(
     *,
     seed: int,
     jobs: int = 1,
-    most: int = ROWS,
 ) -> Contributions:
     """Explain a seeded sample of planned pixels, half of them of landslides.
 
@@ -160,7 +157,7 @@ def explain_rows(
         pool = np.flatnonzero(plan.landslide == kind)
         # Keys of Efraimidis and Spirakis (2006): the largest u ** (1 / w) are a weighted draw.
         keys = np.log(rng.random(len(pool))) / np.maximum(stands_for[pool], 1e-12)
-        some = pool[np.argsort(-keys, kind="stable")[: most // 2]]
+        some = pool[np.argsort(-keys, kind="stable")[: ROWS // 2]]
         chosen.append(some)
         weight.append(np.full(len(some), stands_for[pool].sum() / len(some)))
     pick = np.concatenate(chosen)
@@ -170,9 +167,11 @@ def explain_rows(
     added, expected = np.empty(values.shape), np.empty(len(pick))
     fold = fold_of_row[pick]
     folds = np.unique(fold)
-    found = in_threads(contributions, [(model, int(k), values[fold == k]) for k in folds], jobs)
-    for k, (part, mean) in zip(folds, found, strict=True):
-        added[fold == k], expected[fold == k] = part, mean
+    # Threads will do: what they run is compiled, and lets go of the interpreter.
+    with ThreadPoolExecutor(max(1, min(jobs, len(folds)))) as threads:
+        found = threads.map(lambda k: contributions(model, int(k), values[fold == k]), folds)
+        for k, (part, mean) in zip(folds, found, strict=True):
+            added[fold == k], expected[fold == k] = part, mean
     y = plan.landslide[pick]
     ground = Ground(np.average(added, axis=0, weights=weights), np.median(values[y == 0], axis=0))
     return Contributions(
@@ -185,17 +184,6 @@ def explain_rows(
         fold=fold,
         ground=ground,
     )
-
-
-def in_threads(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], jobs: int) -> list[T]:
-    """Call `function(*task)` for each task in at most `jobs` threads; results in order.
-
-    For compiled functions of one thread that let go of the interpreter: rows are sent nowhere.
-    """
-    if jobs <= 1 or len(tasks) <= 1:
-        return [function(*task) for task in tasks]
-    with ThreadPoolExecutor(min(jobs, len(tasks))) as pool:
-        return [waiting.result() for waiting in [pool.submit(function, *t) for t in tasks]]
 
 
 def _correlation(

@@ -110,10 +110,7 @@ def stage(ctx: StageContext) -> Summary:
         ),
         "failures": failures(store, ctx.out / "oof.zarr", threshold, jobs=ctx.jobs),
         "calibration": calibration(tiles, fold),
-        "rule": ndvi_slope(
-            store, folds, ids, tiles.counts(threshold),
-            seed=seed, jobs=ctx.jobs,
-        ),
+        "rule": ndvi_slope(store, folds, ids, jobs=ctx.jobs),
         "seconds_explain": time.monotonic() - explaining,
     }  # fmt: skip
     pooled = tiles.pooled()

@@ -14,7 +14,7 @@ from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.definition import FeatureFunction
 from l4s_ensemble.features.registry import all_fields, catalogue
 from l4s_ensemble.features.tile_context import TileContext
-from l4s_ensemble.pixel.slide_words import feature_word, slide_words
+from l4s_ensemble.pixel.slide_words import feature_word, weighed_words
 
 SENSORS = [pytest.param(L4S, id="l4s"), pytest.param(RGB, id="l4s-rgb")]
 
@@ -24,7 +24,8 @@ def test_renaming_all_features_changes_nothing_but_names(sensor, monkeypatch):
     image = scene(40, 40, sensor)
     plan = plan_of(sensor)
     made = compute(image, sensor, plan)
-    told = slide_words(np.linspace(-1, 1, len(plan.names)), plan.names)
+    added, values = np.linspace(-1, 1, len(plan.names)), np.zeros(len(plan.names))
+    words = [w["word"] for w in weighed_words(added, plan.names, values, values)]
 
     new = {name: f"f{i}" for i, name in enumerate(catalogue())}
     renamed = {
@@ -38,7 +39,7 @@ def test_renaming_all_features_changes_nothing_but_names(sensor, monkeypatch):
     for one, other in zip(plan.features, again.features, strict=True):
         assert replace(other, name=one.name) == one
     np.testing.assert_array_equal(compute(image, sensor, again), made)
-    assert slide_words(np.linspace(-1, 1, len(again.names)), again.names) == told
+    assert [w["word"] for w in weighed_words(added, again.names, values, values)] == words
     assert registry.plan_from_dict(again.as_dict()) == again
 
 

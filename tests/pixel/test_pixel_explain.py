@@ -123,8 +123,8 @@ def test_a_direction_is_the_sign_of_what_high_values_add(fitted: Path) -> None:
         assert np.sign(direction[name]) == known[name] and abs(direction[name]) > 0.3
 
 
-def test_workers_of_the_stage_have_one_thread_each(
-    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_same_for_two_jobs_whose_workers_have_one_thread_each(
+    prepared: Path, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With two jobs at most two functions compute at a time, and none has threads of its own."""
     import threading
@@ -145,10 +145,15 @@ def test_workers_of_the_stage_have_one_thread_each(
 
     monkeypatch.setattr(shap, "contributions", spied)
     monkeypatch.setattr(lgb.Booster, "predict", lambda *a, **k: pytest.fail("LightGBM was asked"))
+    # Has processes of its own, and reads the scores only.
+    monkeypatch.setattr("l4s_ensemble.pixel.train.failures", lambda *a, **k: {})
     run = tmp_path / "run"
-    shutil.copytree(fitted, run)
+    shutil.copytree(prepared, run)
     run_pixel(run, config_of(), jobs=2)
     assert active and max(active) <= 2
+    # Another run, with another number of jobs, gives the same scores.
+    one, two = (open_scores(r / "pixel" / "oof.zarr")["logit"] for r in (fitted, run))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_the_largest_landslides_are_explained_by_the_model_that_did_not_see_them(

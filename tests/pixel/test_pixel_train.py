@@ -83,20 +83,6 @@ def test_no_tile_is_scored_by_a_model_that_saw_it(fitted: Path) -> None:
         )
 
 
-def test_the_same_on_every_run_and_for_any_number_of_jobs(
-    prepared: Path, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(prepared, tmp_path / "run")
-    # Has processes of its own, and reads the scores only.
-    monkeypatch.setattr("l4s_ensemble.pixel.train.failures", lambda *a, **k: {})
-    run_pixel(tmp_path / "run", config_of(), jobs=2)
-    a, b = (
-        xr.open_zarr(r / "pixel" / "oof.zarr", chunks=None, consolidated=False)
-        for r in (fitted, tmp_path / "run")
-    )
-    np.testing.assert_array_equal(a["logit"], b["logit"])
-
-
 def test_an_interrupted_run_goes_on(
     fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
