@@ -70,14 +70,8 @@ def job_of(folder: Path, seed: int = 0, plan_seed: int = 0, **pixel: Any) -> Fit
     masks, image = ground(seed)
     folds = folds_of(masks)
     plan = plan_pixels(folds.patch, masks, config, plan_seed)
-    return job_with(folder, folds, plan, features_of(plan, image), config)
-
-
-def job_with(
-    folder: Path, folds: Folds, plan: PixelPlan, rows: NDArray[np.float32], config: PixelConfig
-) -> FitJob:
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "rows.npy", rows)
+    np.save(folder / "rows.npy", features_of(plan, image))
     model = PixelModel(folder, NAMES, ("a", "a", "b"), SENSOR, folds.n_folds, 0, 7)
     return FitJob(folds, plan, folder / "rows.npy", model, config, (1, 1, 0))
 

@@ -9,7 +9,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pytest
-from fit_world import NAMES, boosters_of, features_of, ground, job_of, text_of
+from fit_world import NAMES, boosters_of, ground, job_of, text_of
 
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.pixel.fit import (
@@ -141,7 +141,7 @@ def test_held_tiles_choose_nothing(tmp_path: Path) -> None:
 
 def test_any_number_of_threads_fits_the_same(tmp_path: Path) -> None:
     # Small: on busy cores two threads wait for each other.
-    settings = {**EVERYTHING, "trees": 6, "leaves": 4}
+    settings = {**EVERYTHING, "trees": 3, "leaves": 4}
     one, two = (job_of(tmp_path / name, **settings) for name in "ab")
     told = fit_folds(one, jobs=1)
     assert [t["fold"] for t in told] == [0, 1, 2]
@@ -155,7 +155,29 @@ def test_fits_side_by_side_stay_within_memory() -> None:
     assert at_most(10**9, 110) == 1
 
 
-def test_features_of_a_plan_are_those_of_its_pixels(tmp_path: Path) -> None:
-    job = job_of(tmp_path)
-    _, image = ground()
-    np.testing.assert_array_equal(np.load(job.rows), features_of(job.plan, image))
+@pytest.mark.parametrize(
+    ("asked", "relative", "number"),
+    [("auto", True, 2), ("auto", False, 1), ("two", False, 2), ("one", True, 1)],
+)
+def test_how_many_views(asked: str, relative: bool, number: int, tmp_path: Path) -> None:
+    job = replace(job_of(tmp_path, views=asked), relative=relative)
+    assert len(replace(job, relational=(False, True, True)).views(0, 1)) == number
+    # Where every column or none is relational, a second view would be the first one again.
+    assert len(replace(job, relational=(True,) * 3).views(0, 1)) == 1
+    assert len(replace(job, relational=(False,) * 3).views(0, 1)) == 1
+
+
+def test_two_views_are_the_mean_of_both(tmp_path: Path) -> None:
+    job = job_of(tmp_path, views="two", trees=20)
+    job = replace(job, expected=(1, 0, 0), relational=(False, True, True))
+    assert fit_fold(job, 0)["views"] == 2
+    one, two = boosters_of(job, 0)
+    # Sharing bins does not carry a rule from one view to the other.
+    assert two.feature_importance()[0] == 0 and (two.feature_importance()[1:] > 0).all()
+    assert one.feature_importance()[0] > 0
+    rows = np.load(job.rows)[:500]
+    known = [b.predict(rows, raw_score=True) for b in (one, two)]
+    assert np.abs(known[0] - known[1]).max() > 0.1
+    image = np.ascontiguousarray(rows.T[:, None])
+    found = score_tile(replace(job.model, boosters=2), 0, image)[0]
+    np.testing.assert_allclose(found, np.mean(known, axis=0), atol=1e-6)

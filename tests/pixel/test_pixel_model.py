@@ -50,23 +50,28 @@ def test_a_saved_model_reads_back_as_it_was(model: PixelModel, tmp_path: Path) -
 
 def test_other_columns_are_refused(model: PixelModel) -> None:
     names = list(model.features)
-    swapped = [names[1], names[0], *names[2:]]
-    with pytest.raises(ModelError, match="column 0"):
-        model.require(swapped, SENSOR)
-    with pytest.raises(ModelError, match=names[-1]):
-        model.require(names[:-1], SENSOR)
-    with pytest.raises(ModelError, match="surprise"):
-        model.require([*names, "surprise"], SENSOR)
+    for found, match in (
+        ([names[1], names[0], *names[2:]], "column 0"),
+        (names[:-1], names[-1]),
+        ([*names, "surprise"], "surprise"),
+    ):
+        with pytest.raises(ModelError, match=match):
+            model.require(found, SENSOR)
 
 
-def test_files_of_another_sensor_are_refused(model: PixelModel) -> None:
-    with pytest.raises(ModelError, match="bands"):
-        model.require(model.features, SENSOR.model_copy(update={"bands": SENSOR.bands[::-1]}))
-    scaled = (SensorBand(name="B2", count_to_unit=2.0), *SENSOR.bands[1:])
-    with pytest.raises(ModelError, match="bands"):
-        model.require(model.features, SENSOR.model_copy(update={"bands": scaled}))
-    with pytest.raises(ModelError, match="level"):
-        model.require(model.features, SENSOR.model_copy(update={"level": "relative"}))
+@pytest.mark.parametrize(
+    ("match", "change"),
+    [
+        ("bands", {"bands": SENSOR.bands[::-1]}),
+        ("bands", {"bands": (SensorBand(name="B2", count_to_unit=2.0), *SENSOR.bands[1:])}),
+        ("level", {"level": "relative"}),
+    ],
+)
+def test_files_of_another_sensor_are_refused(
+    match: str, change: dict[str, object], model: PixelModel
+) -> None:
+    with pytest.raises(ModelError, match=match):
+        model.require(model.features, SENSOR.model_copy(update=change))
 
 
 def test_damaged_or_foreign_models_are_refused(model: PixelModel, tmp_path: Path) -> None:
