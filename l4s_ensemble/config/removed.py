@@ -28,6 +28,7 @@ REMOVED: dict[str, str] = {
     "unet.checkpoint": "gone: the network at the end is kept",
     "unet.jitter_scene": "gone: no gain shown; see unet.jitter_gain and unet.jitter_band",
     "unet.cut_mix": "gone: it gained nothing (-.000)",
+    "unet.upsample": "gone: done where an encoder begins with a stride and would lose small slides",
     "unet.label_smoothing": "gone: no configuration set it",
     "unet.band_dropout": "gone: no configuration set it",
     "unet.explain": "report.occlusion",

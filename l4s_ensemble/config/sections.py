@@ -111,11 +111,6 @@ class UNetConfig(Section):
         description="first weights: name or file of a pretrained smp encoder, or file of the "
         "official network",
     )
-    upsample: bool | None = Field(
-        None,
-        description="whether an smp network sees twice the pixels a side; none: where its "
-        "encoder begins with a stride and would lose small slides",
-    )
     width: int = Field(16, ge=4, le=256, description="channels of the full-resolution stage")
     depth: int = Field(4, ge=2, le=6, description="resolution levels, the first one included")
     bands: tuple[str, ...] | None = Field(None, description="bands shown; all by default")

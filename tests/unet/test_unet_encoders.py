@@ -199,7 +199,7 @@ def test_weights_for_these_very_channels_are_taken_as_they_are(
     save_file({**stand_in, FIRST: first}, path)
     network = make(f"fpn/{NAMED}", 14, weights=str(path), channels=BANDS)
     assert torch.equal(network.network.encoder.get_parameter(FIRST).detach(), first)
-    with pytest.raises(ModelError, match="another shape"):
+    with pytest.raises(ModelError, match="do not fit"):
         make(f"fpn/{NAMED}", 5, weights=str(path), channels=BANDS[:5])
 
 
@@ -237,10 +237,10 @@ def test_weights_by_name(
 
 
 def test_weights_by_name_without_network(no_network: None) -> None:
-    with pytest.raises(ModelError, match=r"name the file in unet\.weights"):
-        make(f"fpn/{NAMED}", weights="imagenet", channels=RGB)
-    with pytest.raises(ConfigError, match="allowed: imagenet"):
-        make(f"fpn/{NAMED}", weights="imagenut", channels=RGB)
+    for name, says in (("imagenet", "no network in tests"), ("imagenut", "imagenet")):
+        with pytest.raises(ModelError, match=says) as error:
+            make(f"fpn/{NAMED}", weights=name, channels=RGB)
+        assert "name the file in unet.weights" in str(error.value)
 
 
 def test_a_finished_run_needs_no_network(no_network: None) -> None:

@@ -138,8 +138,6 @@ def arguments_of(config: UNetConfig, bands: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {"name": config.network, "bands": bands}
     if config.network == "unet":
         arguments |= {"width": config.width, "depth": config.depth}
-    elif config.network.startswith(SMP):
-        arguments["upsample"] = config.upsample
     return arguments
 
 

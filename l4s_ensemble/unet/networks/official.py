@@ -10,6 +10,7 @@ strictly; the first weights are torch's defaults, as there.
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -46,16 +47,9 @@ class DoubleConv(nn.Module):
         return self.double_conv(x)  # type: ignore[no-any-return]
 
 
-class Down(nn.Module):
-    """Half the resolution by the maximum, then `DoubleConv`."""
-
-    def __init__(self, inside: int, outside: int) -> None:
-        super().__init__()
-        self.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), DoubleConv(inside, outside))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, inside, y, x) -> (n, outside, y // 2, x // 2)."""
-        return self.maxpool_conv(x)  # type: ignore[no-any-return]
+def _down(inside: int, outside: int) -> nn.Module:
+    """(n, inside, y, x) -> (n, outside, y // 2, x // 2): the maximum, then `DoubleConv`."""
+    return _named("maxpool_conv", nn.Sequential(nn.MaxPool2d(2), DoubleConv(inside, outside)))
 
 
 class Up(nn.Module):
@@ -74,16 +68,9 @@ class Up(nn.Module):
         return self.conv(torch.cat([skip, x], dim=1))  # type: ignore[no-any-return]
 
 
-class OutConv(nn.Module):
-    """1x1 convolution to the outputs."""
-
-    def __init__(self, inside: int, outside: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inside, outside, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, inside, y, x) -> (n, outside, y, x)."""
-        return self.conv(x)  # type: ignore[no-any-return]
+def _named(name: str, module: nn.Module) -> nn.Module:
+    """A module inside another one, by that name in the released weights."""
+    return nn.Sequential(OrderedDict([(name, module)]))
 
 
 class OfficialUNet(nn.Module):
@@ -99,15 +86,15 @@ class OfficialUNet(nn.Module):
         super().__init__()
         w = WIDTHS
         self.inc = DoubleConv(bands, w[0])
-        self.down1 = Down(w[0], w[1])
-        self.down2 = Down(w[1], w[2])
-        self.down3 = Down(w[2], w[3])
-        self.down4 = Down(w[3], w[4])
+        self.down1 = _down(w[0], w[1])
+        self.down2 = _down(w[1], w[2])
+        self.down3 = _down(w[2], w[3])
+        self.down4 = _down(w[3], w[4])
         self.up1 = Up(w[4] + w[3], w[2])
         self.up2 = Up(w[2] + w[2], w[1])
         self.up3 = Up(w[1] + w[1], w[0])
         self.up4 = Up(w[0] + w[0], w[0])
-        self.outc = OutConv(w[0], OUTPUTS)
+        self.outc = _named("conv", nn.Conv2d(w[0], OUTPUTS, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised bands (n, band, y, x) -> logits (n, 1, y, x); any size >= 16.

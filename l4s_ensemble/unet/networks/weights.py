@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
+from torch import nn
 
-from l4s_ensemble.errors import ConfigError, ModelError
+from l4s_ensemble.errors import ModelError
 
 if TYPE_CHECKING:
     from l4s_ensemble.unet.networks.encoders import EncoderNetwork
@@ -108,36 +109,27 @@ def load_pretrained(network: EncoderNetwork, weights: str, channels: Sequence[st
 
     Raises
     ------
-    ConfigError
-        If the encoder has no weights of that name.
     ModelError
-        If they cannot be had, or do not fit.
+        If there are none of that name, they cannot be had, or do not fit.
     """
     if len(channels) != network.bands:
         raise ValueError(f"{len(channels)} names of {network.bands} channels")
     path = Path(weights)
     given = _of_file(path) if path.suffix in FILES else _of_name(network.encoder, weights)
-    own = network.network.encoder.state_dict()
-    first = _first_layers(network)
-    missing = [k for k in own if k not in given and not k.endswith(_COUNTER)]
-    if missing:
+    encoder, first = network.network.encoder, _first_layers(network)
+    state = {k: given[k] for k in encoder.state_dict() if k in given}
+    for key in first & state.keys():
+        if state[key].shape[1:2] == (len(COLOURS),):
+            state[key] = adapt_filters(state[key].float(), channels)
+    try:
+        missing = nn.Module.load_state_dict(encoder, state, strict=False).missing_keys
+        if any(not k.endswith(_COUNTER) for k in missing):
+            raise RuntimeError(f"missing: {', '.join(missing)}")
+    except RuntimeError as error:
         raise ModelError(
-            "the pretrained weights lack some of the encoder's", where=weights,
-            found=f"{len(missing)} of {len(own)} missing, {missing[0]} the first",
+            "the pretrained weights do not fit the encoder", where=weights, found=error,
             allowed=f"the weights of {network.encoder}",
-        )  # fmt: skip
-    for key, value in own.items():
-        new = given.get(key)
-        if new is None:
-            continue
-        if key in first and new.shape[1:2] == (len(COLOURS),):
-            new = adapt_filters(new.float(), channels)
-        if new.shape != value.shape:
-            raise ModelError(
-                "a pretrained weight has another shape", where=f"{weights}: {key}",
-                found=tuple(new.shape), allowed=tuple(value.shape),
-            )  # fmt: skip
-        value.copy_(new)
+        ) from None  # fmt: skip
 
 
 def _of_file(path: Path) -> dict[str, torch.Tensor]:
@@ -151,24 +143,16 @@ def _of_name(encoder: str, name: str) -> dict[str, torch.Tensor]:
     from l4s_ensemble.unet.networks.encoders import TIMM, require_smp
 
     encoders = require_smp().encoders
-    if encoder.startswith(TIMM):
-        # Which weights is part of the name of such an encoder; the library wants yes or no.
-        wanted: Any = True
-    else:
-        wanted, known = name, encoders.encoders[encoder]["pretrained_settings"]
-        if name not in known:
-            raise ConfigError(
-                "the encoder has no pretrained weights of that name", where="unet.weights",
-                found=name, allowed=", ".join(sorted(known)) or "none",
-                fix=f"choose one of them, or name a file ending in {', '.join(FILES)}",
-            )  # fmt: skip
+    # Which weights is part of the name of an encoder of timm; there the library wants yes or no.
+    wanted: Any = True if encoder.startswith(TIMM) else name
     try:
         made = encoders.get_encoder(encoder, in_channels=len(COLOURS), weights=wanted)
     except Exception as error:  # the download raises many kinds, without a common base
         raise ModelError(
             "the pretrained weights cannot be had", where=f"{encoder}, {name}",
             found=f"{type(error).__name__}: {error}",
-            fix="go online once, or download them elsewhere and name the file in unet.weights",
+            fix="name weights of this encoder and go online once, or download them elsewhere and "
+            f"name the file in unet.weights, ending in {', '.join(FILES)}",
         ) from None  # fmt: skip
     state: dict[str, torch.Tensor] = made.state_dict()
     return state
