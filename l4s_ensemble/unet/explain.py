@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
-from l4s_ensemble.metrics.counts import Counts, f1_pooled
+from l4s_ensemble.metrics.counts import count, f1_pooled
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.stage import StageContext, Summary
@@ -198,7 +198,7 @@ def occlusion(
             for i, x in enumerate(_hidden(shown, groups) if len(part) else ()):
                 probability = sigmoid(predictor.logits(x).cpu().numpy())
                 predicted[i, part] = probability.astype(np.float64) >= threshold
-    before, *after = (_counts(one, reference) for one in predicted)
+    before, *after = (count(one, reference) for one in predicted)
     rows = []
     for group, counts in zip(groups, after, strict=True):
         lost = f1_gain_interval(before, counts, block, resamples=resamples, seed=seed)
@@ -226,12 +226,3 @@ def _hidden(shown: torch.Tensor, groups: Sequence[Group]) -> Iterator[torch.Tens
         hidden = shown.clone()
         hidden[:, list(group.at)] = 0.0
         yield hidden
-
-
-def _counts(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> Counts:
-    """TP, FP, FN, TN of every tile."""
-    cells = (
-        predicted & reference, predicted & ~reference, ~predicted & reference,
-        ~predicted & ~reference,
-    )  # fmt: skip
-    return Counts(*(cell.sum(axis=(1, 2)) for cell in cells))

@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from unet_world import NEEDS, config_of, context, cpu, made_up, prepare, put_stage, tiny
+from unet_world import (
+    NEEDS,
+    Killed,
+    config_of,
+    context,
+    cpu,
+    made_up,
+    prepare,
+    put_stage,
+    same,
+    tiny,
+)
 
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.files import read_json
@@ -28,10 +39,6 @@ FAR = (1.6, 0.5)
 """Gains of red and near infrared at which the whole place looks like one landslide."""
 
 
-class Killed(Exception):
-    """Stands for a kill of the process."""
-
-
 def elsewhere(gain: tuple[float, float] = FAR, seed: int = 9) -> xr.Dataset:
     """Other synthetic tiles, in another light."""
     ds = made_up(seed=seed)
@@ -46,11 +53,6 @@ def f1(models: Any, tiles: TileSet, mask: np.ndarray) -> float:
     called = Predictor(models, cpu(), tta=False)(tiles, range(len(tiles))) > 0
     truth = mask > 0
     return float(2 * (called & truth).sum() / (called.sum() + truth.sum()))
-
-
-def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    x, y = a.state_dict(), b.state_dict()
-    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
 @pytest.fixture(scope="module")

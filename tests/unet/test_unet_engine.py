@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from unet_world import cpu, made_up, tiny
+from unet_world import cpu, made_up, same, tiny
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import L4SError
@@ -21,19 +21,10 @@ from l4s_ensemble.unet.training.engine import SKIPPED_IN_A_ROW, VALIDATION_TILES
 from l4s_ensemble.unet.training.schedule import optimiser_of, restore, set_rate
 
 
-class Killed(Exception):
-    """Stands for a kill of the process."""
-
-
 def trainer(config: UNetConfig, count: int = 12, **more: Any) -> FoldTrainer:
     return FoldTrainer(
         load(made_up()), np.arange(count), config, seed=3, fold=0, hardware=cpu(), **more
     )
-
-
-def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    x, y = a.state_dict(), b.state_dict()
-    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
 @pytest.mark.parametrize(("steps", "wanted"), [(7, [3, 3, 1]), (6, [3, 3]), (2, [2])])
@@ -48,12 +39,6 @@ def test_steps_override_epochs_and_cut_the_last(steps: int, wanted: list[int]) -
     assert job.epochs_planned == len(wanted)
     end = job.config.lr * 0.001
     assert job.epochs[-1]["lr"] == pytest.approx(end if steps > 2 else job.epochs[-1]["lr"])
-
-
-def test_constant_schedule() -> None:
-    job = trainer(tiny(schedule="constant", optimiser="adam", lr=1e-3))
-    job.run()
-    assert {e["lr"] for e in job.epochs} == {1e-3}
 
 
 def test_networks_of_a_fold_differ_and_the_first_is_the_only_one_there_was() -> None:
@@ -81,40 +66,39 @@ def test_compiled_training_is_the_training(monkeypatch: pytest.MonkeyPatch) -> N
     assert same(a, b)  # the trial left no trace, in names nor in statistics
 
 
-def test_where_compiling_fails_training_goes_on(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(network: torch.nn.Module) -> Any:
-        def fast(*_: Any, **__: Any) -> Any:
-            raise RuntimeError("no C++ compiler\nand a long story")
-
-        return fast
-
-    monkeypatch.setattr(torch, "compile", broken)
-    with caplog.at_level("WARNING", logger="l4s_ensemble"):
-        model = trainer(tiny(epochs=1, compile=True)).run()
-    assert "not compiled: no C++ compiler" in caplog.text
-    assert same(model.network, trainer(tiny(epochs=1)).run().network)
-
-
-def test_a_compiled_form_without_a_gradient_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+class Wrong(torch.autograd.Function):
     """Its logits are right; a training with it would stop at its first step."""
 
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-            return x.clone()
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
 
-        @staticmethod
-        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-            return gradient * float("nan")
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * float("nan")
 
-    monkeypatch.setattr(torch, "compile", lambda network: lambda *a, **k: Wrong.apply(network(*a)))
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("no C++ compiler\nand a long story")
+
+
+@pytest.mark.parametrize(
+    ("compile_", "says"),
+    [
+        (lambda network: broken, "no C++ compiler"),
+        (
+            lambda network: lambda *a, **k: Wrong.apply(network(*a)),
+            "its gradient would not be finite",
+        ),
+    ],
+)
+def test_where_compiling_fails_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, compile_: Any, says: str
+) -> None:
+    monkeypatch.setattr(torch, "compile", compile_)
     with caplog.at_level("WARNING", logger="l4s_ensemble"):
         model = trainer(tiny(epochs=1, compile=True)).run()
-    assert "not compiled: its gradient would not be finite" in caplog.text
+    assert f"not compiled: {says}" in caplog.text
     assert same(model.network, trainer(tiny(epochs=1)).run().network)
 
 

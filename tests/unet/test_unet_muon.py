@@ -1,16 +1,11 @@
 """Muon against a singular value decomposition, torch's own, and AdamW for what is no kernel."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from unet_world import cpu, made_up, tiny
 
-from l4s_ensemble.unet.inputs.normalisation import load
 from l4s_ensemble.unet.networks.network import build
-from l4s_ensemble.unet.training.engine import FoldTrainer
 from l4s_ensemble.unet.training.muon import RMS, Muon, evened, is_kernel
 
 
@@ -121,25 +116,3 @@ def test_last_layers_and_depthwise_kernels_are_no_matrices_of_features() -> None
     assert is_kernel(nn.Conv2d(8, 8, 3).weight)
     assert not is_kernel(nn.Conv2d(8, 8, 3, groups=8).weight)
     assert not is_kernel(nn.Linear(8, 8).weight)
-
-
-def test_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    config = tiny(epochs=3, optimiser="muon", lr=1e-2)
-
-    def trainer() -> FoldTrainer:
-        return FoldTrainer(load(made_up()), np.arange(12), config, seed=3, fold=0, hardware=cpu())
-
-    whole, killed, again = trainer(), trainer(), trainer()
-
-    def after(at: FoldTrainer) -> None:
-        if len(at.epochs) == 1:
-            at.save(tmp_path / "at.pt")
-
-    whole.run()
-    killed.run(after)
-    assert again.resume(tmp_path / "at.pt") and len(again.epochs) == 1
-    again.run()
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(value, again.network.state_dict()[name]), name
-    losses = [[e["loss"] for e in t.epochs] for t in (whole, again)]
-    assert losses[0] == losses[1] and losses[0][2] < losses[0][0]

@@ -9,12 +9,7 @@ import torch
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.networks.network import (
-    LANDSLIDE_PRIOR,
-    arguments_of,
-    build,
-    count_parameters,
-)
+from l4s_ensemble.unet.networks.network import LANDSLIDE_PRIOR, arguments_of, build
 from l4s_ensemble.unet.training.average import Average, recalibrate
 
 
@@ -36,13 +31,6 @@ def test_seed_makes_the_weights_and_leaves_the_global_generator_alone(name: str)
     assert torch.equal(torch.rand(3), wanted)
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     assert not torch.equal(next(a.parameters()), next(c.parameters()))
-
-
-def test_width_and_depth_make_it_larger() -> None:
-    shapes = [(4, 2), (8, 2), (8, 3)]
-    sizes = [count_parameters(build("unet", 3, width=w, depth=d)) for w, d in shapes]
-    assert sizes == sorted(sizes)
-    assert len(set(sizes)) == 3
 
 
 def test_unknown_network_and_weights() -> None:
@@ -74,15 +62,6 @@ def test_encoders_without_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(ConfigError, match=r"pip install 'l4s_ensemble\[encoders\]'"):
         build("smp:unet/resnet18", 3)
-
-
-def test_average_of_a_resting_network_is_the_network() -> None:
-    network = build("unet", 3, width=4, depth=2)
-    average = Average(network, 0.9)
-    for step in range(1, 5):
-        average.update(network, step)
-    pairs = zip(average.network.parameters(), network.parameters(), strict=True)
-    assert all(torch.allclose(p, q) for p, q in pairs)
 
 
 def test_average_follows_the_recursion() -> None:

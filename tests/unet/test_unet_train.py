@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from unet_world import NEEDS, SENSOR, config_of, context, cpu, made_up, prepare, put_stage, tiny
+from unet_world import (
+    NEEDS,
+    SENSOR,
+    Killed,
+    config_of,
+    context,
+    cpu,
+    made_up,
+    prepare,
+    put_stage,
+    same,
+    tiny,
+)
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.data.sensor import Sensor
@@ -31,18 +43,9 @@ from l4s_ensemble.unet.training import networks as training
 from l4s_ensemble.unet.training.engine import FoldTrainer
 
 
-class Killed(Exception):
-    """Stands for a kill of the process."""
-
-
 def trainer(config: UNetConfig, positions: object = range(16), fold: int = 0) -> FoldTrainer:
     tiles, hardware = load(made_up()), cpu(config.precision)
     return FoldTrainer(tiles, np.array(positions), config, seed=3, fold=fold, hardware=hardware)
-
-
-def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    x, y = a.state_dict(), b.state_dict()
-    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
 def assert_same_run(a: Path, b: Path) -> None:
@@ -71,6 +74,12 @@ def fitted(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ready, run)
     put_stage(run, "unet", train.stage(context(run, "unet", SETTINGS)))
     return run
+
+
+@pytest.fixture
+def run(ready: Path, tmp_path: Path) -> Path:
+    """A copy of a run before the U-Net."""
+    return Path(shutil.copytree(ready, tmp_path / "run"))
 
 
 def test_two_tiles_are_learned_by_heart() -> None:
@@ -117,7 +126,7 @@ def test_a_loss_that_is_not_finite_says_where() -> None:
     job = trainer(tiny(epochs=3), fold=1)
     with torch.no_grad():
         next(job.network.parameters()).fill_(float("nan"))
-    with pytest.raises(L4SError, match="fold 1, epoch 0, step 0") as error:
+    with pytest.raises(L4SError, match="fold 1, network 0, epoch 0, step 0") as error:
         job.run()
     shown = job.tiles.patch[job.batches.order(0)[:4]]
     assert f"inputs finite: yes; batch: patch {', '.join(map(str, shown))}" in str(error.value)
@@ -128,7 +137,7 @@ def test_inputs_that_are_not_finite_are_named() -> None:
         at.tiles.scale[5] = float("nan")  # patch 6
 
     job = trainer(tiny(epochs=3))
-    with pytest.raises(L4SError, match="fold 0, epoch 1, step") as error:
+    with pytest.raises(L4SError, match="fold 0, network 0, epoch 1, step") as error:
         job.run(spoil)
     assert "inputs finite: no, not those of patch 6; batch: patch" in str(error.value)
     assert "6" in str(error.value).split("batch: patch")[1]
@@ -192,10 +201,8 @@ def test_out_of_fold_scores_are_those_of_the_fold_that_did_not_see_the_tile(fitt
 
 @pytest.mark.parametrize("writes", [1, 5])  # in the first network of a fold, in the second
 def test_killed_stage_goes_on_and_gives_the_same(
-    ready: Path, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+    run: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(ready, run)
     write, calls = training.write_json, []
 
     def kill(path: Path, value: object) -> None:
@@ -223,28 +230,20 @@ def test_logits_are_counted_by_class() -> None:
     assert np.array(told["edges"])[at].tolist() == [-0.25, 0.0]
 
 
-def test_two_devices_train_what_one_trains(ready: Path, fitted: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(ready, run)
+def test_two_devices_train_what_one_trains(run: Path, fitted: Path) -> None:
     ctx = replace(context(run, "unet", SETTINGS), device="cpu,cpu", jobs=2)
     summary = train.stage(ctx)
     assert summary["device"] == "cpu,cpu"
     assert_same_run(run, fitted)
 
 
-def test_what_fails_on_one_of_several_devices_is_told(ready: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(ready, run)
+def test_what_fails_on_one_of_several_devices_is_told(run: Path) -> None:
     config = config_of(network="smp:unet")
     with pytest.raises(ConfigError, match="name of the network"):
         train.stage(replace(context(run, "unet", config), device="cpu,cpu", jobs=2))
 
 
-def test_labels_that_a_fold_must_not_see_change_nothing(
-    ready: Path, fitted: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(ready, run)
+def test_labels_that_a_fold_must_not_see_change_nothing(run: Path, fitted: Path) -> None:
     ds = made_up()
     secret = ~np.isin(ds["patch"], load_folds(run / "scenes").train_ids(0))
     ds["mask"].values[secret] = 1 - ds["mask"].values[secret]
@@ -290,10 +289,8 @@ def test_equal_networks_are_equal_files_whatever_process_writes_them(tmp_path: P
         FoldModel.load(tmp_path / "again.safetensors")
 
 
-def test_planted_leak_is_found(ready: Path, tmp_path: Path) -> None:
+def test_planted_leak_is_found(run: Path) -> None:
     """A training tile that has become a copy of a held one since the folds were made."""
-    run = tmp_path / "run"
-    shutil.copytree(ready, run)
     folds, ds = load_folds(run / "scenes"), made_up()
     trained, held = folds.train_ids(1)[0], folds.held_ids(1)[0]
     hashes = ds["content_hash"].values.copy()
@@ -305,9 +302,7 @@ def test_planted_leak_is_found(ready: Path, tmp_path: Path) -> None:
         train.stage(context(run, "unet", config_of()))
 
 
-def test_no_landslide_to_train_on(ready: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(ready, run)
+def test_no_landslide_to_train_on(run: Path) -> None:
     ds = made_up()
     ds["mask"].values[:] = 0
     ds.to_zarr(run / "data/train/patches.zarr", mode="w", consolidated=False)

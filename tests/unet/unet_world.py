@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from l4s_ensemble.config import Config, UNetConfig, build
@@ -66,6 +67,15 @@ def made_up(rows: int = 4, cols: int = 4, *, seed: int = 0) -> xr.Dataset:
             "format": FORMAT,
         },
     )
+
+
+class Killed(Exception):
+    """Stands for a kill of the process."""
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    x, y = a.state_dict(), b.state_dict()
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
 def load_tiles() -> TileSet:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from l4s_ensemble.config import UNetConfig
+from l4s_ensemble.errors import L4SError
 from l4s_ensemble.unet.hardware import LAYOUT, Hardware
 from l4s_ensemble.unet.inputs.batches import Batch, Batches, plain_batches, spread
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
@@ -24,7 +25,6 @@ from l4s_ensemble.unet.training.average import Average, recalibrate
 from l4s_ensemble.unet.training.captured import capture
 from l4s_ensemble.unet.training.compiled import compiled
 from l4s_ensemble.unet.training.losses import loss_by_name
-from l4s_ensemble.unet.training.not_finite import not_finite
 from l4s_ensemble.unet.training.schedule import learning_rate, optimiser_of, restore, set_rate
 
 RECALIBRATION_TILES = 256
@@ -222,13 +222,17 @@ class FoldTrainer:
                 continue
             step = last - len(values) + 1 + at
             where = shuffled[step * self.batch : (step + 1) * self.batch]
-            raise not_finite(
-                f"fold {self.fold}, epoch {epoch}, step {step}"
-                + (f", network {self.number} of the fold" if self.number else ""),
-                float(loss),
-                self.tiles.patch[where],
-                # A batch depends on its key alone: this is the one that was seen.
-                self.batches.make(epoch, where).x,
+            # A batch depends on its key alone: this is the one that was seen.
+            finite = torch.isfinite(self.batches.make(epoch, where).x).flatten(1).all(dim=1)
+            patch, bad = self.tiles.patch[where], ~finite.cpu().numpy()
+            inputs = f"no, not those of patch {_listed(patch[bad])}" if bad.any() else "yes"
+            raise L4SError(
+                "the loss of the U-Net, or its gradient step after step, is not finite",
+                where=f"fold {self.fold}, network {self.number}, epoch {epoch}, step {step}",
+                found=f"loss {loss:g}; inputs finite: {inputs}; batch: patch {_listed(patch)}",
+                fix="data check tells which values of the patches are not finite"
+                if bad.any()
+                else "lower unet.lr, or set unet.precision=float32",
             )
 
     @torch.inference_mode()
@@ -294,6 +298,10 @@ class FoldTrainer:
             "patches": self.tiles.patch[self.positions].tolist(),
             "normalisation": self.normalisation.as_dict(),
         }
+
+
+def _listed(patch: NDArray[np.int64]) -> str:
+    return ", ".join(map(str, patch))
 
 
 def _first_weights(seed: int, fold: int, number: int) -> int:
