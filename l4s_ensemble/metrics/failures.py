@@ -1,4 +1,4 @@
-"""Where out-of-fold scores fail: by slope, elevation, brightness, size, distance to the edge.
+"""Where out-of-fold scores fail: by slope, elevation, brightness, distance to the edge.
 
 The summary's ``failures`` is a dict (counts are pixels unless said otherwise; a ratio without a
 denominator is None)::
@@ -9,16 +9,9 @@ denominator is None)::
                         landslide, tp, fp, fn, precision, recall, f1. Keys, as far as the sensor
                         has them: slope_deg, dem_m, brightness, tile_brightness (quintiles of
                         pixels, and of tiles), tile_edge_px (0 = outermost row or column)
-    slides_true         by size of the true landslide: rows of low_px, high_px, slides, pixels,
-                        found_px, recall, touched, half_found (landslides with at least a pixel,
-                        and half of their pixels, called)
-    slides_called       by size of what was called: rows of low_px, high_px, slides, pixels,
-                        true_px, precision, touched, half_true
     rim                 by distance to the rim, whichever side of it, in pixels: rows of low, high,
                         tp, fp, fn, f1. Inside count what is found and missed, outside what is
                         falsely called; tiles without a landslide have no rim
-
-Landslides are 8-connected within a tile: one that a seam cuts counts as two.
 """
 
 from __future__ import annotations
@@ -32,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.metrics.by_block import blocks_of, ids_in, opened, tasks_of
-from l4s_ensemble.metrics.objects import SIZE_PX, parts_of, share, size_of
+from l4s_ensemble.metrics.objects import share
 from l4s_ensemble.metrics.pictures import (
     TITLES,
     count_kinds,
@@ -58,8 +51,6 @@ class _Tallies:
         Pixels by ``truth + 2 called``.
     tile, level : list
         Counts ``(4,)`` and median brightness of each tile.
-    true, called : int64 array, shape (size, 5)
-        Objects, pixels, pixels that agree, objects touched, objects half agreed.
     inside, outside : int64 array, shape (distance, 2)
         Pixels and wrong pixels, by distance to the boundary of a reference landslide.
     """
@@ -67,8 +58,6 @@ class _Tallies:
     by: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     tile: list[NDArray[np.int64]] = field(default_factory=list)
     level: list[float] = field(default_factory=list)
-    true: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(SIZE_PX) - 1, 5))
-    called: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(SIZE_PX) - 1, 5))
     inside: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(RIM_PX) - 1, 2))
     outside: NDArray[np.int64] = field(default_factory=lambda: _zeros(len(RIM_PX) - 1, 2))
 
@@ -77,7 +66,7 @@ class _Tallies:
             self.by[key] = self.by.get(key, 0) + counts
         self.tile += other.tile
         self.level += other.level
-        for name in ("true", "called", "inside", "outside"):
+        for name in ("inside", "outside"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -116,8 +105,6 @@ def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> d
         "threshold": threshold,
         "pixel_m": sensor.pixel_m,
         "by": by,
-        "slides_true": _size_rows(whole.true, "found_px", "recall", "half_found"),
-        "slides_called": _size_rows(whole.called, "true_px", "precision", "half_true"),
         "rim": _rim_rows(whole.inside, whole.outside),
     }
 
@@ -156,19 +143,7 @@ def _count(
     out.tile.append(np.bincount(kind, minlength=4))
     if "brightness" in pictures:
         out.level.append(float(np.median(pictures["brightness"])))
-    out.true += _objects(truth, called)
-    out.called += _objects(called, truth)
     _count_distances(out, truth, called)
-
-
-def _objects(of: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Connected parts of a mask by size: how many, pixels, pixels in the other, touched, half."""
-    area, shared = parts_of(of, other)
-    size = size_of(area)
-    columns = (np.ones(len(area)), area, shared, shared > 0, 2 * shared >= area)
-    return np.stack(
-        [np.bincount(size, weights=c, minlength=len(SIZE_PX) - 1) for c in columns], axis=1
-    ).astype(np.int64)
 
 
 def _count_distances(out: _Tallies, truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> None:
@@ -220,24 +195,6 @@ def _by_tile(whole: _Tallies) -> dict[str, Any]:
     counts = _zeros(len(edges) - 1, 4)
     np.add.at(counts, place, np.stack(whole.tile))
     return _by("tile_brightness", edges, counts)
-
-
-def _size_rows(counts: NDArray[np.int64], agreed: str, score: str, half: str) -> list[Any]:
-    return [
-        {
-            "low_px": int(low),
-            "high_px": None if np.isinf(high) else int(high) - 1,
-            "slides": n,
-            "pixels": pixels,
-            agreed: shared,
-            score: share(shared, pixels),
-            "touched": touched,
-            half: at_half,
-        }
-        for low, high, (n, pixels, shared, touched, at_half) in zip(
-            SIZE_PX[:-1], SIZE_PX[1:], counts.tolist(), strict=True
-        )
-    ]
 
 
 def _rim_rows(inside: NDArray[np.int64], outside: NDArray[np.int64]) -> list[dict[str, Any]]:

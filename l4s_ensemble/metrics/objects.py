@@ -88,23 +88,6 @@ def labelled(mask: Bool) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     return labels, np.bincount(labels.ravel(), minlength=n + 1)[1:].astype(np.int64)
 
 
-def parts_of(of: Bool, other: Bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Connected parts of a mask.
-
-    Parameters
-    ----------
-    of, other : bool array, shape (y, x)
-
-    Returns
-    -------
-    area, shared : int64 array, shape (part,)
-        Pixels of each part, and those of them that are in the other mask too.
-    """
-    labels, area = labelled(of)
-    shared = np.bincount(labels[other], minlength=len(area) + 1)[1:]
-    return area, shared.astype(np.int64)
-
-
 def size_of(area: NDArray[np.int64]) -> NDArray[np.int64]:
     """Bin of `SIZE_PX` of each area."""
     return np.searchsorted(SIZE_PX[1:-1], area, "right").astype(np.int64)

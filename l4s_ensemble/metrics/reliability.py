@@ -1,67 +1,18 @@
-"""Whether probabilities mean what they say, before and after a cross-fitted correction.
-
-The correction is learnt from the pooled histograms of all folds but one and applied to that one,
-so that no tile corrects itself. It changes nothing in the model: the stack has its own calibration.
-
-The summary's ``calibration`` is a dict::
-
-    bins        bins of probability behind all numbers
-    maps        list: {name: 'as scored' | 'beta' | 'isotonic', ...}. Each has
-        expected_calibration_error, brier, log_loss
-        reliability         {predicted, observed, pixels}: twenty equal bins of probability
-        f1_best             best pooled F1 over thresholds
-        threshold_best      its threshold
-        plateau_low, plateau_high   thresholds within a point of the best
-        half_f1             f1_best / 2: where the best threshold of calibrated scores lies
-                            (Lipton, Elkan and Narayanaswamy 2014, arXiv:1402.1892)
-        off_half            threshold_best - half_f1
-        f1_at_half          F1 at the threshold half_f1
-"""
+"""Corrections of probabilities, fitted to a histogram of scores: beta and isotonic."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index, bin_middles
-from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_middles
 
 Array = NDArray[np.float64]
 Map = Callable[[Array], Array]
 
 _TINY = 1e-6
-
-
-def calibration(tiles: TileHistograms, fold: ArrayLike) -> dict[str, Any]:
-    """Describe the reliability of out-of-fold scores.
-
-    Parameters
-    ----------
-    tiles : TileHistograms
-    fold : array_like of int, shape (tile,)
-        Fold of each tile.
-
-    Returns
-    -------
-    dict
-        See the module.
-    """
-    of_tile = np.asarray(fold)
-    folds = np.unique(of_tile)
-    parts = [tiles.subset(of_tile == k).pooled() for k in folds]
-    whole = tiles.pooled()
-    fits: dict[str, Callable[[ScoreHistogram], Map]] = {"beta": fit_beta, "isotonic": fit_isotonic}
-    maps = [_described("as scored", whole, [(whole, bin_middles(whole.bins))])]
-    for name, fit in fits.items():
-        corrected = []
-        for k, held in enumerate(parts):
-            others = _sum([p for i, p in enumerate(parts) if i != k]) if len(parts) > 1 else held
-            corrected.append((held, fit(others)(bin_middles(held.bins))))
-        maps.append(_described(name, whole, corrected))
-    return {"bins": whole.bins, "maps": maps}
 
 
 def fit_isotonic(histogram: ScoreHistogram) -> Map:
@@ -121,42 +72,3 @@ def _beta_loss(x: Array, w: Array, histogram: ScoreHistogram) -> float:
     z = x @ w
     each = histogram.positive * np.logaddexp(0, -z) + histogram.negative * np.logaddexp(0, z)
     return float(each.sum())
-
-
-def _sum(parts: list[ScoreHistogram]) -> ScoreHistogram:
-    return ScoreHistogram(
-        np.sum([p.positive for p in parts], axis=0), np.sum([p.negative for p in parts], axis=0)
-    )
-
-
-def _described(
-    name: str, whole: ScoreHistogram, corrected: list[tuple[ScoreHistogram, Array]]
-) -> dict[str, Any]:
-    """Numbers of histograms whose bins were given new probabilities."""
-    moved = ScoreHistogram.empty(whole.bins)
-    brier = log_loss = 0.0
-    for held, p in corrected:
-        index = bin_index(p, whole.bins)
-        np.add.at(moved.positive, index, held.positive)
-        np.add.at(moved.negative, index, held.negative)
-        q = np.clip(p, _TINY, 1 - _TINY)
-        brier += float((held.positive * (1 - p) ** 2 + held.negative * p**2).sum())
-        log_loss -= float((held.positive * np.log(q) + held.negative * np.log1p(-q)).sum())
-    n = max(int(whole.positive.sum() + whole.negative.sum()), 1)
-    best = moved.best()
-    half = best.f1 / 2
-    f1 = moved.curve()["f1"]
-    return {
-        "name": name,
-        "expected_calibration_error": moved.expected_calibration_error(),
-        "brier": brier / n,
-        "log_loss": log_loss / n,
-        "reliability": moved.reliability(),
-        "f1_best": best.f1,
-        "threshold_best": best.value,
-        "plateau_low": best.plateau_low,
-        "plateau_high": best.plateau_high,
-        "half_f1": half,
-        "off_half": best.value - half,
-        "f1_at_half": float(f1[min(round(half * moved.bins), moved.bins - 1)]),
-    }

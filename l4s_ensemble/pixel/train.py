@@ -16,7 +16,6 @@ from l4s_ensemble.data.store import STORE
 from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource
 from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import write_sampled_rows
 from l4s_ensemble.pixel.fit import fit_folds, fit_job
@@ -109,7 +108,6 @@ def stage(ctx: StageContext) -> Summary:
             model, source, sample.ground, scores, fold, masks, threshold
         ),
         "failures": failures(store, ctx.out / "oof.zarr", threshold, jobs=ctx.jobs),
-        "calibration": calibration(tiles, fold),
         "rule": ndvi_slope(store, folds, ids, jobs=ctx.jobs),
         "seconds_explain": time.monotonic() - explaining,
     }  # fmt: skip

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.metrics.reliability import calibration
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.unet.adapt import adapted, load_target
@@ -99,7 +98,6 @@ def stage(ctx: StageContext) -> Summary:
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
         "failures": failures(store, ctx.out / "oof.zarr", whole["threshold"], jobs=ctx.jobs),
-        "calibration": calibration(scores, fold),
         "logits": logits_by_class(logit, _masks(tiles)),
         "seconds": time.monotonic() - started,
     }  # fmt: skip

@@ -12,7 +12,6 @@ from tiles_world import SIZE, TILES, save, world
 from l4s_ensemble.data.store import open_store, units
 from l4s_ensemble.metrics.failures import RIM_PX, failures
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.metrics.objects import SIZE_PX
 
 
 @pytest.fixture(scope="module")
@@ -58,31 +57,6 @@ def test_by_slope_elevation_brightness_and_place(told: dict[str, Any]) -> None:
     shares = [row["pixels"] / truth.size for row in tables["brightness"]]
     np.testing.assert_allclose(shares, 0.2, atol=0.03)
     assert len(tables["tile_brightness"]) == 5
-
-
-def test_by_size_of_the_landslide(told: dict[str, Any]) -> None:
-    from skimage.measure import label
-
-    for name, of, other, agreed in (
-        ("slides_true", told["truth"], told["called"], "found_px"),
-        ("slides_called", told["called"], told["truth"], "true_px"),
-    ):
-        objects = [
-            (labels == n, other[i])
-            for i, labels in enumerate(label(m, connectivity=2) for m in of)
-            for n in range(1, labels.max() + 1)
-        ]
-        assert len(objects) > 20
-        rows = told["told"][name]
-        for row, low, high in zip(rows, SIZE_PX[:-1], SIZE_PX[1:], strict=True):
-            own = [(m, o) for m, o in objects if low <= m.sum() < high]
-            assert row["slides"] == len(own)
-            assert row["pixels"] == sum(int(m.sum()) for m, _ in own)
-            assert row[agreed] == sum(int((m & o).sum()) for m, o in own)
-            assert row["touched"] == sum(bool((m & o).any()) for m, o in own)
-            half = "half_found" if name == "slides_true" else "half_true"
-            assert row[half] == sum(2 * (m & o).sum() >= m.sum() for m, o in own)
-        assert rows[-1]["high_px"] is None
 
 
 def test_by_distance_to_the_rim_on_either_side(told: dict[str, Any]) -> None:

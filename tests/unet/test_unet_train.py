@@ -166,7 +166,7 @@ def test_stage_writes_what_others_read(fitted: Path) -> None:
     assert tiles.pooled().positive.sum() == made_up()["mask"].values[:15].sum()
     assert {
         "network", "parameters", "precision", "device", "bands", "folds",
-        "oof", "histogram", "reliability", "failures", "calibration", "logits", "seconds",
+        "oof", "histogram", "reliability", "failures", "logits", "seconds",
     } <= summary.keys()  # fmt: skip
     assert (summary["networks"], summary["seeds"]) == (4, 2)
     assert summary["skipped_steps"] == 0 and summary["captured"] is None  # no GPU

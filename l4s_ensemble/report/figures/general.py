@@ -73,19 +73,10 @@ def lines(panel: Panel) -> Plot:
         ``x`` (numbers or words), ``axes`` (titles of both), ``series``: each ``name, colour, y``
         and optionally ``as`` (line, bar, area), ``dash``, ``x``, ``low`` and ``high`` (ends of an
         interval), ``told`` (words for each value). Optionally ``range`` and ``x_range``, ``log``
-        (of x), ``percent`` (of y), ``at`` (an upright line), ``band`` (two ends), ``points``
-        (``x, y, colour, text``), ``ticks`` (words of x) and ``bars`` (group, overlay).
+        (of x), ``percent`` (of y), ``at`` (an upright line), ``band`` (two ends),
+        ``ticks`` (words of x) and ``bars`` (group, overlay).
     """
     data = [_series(s, panel) for s in panel["series"]]
-    data += [
-        {
-            "type": "scatter", "mode": "markers", "showlegend": False, "x": [p["x"]],
-            "y": [p["y"]], "hovertemplate": f"{p['text']}<extra></extra>",
-            "marker": {"size": 11, "symbol": "diamond", "color": f"@{p['colour']}",
-                       "line": {"color": "@paper", "width": 2}},
-        }
-        for p in panel.get("points", [])
-    ]  # fmt: skip
     shapes = []
     if panel.get("band"):
         low, high = panel["band"]

@@ -60,16 +60,10 @@ def _pr(models: Sequence[Data]) -> Plot:
 
 
 def _threshold(d: Data) -> Plot:
-    points = []
-    if d.get("half") is not None:
-        near = min(zip(d["threshold"], d["f1"], strict=True), key=lambda p: abs(p[0] - d["half"]))
-        at = d.get("f1_at_half")
-        points = [{"x": d["half"], "y": near[1] if at is None else at, "colour": "ink",
-                   "text": f"half the best F1: {d['half']:.3f}"}]  # fmt: skip
     return alone(lines({
         "x": d["threshold"], "axes": ("probability threshold", "score"), "range": [0, 1.02],
         "x_range": [0, 1], "series": _scores(d), "at": d["chosen"], "band": d["plateau"],
-        "points": points, "height": 430,
+        "height": 430,
     }))  # fmt: skip
 
 
@@ -313,42 +307,11 @@ def _failures(kinds: Sequence[Data]) -> Plot:
     return beside(lines, panels, few=True)
 
 
-def _failure_sizes(d: Data) -> Plot:
-    panels = []
-    for key, label in (
-        ("true", "reference landslides: how much is found"),
-        ("called", "predicted landslides: how much is right"),
-    ):
-        found = d[key]
-        told = [f"{n:,} landslides, {p:,} pixels" for n, p in
-                zip(found["slides"], found["pixels"], strict=True)]  # fmt: skip
-        panels.append(
-            {
-                "label": label, "x": found["bin"], "range": [0, 1.02], "percent": True,
-                "axes": ("size of the landslide (hectares)", "share"),
-                "series": [
-                    {"name": "of pixels", "y": found["score"], "colour": "pixel", "as": "bar",
-                     "told": told},
-                    {"name": "of landslides: touched", "y": found["touched"], "colour": "stack"},
-                    {"name": "of landslides: by half or more (dotted)", "y": found["half"],
-                     "colour": "unet", "dash": "dot"},
-                ],
-            }
-        )  # fmt: skip
-    return beside(lines, [p for p in panels if p["x"]])
-
-
-def _failure_f1(d: Data) -> Plot:
-    panels = [
-        {"label": label, "x": d[key]["bin"], "axes": (x, "score"), "range": [0, 1.02],
-         "series": _scores(d[key])}
-        for key, label, x in (
-            ("size", "by size of the landslide", "size of the landslide (hectares)"),
-            ("rim", "by distance to the boundary",
-             "distance to the boundary, on either side (px)"),
-        )
-    ]  # fmt: skip
-    return beside(lines, [p for p in panels if p["x"]])
+def _failure_rim(d: Data) -> Plot:
+    return alone(lines({
+        "x": d["bin"], "axes": ("distance to the boundary, on either side (px)", "score"),
+        "range": [0, 1.02], "series": _scores(d),
+    }))  # fmt: skip
 
 
 def _sizes(splits: Sequence[Data]) -> Plot:
@@ -388,12 +351,12 @@ def _short(value: float | None) -> str:
 
 
 MAKERS: dict[str, Callable[[Any], Plot]] = {
-    "pr": _pr, "threshold": _threshold, "threshold_half": _threshold, "reliability": _reliability,
+    "pr": _pr, "threshold": _threshold, "reliability": _reliability,
     "corrections": _corrections, "seen_unseen": _seen_unseen, "progress": _progress,
     "logits": _logits, "occlusion": _occlusion, "agreement": _agreement, "intervals": _intervals,
     "slides_by_size": _slides_by_size, "risk": _risk, "by_size": _by_size, "likeness": _likeness,
     "bars": _bars, "beeswarm": _beeswarm, "classes": _classes, "elsewhere": _elsewhere,
-    "failures": _failures, "failure_sizes": _failure_sizes, "failure_f1": _failure_f1,
+    "failures": _failures, "failure_rim": _failure_rim,
     "sizes": _sizes, "shift": _shift,
 }  # fmt: skip
 """Figures by the name that a page gives them."""

@@ -1,4 +1,4 @@
-"""Where a model fails: by terrain, light, size, distance to the rim."""
+"""Where a model fails: by terrain, light, distance to the boundary of a landslide."""
 
 from __future__ import annotations
 
@@ -30,33 +30,14 @@ def figures(source: RunSource, model: str) -> dict[str, Any]:
             "share of all landslide pixels. A line that falls over a tall bar costs most.",
             [_kind(b) for b in found["by"]],
         )
-    pixel_m = float(found.get("pixel_m") or 10.0)
-    if found.get("slides_true") or found.get("slides_called"):
-        out["sizes"] = figure(
-            "failure_sizes",
-            "Where it fails: small and large landslides",
-            "First: of true landslides, how many of their pixels are found, and how many "
-            "landslides are touched at all or found by half. Second: the same of what is called "
-            "landslide: how much of it is true. A landslide is what touches within a tile.",
-            {
-                "true": _sizes(found.get("slides_true") or [], "recall", "half_found", pixel_m),
-                "called": _sizes(
-                    found.get("slides_called") or [], "precision", "half_true", pixel_m
-                ),
-            },
-        )
-    if found.get("rim") and found.get("slides_true") and found.get("slides_called"):
-        out["f1_where"] = figure(
-            "failure_f1",
-            "F1 by size of the landslide and by distance to its rim",
-            "First: recall of true landslides of a size, precision of called ones of that size, "
-            "and the F1 of the two. Second: of all pixels so far from the rim of a true "
-            "landslide, inside it or outside. Low near the rim and high farther in: places are "
-            "found, and outlines are rough. The last point has all false alarms far away.",
-            {
-                "size": _by_size(found["slides_true"], found["slides_called"], pixel_m),
-                "rim": _by_rim(found["rim"]),
-            },
+    if found.get("rim"):
+        out["rim"] = figure(
+            "failure_rim",
+            "F1 by distance to the boundary of a landslide",
+            "Scores of all pixels so far from the boundary of a reference landslide, inside it "
+            "or outside. Low near the boundary and high farther in: places are found, and "
+            "outlines are rough. The last point has all false alarms far away.",
+            _by_rim(found["rim"]),
         )
     return out
 
@@ -75,37 +56,6 @@ def _kind(by: Mapping[str, Any]) -> dict[str, Any]:
         "pixels": [r["pixels"] for r in rows],
         **{k: words.sigfig([r[k] for r in rows]) for k in ("f1", "precision", "recall")},
     }
-
-
-def _sizes(
-    rows: Sequence[Mapping[str, Any]], score: str, half: str, pixel_m: float
-) -> dict[str, Any]:
-    there = [r for r in rows if r["slides"]]
-    return {
-        "bin": [area(r["low_px"], r["high_px"], pixel_m) for r in there],
-        "slides": [r["slides"] for r in there],
-        "pixels": [r["pixels"] for r in there],
-        "score": words.sigfig([r[score] for r in there]),
-        "touched": words.sigfig([r["touched"] / r["slides"] for r in there]),
-        "half": words.sigfig([r[half] / r["slides"] for r in there]),
-    }
-
-
-def _by_size(
-    true: Sequence[Mapping[str, Any]], called: Sequence[Mapping[str, Any]], pixel_m: float
-) -> dict[str, Any]:
-    out: dict[str, list[Any]] = {"bin": [], "f1": [], "precision": [], "recall": []}
-    for t, c in zip(true, called, strict=True):
-        recall, precision = t["recall"], c["precision"]
-        if recall is None and precision is None:
-            continue
-        f1 = None
-        if recall is not None and precision is not None:
-            f1 = 2 * recall * precision / (recall + precision) if recall + precision else 0.0
-        out["bin"].append(area(t["low_px"], t["high_px"], pixel_m))
-        for key, value in (("f1", f1), ("precision", precision), ("recall", recall)):
-            out[key].append(words.sigfig(value))
-    return out
 
 
 def _by_rim(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

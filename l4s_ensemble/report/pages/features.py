@@ -177,7 +177,7 @@ def _points(found: Sequence[Row]) -> list[Row]:
 
 
 def _table(source: RunSource) -> dict[str, Any]:
-    """Table of every feature; its ``groups`` become chips that filter the rows."""
+    """Table of every feature."""
     kind = kind_of_place(source)
     elsewhere: list[Column] = []
     note = (
@@ -190,12 +190,11 @@ def _table(source: RunSource) -> dict[str, Any]:
             ("auc_worst", f"AUC, worst {kind}", "score"), ("worst_in", "worst in", "text"),
         ]  # fmt: skip
     columns: list[Column] = [
-        ("name", "feature", "text"), ("group", "group", "group"), ("auc_seen", "AUC", "score"),
+        ("name", "feature", "text"), ("group", "group", "text"), ("auc_seen", "AUC", "score"),
         *elsewhere, ("best_f1", "best F1", "score"), ("side", "landslides are", "text"),
         ("unit", "unit", "text"), ("mean_landslide", "mean, landslide", "number"),
         ("mean_other", "mean, other", "number"), ("support_px", "support (px)", "count"),
         ("formula", "formula", "text"), ("source", "source", "text"),
     ]  # fmt: skip
     told = [{**r, "unit": None if r["unit"] == "1" else r["unit"]} for r in rows(source)]
-    made, found = table("Every feature", columns, told, sortable=True, note=note), groups(source)
-    return {**made, "groups": found, "group_colours": {g["name"]: g["colour"] for g in found}}
+    return table("Every feature", columns, told, sortable=True, note=note)

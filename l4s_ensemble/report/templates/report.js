@@ -105,19 +105,6 @@
   const here = nav && nav.querySelector("[aria-current]");
   if (here) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - 12;
 
-  // Chips show the rows of one group.
-  document.querySelectorAll(".chips").forEach((chips) => {
-    const buttons = Array.from(chips.querySelectorAll("button"));
-    const body = chips.parentElement.querySelector("table").tBodies[0];
-    buttons.forEach((button) => button.addEventListener("click", () => {
-      buttons.forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
-      for (const row of body.rows) {
-        const own = row.querySelector(".t-group").dataset.raw;
-        row.hidden = button.dataset.group !== "" && button.dataset.group !== own;
-      }
-    }));
-  });
-
   // The list of sections shows which one is being read.
   const links = Array.from(document.querySelectorAll(".toc a"));
   if (links.length) {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from l4s_ensemble.report import words
-from l4s_ensemble.report.pages import failures, reliability
+from l4s_ensemble.report.pages import failures
 from l4s_ensemble.report.pages.pixel import importance as pixel_importance
-from l4s_ensemble.report.pieces import Page, fold_table, section
+from l4s_ensemble.report.pieces import Page, fold_table, scored, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import facts
 
@@ -20,10 +20,10 @@ _WHY = (
 def pixel(source: RunSource) -> Page:
     """Make the pixel classifier's page; parts that a run does not know are left out."""
     summary = source.summary("pixel")
-    figures, tables = reliability.parts(source, "pixel")
+    figures = scored(summary["oof"], {"pixel": summary["histogram"]}, "pixel")
     figures |= pixel_importance.figures(source)
     figures |= failures.figures(source, "pixel")
-    tables["folds"] = fold_table(
+    folds = fold_table(
         summary["folds"],
         ("rows", "rows fitted", "count"), ("positives", "of them landslide", "count"),
         ("seconds_fit", "fit", "seconds"), ("seconds_score", "score", "seconds"),
@@ -34,15 +34,14 @@ def pixel(source: RunSource) -> Page:
         f"with one model for each of {len(summary['folds'])} spatial folds.",
         "facts": _facts(source),
         "figures": figures,
-        "tables": tables,
+        "tables": {"folds": folds},
         "sections": [
             section("overview", "At a glance", "", "facts"),
             section("scores", "How well it does", "", "pr", "threshold", "folds"),
-            section("probabilities", "What its probabilities are worth", "", "reliability",
-                    "calibration"),
+            section("probabilities", "What its probabilities are worth", "", "reliability"),
             section("why", "What it looks at", _WHY, "contribution", "beeswarm"),
             section("words", "Landslides in words", "", "slides"),
-            section("failures", "Where it fails", "", "failures", "f1_where", "sizes"),
+            section("failures", "Where it fails", "", "rim", "failures"),
             section("tiles", "Tiles, the worst first", "", "gallery"),
         ],
     }  # fmt: skip

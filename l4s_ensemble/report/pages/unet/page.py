@@ -1,4 +1,4 @@
-"""The U-Net's page: how well it does, what it looks at, where it fails, what it costs."""
+"""The U-Net's page: how well it does, what it looks at, where it fails."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from l4s_ensemble.report import words
-from l4s_ensemble.report.pages import failures, reliability
-from l4s_ensemble.report.pages.unet import cost as unet_cost
+from l4s_ensemble.report.pages import failures
 from l4s_ensemble.report.pages.unet import occlusion as unet_occlusion
 from l4s_ensemble.report.pages.unet import progress as unet_progress
-from l4s_ensemble.report.pieces import Page, figure, fold_table, section
+from l4s_ensemble.report.pieces import Page, figure, fold_table, scored, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import facts
 
@@ -23,14 +22,13 @@ _SEES = (
 def unet(source: RunSource) -> Page:
     """Make the U-Net's page; parts that a run does not know are left out and named."""
     summary = source.summary("unet")
-    figures, tables = reliability.parts(source, "unet")
+    figures = scored(summary["oof"], {"unet": summary["histogram"]}, "unet")
     for part in (unet_progress, unet_occlusion):
         figures |= part.figures(source)
     figures |= failures.figures(source, "unet")
-    tables |= unet_cost.tables(source)
     if summary.get("logits"):
         figures["logits"] = _logits(summary["logits"], summary["oof"]["threshold"])
-    tables["folds"] = fold_table(
+    folds = fold_table(
         [_fold(f) for f in summary["folds"]],
         ("train_tiles", "tiles fitted", "count"), ("n_epochs", "epochs", "count"),
         ("loss", "last loss", "number"), ("seconds", "time", "seconds"),
@@ -41,17 +39,16 @@ def unet(source: RunSource) -> Page:
         f"judges each pixel by shape and surroundings, {_members(summary)}.",
         "facts": _facts(source),
         "figures": figures,
-        "tables": tables,
+        "tables": {"folds": folds},
         "missing": _missing(source),
         "sections": [
             section("overview", "The network", "", "facts"),
             section("scores", "How well it does", "", "pr", "threshold", "folds"),
             section("probabilities", "What its probabilities are worth", "", "reliability",
-                    "calibration", "logits"),
+                    "logits"),
             section("training", "How it was trained", "", "progress"),
             section("sees", "What it looks at", _SEES, "occlusion"),
-            section("failures", "Where it fails", "", "f1_where", "sizes", "failures"),
-            section("cost", "What it costs", "", "cost"),
+            section("failures", "Where it fails", "", "rim", "failures"),
             section("tiles", "Tiles, the worst first", "", "gallery"),
         ],
     }  # fmt: skip
