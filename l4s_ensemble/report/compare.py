@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +20,7 @@ from l4s_ensemble.report.headline import MODEL_NAMES, name_of
 from l4s_ensemble.report.pieces import bare, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import table
-from l4s_ensemble.run.files import read_json, write_json, write_text
+from l4s_ensemble.run.files import write_json, write_text
 
 log = logging.getLogger("l4s_ensemble")
 
@@ -61,11 +59,6 @@ class Side:
         """Row of scores of each model at a place."""
         stage = "stack" if place == TRAIN else f"predict/{place}/scores"
         found = {str(r["model"]): r for r in self.source.summary(stage).get("ledger", [])}
-        if place == TRAIN:
-            for name in ("pixel", "unet"):
-                row = self.source.summary(name).get("oof")
-                if row:
-                    found.setdefault(name, row)
         return {name: found[name] for name in MODEL_NAMES if name in found}
 
     def counts(self, place: str, model: str) -> tuple[NDArray[np.int64], Counts] | None:
@@ -80,14 +73,12 @@ class Side:
             return patch, Counts(*counts)
         stage = "stack" if place == TRAIN else f"predict/{place}/scores"
         tiles = self.source.tiles(stage, f"tiles_{model}.npz")
-        if tiles is None and place == TRAIN:
-            tiles = self.source.tiles(model)
         if tiles is None:
             return None
         return tiles.patch, tiles.counts(float(self.rows(place)[model]["threshold"]))
 
-    def tiles(self, place: str) -> dict[int, tuple[str, int, tuple[int, int, int]]]:
-        """Content hash, bootstrap block and scene, row, column of each tile by its id."""
+    def tiles(self, place: str) -> dict[int, tuple[str, int]]:
+        """Content hash and bootstrap block of each tile by its id."""
         from l4s_ensemble.data.store import hashes_of
         from l4s_ensemble.predict.score import bootstrap_blocks
         from l4s_ensemble.scenes.folds import load_folds
@@ -96,17 +87,14 @@ class Side:
         if stage == "data/train" and "scenes" in self.source:
             found: Any = load_folds(self.source["scenes"].folder)
             patch, block, hashes = found.patch, found.block, found.content_hash
-            spots = zip(found.scene, found.row, found.col, strict=True)
         elif stage in self.source:
             found = self.source.store(place)
             patch, by_id = found["patch"].values, hashes_of(found)
             hashes = [by_id[int(p)] for p in patch]
             block, _ = bootstrap_blocks(found, self.source.config.scenes.bootstrap_tiles)
-            spots = zip(*(found[k].values for k in ("scene", "row", "col")), strict=True)
         else:
             return {}
-        each = zip(patch, hashes, block, spots, strict=True)
-        return {int(p): (str(h), int(b), (int(s), int(r), int(c))) for p, h, b, (s, r, c) in each}
+        return {int(p): (str(h), int(b)) for p, h, b in zip(patch, hashes, block, strict=True)}
 
 
 def render_comparison(first: Path, second: Path, out: Path | None = None) -> Path:
@@ -133,7 +121,7 @@ def render_comparison(first: Path, second: Path, out: Path | None = None) -> Pat
         raise RunError(
             "the place of the comparison is a file", where=folder, fix="name a folder with --out"
         )
-    page = compared(a, b, folder)
+    page = compared(a, b)
     html.write_assets(folder / "assets", ("report.css", "report.js"))
     write_json(folder / "compare.json", page)
     text = html.environment().get_template("compare.html.jinja").render(
@@ -167,40 +155,25 @@ def open_sides(first: Path, second: Path) -> tuple[Side, Side]:
     return sides[0], sides[1]
 
 
-def compared(a: Side, b: Side, out: Path) -> dict[str, Any]:
-    """Make the page, as other pages have it, with ``sides``, ``sentence`` and ``rows``.
-
-    Parameters
-    ----------
-    out : Path
-        Folder of the page; links to the reports of both runs start there.
-    """
+def compared(a: Side, b: Side) -> dict[str, Any]:
+    """Make the page, as other pages have it, with ``sides``, ``sentence`` and ``rows``."""
     places = [p for p in a.places if p in b.places]
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
     tables = {"settings": settings(a, b)}
-    reports = {side.letter: _report_of(side, out) for side in (a, b)}
     for place in places:
         ids, blocks, said = paired(a, b, place)
         lines.append(said)
         models = [m for m in MODEL_NAMES if m in a.rows(place) and m in b.rows(place)]
         rows += [_row(a, b, place, model, ids, blocks) for model in models]
-        links = {x: f"{base}/tiles-{quote(place)}.html" for x, base in reports.items() if base}
         if len(ids) and models:
-            tables[f"tiles-{place}"] = changed(a, b, place, models[-1], ids, links)
+            tables[f"tiles-{place}"] = changed(a, b, place, models[-1], ids)
     for one, other in ((a, b), (b, a)):
         only = [title(p) for p in one.places if p not in other.places]
         if only:
             lines.append(f"Only {one.letter} has scores of: {', '.join(only)}.")
     if rows:
         tables["scores"] = _scores(rows)
-        tables["more"] = table(
-            "Precision, recall and threshold",
-            [("place", "where", "text"), ("name", "model", "text"),
-             *((f"{k}_{x}", f"{k} of {x.upper()}", "score")
-               for k in ("precision", "recall", "threshold") for x in "ab")],
-            [{**r, "place": title(r["place"])} for r in rows],
-        )  # fmt: skip
     sentence = _sentence(a, b, rows)
     return {
         **bare(),
@@ -209,9 +182,7 @@ def compared(a: Side, b: Side, out: Path) -> dict[str, Any]:
         "run": f"{a.name} and {b.name}",
         "report_title": b.source.config.report.title,
         "sides": [
-            {"letter": s.letter, "name": s.name, "run": str(s.source.run),
-             "report": f"{reports[s.letter]}/index.html" if reports[s.letter] else None}
-            for s in (a, b)
+            {"letter": s.letter, "name": s.name, "run": str(s.source.run)} for s in (a, b)
         ],
         "sentence": sentence,
         "rows": rows,
@@ -219,7 +190,7 @@ def compared(a: Side, b: Side, out: Path) -> dict[str, Any]:
         "lines": {"paired": lines},
         "tables": tables,
         "sections": [
-            section("scores", "Scores", "", "scores", "more", "paired"),
+            section("scores", "Scores", "", "scores", "paired"),
             section("settings", "Settings", "", "settings"),
             section("tiles", "Tiles that changed most", "", *(f"tiles-{p}" for p in places)),
         ],
@@ -289,43 +260,27 @@ def settings(a: Side, b: Side) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def changed(
-    a: Side, b: Side, place: str, model: str, ids: NDArray[np.int64], links: Mapping[str, str]
-) -> dict[str, Any]:
-    """Table of the tiles whose number of wrong pixels differs most.
-
-    Parameters
-    ----------
-    links : mapping
-        Letter of a run to the address of its page of tiles.
-    """
+def changed(a: Side, b: Side, place: str, model: str, ids: NDArray[np.int64]) -> dict[str, Any]:
+    """Table of the tiles whose number of wrong pixels differs most."""
     one, other = (_aligned(s, place, model, ids) for s in (a, b))
     wrong = [one.fp + one.fn, other.fp + other.fn]
     fewer = wrong[0] - wrong[1]
-    spots = b.tiles(place)
     rows = []
     for i in np.argsort(-np.abs(fewer), kind="stable")[:LISTED]:
         if not fewer[i]:
             break
-        patch = int(ids[i])
-        spot = spots[patch][2]
         rows.append(
             {
-                "patch": patch, "spot": ", ".join(map(str, spot)) if min(spot) >= 0 else None,
-                "reference": int(one.tp[i] + one.fn[i]), "wrong_a": int(wrong[0][i]),
-                "wrong_b": int(wrong[1][i]), "fewer": int(fewer[i]),
-                "links": [
-                    {"label": x, "href": f"{at}#tile={patch}"} for x, at in links.items()
-                ],
+                "patch": int(ids[i]), "reference": int(one.tp[i] + one.fn[i]),
+                "wrong_a": int(wrong[0][i]), "wrong_b": int(wrong[1][i]), "fewer": int(fewer[i]),
             }
         )  # fmt: skip
     better, worse = int((fewer > 0).sum()), int((fewer < 0).sum())
     return table(
         f"{title(place)}, {MODEL_NAMES[model]}",
-        [("patch", "tile", "text"), ("spot", "scene, row, column", "text"),
-         ("reference", "landslide pixels", "count"), ("wrong_a", "wrong pixels of A", "count"),
-         ("wrong_b", "wrong pixels of B", "count"), ("fewer", "fewer wrong in B", "count"),
-         *([("links", "in the report of", "links")] if links else [])],
+        [("patch", "tile", "text"), ("reference", "landslide pixels", "count"),
+         ("wrong_a", "wrong pixels of A", "count"), ("wrong_b", "wrong pixels of B", "count"),
+         ("fewer", "fewer wrong in B", "count")],
         rows, sortable=True,
         note=f"B has fewer wrong pixels than A on {words.plural(better, 'tile')}, more on "
         f"{worse:,}, as many on {len(ids) - better - worse:,}; {int(fewer.sum()):+,} in all.",
@@ -349,7 +304,7 @@ def _row(
         found = f1_gain_interval(other, one, block, seed=c.seed)
         ends = {k: getattr(found, k) for k in ("value", "low", "high", "blocks")}
         difference = {**ends, "verdict": verdict(found)}
-    keys = ("f1", "f1_low", "f1_high", "precision", "recall", "threshold")
+    keys = ("f1", "precision", "recall", "threshold")
     each = {f"{k}_{x}": r.get(k) for x, r in zip("ab", rows, strict=True) for k in keys}
     name = names[0] if len(names) == 1 else f"{names[0]} (A), {names[1]} (B)"
     return {"place": place, "model": model, "name": name, **each, "difference": difference}
@@ -368,7 +323,9 @@ def _scores(rows: list[dict[str, Any]]) -> dict[str, Any]:
         [("place", "where", "text"), ("name", "model", "text"), ("f1_a", "F1 of A", "score"),
          ("f1_b", "F1 of B", "score"), ("value", "B minus A", "gain"),
          ("span", "95 % interval", "text"), ("blocks", "blocks", "count"),
-         ("verdict", "verdict", "text")],
+         ("verdict", "verdict", "text"),
+         *((f"{k}_{x}", f"{k} of {x.upper()}", "score")
+           for k in ("precision", "recall", "threshold") for x in "ab")],
         shown,
         note="The interval is paired: both runs are scored on the same resampled blocks of "
         "neighbouring tiles. Where it includes zero no gain is shown. It does not hold the chance "
@@ -412,15 +369,3 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
-
-
-def _report_of(side: Side, out: Path) -> str | None:
-    """Address of the report of a run from the page, if one with its name is of this run."""
-    run = side.source.run.resolve()
-    for folder in (out.parent / run.name, REPORTS / run.name):
-        if (folder / "index.json").is_file() and (folder / "index.html").is_file():
-            last = ((read_json(folder / "index.json").get("foot") or {}).get("command") or [""])[-1]
-            parts = shlex.split(last)
-            if "--run" in parts and Path(parts[parts.index("--run") + 1]).resolve() == run:
-                return quote(Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix())
-    return None

@@ -142,7 +142,7 @@ def _minus(written: str) -> str:
 
 KINDS = {
     "score": score, "gain": gain, "count": count, "share": share, "interval": interval,
-    "links": text, "number": number, "signed": signed,
+    "number": number, "signed": signed,
     "seconds": seconds, "text": text, "megabytes": megabytes,
 }  # fmt: skip
 """Kinds of table columns and how each is written."""

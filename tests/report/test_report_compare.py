@@ -16,7 +16,7 @@ from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.report.compare import TRAIN, open_sides, paired, render_comparison, verdict
-from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.scenes.folds import load_folds
 
 
@@ -129,27 +129,6 @@ def test_other_tiles_and_other_splits_are_not_compared(
     shutil.rmtree(other / "predict")
     out = render_comparison(one, other, tmp_path / "none")
     assert "no scores of the same split" in Page(out).words
-
-
-def test_links_lead_to_the_reports_of_these_runs(
-    weaker_run: Path, tiny_run: Path, tmp_path: Path
-) -> None:
-    first, second = tmp_path / "runs/run #1 50%", tmp_path / "runs/second"
-    shutil.copytree(weaker_run, first)
-    shutil.copytree(tiny_run, second)
-    reports = tmp_path / "reports"
-    for place in (first.name, "second"):  # the second is a report of another run
-        (reports / place).mkdir(parents=True)
-        command = f"l4s-ensemble report --run '{first}'"
-        write_json(reports / place / "index.json", {"foot": {"command": [command]}})
-        for name in ("index.html", "tiles-valid.html"):
-            (reports / place / name).write_text("")
-    out = render_comparison(first, second, reports / "both")
-    twin = read_json(out.with_name("compare.json"))
-    assert [bool(s["report"]) for s in twin["sides"]] == [True, False]
-    patch = twin["tables"]["tiles-valid"]["rows"][0]["patch"]
-    link = f"../run%20%231%2050%25/tiles-valid.html#tile={patch}"
-    assert link in Page(out).links
 
 
 def test_mistakes_are_named(tiny_run: Path, tmp_path: Path) -> None:
