@@ -24,7 +24,7 @@ NEEDED = {
     "stack": {"inputs", "ledger", "threshold", "plateau", "histogram"},
     "predict/valid/scores": {"ledger", "threshold", "histogram"},
     "predict/valid/slides": {"slides", "area_m2", "by_size", "largest", "note"},
-    "scenes": set(),
+    "scenes": {"roles", "folds", "grid", "per_fold", "scenes"},
 }
 """Keys that a summary cannot do without; reading it without them names the file."""
 
