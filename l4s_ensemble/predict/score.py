@@ -110,7 +110,6 @@ def stage(ctx: StageContext) -> Summary:
         "masks": handed_in,
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
-        "reliability_of": {n: found.tiles[n].pooled().reliability() for n in ledger.MODELS},
         "uncertainty": described(found.errors),
         "likeness": _by_likeness(
             unlike_tiles(read_json(ctx.input(f"{folder}/likeness") / "summary.json")),

@@ -125,13 +125,13 @@ def rows(panel: Panel) -> Plot:
     ----------
     panel : mapping
         ``names`` (from above), ``axis``, ``series``: each ``name, values, colour`` (one or one a
-        row) and optionally ``low`` and ``high``, ``told``, ``symbol`` (one a row). Optionally
+        row) and optionally ``low`` and ``high``, ``told``. Optionally
         ``dots``, ``stacked``, ``percent``, ``against`` (an upright line), ``range``.
     """
     names = list(reversed(panel["names"]))
     data = []
     for s in reversed(panel["series"]) if not panel.get("stacked") else panel["series"]:
-        back = {k: list(reversed(s[k])) for k in ("values", "low", "high", "told", "symbol")
+        back = {k: list(reversed(s[k])) for k in ("values", "low", "high", "told")
                 if s.get(k)}  # fmt: skip
         colours = s["colour"]
         colour = f"@{colours}" if isinstance(colours, str) else [f"@{c}" for c in reversed(colours)]
@@ -145,7 +145,7 @@ def rows(panel: Panel) -> Plot:
         if "low" in back:
             made["error_x"] = _arms(back["values"], back["low"], back["high"], "@ink")
         if panel.get("dots"):
-            marker = {"size": 10, "color": colour, "symbol": back.get("symbol", "circle"),
+            marker = {"size": 10, "color": colour,
                       "line": {"color": "@paper", "width": 1}}  # fmt: skip
             made |= {"type": "scatter", "mode": "markers", "marker": marker}
         else:

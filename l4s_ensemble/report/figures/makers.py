@@ -78,20 +78,6 @@ def _corrections(models: Sequence[Data]) -> Plot:
     return alone(reliability({"series": series, "height": 430}))
 
 
-def _seen_unseen(models: Sequence[Data]) -> Plot:
-    panels = [
-        {
-            "label": m["name"],
-            "series": [
-                {**m["training"], "name": "out-of-fold (dotted)", "colour": "other", "dash": "dot"},
-                {**m["split"], "name": "here", "colour": "stack"},
-            ],
-        }
-        for m in models
-    ]  # fmt: skip
-    return beside(reliability, panels)
-
-
 def _progress(series: Sequence[Data]) -> Plot:
     folds = sorted({s["fold"] for s in series})
     panels = [
@@ -168,7 +154,6 @@ def _intervals(d: Data) -> Plot:
         "name": "", "values": [r["value"] for r in found], "told": told,
         "low": [r["low"] for r in found], "high": [r["high"] for r in found],
         "colour": [r["colour"] for r in found],
-        "symbol": ["diamond" if r.get("marked") else "circle" for r in found],
     }  # fmt: skip
     return alone(rows({
         "names": [r["name"] for r in found], "axis": d["axis"], "series": [series], "dots": True,
@@ -352,7 +337,7 @@ def _short(value: float | None) -> str:
 
 MAKERS: dict[str, Callable[[Any], Plot]] = {
     "pr": _pr, "threshold": _threshold, "reliability": _reliability,
-    "corrections": _corrections, "seen_unseen": _seen_unseen, "progress": _progress,
+    "corrections": _corrections, "progress": _progress,
     "logits": _logits, "occlusion": _occlusion, "agreement": _agreement, "intervals": _intervals,
     "slides_by_size": _slides_by_size, "risk": _risk, "by_size": _by_size, "likeness": _likeness,
     "bars": _bars, "beeswarm": _beeswarm, "classes": _classes, "elsewhere": _elsewhere,

@@ -42,12 +42,11 @@ def prediction(source: RunSource, split: str) -> Page:
         figures = scored(row, histograms, "stack", chosen)
         del figures["threshold"]  # the slider shows the same, and moves
         stage = f"predict/{split}/scores"
-        figures |= stack_ledger.figures(source, stage) | stack_elsewhere.figures(source, split)
+        figures |= stack_ledger.figures(source, stage)
         tables = stack_ledger.tables(
             source, stage, f"on {split}, at the thresholds chosen out-of-fold"
         )
         figures |= stack_uncertainty.figures(scores)
-        tables |= stack_uncertainty.tables(scores)
         if scores.get("tiles"):
             figures["by_size"] = figure(
                 "by_size",
@@ -108,9 +107,9 @@ def prediction(source: RunSource, split: str) -> Page:
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size",
                     "by_size"),
             section("seen", "Here, and where it was fitted",
-                    likeness.sentence(alike), "likeness", "likenesses", "seen_unseen"),
+                    likeness.sentence(alike), "likeness", "likenesses"),
             section("doubt", "Whether it knows where it is wrong",
-                    stack_uncertainty.sentence(scores), "risk", "looked"),
+                    stack_uncertainty.sentence(scores), "risk"),
             section("landslides", "Predicted landslides", listed_in, "slides_largest",
             "slides_sizes"),
             section("tiles", "Tiles", "", "gallery"),

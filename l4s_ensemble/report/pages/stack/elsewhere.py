@@ -1,4 +1,4 @@
-"""A stack on a split: masks as handed in, and each model's probabilities, seen and unseen."""
+"""A stack on a split: masks as handed in, and the threshold of each scene."""
 
 from __future__ import annotations
 
@@ -6,37 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from l4s_ensemble.report import headline, words
-from l4s_ensemble.report.pieces import figure
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import MAIN_SCORES, facts, score_row, table
-
-_SHOWN = ("pixel", "unet", "stack")
-
-
-def figures(source: RunSource, split: str) -> dict[str, Any]:
-    """Figure of reliability out-of-fold and here; none where either is not known."""
-    here = source.summary(f"predict/{split}/scores").get("reliability_of") or {}
-    models = [
-        {
-            "name": headline.MODEL_NAMES[m],
-            "training": words.sigfig(dict(source.summary(m)["reliability"])),
-            "split": words.sigfig(dict(here[m])),
-        }
-        for m in _SHOWN
-        if here.get(m) and source.summary(m).get("reliability")
-    ]
-    if not models:
-        return {}
-    return {
-        "seen_unseen": figure(
-            "seen_unseen",
-            "Whether probabilities hold here as they did out-of-fold",
-            "Dotted: on training tiles, each scored by models that did not see it. Solid: here. On "
-            "the diagonal a probability keeps its word; where the solid line leaves the dotted "
-            "one, this place is unlike the training.",
-            models,
-        )
-    }
 
 
 def tables(source: RunSource, split: str) -> dict[str, Any]:
@@ -45,8 +16,8 @@ def tables(source: RunSource, split: str) -> dict[str, Any]:
     result = source.summary(f"predict/{split}/result")
     out: dict[str, Any] = {}
     row, masks = headline.ledger_row(scores, "stack"), scores.get("masks")
-    if row and masks:
-        over = masks.get("over_threshold") or {}
+    over = (masks or {}).get("over_threshold") or {}
+    if row and over.get("value"):
         columns = [c for c in MAIN_SCORES if c[0] not in {"threshold", "tiles"}]
         out["masks"] = table(
             "The masks as they are handed in, against the threshold alone",

@@ -6,39 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from l4s_ensemble.report import headline, words
-from l4s_ensemble.report.pieces import figure
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import table
 
 NAMES = {"plain": "plain mean", "weighted": "weighted mean"}
-
-
-def figures(source: RunSource) -> dict[str, Any]:
-    """Figure of the learners that were tried."""
-    summary = source.summary("stack")
-    out: dict[str, Any] = {}
-    tried = summary.get("learners") or []
-    if tried:
-        out["learners"] = figure(
-            "intervals",
-            "Meta-learners that were tried, beside the bases",
-            "F1 of each on tiles that it was not fitted on, at its own best threshold, with a "
-            "95 % interval over blocks of tiles. The diamond is the one in use. Intervals of "
-            "single learners are wide because places differ; the table holds paired differences.",
-            {
-                "axis": "F1, out-of-fold",
-                "rows": [
-                    {
-                        "name": _name(r), **words.sigfig({"value": r["f1"], "low": r["low"],
-                        "high": r["high"]}),
-                        "marked": bool(r["chosen"]),
-                        "colour": r["name"] if is_base(r) else "stack",
-                    }
-                    for r in tried
-                ],
-            },
-        )  # fmt: skip
-    return out
 
 
 def tables(source: RunSource) -> dict[str, Any]:
@@ -81,11 +52,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def is_base(row: Mapping[str, Any]) -> bool:
-    """Whether a row stands there to compare with."""
-    return row["name"] in ("pixel", "unet")
-
-
 def _name(row: Mapping[str, Any]) -> str:
-    alone = f"{headline.MODEL_NAMES.get(row['name'])} alone"
-    return alone if is_base(row) else name_of(row["name"])
+    if row["name"] in ("pixel", "unet"):
+        return f"{headline.MODEL_NAMES[row['name']]} alone"
+    return name_of(row["name"])

@@ -32,12 +32,11 @@ def stack(source: RunSource) -> Page:
     )  # fmt: skip
     del figures["threshold"]  # the slider shows the same, and moves
     figures |= stack_ledger.figures(source, "stack")
-    for part in (stack_learners, stack_decision):
-        figures |= part.figures(source)
+    figures |= stack_decision.figures(source)
     for told in (stack_agreement, stack_uncertainty):
         figures |= told.figures(summary)
     tables = stack_ledger.tables(source, "stack", _WHERE)
-    tables |= stack_learners.tables(source) | stack_uncertainty.tables(summary)
+    tables |= stack_learners.tables(source)
     tables |= stack_agreement.tables(summary, stack_ledger.width_m(source))
     return {
         "lead": f"The {stack_learners.name_of(summary.get('learner'))} of both models' log-odds; "
@@ -52,13 +51,13 @@ def stack(source: RunSource) -> Page:
                     "ledger", "adds", "pr", "reliability"),
             section("threshold", "The threshold as a decision", "", "decide"),
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size"),
-            section("joined", "How they are joined", "", "facts", "tried", "learners"),
+            section("joined", "How they are joined", "", "facts", "tried"),
             section("decision", "From probability to mask", stack_decision.sentence(source),
                     "calibration"),
             section("agreement", "Where the two models disagree",
                     stack_agreement.sentence(summary), "agreement", "agreement_size"),
             section("doubt", "Whether it knows where it is wrong",
-                    stack_uncertainty.sentence(summary), "risk", "looked"),
+                    stack_uncertainty.sentence(summary), "risk"),
             section("leaks", "Whether anything leaked", _leaks(summary)),
             section("tiles", "Tiles, the worst first", "", "gallery"),
         ],

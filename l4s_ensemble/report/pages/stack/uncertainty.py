@@ -7,7 +7,6 @@ from typing import Any
 
 from l4s_ensemble.report import words
 from l4s_ensemble.report.pieces import figure
-from l4s_ensemble.report.table import table
 
 
 def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,23 +27,6 @@ def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
                 **{k: words.sigfig([r[k] for r in rows])
                    for k in ("f1_helped", "f1_rest", "errors_seen")},
             },
-        )
-    }  # fmt: skip
-
-
-def tables(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Table of looking at the least sure pixels."""
-    rows = (summary.get("uncertainty") or {}).get("risk") or []
-    if not rows:
-        return {}
-    return {
-        "looked": table(
-            "F1 when a person looks at the least sure pixels",
-            [("share", "pixels looked at", "share"),
-             ("f1_helped", "F1 of all, if the person is right", "score"),
-             ("f1_rest", "F1 of the rest", "score"), ("errors_seen", "errors seen", "share")],
-            rows,
-            folded=True,
         )
     }  # fmt: skip
 
