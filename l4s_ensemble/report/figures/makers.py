@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from l4s_ensemble.report.figures.general import (
     DASH,
     FOLD_COLOURS,
@@ -99,17 +101,19 @@ def _progress(series: Sequence[Data]) -> Plot:
 def _logits(d: Data) -> Plot:
     cut = min(max(d["threshold"], 1e-6), 1 - 1e-6)
     middle = middles(d["edges"])
-    there = [m for m, a, b in zip(middle, d["landslide"], d["other"], strict=True) if a + b]
+    counted = np.flatnonzero(np.add(d["landslide"], d["other"]))
+    # Bars beyond the axis would be drawn beside the figure.
+    own = slice(counted[0], counted[-1] + 1) if len(counted) else slice(0)
     series = [
         {"name": name, "colour": colour, "as": "bar",
-         "y": [round(n / max(1, sum(d[key])), 6) for n in d[key]],
-         "told": [f"{n:,} pixels" for n in d[key]]}
+         "y": [round(n / max(1, sum(d[key])), 6) for n in d[key][own]],
+         "told": [f"{n:,} pixels" for n in d[key][own]]}
         for key, name, colour in (("other", "all else", "other"),
                                   ("landslide", "landslide", "slide"))
     ]  # fmt: skip
     return alone(lines({
-        "x": middle, "axes": ("logit (log-odds of a landslide)", "share of the class's pixels"),
-        "x_range": [min(there) - 0.5, max(there) + 0.5] if there else None, "percent": True,
+        "x": middle[own], "percent": True,
+        "axes": ("logit (log-odds of a landslide)", "share of the class's pixels"),
         "series": series, "at": math.log(cut / (1 - cut)), "bars": "overlay",
     }))  # fmt: skip
 

@@ -15,8 +15,8 @@ def tables(source: RunSource, split: str) -> dict[str, Any]:
     scores = source.summary(f"predict/{split}/scores")
     result = source.summary(f"predict/{split}/result")
     out: dict[str, Any] = {}
-    row, masks = headline.ledger_row(scores, "stack"), scores.get("masks")
-    over = (masks or {}).get("over_threshold") or {}
+    row, masks = headline.ledger_row(scores, "stack"), scores.get("masks") or {}
+    over = masks.get("over_threshold") or {}
     if row and over.get("value"):
         columns = [c for c in MAIN_SCORES if c[0] not in {"threshold", "tiles"}]
         out["masks"] = table(
