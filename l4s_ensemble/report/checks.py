@@ -240,7 +240,8 @@ def _features(source: RunSource) -> Iterator[Check]:
     yield _check(
         "features", "features-carry", "tip" if turned else "passed",
         (f"What separates in one {kind} does so in the others",
-         f"{words.plural(len(turned), 'feature')} separate the other way in some {kind}"),
+         f"{words.plural(len(turned), 'feature')} separate{'s' if len(turned) == 1 else ''} the "
+         f"other way in some {kind}"),
         f"Of {words.plural(len(strong), 'feature')} with an AUC from {features.SEPARATES}, "
         f"{len(turned)} have landslides on the other side in some {kind}.",
         f"A model may learn the wrong side of them: {words.some(turned, 4)}.",
@@ -434,6 +435,8 @@ def _gain(source: RunSource) -> Iterator[Check]:
             over = key == "gain"
             low, high = gain["low"], gain["high"]
             known = low is not None and high is not None
+            if known and low == high == 0:  # the plain mean against itself
+                continue
             level: Level = "tip" if not known or low <= 0 <= high else "passed"
             level = "issue" if known and high < 0 else level
             what = f"Stacking over the {name}" if over else f"The {name} in the stack"
