@@ -55,9 +55,3 @@ def runs_of(fold: Mapping[str, Any]) -> list[dict[str, Any]]:
                 one[key] = values
         out.append(one)
     return out
-
-
-def epochs_of(fold: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """All epochs of all networks of a fold."""
-    networks = fold.get("networks") or [fold]
-    return [e for network in networks for e in network.get("epochs") or []]
