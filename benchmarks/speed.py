@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
+from torch.utils.data import DataLoader
 
 from benchmarks.official import OfficialLoop, OfficialTiles, loader
 from benchmarks.official import predict as official_predict
@@ -49,6 +51,7 @@ from l4s_ensemble.unet.infer import Predictor
 from l4s_ensemble.unet.inputs.normalisation import Normalisation, load
 from l4s_ensemble.unet.model import FoldModel
 from l4s_ensemble.unet.networks.network import arguments_of, build
+from l4s_ensemble.unet.networks.official import OfficialUNet
 from l4s_ensemble.unet.training.engine import FoldTrainer
 
 TILES, BATCH, STEPS = 64, 32, 2
@@ -204,9 +207,15 @@ def _official_steps(root: Path) -> None:
 
 
 def _official_masks(root: Path) -> None:
+    official_predict(*_official_predictor(root), torch.device("cpu"))
+
+
+@lru_cache
+def _official_predictor(root: Path) -> tuple[OfficialUNet, DataLoader[Any]]:
+    """Network and loader; they and the loader's workers stay from turn to turn."""
     files = find_patches(root / "patches", "train", L4S)
     feed = loader(OfficialTiles(files, L4S.band_names, masks=False), range(TILES), batch=1)
-    official_predict(build("baseline", len(L4S.bands), seed=0), feed, torch.device("cpu"))
+    return build("baseline", len(L4S.bands), seed=0), feed
 
 
 def _apart(function: Callable[[Path], None], root: Path) -> Way:
