@@ -1,4 +1,4 @@
-"""What a feature is: its declaration, the function that computes it, and the pictures it reads.
+"""What is declared of a feature.
 
 Everything that is known of a feature is declared where it is defined. Nothing is derived from its
 name.
@@ -6,18 +6,8 @@ name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from l4s_ensemble.features.tile_context import TileContext
-
-FloatImage = NDArray[np.floating[Any]]
-"""One float32 picture, shape (y, x). (numpy's types widen float32 beside plain numbers.)"""
+from typing import Literal, NamedTuple
 
 
 class Words(NamedTuple):
@@ -80,52 +70,5 @@ class Feature:
     level: Literal["any", "absolute", "relative"] = "any"
     scene_fields: tuple[str, ...] = ()
     superseded_by: tuple[str, ...] = ()
-    expected: int = 0
-    relational: bool = False
-
-
-@dataclass(frozen=True)
-class FeatureFunction:
-    """A feature and the function that makes it: tile context in, picture of the core (y, x) out."""
-
-    feature: Feature
-    image: Callable[[TileContext], FloatImage]
-
-
-@dataclass(frozen=True)
-class Field:
-    """A picture over the whole tile context that several features share.
-
-    Attributes
-    ----------
-    name : str
-    needs : tuple of str
-        Bands it reads.
-    support_px : int
-        How far it reads; features of it add their own reach.
-    image : callable
-        Tile context in, picture of all of it out. Its outermost `support_px` pixels are not exact.
-    words : Words
-        Of its own value.
-    unit : str
-    more, less : str
-        Comparatives of a high and a low value: ``greener``, ``barer``.
-    compared : str
-        Topic of comparisons; the same for fields that compare the same from two sides.
-    expected : {-1, 0, 1}
-        See `Feature`; means, extremes and differences of the field inherit it.
-    relational : bool
-        See `Feature`: whether the gain cancels in its value.
-    """
-
-    name: str
-    needs: tuple[str, ...]
-    support_px: int
-    image: Callable[[TileContext], FloatImage]
-    words: Words
-    unit: str = "1"
-    more: str = "higher"
-    less: str = "lower"
-    compared: str = ""
     expected: int = 0
     relational: bool = False

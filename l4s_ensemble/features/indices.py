@@ -16,7 +16,9 @@ from typing import Literal
 
 import numpy as np
 
-from l4s_ensemble.features.definition import Feature, FeatureFunction, Field, FloatImage, Words
+from l4s_ensemble.features.definition import Feature, Words
+from l4s_ensemble.features.tile_context import FeatureFunction, Field
+from l4s_ensemble.features.window import FloatImage
 
 Light = Callable[[str], FloatImage]
 """Gives a band's reflectance by name, never negative."""

@@ -12,16 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-from l4s_ensemble.features.definition import Feature, FeatureFunction, Field, FloatImage, Words
+from l4s_ensemble.features.definition import Feature, Words
 from l4s_ensemble.features.indices import share
 from l4s_ensemble.features.scene_statistics import QUANTILES
-
-if TYPE_CHECKING:
-    from l4s_ensemble.features.tile_context import TileContext
+from l4s_ensemble.features.tile_context import FeatureFunction, Field, TileContext
+from l4s_ensemble.features.window import FloatImage
 
 PIXEL_M = 10
 """Edge of a pixel in words for a person."""

@@ -13,7 +13,8 @@ from l4s_ensemble.data.bands import BY_NAME
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ConfigError, ModelError
 from l4s_ensemble.features import indices, neighbourhood, terrain
-from l4s_ensemble.features.definition import Feature, FeatureFunction, Field, Words
+from l4s_ensemble.features.definition import Feature, Words
+from l4s_ensemble.features.tile_context import FeatureFunction, Field
 from l4s_ensemble.run.files import read_json
 
 FEATURES_FILE = "features.json"

@@ -9,21 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError, ModelError
 
-if TYPE_CHECKING:
-    from l4s_ensemble.features.tile_context import TileContext
-
 QUANTILES = 101
 """From the least to the greatest, in steps of one percent."""
-
-STRIDE_PX = 8
-"""Every 8th pixel in both directions: nearer ones say little more."""
 
 
 def quantiles_of(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -105,32 +99,13 @@ class SceneStatistics:
         )  # fmt: skip
 
 
-def sample_tile(context: TileContext, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    """Take every 8th pixel of a tile in both directions, for `measure`.
-
-    Parameters
-    ----------
-    context : TileContext
-        Its core is read.
-    names : sequence of str
-        Fields that the sensor has the bands for.
-
-    Returns
-    -------
-    dict of str to float32 array, shape (pixel,)
-    """
-    starts = (min(STRIDE_PX // 2, (n - 1) // 2) for n in (context.height, context.width))
-    every = tuple(slice(start, None, STRIDE_PX) for start in starts)
-    return {name: context.value(name)[every].ravel() for name in names}
-
-
 def measure(samples: Sequence[Mapping[str, NDArray[np.float32]]]) -> SceneStatistics:
     """Measure a scene over samples of its tiles.
 
     Parameters
     ----------
     samples : sequence of dict
-        One of `sample_tile` for each tile, all of one sensor.
+        One of `l4s_ensemble.features.tile_context.sample_tile` for each tile, all of one sensor.
 
     Raises
     ------

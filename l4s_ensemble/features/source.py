@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.features.compute import compute_window
 from l4s_ensemble.features.registry import FEATURES_FILE, all_fields, plan_from_file
-from l4s_ensemble.features.scene_statistics import SceneStatistics, measure, sample_tile
-from l4s_ensemble.features.tile_context import TileContext
+from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
+from l4s_ensemble.features.tile_context import TileContext, sample_tile
 from l4s_ensemble.features.window import Alone, Joined, Window
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.progress import track

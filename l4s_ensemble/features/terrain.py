@@ -8,14 +8,11 @@ Curvatures are positive where the surface is convex.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from l4s_ensemble.features.definition import Feature, FeatureFunction, Field, FloatImage, Words
-
-if TYPE_CHECKING:
-    from l4s_ensemble.features.tile_context import TileContext
+from l4s_ensemble.features.definition import Feature, Words
+from l4s_ensemble.features.tile_context import FeatureFunction, Field, TileContext
+from l4s_ensemble.features.window import FloatImage
 
 SIGMA_PX = 1.5
 """Gaussian that the elevation is smoothed with."""

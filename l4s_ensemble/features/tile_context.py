@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.features import kernels
-from l4s_ensemble.features.definition import Field, FloatImage
+from l4s_ensemble.features.definition import Feature, Words
 from l4s_ensemble.features.scene_statistics import SceneStatistics, quantiles_of
-from l4s_ensemble.features.window import Alone, Window
+from l4s_ensemble.features.window import Alone, FloatImage, Window
 
 REFLECTANCE_PER_DN = np.float32(1e-4)
 LEVEL_PER_UNIT = np.float32(1e-3)
@@ -24,6 +25,9 @@ HIGHEST_LIGHT = 100.0
 
 HIGHEST_M = 2e4
 """Elevation is clipped here, up and down."""
+
+STRIDE_PX = 8
+"""Every 8th pixel in both directions: nearer ones say little more."""
 
 _Tables = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -50,6 +54,45 @@ def _keep_freed_memory() -> None:
     the same pages again. Freeing a block just below 32 MiB raises the size that it keeps.
     """
     np.empty(31 << 20, np.uint8)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A picture over the whole tile context that several features share.
+
+    Attributes
+    ----------
+    name : str
+    needs : tuple of str
+        Bands it reads.
+    support_px : int
+        How far it reads; features of it add their own reach.
+    image : callable
+        Tile context in, picture of all of it out. Its outermost `support_px` pixels are not exact.
+    words : Words
+        Of its own value.
+    unit : str
+    more, less : str
+        Comparatives of a high and a low value: ``greener``, ``barer``.
+    compared : str
+        Topic of comparisons; the same for fields that compare the same from two sides.
+    expected : {-1, 0, 1}
+        See `Feature`; means, extremes and differences of the field inherit it.
+    relational : bool
+        See `Feature`: whether the gain cancels in its value.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    support_px: int
+    image: Callable[[TileContext], FloatImage]
+    words: Words
+    unit: str = "1"
+    more: str = "higher"
+    less: str = "lower"
+    compared: str = ""
+    expected: int = 0
+    relational: bool = False
 
 
 class TileContext:
@@ -218,3 +261,30 @@ class TileContext:
         start, m = self.margin - reach, self.margin + reach
         near = self.field(name)[start : m + self.height, start : m + self.width]
         return np.ascontiguousarray(near)
+
+
+@dataclass(frozen=True)
+class FeatureFunction:
+    """A feature and the function that makes it: tile context in, picture of the core (y, x) out."""
+
+    feature: Feature
+    image: Callable[[TileContext], FloatImage]
+
+
+def sample_tile(context: TileContext, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Take every 8th pixel of a tile in both directions, for `measure`.
+
+    Parameters
+    ----------
+    context : TileContext
+        Its core is read.
+    names : sequence of str
+        Fields that the sensor has the bands for.
+
+    Returns
+    -------
+    dict of str to float32 array, shape (pixel,)
+    """
+    starts = (min(STRIDE_PX // 2, (n - 1) // 2) for n in (context.height, context.width))
+    every = tuple(slice(start, None, STRIDE_PX) for start in starts)
+    return {name: context.value(name)[every].ravel() for name in names}

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.features.definition import FloatImage
 from l4s_ensemble.scenes.grid import AROUND
+
+FloatImage = NDArray[np.floating[Any]]
+"""One float32 picture, shape (y, x). (numpy's types widen float32 beside plain numbers.)"""
 
 
 def continue_band(picture: FloatImage, unit: str, width: int) -> FloatImage:

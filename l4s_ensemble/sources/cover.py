@@ -7,18 +7,15 @@ share, holds what is thinner than a pixel or lies on top: gravel, roofs, rock, l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from l4s_ensemble.sources.climate import Climate
 from l4s_ensemble.sources.fields import Floats, fractal
 from l4s_ensemble.sources.measured import Measured
 from l4s_ensemble.sources.terrain import Terrain
-
-if TYPE_CHECKING:
-    from l4s_ensemble.sources.scene import Climate
 
 Codes = NDArray[np.uint8]
 

@@ -6,18 +6,14 @@ files.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from l4s_ensemble.data.bands import BY_NAME, PIXEL_M
+from l4s_ensemble.sources.climate import Climate
 from l4s_ensemble.sources.cover import Codes, Cover
 from l4s_ensemble.sources.fields import Floats, fractal
 from l4s_ensemble.sources.measured import Measured
 from l4s_ensemble.sources.terrain import Terrain
-
-if TYPE_CHECKING:
-    from l4s_ensemble.sources.scene import Climate
 
 SPREAD_PX = 0.55
 """Point spread of the bands of 10 m, standard deviation in pixels."""

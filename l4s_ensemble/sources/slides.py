@@ -8,18 +8,16 @@ run-outs left out, some drawn over what has grown green again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from l4s_ensemble.data.bands import PIXEL_M
+from l4s_ensemble.sources.climate import Climate
 from l4s_ensemble.sources.fields import Floats, fractal
 from l4s_ensemble.sources.terrain import Terrain
-
-if TYPE_CHECKING:
-    from l4s_ensemble.sources.scene import Climate
 
 MAPPED = 0.86
 """Share of the landslides that the mapper saw."""

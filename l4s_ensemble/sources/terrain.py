@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.bands import PIXEL_M
+from l4s_ensemble.sources.climate import Climate
 from l4s_ensemble.sources.fields import Floats, fractal
-
-if TYPE_CHECKING:
-    from l4s_ensemble.sources.scene import Climate
 
 DETAIL_M = 3.0
 """Relief that the given slope shows and the given elevation does not, metres: in real tiles slope

@@ -7,8 +7,8 @@ import numpy as np
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
 from l4s_ensemble.features.registry import GROUPS, FeaturePlan, all_fields, select
-from l4s_ensemble.features.scene_statistics import SceneStatistics, measure, sample_tile
-from l4s_ensemble.features.tile_context import TileContext
+from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
+from l4s_ensemble.features.tile_context import TileContext, sample_tile
 from l4s_ensemble.features.window import Alone
 
 RGB = load_sensor("l4s-rgb")

@@ -11,9 +11,8 @@ from feature_world import RGB, plan_of, scene
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.features import registry
 from l4s_ensemble.features.compute import compute
-from l4s_ensemble.features.definition import FeatureFunction
 from l4s_ensemble.features.registry import all_fields, catalogue
-from l4s_ensemble.features.tile_context import TileContext
+from l4s_ensemble.features.tile_context import FeatureFunction, TileContext
 from l4s_ensemble.pixel.slide_words import feature_word, weighed_words
 
 SENSORS = [pytest.param(L4S, id="l4s"), pytest.param(RGB, id="l4s-rgb")]

@@ -11,8 +11,8 @@ from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import DataError, ModelError
 from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.registry import all_fields
-from l4s_ensemble.features.scene_statistics import SceneStatistics, measure, sample_tile
-from l4s_ensemble.features.tile_context import TileContext
+from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
+from l4s_ensemble.features.tile_context import TileContext, sample_tile
 
 FIELDS = ("ndvi", "bright", "slope")
 
