@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+TINY = 1e-6
+"""Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
+
 
 @dataclass
 class ScoreHistogram:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l4s_ensemble.data.scored import BLOCK_TILES, tasks_of
 from l4s_ensemble.features.indices import contrast
-from l4s_ensemble.metrics.by_block import BLOCK_TILES, tasks_of
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
 from l4s_ensemble.run.tasks import in_processes
 

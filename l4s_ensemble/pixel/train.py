@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l4s_ensemble.data.failures import failures
 from l4s_ensemble.data.store import STORE
 from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource
-from l4s_ensemble.metrics.failures import failures
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import write_sampled_rows

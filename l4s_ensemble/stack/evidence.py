@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l4s_ensemble.data.scored import blocks_of, ids_in, tasks_of
 from l4s_ensemble.data.store import open_store
-from l4s_ensemble.metrics.by_block import blocks_of, ids_in, tasks_of
 from l4s_ensemble.metrics.error_auc import BINS, error_auc, error_histogram, risk_coverage
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import SIZE_PX, ObjectCounts, labelled, objects_of, size_of

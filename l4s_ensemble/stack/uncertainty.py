@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.metrics.by_block import TINY
+from l4s_ensemble.metrics.histogram import TINY
 from l4s_ensemble.stack.model import LIMIT
 
 MEASURE = "near_threshold"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from tiles_world import SIZE, TILES, save, world
 
+from l4s_ensemble.data.failures import failures
 from l4s_ensemble.data.store import open_store, units
-from l4s_ensemble.metrics.failures import RIM_PX, failures
+from l4s_ensemble.metrics.failures import BOUNDARY_PX
 from l4s_ensemble.metrics.histogram import sigmoid
 
 
@@ -68,7 +69,7 @@ def test_by_distance_to_the_rim_on_either_side(told: dict[str, Any]) -> None:
             away = np.where(truth, distance_transform_edt(truth), distance_transform_edt(~truth))
             whole.append(np.stack([away.ravel(), truth.ravel(), called.ravel()]))
     away, truth, called = np.concatenate(whole, axis=1)
-    for row, low, high in zip(told["told"]["rim"], RIM_PX[:-1], RIM_PX[1:], strict=True):
+    for row, low, high in zip(told["told"]["rim"], BOUNDARY_PX[:-1], BOUNDARY_PX[1:], strict=True):
         own = (away > low) & (away <= high)
         tp, fp, fn = (
             int((own & (truth == t) & (called == c)).sum()) for t, c in ((1, 1), (0, 1), (1, 0))

@@ -10,8 +10,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from tiles_world import world
 
+from l4s_ensemble.data.scored import blocks_of
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.metrics.by_block import blocks_of
 from l4s_ensemble.metrics.objects import (
     IOU_MATCHED,
     IOU_SMALL,

@@ -1,4 +1,4 @@
-"""Truth and scores of tiles, a few tiles at a time, in one process or in several.
+"""Reference masks and scores of tiles, a few tiles at a time, in one process or in several.
 
 What counts pixels of a whole run goes through here, so that no more than `BLOCK_TILES` tiles are
 in memory, however many there are.
@@ -10,24 +10,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.metrics.histogram import sigmoid
-
-if TYPE_CHECKING:
-    import xarray as xr
+from l4s_ensemble.data.store import open_store, positions_of
+from l4s_ensemble.errors import RunError
+from l4s_ensemble.metrics.histogram import TINY, sigmoid
+from l4s_ensemble.run.scores import open_scores
 
 TASK_TILES = 64
 """Tiles that one task of a process counts."""
 
 BLOCK_TILES = 4
 """Tiles in memory at once."""
-
-TINY = 1e-6
-"""Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class TileBlock:
     patch, positions : int64 array, shape (tile,)
         Ids, and positions along the store's ``patch``.
     truth : bool array, shape (tile, y, x)
+        Reference masks.
     scores : tuple of float32 array, shape (tile, y, x)
         One a score file, as it is on disk.
     is_logit : tuple of bool
@@ -52,7 +50,7 @@ class TileBlock:
     is_logit: tuple[bool, ...]
 
     def probability(self, which: int = 0) -> NDArray[np.float64]:
-        """Probabilities of a file, shape (tile, y, x); float64, so that a threshold cuts sharp."""
+        """Probabilities of a file, shape (tile, y, x); float64, as thresholds are."""
         values = self.scores[which]
         return (sigmoid(values) if self.is_logit[which] else values).astype(np.float64)
 
@@ -95,9 +93,6 @@ def blocks_of(store: Path, scores: tuple[Path, ...], ids: NDArray[np.int64]) -> 
     RunError
         If a file lacks one, or cannot be read.
     """
-    from l4s_ensemble.data.store import positions_of
-    from l4s_ensemble.errors import RunError
-
     dataset, *files = opened(store, *scores)
     names = ["logit" if "logit" in f else "probability" for f in files]
     places = []
@@ -106,9 +101,11 @@ def blocks_of(store: Path, scores: tuple[Path, ...], ids: NDArray[np.int64]) -> 
         lost = [int(i) for i in ids if int(i) not in known]
         if lost:
             raise RunError(
-                f"{len(lost)} tiles were not scored", where=path, found=lost[:10],
+                f"{len(lost)} tiles were not scored",
+                where=path,
+                found=lost[:10],
                 fix="run the stage that scores them again",
-            )  # fmt: skip
+            )
         places.append(np.array([known[int(i)] for i in ids], dtype=np.int64))
     for b in (slice(i, i + BLOCK_TILES) for i in range(0, len(ids), BLOCK_TILES)):
         positions = positions_of(dataset, ids[b])
@@ -125,10 +122,6 @@ def blocks_of(store: Path, scores: tuple[Path, ...], ids: NDArray[np.int64]) -> 
 
 
 @lru_cache(maxsize=2)
-def opened(store: Path, *scores: Path) -> tuple[Any, ...]:
+def opened(store: Path, *scores: Path) -> tuple[xr.Dataset, ...]:
     """Open a store and score files, once for all tasks of a process."""
-    from l4s_ensemble.data.store import open_store
-    from l4s_ensemble.run.scores import open_scores
-
-    files: tuple[xr.Dataset, ...] = (open_store(store), *(open_scores(path) for path in scores))
-    return files
+    return open_store(store), *(open_scores(path) for path in scores)

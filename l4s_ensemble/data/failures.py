@@ -1,0 +1,94 @@
+"""Where the scores of a run fail, counted over its tiles, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.scored import BLOCK_TILES, blocks_of, ids_in, opened, tasks_of
+from l4s_ensemble.data.store import positions_of, sensor_of, units
+from l4s_ensemble.metrics.failures import SLOPE_DEG, TILE_EDGE_PX, FailureCounts, quintiles
+from l4s_ensemble.run.tasks import in_processes
+
+EDGE_TILES = 64
+"""Tiles that quintiles of pixels are taken from, spread evenly over all."""
+
+VISIBLE = ("B4", "B3", "B2")
+
+
+def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> dict[str, Any]:
+    """Count where the scores of a file fail.
+
+    Parameters
+    ----------
+    store : Path
+        A ``patches.zarr`` with masks.
+    scores : Path
+        An ``oof.zarr``; all its tiles are counted.
+    threshold : float
+        A pixel is predicted landslide at this probability or above.
+    jobs : int
+        Worker processes.
+
+    Returns
+    -------
+    dict
+        See `l4s_ensemble.metrics.failures`.
+    """
+    dataset, ids = opened(store, scores)[0], ids_in(store, scores)
+    sensor, edges = sensor_of(dataset), _edges(dataset, ids)
+    counts = FailureCounts(edges)
+    tasks = [(store, scores, some, threshold, edges) for some in tasks_of(ids)]
+    for part in in_processes(_count, tasks, jobs):
+        counts.merge(part)
+    # Tiles of a relative sensor were all brought to one level.
+    found = counts.summary(by_tile=sensor.level == "absolute")
+    return {"threshold": threshold, "pixel_m": sensor.pixel_m, **found}
+
+
+def _count(
+    store: Path,
+    scores: Path,
+    ids: NDArray[np.int64],
+    threshold: float,
+    edges: Mapping[str, Sequence[float]],
+) -> FailureCounts:
+    dataset, counts = opened(store, scores)[0], FailureCounts(edges)
+    for block in blocks_of(store, (scores,), ids):
+        predicted = block.probability() >= threshold
+        images = _images(dataset, block.positions)
+        for i, reference in enumerate(block.truth):
+            counts.add_tile(reference, predicted[i], {k: v[i] for k, v in images.items()})
+    return counts
+
+
+def _images(dataset: xr.Dataset, positions: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """Slope, elevation and brightness of tiles, each (tile, y, x), as far as there are bands."""
+    sensor, image = sensor_of(dataset), units(dataset, positions)
+    at = {name: i for i, name in enumerate(sensor.band_names)}
+    terrain = (("slope_deg", "slope"), ("dem_m", "dem"))
+    found = {key: image[:, at[band]] for key, band in terrain if band in at}
+    light = [at[b] for b in VISIBLE if b in at] or [at[b] for b in sensor.spectral]
+    if light:
+        found["brightness"] = image[:, light].mean(axis=1)
+    return found
+
+
+def _edges(dataset: xr.Dataset, ids: NDArray[np.int64]) -> dict[str, Sequence[float]]:
+    """Bins of every image; slope has fixed ones, of the others the quintiles of some tiles."""
+    some = ids[np.unique(np.linspace(0, len(ids) - 1, min(EDGE_TILES, len(ids))).astype(int))]
+    seen: dict[str, list[NDArray[np.float32]]] = {}
+    for i in range(0, len(some), BLOCK_TILES):
+        positions = positions_of(dataset, some[i : i + BLOCK_TILES])
+        for key, value in _images(dataset, positions).items():
+            seen.setdefault(key, []).append(value[:, ::2, ::2].ravel())
+    edges: dict[str, Sequence[float]] = {
+        key: SLOPE_DEG if key == "slope_deg" else quintiles(np.concatenate(values))
+        for key, values in seen.items()
+    }
+    return edges | {"tile_edge_px": TILE_EDGE_PX}
