@@ -129,7 +129,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
         ),
         replace(
             base, name=f"{folder}/scores", target="l4s_ensemble.predict.score:stage",
-            needs=(data.name, *logits, result, f"{folder}/likeness", "stack", *seen),
+            needs=(data.name, *logits, result, f"{folder}/likeness", "stack", *(places or seen)),
             sections=("scenes.bootstrap_tiles",),
         ),
     ]  # fmt: skip

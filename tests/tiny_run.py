@@ -23,6 +23,9 @@ GRIDS = {"train": (3, 6), "valid": (2, 2), "test": (1, 2)}
 EMPTY, DEGENERATE = 3, 18
 """Training tiles without a landslide, and without terrain."""
 
+SEAM = {1: np.s_[50:62, -9:], 2: np.s_[50:62, :9]}
+"""Where a landslide lies over the seam of the first two tiles of each scene."""
+
 SETTINGS: dict[str, Any] = {
     "name": "tiny",
     "seed": 0,
@@ -79,6 +82,10 @@ def write_data(root: Path) -> None:
             other, bare = tiny_patch([scene, patch, 1])
             counts[:12, bare == 1] = other[:12, bare == 1]
             counts[names.index("slope")][mask == 1] -= 9
+            if patch in SEAM:
+                slid = counts[:12, mask == 1]
+                counts[:12][:, *SEAM[patch]] = slid[:, : 12 * 9].reshape(12, 12, 9)
+                mask[SEAM[patch]] = 1
             if split == "train" and patch == EMPTY:
                 mask = np.zeros_like(mask)
             if split == "train" and patch == DEGENERATE:

@@ -1,8 +1,9 @@
 """Whole landslides: how many are found, how many predicted ones are right, by size.
 
 Pixels decide the benchmark; a person who walks the slopes counts landslides. Objects are
-8-connected within a tile: one that a seam cuts counts as two. Predicted and reference landslides
-are matched one to one. A pair matches where its intersection over union (IoU) is at least
+8-connected and, where the places of tiles are known, joined over their seams
+(`l4s_ensemble.scenes.objects` counts them). Predicted and reference landslides are matched one to
+one. A pair matches where its intersection over union (IoU) is at least
 `IOU_MATCHED`, as object detection and panoptic segmentation count (Everingham et al. 2010,
 doi:10.1007/s11263-009-0275-4; Kirillov et al. 2019, arXiv:1801.00868). For a reference landslide
 below `SMALL_PX` pixels `IOU_SMALL` is enough: one pixel of its boundary decides its IoU, and
@@ -24,7 +25,6 @@ The summary is a dict (a ratio without a denominator is None)::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -48,6 +48,8 @@ Bool = NDArray[np.bool_]
 class ObjectCounts:
     """Objects by size; each array has shape (size,) or, of several tiles, (tile, size).
 
+    An object counts in the tile that most of it lies in.
+
     Attributes
     ----------
     reference, found : int64 array
@@ -60,13 +62,6 @@ class ObjectCounts:
     found: NDArray[np.int64]
     predicted: NDArray[np.int64]
     false: NDArray[np.int64]
-
-    @classmethod
-    def of_tiles(cls, tiles: Sequence[ObjectCounts]) -> ObjectCounts:
-        """Stack single tiles, or join groups of tiles, along the axis of tiles."""
-        each = {f.name: [np.atleast_2d(getattr(t, f.name)) for t in tiles] for f in fields(cls)}
-        empty = [np.zeros((0, len(SIZE_PX) - 1), np.int64)]
-        return cls(**{name: np.concatenate(parts or empty) for name, parts in each.items()})
 
     def pooled(self) -> ObjectCounts:
         """Sum over tiles."""
@@ -116,40 +111,46 @@ def matched(iou: NDArray[np.float64], needed: NDArray[np.float64]) -> NDArray[np
     return np.asarray(pairs[:, may[pairs[0], pairs[1]]], np.int64)
 
 
-def objects_of(truth: ArrayLike, called: ArrayLike) -> ObjectCounts:
-    """Count one tile's objects.
+def matches(
+    shared: NDArray[np.int64], area: NDArray[np.int64], area_predicted: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Match objects one to one by the pixels that they share.
 
     Parameters
     ----------
-    truth, called : array_like of bool, shape (y, x)
-        Reference and predicted mask.
+    shared : int64 array, shape (3, n)
+        Reference object, predicted object (both from 0) and pixels that both hold; of each pair
+        once.
+    area, area_predicted : int64 array, shape (object,)
 
     Returns
     -------
-    ObjectCounts
-        Arrays of shape (size,).
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or are not of one tile.
+    int64 array, shape (2, pair)
+        Reference and predicted object of each pair.
     """
-    t, c = np.asarray(truth).astype(bool), np.asarray(called).astype(bool)
-    if t.shape != c.shape or t.ndim != 2:
-        raise ValueError(f"shapes must be equal and (y, x): {t.shape} and {c.shape}")
-    (of_t, area_t), (of_c, area_c) = labelled(t), labelled(c)
-    shared = np.zeros((len(area_t) + 1, len(area_c) + 1), np.int64)
-    np.add.at(shared, (of_t[t & c], of_c[t & c]), 1)
-    shared = shared[1:, 1:]
-    iou = shared / (area_t[:, np.newaxis] + area_c[np.newaxis] - shared)
-    pairs = matched(iou, np.where(area_t < SMALL_PX, IOU_SMALL, IOU_MATCHED))
-    size_t, size_c = size_of(area_t), size_of(area_c)
-    return ObjectCounts(
-        reference=_binned(size_t),
-        found=_binned(size_t[pairs[0]]),
-        predicted=_binned(size_c),
-        false=_binned(np.delete(size_c, pairs[1])),
-    )
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    i, j, both = shared
+    iou = both / (area[i] + area_predicted[j] - both)
+    may = iou >= np.where(area[i] < SMALL_PX, IOU_SMALL, IOU_MATCHED)
+    i, j, iou = i[may], j[may], iou[may]
+    pairs = [np.zeros((2, 0), np.int64)]
+    if not len(i):
+        return pairs[0]
+    # Objects that compete for each other are few; those of a whole split are many.
+    size = len(area) + len(area_predicted)
+    graph = coo_array((np.ones(len(i)), (i, len(area) + j)), shape=(size, size))
+    group = connected_components(graph, directed=False)[1][i]
+    order = np.argsort(group, kind="stable")
+    for own in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        rows, at = np.unique(i[own], return_inverse=True)
+        columns, to = np.unique(j[own], return_inverse=True)
+        table = np.zeros((len(rows), len(columns)))
+        table[at, to] = iou[own]
+        found = matched(table, np.zeros(len(rows)))
+        pairs.append(np.stack([rows[found[0]], columns[found[1]]]))
+    return np.concatenate(pairs, axis=1)
 
 
 def summarise_objects(
@@ -208,10 +209,6 @@ def f1_objects(sums: NDArray[Any]) -> NDArray[np.float64]:
     below = sums[..., 0] + sums[..., 2]
     f1: NDArray[np.float64] = np.where(below > 0, 2 * sums[..., 1] / np.maximum(below, 1), 0.0)
     return f1
-
-
-def _binned(size: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.bincount(size, minlength=len(SIZE_PX) - 1).astype(np.int64)
 
 
 def share(part: int, whole: int) -> float | None:

@@ -15,7 +15,7 @@ from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
 from l4s_ensemble.metrics.counts import Counts, scores_pooled
 from l4s_ensemble.metrics.error_auc import BINS, error_histogram
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.metrics.objects import ObjectCounts, objects_of, summarise_objects
+from l4s_ensemble.metrics.objects import ObjectCounts, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.predict.likeness import unlike_tiles
 from l4s_ensemble.predict.split import (
@@ -28,6 +28,8 @@ from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
+from l4s_ensemble.scenes.objects import TileObjects, count_objects, tile_objects
+from l4s_ensemble.scenes.outlines import places_of
 from l4s_ensemble.stack import ledger
 from l4s_ensemble.stack.evidence import described
 from l4s_ensemble.stack.tiles import slices
@@ -41,8 +43,8 @@ class Scored:
     ----------
     tiles : dict of str to TileHistograms
         By row of the ledger.
-    objects : dict of str to list of ObjectCounts
-        One a tile, at the row's threshold; of the stack, of the masks as they are handed in.
+    objects : list of TileObjects
+        One a tile, at each row's threshold; of the stack, of the masks as they are handed in.
     masks : int64 array, shape (tile, 4)
         True positive, false positive, false negative, true negative pixels of the masks.
     errors : int64 array, shape (4, bins)
@@ -51,7 +53,7 @@ class Scored:
 
     tiles: dict[str, TileHistograms]
     masks: NDArray[np.int64]
-    objects: dict[str, list[ObjectCounts]] = field(default_factory=dict)
+    objects: list[TileObjects] = field(default_factory=list)
     errors: NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, BINS), np.int64))
 
 
@@ -83,7 +85,7 @@ def stage(ctx: StageContext) -> Summary:
     options: dict[str, Any] = {"seed": seed}
     folder = str(ctx.params["folder"])
     adapted_to = read_json(ctx.input(f"{folder}/unet") / "summary.json").get("adapted_to")
-    objects = {name: ObjectCounts.of_tiles(each) for name, each in found.objects.items()}
+    objects = count_objects(found.objects, places_of(ctx, data.sel(patch=patch)))
     table = ledger.rows(
         found.tiles, block, thresholds=thresholds, adapted_to=adapted_to, objects=objects,
         seconds=ledger.seconds_of(ctx.run, predicted=folder), **options,
@@ -159,7 +161,6 @@ def _scored(
     out = Scored(
         {name: TileHistograms.empty(patch) for name in ledger.MODELS},
         np.zeros((len(patch), 4), np.int64),
-        {name: [] for name in ledger.MODELS},
     )
     blocks = slices(len(patch))
     for at in track(blocks, "evaluate: scoring", len(blocks)):
@@ -176,9 +177,8 @@ def _scored(
         for i, tile in enumerate(range(at.start, at.stop)):
             for name, each in maps.items():
                 out.tiles[name].add(tile, each[i], truth[i])
-            for name in ledger.MODELS:
-                called = masks[i] if name == "stack" else maps[name][i] >= thresholds[name]
-                out.objects[name].append(objects_of(truth[i], called))
+            called = {name: maps[name][i] >= thresholds[name] for name in ledger.MODELS}
+            out.objects.append(tile_objects(truth[i], {**called, "stack": masks[i]}))
             out.errors += error_histogram(uncertainty[i], truth[i], masks[i])
             kinds = (truth[i] & masks[i], ~truth[i] & masks[i], truth[i] & ~masks[i])
             three = [int(k.sum()) for k in kinds]

@@ -33,7 +33,7 @@ from l4s_ensemble.predict.split import open_logits, open_probability, open_uncer
 from l4s_ensemble.run.files import digest_of, read_json, write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.outlines import Outlines, predicted_outlines
+from l4s_ensemble.scenes.outlines import Outlines, Place, predicted_outlines
 
 SHOWN = 20
 """Slides in the summary, the largest ones."""
@@ -70,7 +70,7 @@ def slides_of(
     outlines: Outlines,
     maps: Callable[[int], TileMaps],
     patch: ArrayLike,
-    place: tuple[ArrayLike, ArrayLike, ArrayLike],
+    place: Place,
     thresholds: Mapping[str, float],
     *,
     pixel_m: float,

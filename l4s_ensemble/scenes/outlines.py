@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from l4s_ensemble.metrics.objects import labelled
 from l4s_ensemble.run.stage import StageContext
 
-Mask = NDArray[np.uint8]
-Places = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+if TYPE_CHECKING:
+    import xarray as xr
 
-TOUCHING = np.ones((3, 3), np.uint8)
-"""Pixels that share an edge or a corner belong together."""
+Mask = NDArray[np.uint8]
+Places = tuple[NDArray[np.int32], ...]
+Place = tuple[ArrayLike, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Outlines:
+class Parts:
+    """What lies in one tile of the objects of a mask.
+
+    Attributes
+    ----------
+    area : int64 array, shape (part,)
+    edges : tuple of int32 array
+        Number of the part, from 0, along the upper, lower, left and right line of pixels; -1
+        outside.
+    """
+
+    area: NDArray[np.int64]
+    edges: tuple[NDArray[np.int32], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
     """The objects of the masks of some tiles, numbered from 1, the largest first.
 
     Attributes
     ----------
-    read : callable
-        Gives the mask of the tile at a position, shape (y, x).
     first : int64 array, shape (tile + 1,)
         Where the parts of each tile begin in `number`.
     number : int64 array, shape (part,)
@@ -38,7 +55,6 @@ class Outlines:
         Whether it reaches an edge beyond which no mask is known: the rest of it is not counted.
     """
 
-    read: Callable[[int], Mask]
     first: NDArray[np.int64]
     number: NDArray[np.int64]
     pixels: NDArray[np.int64]
@@ -48,6 +64,19 @@ class Outlines:
     def __len__(self) -> int:
         return len(self.pixels)
 
+
+@dataclass(frozen=True, eq=False)
+class Outlines(Objects):
+    """Objects whose outlines can be read tile by tile.
+
+    Attributes
+    ----------
+    read : callable
+        Gives the mask of the tile at a position, shape (y, x).
+    """
+
+    read: Callable[[int], Mask]
+
     def with_objects(self) -> list[int]:
         """Positions of the tiles that hold an object."""
         return [int(i) for i in np.flatnonzero(np.diff(self.first))]
@@ -55,12 +84,10 @@ class Outlines:
     def labels(self, tile: int) -> NDArray[np.int64]:
         """Number of the object of each pixel, 0 outside, shape (y, x)."""
         own = self.number[self.first[tile] : self.first[tile + 1]]
-        return np.concatenate([[0], own])[_parts(self.read(tile))[0]]
+        return np.concatenate([[0], own])[parts_of(self.read(tile))[0]]
 
 
-def find_outlines(
-    read: Callable[[int], Mask], tiles: int, place: tuple[ArrayLike, ArrayLike, ArrayLike]
-) -> Outlines:
+def find_outlines(read: Callable[[int], Mask], tiles: int, place: Place) -> Outlines:
     """Find the objects of masks.
 
     The masks are read one after the other; what is kept of each are the lines at its edges.
@@ -74,20 +101,38 @@ def find_outlines(
     place : tuple of array_like of int, each of shape (tile,)
         Scene, row and column; a scene below 0 means that the place is not known.
     """
+    found = join([parts_of(read(tile))[1] for tile in range(tiles)], place)
+    return Outlines(**vars(found), read=read)
+
+
+def parts_of(mask: ArrayLike) -> tuple[NDArray[np.int64], Parts]:
+    """Label the 8-connected parts of a mask (y, x) from 1, and keep what `join` needs of them."""
+    labels, area = labelled(np.asarray(mask) > 0)
+    part = labels - 1
+    edges = tuple(e.copy() for e in (part[0], part[-1], part[:, 0], part[:, -1]))
+    return labels.astype(np.int64), Parts(area, edges)
+
+
+def join(parts: Sequence[Parts], place: Place) -> Objects:
+    """Join the parts of tiles over their seams, where the places of the tiles are known.
+
+    Parameters
+    ----------
+    parts : sequence of Parts
+        One a tile.
+    place : tuple of array_like of int, each of shape (tile,)
+        Scene, row and column; a scene below 0 means that the place is not known.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    areas: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    edges: list[list[NDArray[np.int64]]] = []
-    first = np.zeros(tiles + 1, np.int64)
-    for tile in range(tiles):
-        parts, count = _parts(read(tile))
-        areas.append(np.bincount(parts.ravel(), minlength=count + 1)[1:])
-        # Parts are numbered over all tiles, from 0; -1 is the ground.
-        over_all = np.where(parts > 0, parts - 1 + first[tile], -1)
-        edges.append([over_all[0], over_all[-1], over_all[:, 0], over_all[:, -1]])
-        first[tile + 1] = first[tile] + count
-    area = np.concatenate(areas)
+    first = np.cumsum([0, *(len(p.area) for p in parts)])
+    area = np.concatenate([np.zeros(0, np.int64), *(p.area for p in parts)])
+    # Parts are numbered over all tiles, from 0; -1 is the ground.
+    edges = [
+        [np.where(line >= 0, line + start, -1) for line in p.edges]
+        for p, start in zip(parts, first[:-1], strict=True)
+    ]
     pairs, cut_parts = _joined(edges, place)
     links = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(len(area),) * 2)
     count, group = connected_components(links, directed=False) if len(area) else (0, area)
@@ -95,12 +140,12 @@ def find_outlines(
     # Of equal size, the one that is met first: the same masks give the same numbers.
     order = np.argsort(-pixels, kind="stable")
     number = np.argsort(order)[group] + 1
-    tile_of_part = np.repeat(np.arange(tiles), np.diff(first))
+    tile_of_part = np.repeat(np.arange(len(parts)), np.diff(first))
     lies_in = np.unique(np.column_stack([number, tile_of_part]), axis=0)[:, 0]
     cut = np.zeros(count, bool)
     cut[number[cut_parts] - 1] = True
     in_tiles = np.bincount(lies_in, minlength=count + 1)[1:]
-    return Outlines(read, first, number, pixels[order], in_tiles, cut)
+    return Objects(first, number, pixels[order], in_tiles, cut)
 
 
 def predicted_outlines(ctx: StageContext) -> tuple[NDArray[np.int64], Places, Outlines]:
@@ -116,17 +161,12 @@ def predicted_outlines(ctx: StageContext) -> tuple[NDArray[np.int64], Places, Ou
     """
     from l4s_ensemble.data.patches import read_mask
     from l4s_ensemble.data.store import sensor_of
-    from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
-    from l4s_ensemble.scenes.surroundings import known_places
+    from l4s_ensemble.scenes.folds import patches_to_predict
 
     dataset = patches_to_predict(ctx)
     sensor = sensor_of(dataset)
     patch = dataset["patch"].values.astype(np.int64)
-    if "scenes" in ctx.needs:
-        folds = load_folds(ctx.input("scenes"))
-        scene, row, col = (folds.of(patch, name) for name in ("scene", "row", "col"))
-    else:
-        scene, row, col = known_places(dataset, sensor)
+    place = places_of(ctx, dataset)
     masks: Path = ctx.input(f"{ctx.params['folder']}/result") / "masks"
     # A submission's dataset is called `mask`, whatever the sensor's own files call it.
     official = sensor.model_copy(update={"mask_key": "mask"})
@@ -134,18 +174,23 @@ def predicted_outlines(ctx: StageContext) -> tuple[NDArray[np.int64], Places, Ou
     def read(tile: int) -> Mask:
         return read_mask(masks / f"mask_{patch[tile]}.h5", official)
 
-    return patch, (scene, row, col), find_outlines(read, len(patch), (scene, row, col))
+    return patch, place, find_outlines(read, len(patch), place)
 
 
-def _parts(mask: Mask) -> tuple[NDArray[np.int64], int]:
-    from scipy.ndimage import label
+def places_of(ctx: StageContext, dataset: xr.Dataset) -> Places:
+    """Scene, row and column of the tiles that a stage predicts: of the folds, else of the store."""
+    from l4s_ensemble.data.store import sensor_of
+    from l4s_ensemble.scenes.folds import load_folds
+    from l4s_ensemble.scenes.surroundings import known_places
 
-    parts, count = label(mask > 0, structure=TOUCHING)
-    return parts.astype(np.int64), int(count)
+    if "scenes" not in ctx.needs:
+        return known_places(dataset, sensor_of(dataset))
+    folds = load_folds(ctx.input("scenes"))
+    return tuple(folds.of(dataset["patch"].values, k) for k in ("scene", "row", "col"))
 
 
 def _joined(
-    edges: list[list[NDArray[np.int64]]], place: tuple[ArrayLike, ArrayLike, ArrayLike]
+    edges: list[list[NDArray[np.int64]]], place: Place
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of parts that touch over a seam or at a corner, and parts that no seam completes.
 
@@ -160,7 +205,7 @@ def _joined(
     }
     pairs, cut = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
 
-    def join(one: NDArray[np.int64], other: NDArray[np.int64]) -> None:
+    def link(one: NDArray[np.int64], other: NDArray[np.int64]) -> None:
         both = (one >= 0) & (other >= 0)
         pairs.append(np.column_stack([one[both], other[both]]))
 
@@ -178,10 +223,10 @@ def _joined(
         for step, own, line in (((0, 1), right, 2), ((1, 0), lower, 0)):
             if (other := beside(*step)) is not None:
                 theirs = edges[other][line]
-                join(own, theirs)
-                join(own[1:], theirs[:-1])
-                join(own[:-1], theirs[1:])
+                link(own, theirs)
+                link(own[1:], theirs[:-1])
+                link(own[:-1], theirs[1:])
         for aside, own_corner, their_corner in ((1, -1, 0), (-1, 0, -1)):
             if (other := beside(1, aside)) is not None:
-                join(lower[[own_corner]], edges[other][0][[their_corner]])
+                link(lower[[own_corner]], edges[other][0][[their_corner]])
     return np.concatenate(pairs), np.unique(np.concatenate(cut))

@@ -19,13 +19,14 @@ from l4s_ensemble.data.scored import blocks_of, ids_in, tasks_of
 from l4s_ensemble.data.store import open_store
 from l4s_ensemble.metrics.error_auc import BINS, error_auc, error_histogram, risk_coverage
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.metrics.objects import SIZE_PX, ObjectCounts, labelled, objects_of, size_of
+from l4s_ensemble.metrics.objects import SIZE_PX, labelled, size_of
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.folds import Folds
 from l4s_ensemble.scenes.leaks import about_scores, check_stack
+from l4s_ensemble.scenes.objects import TileObjects, tile_objects
+from l4s_ensemble.scenes.outlines import Place, join
 from l4s_ensemble.stack.decision.decide import Decision
-from l4s_ensemble.stack.ledger import MODELS
 from l4s_ensemble.stack.uncertainty import MEASURE, uncertainty
 
 KINDS = ("both_right", "only_pixel", "only_unet", "both_wrong")
@@ -56,40 +57,48 @@ class Counted:
 
     Attributes
     ----------
-    objects : dict of str to list of ObjectCounts
-        Of each model, one a tile.
+    tiles : list of TileObjects
+        One a tile, with the masks of each model.
     errors : int64 array, shape (4, bins)
         `l4s_ensemble.metrics.error_auc.error_histogram` of the uncertainty.
     kinds : int64 array, shape (4,)
         Pixels by `KINDS`.
-    by_size : int64 array, shape (size, 5)
-        By size of the reference landslide: landslides, and their pixels by `KINDS`.
+    kinds_of_parts : list of int64 array, shape (part, 4)
+        Of each tile, pixels of the parts of reference landslides by `KINDS`.
     """
 
-    objects: dict[str, list[ObjectCounts]] = field(default_factory=lambda: {m: [] for m in MODELS})
+    tiles: list[TileObjects] = field(default_factory=list)
     errors: NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, BINS), np.int64))
     kinds: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
-    by_size: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros((len(SIZE_PX) - 1, 5), np.int64)
-    )
+    kinds_of_parts: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(self, other: Counted) -> None:
         """Add the counts of other tiles."""
-        for model, counts in other.objects.items():
-            self.objects[model] += counts
+        self.tiles += other.tiles
         self.errors += other.errors
         self.kinds += other.kinds
-        self.by_size += other.by_size
+        self.kinds_of_parts += other.kinds_of_parts
 
-    def told(self) -> dict[str, Any]:
-        """Parts of the stack's summary: ``uncertainty``, ``agreement``, ``agreement_by_size``."""
+    def told(self, place: Place) -> dict[str, Any]:
+        """Parts of the stack's summary: ``uncertainty``, ``agreement``, ``agreement_by_size``.
+
+        Parameters
+        ----------
+        place : tuple of array_like of int, each of shape (tile,)
+            Scene, row and column of the tiles, see `l4s_ensemble.scenes.outlines.join`.
+        """
+        whole = join([t.reference for t in self.tiles], place)
+        by_size = np.zeros((len(SIZE_PX) - 1, 5), np.int64)
+        np.add.at(by_size[:, 0], size_of(whole.pixels), 1)
+        kinds = np.concatenate([np.zeros((0, 4), np.int64), *self.kinds_of_parts])
+        np.add.at(by_size[:, 1:], size_of(whole.pixels[whole.number - 1]), kinds)
         sizes = [
             {
                 "low_px": int(low),
                 "high_px": None if np.isinf(high) else int(high) - 1,
                 **dict(zip(("slides", *KINDS), (int(n) for n in row), strict=True)),
             }
-            for (low, high), row in zip(pairwise(SIZE_PX), self.by_size, strict=True)
+            for (low, high), row in zip(pairwise(SIZE_PX), by_size, strict=True)
         ]
         return {
             "uncertainty": described(self.errors),
@@ -174,8 +183,7 @@ def _count(
         for i, truth in enumerate(block.truth):
             predicted = {m: p[i] >= thresholds[m] for m, p in probability.items()}
             predicted["stack"] = decision.called(final[i], decision.threshold) == 1
-            for model, mask in predicted.items():
-                out.objects[model].append(objects_of(truth, mask))
+            out.tiles.append(tile_objects(truth, predicted))
             unsure = uncertainty(final[i], decision.threshold)
             out.errors += error_histogram(unsure, truth, predicted["stack"])
             _agree(out, truth, predicted["pixel"], predicted["unet"])
@@ -188,6 +196,6 @@ def _agree(
     kind = 2 * (pixel != truth).astype(np.int64) + (unet != truth)
     out.kinds += np.bincount(kind[truth | pixel | unet], minlength=4)
     labels, area = labelled(truth)
-    size = size_of(area)
-    np.add.at(out.by_size[:, 0], size, 1)
-    np.add.at(out.by_size, (size[labels[truth] - 1], 1 + kind[truth]), 1)
+    of_parts = np.zeros((len(area), 4), np.int64)
+    np.add.at(of_parts, (labels[truth] - 1, kind[truth]), 1)
+    out.kinds_of_parts.append(of_parts)

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.metrics.objects import ObjectCounts
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds
+from l4s_ensemble.scenes.objects import count_objects
 from l4s_ensemble.stack import evidence, ledger
 from l4s_ensemble.stack.choose import choose
 from l4s_ensemble.stack.crossfit import CrossFitted, cross_fit, draw, histograms
@@ -91,7 +91,8 @@ def stage(ctx: StageContext) -> Summary:
 
     thresholds = {name: scored.pooled().best().value for name, scored in tiles.items()}
     found = evidence.counted(paths, decision, thresholds, jobs=ctx.jobs)
-    objects = {name: ObjectCounts.of_tiles(each) for name, each in found.objects.items()}
+    place = tuple(folds.of(source.patch, name) for name in ("scene", "row", "col"))
+    objects = count_objects(found.tiles, place)
     adapted_to = read_json(ctx.input("unet") / "summary.json").get("adapted_to")
     table = ledger.rows(
         tiles, block, adapted_to=adapted_to, objects=objects,
@@ -123,7 +124,7 @@ def stage(ctx: StageContext) -> Summary:
         "histogram": reference.as_dict(),
         "reliability": reference.reliability(),
         "leaks": leaks,
-        **found.told(),
+        **found.told(place),
         "seconds": round(time.monotonic() - started, 2),
     }
 

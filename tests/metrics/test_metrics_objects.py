@@ -20,9 +20,9 @@ from l4s_ensemble.metrics.objects import (
     ObjectCounts,
     f1_objects,
     matched,
-    objects_of,
     summarise_objects,
 )
+from l4s_ensemble.scenes.objects import count_objects, tile_objects
 
 EDGE = 40
 
@@ -31,6 +31,14 @@ def tile(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     smooth = gaussian_filter(rng.normal(size=(EDGE, EDGE)), 1.5)
     return smooth > 0.2, smooth + 0.08 * rng.normal(size=smooth.shape) > 0.2
+
+
+NOWHERE = ([-1], [-1], [-1])
+
+
+def objects_of(truth: np.ndarray, predicted: np.ndarray) -> ObjectCounts:
+    """Counts of one tile."""
+    return count_objects([tile_objects(truth, {"m": predicted})], NOWHERE)["m"]
 
 
 def flood(mask: np.ndarray) -> list[set[tuple[int, int]]]:
@@ -76,7 +84,7 @@ def test_matching_is_the_best_assignment() -> None:
         total += len(pairs)
         for i, (low, high) in enumerate(pairwise(SIZE_PX)):
             sizes = [len(part) for part in flood(truth[:14, :14])]
-            assert found.reference[i] == sum(low <= n < high for n in sizes)
+            assert found.reference[0, i] == sum(low <= n < high for n in sizes)
         assert found.found.sum() == len(pairs)
         assert found.false.sum() == len(flood(predicted[:14, :14])) - len(pairs)
     assert total > 20
@@ -107,7 +115,7 @@ def test_a_half_is_needed_and_a_tenth_of_small_ones() -> None:
     truth[5, :20] = predicted[5, :9] = True  # less
     truth[10, :1] = predicted[10, :10] = True  # 9 pixels or fewer: 0.1 is enough
     truth[15, :1] = predicted[15, :11] = True  # less than that
-    counts = ObjectCounts.of_tiles([objects_of(truth, predicted)])
+    counts = objects_of(truth, predicted)
     got = summarise_objects(counts, [0], resamples=10)
     assert [got[k] for k in ("reference", "found", "predicted", "false")] == [4, 2, 4, 2]
     assert got["recall"] == got["precision"] == got["f1"] == 0.5
@@ -119,24 +127,56 @@ def test_a_half_is_needed_and_a_tenth_of_small_ones() -> None:
 
 def test_nothing_there_and_nothing_predicted() -> None:
     none, some = np.zeros((8, 8), bool), np.ones((8, 8), bool)
-    one = summarise_objects(ObjectCounts.of_tiles([objects_of(none, none)]), [0], resamples=10)
+    one = summarise_objects(objects_of(none, none), [0], resamples=10)
     assert one["recall"] is one["precision"] is one["f1"] is None
-    one = summarise_objects(ObjectCounts.of_tiles([objects_of(none, some)]), [0], resamples=10)
+    one = summarise_objects(objects_of(none, some), [0], resamples=10)
     assert (one["recall"], one["precision"], one["f1"]) == (None, 0, 0)
     with pytest.raises(ValueError, match="shapes"):
         objects_of(none, some[:4])
 
 
 def test_pooled_is_the_sum_of_tiles_and_the_interval_holds_it() -> None:
-    tiles = [objects_of(*tile(seed)) for seed in range(24)]
-    counts = ObjectCounts.of_tiles(tiles)
+    each = [objects_of(*tile(seed)) for seed in range(24)]
+    nowhere = (np.full(24, -1),) * 3
+    tiles = [tile_objects(t, {"m": p}) for t, p in map(tile, range(24))]
+    counts = count_objects(tiles, nowhere)["m"]
     got = summarise_objects(counts, np.arange(24) // 2, resamples=300)
-    assert got["found"] == sum(int(t.found.sum()) for t in tiles) > 0
+    assert got["found"] == sum(int(t.found.sum()) for t in each) > 0
     assert got["found"] == got["predicted"] - got["false"]
     p, r = got["precision"], got["recall"]
     assert got["f1"] == pytest.approx(2 * p * r / (p + r))
     assert got["blocks"] == 12 and got["f1_low"] < got["f1"] < got["f1_high"]
     assert float(f1_objects(counts.table().sum(axis=0))) == got["f1"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_over_known_seams_the_counts_are_those_of_the_whole_picture(seed: int) -> None:
+    """A landslide over a seam is one, and matched by all of its pixels."""
+    rng = np.random.default_rng(seed)
+    smooth = gaussian_filter(rng.normal(size=(48, 64)), 2)
+    whole = smooth > 0.1, smooth + 0.06 * rng.normal(size=smooth.shape) > 0.1
+    order = rng.permutation(12)
+    row, col = np.divmod(order, 4)
+    cut = [[m[16 * r : 16 * r + 16, 16 * c : 16 * c + 16] for m in whole]
+           for r, c in zip(row, col, strict=True)]  # fmt: skip
+    tiles = [tile_objects(t, {"m": p}) for t, p in cut]
+    got = count_objects(tiles, (np.zeros(12, int), row, col))["m"]
+    assert got.reference.shape == (12, len(SIZE_PX) - 1)
+    np.testing.assert_array_equal(got.pooled().table(), objects_of(*whole).pooled().table())
+    np.testing.assert_array_equal(got.pooled().found, objects_of(*whole).pooled().found)
+    apart = count_objects(tiles, (np.full(12, -1),) * 3)["m"]
+    assert apart.reference.sum() > got.reference.sum()
+
+
+def test_a_landslide_over_a_seam_counts_once_in_the_tile_that_most_of_it_lies_in() -> None:
+    truth, predicted = np.zeros((20, 40), bool), np.zeros((20, 40), bool)
+    truth[5:8, 14:30] = predicted[5:8, 19:36] = True  # alone in the first tile: IoU 1 of 6
+    side_by_side = ([0, 0], [3, 3], [4, 5])
+    tiles = [tile_objects(truth[:, c], {"m": predicted[:, c]}) for c in np.s_[:20, 20:]]
+    got = count_objects(tiles, side_by_side)["m"]
+    assert got.table().tolist() == [[0, 0, 0, 0], [1, 1, 1, 0]]
+    apart = count_objects(tiles, (np.full(2, -1),) * 3)["m"]
+    assert apart.table().tolist() == [[1, 0, 1, 1], [1, 1, 1, 0]]
 
 
 def test_a_tile_without_a_score_is_refused(tmp_path: Path) -> None:

@@ -58,6 +58,22 @@ def test_the_page_tells_what_the_stage_told(tiny_run: Path) -> None:
     assert len(page["tables"]["agreement_size"]["rows"]) == len(summary["agreement_by_size"])
 
 
+def test_a_landslide_over_a_seam_is_one_wherever_landslides_are_counted(tiny_run: Path) -> None:
+    source = RunSource(tiny_run)
+    page, listed = prediction(source, "valid"), source.summary("predict/valid/slides")
+    assert listed["over_seams"] == 1
+    whole = {r["model"]: r for r in page["tables"]["whole"]["rows"]}["stack"]
+    by_size = page["tables"]["whole_size"]["rows"]
+    assert whole["predicted"] == listed["slides"] == sum(r["predicted"] for r in by_size)
+    assert listed["slides"] == sum(r["slides"] for r in page["tables"]["slides_sizes"]["rows"])
+    text = next(s["text"] for s in page["sections"] if s["id"] == "landslides")
+    assert f"{listed['slides']} landslides, " in text and "(1 are)" in text
+    page = stack(source)
+    whole = {r["model"]: r for r in page["tables"]["whole"]["rows"]}["stack"]
+    by_size = page["tables"]["agreement_size"]["rows"]
+    assert whole["reference"] == sum(r["slides"] for r in by_size)
+
+
 def test_a_gain_without_an_interval_says_why(tiny_run: Path, tmp_path: Path) -> None:
     gain = {**read_json(tiny_run / "stack/summary.json")["gain"], "low": None, "high": None}
     page = stack(changed(tiny_run, tmp_path, gain={**gain, "blocks": 4}))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from l4s_ensemble.metrics.counts import count, scores_pooled
-from l4s_ensemble.metrics.objects import ObjectCounts, objects_of
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import write_json
+from l4s_ensemble.scenes.objects import count_objects, tile_objects
 from l4s_ensemble.stack import ledger
 
 TILES, EDGE, CUT = 10, 24, 0.5
@@ -37,12 +38,11 @@ def world() -> dict:
         tiles[name] = TileHistograms.empty(range(TILES), 1000)
         for i in range(TILES):
             tiles[name].add(i, maps[name][i], truth[i])
-    objects = {
-        name: ObjectCounts.of_tiles(
-            [objects_of(t, m >= CUT) for t, m in zip(truth, maps[name], strict=True)]
-        )
-        for name in ledger.MODELS
-    }
+    parts = [
+        tile_objects(t, {name: maps[name][i] >= CUT for name in ledger.MODELS})
+        for i, t in enumerate(truth)
+    ]
+    objects = count_objects(parts, (np.full(TILES, -1),) * 3)
     return {"truth": truth, "maps": maps, "tiles": tiles, "objects": objects}
 
 
@@ -63,7 +63,7 @@ def test_rows_hold_pixels_slides_and_seconds(world: dict) -> None:
     for key in ("precision", "recall", "f1", "iou"):
         assert by_name["stack"][key] == pytest.approx(wanted[key])
     whole = by_name["stack"]["objects"]
-    assert whole["reference"] == sum(int(objects_of(t, t).reference.sum()) for t in world["truth"])
+    assert whole["reference"] == sum(label(t, np.ones((3, 3)))[1] for t in world["truth"])
     assert by_name["unet"]["objects"] is None and by_name["unet"]["fit_s"] is None
     assert (by_name["pixel"]["fit_s"], by_name["pixel"]["predict_s"]) == (3.0, None)
     assert [r["adapted_to"] for r in table] == [None, "valid", "valid", "valid"]

@@ -71,10 +71,9 @@ def prediction(source: RunSource, split: str) -> Page:
     if listed:
         listed_in = (
             f"{words.plural(listed['slides'], 'landslide')}, "
-            f"{words.count(listed['area_m2'] / 1e4)} ha; {listed['note']}. A landslide that "
-            f"crosses the seam of tiles whose places are known is one here "
-            f"({words.count(listed.get('over_seams') or 0)} do); the scores of whole landslides "
-            "count tile by tile, where it is one in each. All of them: "
+            f"{words.count(listed['area_m2'] / 1e4)} ha; {listed['note']}. A landslide over "
+            "the boundary of tiles whose places are known is one "
+            f"({words.count(listed.get('over_seams') or 0)} are). All of them: "
             f"predict/{split}/slides/slides.csv in the run folder."
         )
     size = {k: submission.get(k) for k in ("path", "files", "sha256", "verified")}

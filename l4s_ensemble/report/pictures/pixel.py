@@ -41,7 +41,8 @@ def slides(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] |
     crops = _crops(source, rows, assets, drawn)
     return {
         "title": "The largest landslides found, and the largest false ones",
-        "note": "Mapped out of fold. Numbers are log-odds against the mean pixel of the ground, "
+        "note": "Mapped out of fold, tile by tile: a landslide over a tile boundary is one in each "
+        "tile. Numbers are log-odds against the mean pixel of the ground, "
         "mean over the landslide: +0.7 doubles the odds, −0.7 halves them. In the pictures the "
         "orange line is the boundary of what was mapped, the white line that of the reference.",
         "rows": [

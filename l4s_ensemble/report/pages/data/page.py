@@ -34,8 +34,8 @@ def data(source: RunSource) -> Page:
         figures["sizes"] = figure(
             "sizes",
             "How large landslides are",
-            "Landslides by area: pixels of the class that touch, within one tile. A pixel is "
-            "100 m²; one cut by a tile's edge counts as two.",
+            "Landslides by area: pixels of the class that touch. They are counted tile by tile; a "
+            "landslide over a tile boundary counts in each tile.",
             sizes,
         )
     tables = {

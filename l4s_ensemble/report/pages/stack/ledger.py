@@ -44,7 +44,7 @@ def tables(source: RunSource, stage: str, where: str) -> dict[str, Any]:
             told_rows,
             note="A predicted and a reference landslide match, one to one, where their "
             "intersection over union is at least 0.5, or 0.1 for a reference of fewer than 10 "
-            "pixels. Landslides are counted tile by tile: one that a seam cuts counts twice. Times "
+            "pixels. A landslide over the boundary of tiles whose places are known is one. Times "
             "are those of all folds; a joined model's hold those of its parts. A dash: not "
             "counted, or not run.",
         )  # fmt: skip
