@@ -50,7 +50,7 @@ def graph_of(folder: Path) -> dict[str, set[str]]:
     files = modules(folder)
 
     def module(name: str) -> str:
-        while name not in files:
+        while name and name not in files:
             name = name.rpartition(".")[0]
         return name
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.data.build import FORMAT, build_store, chunk_file, some
-from l4s_ensemble.data.counts import to_units
+from l4s_ensemble.data.counts import is_degenerate, to_units
 from l4s_ensemble.data.patches import find_patches
 from l4s_ensemble.data.places import MADE_UP, read_manifest
 from l4s_ensemble.data.sensor import Sensor, load_sensor
@@ -23,9 +24,18 @@ from l4s_ensemble.run import fingerprint
 from l4s_ensemble.run.stage import StageContext, Summary
 
 __all__ = [
-    "STORE", "build_store", "content_digest", "hashes_of", "landslide_pixels", "open_store",
-    "positions_of", "sensor_of", "stage", "units",
-]  # fmt: skip
+    "STORE",
+    "build_store",
+    "content_digest",
+    "hashes_of",
+    "in_memory",
+    "landslide_pixels",
+    "open_store",
+    "positions_of",
+    "sensor_of",
+    "stage",
+    "units",
+]
 
 STORE = "patches.zarr"
 """Name of the store in its stage's folder."""
@@ -144,6 +154,59 @@ def units(dataset: xr.Dataset, positions: slice | ArrayLike | None = None) -> ND
     if dataset.attrs.get("values") == "unit":
         return values.astype(np.float32, copy=False)
     return to_units(values, sensor_of(dataset))
+
+
+def in_memory(dataset: xr.Dataset, sensor: Sensor | None = None) -> xr.Dataset:
+    """Give patches in memory the coordinates that a store has, as far as they lack them.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        ``image (patch, band, y, x)``: counts, or units where the attribute ``values`` is ``unit``.
+        With coordinates ``scene``, ``row`` and ``col`` along ``patch`` features read across the
+        edges of a patch.
+    sensor : Sensor, optional
+        Where the attribute ``sensor`` does not say it.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same arrays with ``patch`` (0, 1 … if there are no ids), ``band``, ``scene``, ``row``,
+        ``col`` (-1 = unknown), ``degenerate`` and the attribute ``sensor``.
+
+    Raises
+    ------
+    DataError
+        If the image is not of these dimensions or of the sensor's bands, or an id or a place is
+        there twice.
+    """
+    known = sensor or sensor_of(dataset)
+    dims = ("patch", "band", "y", "x")
+    image = dataset.get("image")
+    if image is None or image.dims != dims or image.sizes["band"] != len(known.bands):
+        raise DataError(
+            "these are not patches of the sensor",
+            where=f"sensor {known.name}",
+            found="no image" if image is None else dict(image.sizes),
+            allowed=f"image with dimensions {', '.join(dims)} and {len(known.bands)} bands",
+        )
+    n = dataset.sizes["patch"]
+    found = dataset.assign_attrs(sensor=known.model_dump_json())
+    lacking: dict[str, Any] = {
+        "patch": np.arange(n),
+        "band": list(known.band_names),
+        **{name: ("patch", np.full(n, -1, np.int32)) for name in ("scene", "row", "col")},
+    }
+    found = found.assign_coords({k: v for k, v in lacking.items() if k not in dataset.coords})
+    if "degenerate" not in dataset.coords:
+        flat = [is_degenerate(one.values, known) for one in image.variable]
+        found = found.assign_coords(degenerate=("patch", np.array(flat, bool)))
+    places = np.stack([found[name].values for name in ("scene", "row", "col")], axis=1)
+    places = places[places[:, 0] >= 0]
+    for what, values in (("id", found["patch"].values), ("place", places)):
+        if len(np.unique(values, axis=0)) < len(values):
+            raise DataError(f"two patches have the same {what}", fix=f"give each {what} once")
+    return found
 
 
 def positions_of(dataset: xr.Dataset, ids: ArrayLike) -> NDArray[np.int64]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from l4s_ensemble.features.registry import plan_from_file
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
@@ -50,7 +49,7 @@ def write_full(run: Path, jobs: int) -> Path:
     if final.is_dir():
         return final
     source = FeatureSource.beside(folder, run / "data" / "train" / STORE)
-    plan, dataset = plan_from_file(source.plan), source.dataset()
+    plan, dataset = source.feature_plan(), source.dataset()
     shutil.rmtree(partial, ignore_errors=True)
     coords: dict[str, Any] = {"patch": dataset["patch"].values, "feature": list(plan.names)}
     coords["group"] = ("feature", [f.group for f in plan.features])

@@ -1,23 +1,26 @@
-"""Features of the tiles of a store, with their neighbours and the statistics of their scenes.
+"""Features of the patches of a data set, with their neighbours and the statistics of their scenes.
 
 One way for the features stage, the pixel classifier's training, its out-of-fold scores and its
-predictions. A source is a few paths, small enough to be sent to another process, which opens what
-it needs there, once.
+predictions, on disk and in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.data.store import open_store, positions_of, sensor_of, units
+from l4s_ensemble.errors import ModelError
 from l4s_ensemble.features.compute import compute_window
-from l4s_ensemble.features.registry import FEATURES_FILE, all_fields, plan_from_file
+from l4s_ensemble.features.registry import FEATURES_FILE, FeaturePlan, all_fields, plan_from_file
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.tile_context import TileContext, sample_tile
 from l4s_ensemble.features.window import Alone, Joined, Window
@@ -31,153 +34,162 @@ from l4s_ensemble.scenes.surroundings import (
     measure_surroundings,
 )
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from l4s_ensemble.data.sensor import Sensor
-    from l4s_ensemble.features.registry import FeaturePlan
-
 STATISTICS_FILE = "scene_statistics.json"
 
 MEASURED_TILES = 400
-"""Most tiles of a scene that are measured: evenly spaced in the order of the store."""
+"""Most tiles of a scene that are measured: evenly spaced in the order of the patches."""
 
 BLOCK_TILES = 8
 """Tiles of one task."""
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Where the features of tiles come from: a store of tiles and a plan of features.
+    """Where the features of patches come from.
+
+    Each part is an object, or the path of a file that holds it. To another process paths go as
+    paths: it opens what it needs, once. Objects go as they are, with every task.
 
     Attributes
     ----------
-    store : Path
-        A ``patches.zarr``.
-    plan : Path
-        A ``features.json``.
-    surroundings : Path, optional
-        A ``surroundings.npz`` of the same store. Without it every tile stands alone.
-    statistics : Path, optional
-        A ``scene_statistics.json``. Tiles of a scene that it lacks are measured by themselves.
+    patches : xarray.Dataset or Path
+        As `l4s_ensemble.data.store.open_store` and `l4s_ensemble.data.store.in_memory` give it; or
+        the path of a ``patches.zarr``.
+    plan : FeaturePlan or Path
+        The features to compute; or a ``features.json``.
+    neighbourhood : Surroundings or Path, optional
+        Of the same patches, see `l4s_ensemble.scenes.surroundings.measure_surroundings`; or a
+        ``surroundings.npz``. Without it every patch stands alone.
+    statistics : mapping of int to SceneStatistics, or Path, optional
+        Of the scenes by their number, see `measure_scenes`; or a ``scene_statistics.json``. Patches
+        of a scene that it lacks are measured by themselves.
     training : bool
-        Compute the share of the tiles that `Surroundings.dropped` draws as if they stood alone,
-        without neighbours and without statistics of their scene: a model that meets such tiles must
-        have seen some.
+        Compute the share of the patches that `Surroundings.dropped` draws as if they stood alone,
+        without neighbours and without statistics of their scene: a model that meets such patches
+        must have seen some.
     """
 
-    store: Path
-    plan: Path
-    surroundings: Path | None = None
-    statistics: Path | None = None
+    patches: xr.Dataset | Path
+    plan: FeaturePlan | Path
+    neighbourhood: Surroundings | Path | None = None
+    statistics: Mapping[int, SceneStatistics] | Path | None = None
     training: bool = False
 
     @classmethod
-    def beside(cls, folder: Path, store: Path) -> FeatureSource:
-        """Take plan, surroundings and statistics from the folder of a features stage.
+    def beside(
+        cls, folder: Path, patches: xr.Dataset | Path, measured: Path | None = None
+    ) -> FeatureSource:
+        """Take plan, neighbourhood and statistics from the folder of a features stage or a model.
+
+        Parameters
+        ----------
+        folder : Path
+        patches : xarray.Dataset or Path
+        measured : Path, optional
+            Folder of a prediction, see `source_to_predict`. Neighbourhood and statistics that stand
+            in it count.
 
         Raises
         ------
         RunError
             When it is used, if the plan is missing.
         """
-        surroundings, statistics = (
-            path if (path := folder / name).is_file() else None
+        neighbourhood, statistics = (
+            next((f / name for f in (measured, folder) if f and (f / name).is_file()), None)
             for name in (SURROUNDINGS_FILE, STATISTICS_FILE)
         )
-        return cls(store, folder / FEATURES_FILE, surroundings, statistics)
+        return cls(patches, folder / FEATURES_FILE, neighbourhood, statistics)
 
     def to_train(self) -> FeatureSource:
-        """Give the same source, with tiles drawn to stand alone."""
+        """Give the same source, with some patches drawn to stand alone."""
         return replace(self, training=True)
 
     def dataset(self) -> xr.Dataset:
-        """Return the opened store; kept open in each process."""
-        return _opened(self.store)[0]
+        """Return the patches; a store is kept open in each process."""
+        return _read(self.patches, _opened)
+
+    def feature_plan(self) -> FeaturePlan:
+        """Return the plan of the features."""
+        return _read(self.plan, _plan)
 
     def features(self) -> int:
         """Return the number of features."""
-        return len(_plan(self.plan).names)
+        return len(self.feature_plan().names)
 
     def positions(self, ids: ArrayLike) -> NDArray[np.int64]:
-        """Positions of tiles in the store, in the order of their `ids`."""
-        from l4s_ensemble.data.store import positions_of
-
-        return positions_of(_opened(self.store)[0], ids)
+        """Positions of patches along ``patch``, in the order of their `ids`."""
+        return positions_of(self.dataset(), ids)
 
     def tiles(self, positions: ArrayLike) -> NDArray[np.float32]:
-        """Features of the tiles at `positions` of the store, float32 (tile, feature, y, x)."""
-        dataset = self.dataset()
-        at = np.asarray(positions)
-        shape = (len(at), self.features(), dataset.sizes["y"], dataset.sizes["x"])
-        out = np.empty(shape, np.float32)
+        """Features of the patches at `positions`, float32 (patch, feature, y, x)."""
+        size, at = self.dataset().sizes, np.asarray(positions)
+        out = np.empty((len(at), self.features(), size["y"], size["x"]), np.float32)
         for target, made in zip(out, self.each(at), strict=True):
             target[...] = made
         return out
 
     def each(self, positions: ArrayLike) -> Iterator[NDArray[np.float32]]:
-        """Features of one tile after the other, float32 (feature, y, x).
+        """Features of one patch after the other, float32 (feature, y, x).
 
-        Cheaper than `tiles`: the memory of one tile serves the next, and nothing is copied.
+        Cheaper than `tiles`: the memory of one patch serves the next, and nothing is copied.
         """
-        _, sensor = _opened(self.store)
-        plan = _plan(self.plan)
+        sensor, plan = sensor_of(self.dataset()), self.feature_plan()
         at = np.asarray(positions)
         for tile, window in zip(at.tolist(), self.windows(at), strict=True):
             yield compute_window(window, sensor, plan, self.statistics_of(tile))
 
     def windows(self, positions: ArrayLike) -> list[Window]:
-        """Tiles with what surrounds them, as a `TileContext` reads them."""
-        from l4s_ensemble.data.store import units
-
-        dataset, sensor = _opened(self.store)
-        at = np.asarray(positions)
+        """Patches with their neighbours, as a `TileContext` reads them."""
+        dataset, at = self.dataset(), np.asarray(positions)
+        sensor = sensor_of(dataset)
         made: list[Window] = []
         for tile, image in zip(at.tolist(), units(dataset, at), strict=True):
-            found = self._neighbours(tile)
-            joined = Joined(image, sensor, found) if found else Alone(image, sensor)
-            made.append(joined)
+            found = self._neighbours(tile, sensor)
+            made.append(Joined(image, sensor, found) if found else Alone(image, sensor))
         return made
 
     def _neighbours(
-        self, tile: int
+        self, tile: int, sensor: Sensor
     ) -> dict[tuple[int, int], tuple[NDArray[np.generic], NDArray[np.float32]]]:
-        """Counts of the known neighbours, and the factors that make them units of this tile."""
-        if self.surroundings is None:
+        """Values of the known neighbours, and the factors that make them units of this patch."""
+        known = self._known(tile)
+        if known is None:
             return {}
-        known = _surroundings(self.surroundings)
-        if self.training and known.dropped(tile):
-            return {}
-        dataset, sensor = _opened(self.store)
+        dataset = self.dataset()
         images = dataset["image"].variable
         light = np.isin(sensor.band_names, sensor.spectral)
+        in_units = dataset.attrs.get("values") == "unit"
         made = {}
         for step, other in known.neighbours(tile).items():
-            factor = sensor.count_to_unit.astype(np.float64)
+            factor = np.ones(len(light)) if in_units else sensor.count_to_unit.astype(np.float64)
             factor[light] *= known.light_factor(tile, other)
             made[step] = (images[other].values, factor.astype(np.float32))
         return made
 
     def statistics_of(self, position: int) -> SceneStatistics | None:
-        """Statistics of the scene that a tile lies in; None where they are not known.
+        """Statistics of the scene that a patch lies in; None where they are not known.
 
-        A training tile that is drawn to stand alone knows nothing of its scene either: most tiles
-        to predict come without a place, and a rank in the tile is not a rank in the scene.
+        A training patch that is drawn to stand alone knows nothing of its scene either: most
+        patches to predict come without a place, and a rank in the patch is not one in the scene.
         """
-        if self.statistics is None or self.surroundings is None:
+        known = self._known(position)
+        if known is None or self.statistics is None:
             return None
-        known = _surroundings(self.surroundings)
-        if self.training and known.dropped(position):
+        return _read(self.statistics, _statistics).get(int(known.scene[position]))
+
+    def _known(self, position: int) -> Surroundings | None:
+        """The neighbourhood, unless there is none or the patch is drawn to stand alone."""
+        if self.neighbourhood is None:
             return None
-        return _statistics(self.statistics).get(int(known.scene[position]))
+        known = _read(self.neighbourhood, _surroundings)
+        return None if self.training and known.dropped(position) else known
 
 
 @lru_cache(maxsize=4)
-def _opened(store: Path) -> tuple[xr.Dataset, Sensor]:
-    from l4s_ensemble.data.store import open_store, sensor_of
-
-    dataset = open_store(store)
-    return dataset, sensor_of(dataset)
+def _opened(store: Path) -> xr.Dataset:
+    return open_store(store)
 
 
 @lru_cache(maxsize=4)
@@ -191,8 +203,13 @@ def _surroundings(path: Path) -> Surroundings:
 
 
 @lru_cache(maxsize=4)
-def _statistics(path: Path) -> dict[int, SceneStatistics]:
+def _statistics(path: Path) -> Mapping[int, SceneStatistics]:
     return load_statistics(path)
+
+
+def _read(given: T | Path, read: Callable[[Path], T]) -> T:
+    """An object as it is; what a path leads to."""
+    return read(given) if isinstance(given, Path) else given
 
 
 def load_statistics(path: Path) -> dict[int, SceneStatistics]:
@@ -205,14 +222,13 @@ def load_statistics(path: Path) -> dict[int, SceneStatistics]:
     ModelError
         If it holds something else.
     """
-    from l4s_ensemble.errors import ModelError
-
     value = read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("scenes"), dict):
         raise ModelError(
-            "these are not the statistics of scenes", where=path,
+            "these are not the statistics of scenes",
+            where=path,
             fix="run the features stage again",
-        )  # fmt: skip
+        )
     found = value["scenes"].items()
     return {int(scene): SceneStatistics.from_dict(item, path) for scene, item in found}
 
@@ -226,25 +242,26 @@ def save_statistics(path: Path, statistics: Mapping[int, SceneStatistics]) -> No
 def measure_scenes(
     source: FeatureSource, positions: ArrayLike, jobs: int
 ) -> dict[int, SceneStatistics]:
-    """Measure the scenes that some tiles lie in, once each; no label is read.
+    """Measure the scenes that some patches lie in, once each; no label is read.
 
     Parameters
     ----------
     source : FeatureSource
-        With surroundings.
-    positions : array_like of int, shape (tile,)
-        Tiles of the store that may be read.
+        With a neighbourhood: it says which scene a patch lies in.
+    positions : array_like of int, shape (patch,)
+        Patches that may be read.
     jobs : int
+        Worker processes; the result does not depend on it.
 
     Returns
     -------
     dict of int to SceneStatistics
-        By the number of the scene; tiles without a known scene count for none.
+        By the number of the scene; patches without a known scene count for none.
     """
-    if source.surroundings is None:
+    if source.neighbourhood is None:
         return {}
     at = np.sort(np.asarray(positions, dtype=np.int64))
-    scene = _surroundings(source.surroundings).scene[at]
+    scene = _read(source.neighbourhood, _surroundings).scene[at]
     chosen = []
     for number in np.unique(scene[scene >= 0]).tolist():
         tiles = at[scene == number]
@@ -265,8 +282,8 @@ def measure_scenes(
 
 
 def _samples(source: FeatureSource, positions: list[int]) -> list[dict[str, NDArray[np.float32]]]:
-    sensor, fields = _opened(source.store)[1], all_fields()
-    names = _plan(source.plan).scene_fields
+    sensor, fields = sensor_of(source.dataset()), all_fields()
+    names = source.feature_plan().scene_fields
     margin = max(fields[name].support_px for name in names)
     return [
         sample_tile(TileContext(window, sensor, margin, fields), names)
@@ -275,49 +292,56 @@ def _samples(source: FeatureSource, positions: list[int]) -> list[dict[str, NDAr
 
 
 def source_to_predict(
-    store: Path, model: Path, out: Path, positions: ArrayLike, *, is_training_store: bool, jobs: int
+    patches: xr.Dataset | Path,
+    model: Path,
+    out: Path | None,
+    positions: ArrayLike,
+    *,
+    is_training_store: bool,
+    jobs: int,
 ) -> FeatureSource:
-    """Find where the features of tiles to predict come from, and measure what is not known.
+    """Find where the features of patches to predict come from, and measure what is not known.
 
-    Tiles of the store that the model was fitted on have neighbours and statistics from the fit.
-    Another store's are measured from its own pixels, for scenes whose places are known; no label is
-    read. A scene that the fit had no tile of (a whole scene set aside) is measured likewise.
+    Patches that the model was fitted on have neighbours and statistics from the fit. Others are
+    measured from their own pixels, for scenes whose places are known; no label is read. A scene
+    that the fit had no patch of (a whole scene held out) is measured likewise.
 
     Parameters
     ----------
-    store : Path
-        The ``patches.zarr`` to predict.
+    patches : xarray.Dataset or Path
+        The patches to predict; or a ``patches.zarr``.
     model : Path
         Folder with ``features.json`` and, where the fit used them, ``surroundings.npz`` and
         ``scene_statistics.json``.
-    out : Path
-        Folder that gets ``surroundings.npz`` and ``scene_statistics.json``, as measured here.
-    positions : array_like of int, shape (tile,)
-        Tiles to predict.
+    out : Path or None
+        Folder that gets ``surroundings.npz`` and ``scene_statistics.json``, as measured here;
+        without one they stay in memory.
+    positions : array_like of int, shape (patch,)
+        Patches to predict.
     is_training_store : bool
-        Whether the store is the one of the fit.
+        Whether the patches are those of the fit.
     jobs : int
     """
-    fitted = FeatureSource.beside(model, store)
-    if fitted.surroundings is None:
+    fitted = FeatureSource.beside(model, patches)
+    if fitted.neighbourhood is None:
         return fitted
-    known = _surroundings(fitted.surroundings)
-    dataset, _ = _opened(store)
+    known, source, scenes = _read(fitted.neighbourhood, _surroundings), fitted, {}
+    dataset = fitted.dataset()
     if is_training_store and np.array_equal(known.patch, dataset["patch"].values):
-        source, known_scenes = (
-            fitted,
-            load_statistics(fitted.statistics) if fitted.statistics else {},
-        )
+        scenes = dict(_read(fitted.statistics, _statistics)) if fitted.statistics else {}
     else:
-        source, known_scenes = replace(fitted, surroundings=out / SURROUNDINGS_FILE), {}
-        measure_surroundings(dataset, cross=known.cross).save(out / SURROUNDINGS_FILE)
+        known = measure_surroundings(dataset, cross=known.cross)
+        if out is not None:
+            known.save(out / SURROUNDINGS_FILE)
+        source = replace(fitted, neighbourhood=known if out is None else out / SURROUNDINGS_FILE)
     if fitted.statistics is None:
         return source
     at = np.asarray(positions, dtype=np.int64)
-    scene = _surroundings(source.surroundings or fitted.surroundings).scene[at]
-    missing = at[(scene >= 0) & ~np.isin(scene, list(known_scenes))]
+    scene = known.scene[at]
+    missing = at[(scene >= 0) & ~np.isin(scene, list(scenes))]
     if not len(missing) and source is fitted:
         return source
-    found = measure_scenes(replace(source, statistics=None), missing, jobs)
-    save_statistics(out / STATISTICS_FILE, known_scenes | found)
-    return replace(source, statistics=out / STATISTICS_FILE)
+    scenes |= measure_scenes(replace(source, statistics=None), missing, jobs)
+    if out is not None:
+        save_statistics(out / STATISTICS_FILE, scenes)
+    return replace(source, statistics=scenes if out is None else out / STATISTICS_FILE)

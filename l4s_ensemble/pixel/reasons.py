@@ -28,14 +28,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
@@ -46,7 +44,6 @@ from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.outlines import Outlines, predicted_outlines
-from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,7 +66,10 @@ def stage(ctx: StageContext) -> Summary:
     model = PixelModel.load(ctx.input("pixel"))
     drawn = draw_pixels(outlines, model.folds, seed=ctx.config.seed)
     folder = ctx.params["folder"]
-    source = _source_of(ctx.input(ctx.params["data"]) / STORE, model, ctx.input(f"{folder}/pixel"))
+    # As the scores of this prediction were made: nothing is measured again.
+    source = FeatureSource.beside(
+        model.folder, ctx.input(ctx.params["data"]) / STORE, ctx.input(f"{folder}/pixel")
+    )
     ground = Ground.load(model.folder)
     rows = _explained(ctx, source, model, ground, patch, drawn)
     ledger = read_json(ctx.input("stack") / "summary.json")["ledger"]
@@ -249,14 +249,3 @@ def _explained(
     # Draws are sorted by tile, as the blocks are.
     owns = {int(one): drawn[:, 0] == one for one in np.unique(drawn[:, 0])}
     return {one: (values[own], added[own], expected[own]) for one, own in owns.items()}
-
-
-def _source_of(store: Path, model: PixelModel, scored: Path) -> FeatureSource:
-    """Features as the scores of this prediction were made from them: nothing is measured again."""
-    fitted = FeatureSource.beside(model.folder, store)
-    surroundings, statistics = scored / SURROUNDINGS_FILE, scored / STATISTICS_FILE
-    return replace(
-        fitted,
-        surroundings=surroundings if surroundings.is_file() else fitted.surroundings,
-        statistics=statistics if statistics.is_file() else fitted.statistics,
-    )

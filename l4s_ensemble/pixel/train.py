@@ -55,7 +55,6 @@ def stage(ctx: StageContext) -> Summary:
         If a tile to train on is also held out, by id or by content.
     """
     from l4s_ensemble.data.store import hashes_of, open_store, sensor_of
-    from l4s_ensemble.features.registry import plan_from_file
     from l4s_ensemble.scenes.folds import load_folds
 
     started = time.monotonic()
@@ -66,7 +65,7 @@ def stage(ctx: StageContext) -> Summary:
         if (ctx.input("features") / name).is_file():
             shutil.copyfile(ctx.input("features") / name, ctx.out / name)
     source = FeatureSource.beside(ctx.out, ctx.input("data/train") / STORE)
-    features = plan_from_file(source.plan)
+    features = source.feature_plan()
     model = PixelModel(
         folder=ctx.out,
         features=features.names,

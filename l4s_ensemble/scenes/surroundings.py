@@ -173,7 +173,7 @@ def measure_surroundings(
     Parameters
     ----------
     dataset : xarray.Dataset
-        From `l4s_ensemble.data.store.open_store`.
+        From `l4s_ensemble.data.store.open_store` or `l4s_ensemble.data.store.in_memory`.
     folds : Folds, optional
         Of the same tiles, for a training split: places, and which tiles are set aside.
     cross, drop_share, seed
@@ -192,7 +192,8 @@ def measure_surroundings(
     level, log_gain, part = np.ones(n), np.zeros((2, n)), np.zeros((2, n), np.int64)
     silent = np.asarray(dataset["degenerate"].values, bool)
     if sensor.level == "relative" and cross and (scene >= 0).any():
-        level = _levels(dataset, sensor)
+        if dataset.attrs.get("values") != "unit":  # else every tile has the common level already
+            level = _levels(dataset, sensor)
         log_gain, part = _gains(dataset, sensor, (scene, row, col), aside)
     return Surroundings(
         patch, scene, row, col, aside, silent, level, log_gain, part, cross, drop_share, seed
