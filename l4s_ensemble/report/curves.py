@@ -32,10 +32,10 @@ def precision_recall(histogram: ScoreHistogram, threshold: float) -> dict[str, A
         "recall": _list(c["recall"][keep]),
         "precision": _list(c["precision"][keep]),
         "threshold": _list(c["threshold"][keep]),
-        "average_precision": sigfig(histogram.average_precision()),
+        "average_precision": histogram.average_precision(),
         "at": {
-            "threshold": sigfig(threshold),
-            **{n: sigfig(float(c[n][k])) for n in ("precision", "recall", "f1")},
+            "threshold": threshold,
+            **{n: float(c[n][k]) for n in ("precision", "recall", "f1")},
         },
     }
 

@@ -145,7 +145,7 @@ def pipeline(source: RunSource) -> list[dict[str, Any]]:
             "key": key, "title": title, "page": page_file(page) if ran else None,
             "ran": bool(ran), "seconds": words.sigfig(spent),
             "share": words.sigfig((spent or 0.0) / total), "told": told if ran else "not run",
-            "f1": words.sigfig(head["f1"], 6) if head else None,
+            "f1": head["f1"] if head else None,
         }  # fmt: skip
 
     data = [f"data/{s}" for s in source.splits] or ["data/train"]

@@ -1,11 +1,15 @@
-"""Tables as plain dicts: columns say how a value is written, rows hold raw values."""
+"""Tables as plain dicts: columns say how a value is written, rows hold raw values.
+
+Values are rounded once, where they are written: rounded before, a score of 0.57046 would be
+0.571 here and 0.570 where it is not rounded before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from l4s_ensemble.report.words import KINDS, sigfig
+from l4s_ensemble.report.words import KINDS
 
 Column = tuple[str, str, str]
 """Key, heading (with unit), kind of number (see `words.KINDS`)."""
@@ -40,7 +44,7 @@ def table(
     for head in heads:
         if head["kind"] not in KINDS:
             raise ValueError(f"no such kind of column: {head['kind']}")
-    kept = [{h["key"]: sigfig(row.get(h["key"]), 6) for h in heads} for row in rows]
+    kept = [{h["key"]: row.get(h["key"]) for h in heads} for row in rows]
     return {
         "title": title, "columns": heads, "rows": kept, "note": note, "sortable": sortable,
         "folded": folded,
@@ -50,7 +54,7 @@ def table(
 def facts(pairs: Iterable[tuple[str, Any, str]]) -> list[dict[str, Any]]:
     """Make a list of facts from (label, value, kind); facts without a value are left out."""
     return [
-        {"label": label, "value": sigfig(value, 6), "kind": kind}
+        {"label": label, "value": value, "kind": kind}
         for label, value, kind in pairs
         if value is not None
     ]

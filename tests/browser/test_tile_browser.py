@@ -13,6 +13,7 @@ from viewing import PHONE, OpenPage
 
 from l4s_ensemble.data.store import open_store
 from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.report import words
 from l4s_ensemble.report.pictures import draw
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import open_scores
@@ -180,6 +181,15 @@ def test_filters_count_what_they_say(open_page: OpenPage, told: dict[str, Any]) 
     first = page.locator(".thumb").first.get_attribute("aria-label") or ""
     f1 = np.where(real > 0, 2 * t["tp"] / np.maximum(2 * t["tp"] + t["fp"] + t["fn"], 1), 9.0)
     assert first.startswith(f"Tile {t['patch'][int(np.argmin(f1))]},")
+
+
+def test_the_browser_rounds_scores_as_the_tables_do(open_page: OpenPage) -> None:
+    """Ties, which JavaScript turns up, and values that a second rounding would move."""
+    rng = np.random.default_rng(0)
+    tp, wrong = rng.integers(1, 3000, (2, 20_000))
+    f1 = [*(2 * tp / (2 * tp + wrong)).tolist(), *(k / 16 for k in range(17)), 834 / 1462]
+    said = open_page("tiles-train").evaluate("v => v.map(window.L4S.words.score)", f1)
+    assert said == [words.score(v) for v in f1]
 
 
 def test_the_threshold_moves_the_counts(

@@ -37,7 +37,10 @@ def test_scores_of_both_kinds_stand_in_one_table(tiny_run: Path) -> None:
     both = {"likeness": [row(True, 0.7, 0.6), row(False, 0.3, None)]}
     (table,) = likeness.tables(told, both).values()
     assert [r["stack"] for r in table["rows"]] == [0.7, 0.3]
-    assert table["rows"][0]["stack_span"] == [0.6, 0.8] and table["rows"][1]["stack_span"] is None
+    assert (
+        table["rows"][0]["stack_span"] == [0.6, 0.7 + 0.1]
+        and table["rows"][1]["stack_span"] is None
+    )
     assert likeness.tables(told, {"likeness": both["likeness"][:1]}) == {}
 
 

@@ -14,6 +14,7 @@ from l4s_ensemble.report.checks import run_checks
 from l4s_ensemble.report.figures.makers import plot
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import make_page
+from l4s_ensemble.report.table import table, write
 from l4s_ensemble.run.files import read_json
 
 SCORED = {"oof", "folds", "histogram"}
@@ -49,6 +50,18 @@ def test_any_part_of_a_summary_may_be_missing(
         for figure in make_page(source, page)["figures"].values():
             plot(figure)
     run_checks(with_summary(stage, lambda s: [s.pop(key) for key in optional]))
+
+
+def test_a_tiles_f1_is_rounded_once(with_summary: Callable[..., RunSource]) -> None:
+    """834 / 1462 is 0.57045…: by way of 0.5705 it would be 0.571."""
+    tile = {"tp": 417, "fp": 300, "fn": 328}
+    source = with_summary("predict/valid/scores", lambda s: s["tiles"][0].update(tile))
+    (trace,) = plot(make_page(source, "prediction-valid")["figures"]["by_size"])["plots"][0]["data"]
+    assert trace["customdata"][0].endswith("F1 0.570")
+    f1 = 834 / 1462
+    assert write(f1, "score") == "0.570"
+    (row,) = table("t", [("f1", "F1", "score")], [{"f1": 0.5704996}])["rows"]
+    assert write(row["f1"], "score") == "0.570"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.report import words
 from l4s_ensemble.report.browser import packing, sheets
 from l4s_ensemble.report.browser.photos import THUMB_PX, layers_of, photographs, thumbnail
 from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
@@ -92,7 +91,7 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         "photos": [{"key": k, "name": name, "note": note} for k, name, note in layers_of(sensor)],
         "doubt": DOUBT_WORDS.get(scored.measure, scored.measure) if columns["doubt"] else None,
         "has_truth": scored.has_truth,
-        "threshold": words.sigfig(float(np.median(scored.threshold[at]))) if len(at) else None,
+        "threshold": float(np.median(scored.threshold[at])) if len(at) else None,
         "palettes": {
             "probability": pictures.SCALE.tolist(), "doubt": pictures.DOUBT_SCALE.tolist(),
         },
@@ -144,7 +143,7 @@ def _columns(
     if scored.fold is not None:
         out["fold"] = [int(f) for f in scored.fold[at]]
     out |= {k: v for k, v in counted.items() if v}
-    own = words.sigfig([float(t) for t in scored.threshold[at]])
+    own = [float(t) for t in scored.threshold[at]]
     if len(set(own)) > 1:
         out["threshold"] = own
     return out

@@ -303,6 +303,12 @@ def scatter(panel: Panel) -> Plot:
         written beside some points, empty for the others). Optionally ``ranges`` (of both axes),
         ``log`` (of x), ``lines`` (pairs of ends, each ``((x, y), (x, y))``).
     """
+    xs = [x for g in panel["groups"] for x in g["x"]]
+
+    def inward(x: float) -> str:
+        """The side of a mark on which its name has room."""
+        return "middle left" if x > (min(xs) + max(xs)) / 2 else "middle right"
+
     data: list[dict[str, Any]] = [
         {
             "type": "scatter", "mode": "lines", "x": [a[0], b[0]], "y": [a[1], b[1]],
@@ -317,7 +323,7 @@ def scatter(panel: Panel) -> Plot:
             {
                 "type": "scatter", "mode": "markers+text" if named else "markers",
                 "name": g["name"], "x": g["x"], "y": g["y"], "customdata": g["told"],
-                "text": named or [], "textposition": "middle right",
+                "text": named or [], "textposition": [inward(x) for x in g["x"]],
                 "textfont": {"size": 11, "color": "@ink"},
                 "marker": {"color": f"@{g['colour']}", "symbol": symbol, "size": 8, "opacity": 0.75,
                            "line": {"width": 0.5, "color": "@card"}},

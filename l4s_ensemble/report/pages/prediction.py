@@ -157,5 +157,5 @@ def _by_size(tiles: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {
         "patch": [t["patch"] for t in rows],
         "pixels": [t["tp"] + t["fn"] for t in rows],
-        "f1": [words.sigfig(2 * t["tp"] / (2 * t["tp"] + t["fp"] + t["fn"])) for t in rows],
+        "f1": [2 * t["tp"] / (2 * t["tp"] + t["fp"] + t["fn"]) for t in rows],
     }
