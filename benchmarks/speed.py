@@ -39,9 +39,10 @@ from torch.utils.data import DataLoader
 from benchmarks.official import OfficialLoop, OfficialTiles, loader
 from benchmarks.official import predict as official_predict
 from l4s_ensemble.config import load as load_settings
+from l4s_ensemble.data.build import build_store
 from l4s_ensemble.data.patches import find_patches
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.data.store import build_store, open_store
+from l4s_ensemble.data.store import open_store
 from l4s_ensemble.features import kernels
 from l4s_ensemble.features.tile_context import gaussian_radius, gaussian_weights
 from l4s_ensemble.pixel.trees import bit_trees, read_trees

@@ -44,7 +44,7 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
             sections=("scenes", "data.holdout", "data.holdout_guard"),
         ),
         Stage(
-            "features", "l4s_ensemble.features.build:stage", needs=("data/train", "scenes"),
+            "features", "l4s_ensemble.features.stage:stage", needs=("data/train", "scenes"),
             sections=("features",),
         ),
         Stage(
@@ -158,7 +158,7 @@ def data_stage(name: str, config: Config, root: Path, split: str, *, masks: bool
         )
     return Stage(
         name,
-        "l4s_ensemble.data.store:stage",
+        "l4s_ensemble.data.stage:stage",
         params={
             "root": str(root.resolve()),
             "split": split,

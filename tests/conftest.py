@@ -129,9 +129,9 @@ def tiny_patch(seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def _tiny_store(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from l4s_ensemble.data.build import build_store
     from l4s_ensemble.data.patches import find_patches
     from l4s_ensemble.data.sensor import L4S
-    from l4s_ensemble.data.store import build_store
 
     out = tmp_path_factory.mktemp("store") / "patches.zarr"
     build_store(find_patches(tiny_root, "train", L4S), L4S, out, split="train", root=tiny_root)

@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 
 from l4s_ensemble import cli, config
+from l4s_ensemble.data.build import build_store
 from l4s_ensemble.data.patches import find_patches, write_mask
 from l4s_ensemble.data.sensor import Sensor, SensorBand, load_sensor
-from l4s_ensemble.data.store import build_store, open_store, units
+from l4s_ensemble.data.store import open_store, units
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.stage import StageContext
 

@@ -34,9 +34,9 @@ from damage_place import (
 from damage_rows import CASES
 
 from l4s_ensemble import config
+from l4s_ensemble.data.build import build_store
 from l4s_ensemble.data.patches import find_patches, write_mask, write_patch
 from l4s_ensemble.data.places import read_manifest
-from l4s_ensemble.data.store import build_store
 from l4s_ensemble.errors import L4SError
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext

@@ -1,55 +1,26 @@
 """One scan of a data folder that lists every fault at once.
 
-An *error* would stop a fit or make a score worthless; a *warning* is something to know. Files are
-read in parallel, each once.
+Files are read in parallel, each once.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from l4s_ensemble.data.counts import content_hash, is_degenerate, out_of_bounds, restore_counts
+from l4s_ensemble.data.inspection import Fault, PatchRecord, inspect, one_line
 from l4s_ensemble.data.layout import SPLITS, Listing, list_split, splits_in
-from l4s_ensemble.data.patches import read_image, read_mask
 from l4s_ensemble.data.places import MANIFEST, read_manifest
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
 
-log = logging.getLogger("l4s_ensemble")
-
 _BATCH = 32
 _SERIAL_FILES = 64
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong.
-
-    Attributes
-    ----------
-    level : {'error', 'warning'}
-    code : str
-        Kind of fault: ``layout, pair, stray, double, places, file, nan, bounds, units, mask,
-        degenerate, duplicate``; ``l4s_ensemble.scenes.survey`` adds ``neighbour``.
-    where : str
-        File or folder.
-    message : str
-        What was found and what is allowed.
-    split : str
-    """
-
-    level: Literal["error", "warning"]
-    code: str
-    where: str
-    message: str
-    split: str = ""
 
 
 @dataclass
@@ -109,20 +80,13 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class _Scan:
-    """What one patch told: the faults found, and numbers where its files could be read."""
+    """A patch and what its own files show."""
 
     split: str
     id: int
-    image: str
-    faults: tuple[Fault, ...] = ()
-    hash: str | None = None
-    values: int = 0
-    exact: int = 0
-    degenerate: bool = False
-    landslide_pixels: int | None = None
-
-
-_Job = tuple[str, int, Path | None, Path | None]
+    image: Path | None
+    mask: Path | None
+    record: PatchRecord = field(default_factory=PatchRecord)
 
 
 def check(root: str | Path, sensor: Sensor, jobs: int = 1) -> CheckReport:
@@ -155,18 +119,21 @@ def check(root: str | Path, sensor: Sensor, jobs: int = 1) -> CheckReport:
             "images/train|validation|test or img"
         )
         report.faults.append(Fault("error", "layout", str(root), text))
-    jobs_to_do: list[_Job] = []
+    patches: list[_Scan] = []
     for listing in listings:
-        report.faults += _folder_faults(listing)
-        report.faults += _place_faults(root, listing)
-        report.splits[listing.split] = SplitCheck(len(listing.images), len(listing.masks))
-        ids = sorted(listing.images.keys() | listing.masks.keys())
-        jobs_to_do += [(listing.split, i, listing.images.get(i), listing.masks.get(i)) for i in ids]
-    scans = sorted(_run(jobs_to_do, sensor, jobs), key=lambda s: (SPLITS.index(s.split), s.id))
-    for scan in scans:
-        report.faults += scan.faults
-    for listing in listings:
-        _count(report.splits[listing.split], [s for s in scans if s.split == listing.split])
+        split, images, masks = listing.split, listing.images, listing.masks
+        report.faults += [*_folder_faults(listing), *_place_faults(root, listing)]
+        report.splits[split] = SplitCheck(len(images), len(masks))
+        ids = sorted(images.keys() | masks.keys())
+        patches += [_Scan(split, i, images.get(i), masks.get(i)) for i in ids]
+    tasks = [(patches[n : n + _BATCH], sensor) for n in range(0, len(patches), _BATCH)]
+    batches = in_processes(_scan_batch, tasks, jobs if len(patches) > _SERIAL_FILES else 1)
+    made = (scan for batch in batches for scan in batch)
+    scans = list(track(made, "data check: patches", len(patches)))
+    scans.sort(key=lambda s: (SPLITS.index(s.split), s.id))
+    report.faults += [fault for scan in scans for fault in scan.record.faults]
+    for name, split_check in report.splits.items():
+        _count(split_check, [s.record for s in scans if s.split == name])
     report.faults += _duplicates(scans)
     report.seconds = time.monotonic() - started
     return report
@@ -212,7 +179,7 @@ def _place_faults(root: Path, listing: Listing) -> Iterator[Fault]:
     try:
         places = read_manifest(root, split)
     except DataError as error:
-        yield Fault("error", "places", where, f"{error.where}: {_one_line(error)}", split)
+        yield Fault("error", "places", where, f"{error.where}: {one_line(error)}", split)
         return
     unplaced = [i for i in listing.images if i not in places] if places else []
     if unplaced:
@@ -221,79 +188,16 @@ def _place_faults(root: Path, listing: Listing) -> Iterator[Fault]:
         yield Fault("error" if split == "train" else "warning", "places", where, text, split)
 
 
-def _run(todo: list[_Job], sensor: Sensor, jobs: int) -> Iterator[_Scan]:
-    """Scan patches, in worker processes where it pays."""
-    tasks = [(todo[n : n + _BATCH], sensor) for n in range(0, len(todo), _BATCH)]
-    results = in_processes(_scan_batch, tasks, jobs if len(todo) > _SERIAL_FILES else 1)
-    return track((scan for batch in results for scan in batch), "data check: patches", len(todo))
+def _scan_batch(batch: list[_Scan], sensor: Sensor) -> list[_Scan]:
+    return [replace(s, record=inspect(s.image, s.mask, sensor, s.split)[0]) for s in batch]
 
 
-def _scan_batch(batch: list[_Job], sensor: Sensor) -> list[_Scan]:
-    return [_scan(*job, sensor) for job in batch]
-
-
-def _scan(split: str, number: int, image: Path | None, mask: Path | None, sensor: Sensor) -> _Scan:
-    """Read one patch and look at everything that its own files can show."""
-    faults: list[Fault] = []
-    pixels = None
-    if mask is not None:
-        try:
-            pixels = int(read_mask(mask, sensor).sum())
-        except DataError as error:
-            code = "mask" if "other values" in error.what else "file"
-            faults.append(Fault("error", code, str(mask), _one_line(error), split))
-    if image is None:
-        return _Scan(split, number, str(mask), tuple(faults))
-    where = str(image)
-    try:
-        restored = restore_counts(read_image(image, sensor), sensor)
-    except DataError as error:
-        faults.append(Fault("error", "file", where, _one_line(error), split))
-        return _Scan(split, number, where, tuple(faults), landslide_pixels=pixels)
-    counts = restored.values
-    exact = int(restored.exact.sum())
-    if restored.not_finite:
-        text = f"{restored.not_finite} values are NaN or infinite"
-        faults.append(Fault("error", "nan", where, text, split))
-    else:
-        for o in out_of_bounds(counts, sensor):
-            text = (
-                f"band {o.band}: {o.values} values ({o.share:.2%}) outside {o.low:g} … {o.high:g} "
-                f"{o.unit}, found {o.lowest:g} … {o.highest:g}"
-            )
-            if o.wrong_units:
-                text += "; the band is in other units than the sensor says"
-            faults.append(
-                Fault("error" if o.wrong_units else "warning", "bounds", where, text, split)
-            )
-    if not restored.is_exact and not restored.not_finite:
-        shares = restored.exact / counts[0].size
-        worst = ", ".join(
-            f"{name} {share:.1%}"
-            for name, share in zip(sensor.band_names, shares, strict=True)
-            if share < 1
-        )
-        text = (
-            "values are not whole numbers after restoring units (exact share: "
-            f"{worst}); not a released file of sensor {sensor.name}, kept as float32"
-        )
-        faults.append(Fault("warning", "units", where, text, split))
-    degenerate = not restored.not_finite and is_degenerate(counts, sensor)
-    if degenerate:
-        text = "elevation is one value or slope is zero everywhere; left out of fitting"
-        faults.append(Fault("warning", "degenerate", where, text, split))
-    return _Scan(
-        split, number, where, tuple(faults), content_hash(counts), counts.size, exact, degenerate,
-        pixels,
-    )  # fmt: skip
-
-
-def _count(split: SplitCheck, scans: list[_Scan]) -> None:
+def _count(split: SplitCheck, records: list[PatchRecord]) -> None:
     """Fill in the numbers of one split."""
-    values = sum(s.values for s in scans)
-    split.exact_share = sum(s.exact for s in scans) / values if values else None
-    split.degenerate = sum(s.degenerate for s in scans)
-    pixels = [s.landslide_pixels for s in scans if s.landslide_pixels is not None]
+    values = sum(r.values for r in records)
+    split.exact_share = sum(r.exact for r in records) / values if values else None
+    split.degenerate = sum(r.degenerate for r in records)
+    pixels = [r.landslide_pixels for r in records if r.landslide_pixels is not None]
     if pixels:
         split.landslide_patches = sum(p > 0 for p in pixels)
         split.landslide_pixels = sum(pixels)
@@ -303,24 +207,14 @@ def _duplicates(scans: list[_Scan]) -> Iterator[Fault]:
     """Patches of equal content: across splits a score leaks, within one the folds join them."""
     first: dict[str, _Scan] = {}
     for scan in scans:
-        if scan.hash is None:
+        if scan.record.hash is None or scan.image is None:
             continue
-        other = first.setdefault(scan.hash, scan)
-        if other is scan:
+        other = first.setdefault(scan.record.hash, scan)
+        if other is scan or other.image is None:
             continue
         if other.split == scan.split:
-            text = f"same content as {Path(other.image).name}; both go to one fold"
-            yield Fault("warning", "duplicate", scan.image, text, scan.split)
+            text = f"same content as {other.image.name}; both go to one fold"
+            yield Fault("warning", "duplicate", str(scan.image), text, scan.split)
         else:
             text = f"same content as {other.image} of split {other.split}: a score here would leak"
-            yield Fault("error", "duplicate", scan.image, text, scan.split)
-
-
-def _one_line(error: DataError) -> str:
-    """Say an error in one line: the table has a column of its own for where."""
-    parts = [error.what]
-    if error.found is not None:
-        parts.append(f"found {error.found}")
-    if error.allowed is not None:
-        parts.append(f"allowed {error.allowed}")
-    return "; ".join(parts)
+            yield Fault("error", "duplicate", str(scan.image), text, scan.split)

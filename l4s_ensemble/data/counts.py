@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.data.bands import BY_NAME
 from l4s_ensemble.data.sensor import Sensor
 
 TOLERANCE = 1e-9
@@ -28,9 +27,6 @@ file in float32 rounds at 6e-8 and gets sixteen of its own epsilons.
 UINT16_MAX = 65535
 RELATIVE_LEVEL = 1000.0
 """Median brightness of a tile of a relative sensor, after `to_units`."""
-
-OUT_OF_BOUNDS_SHARE = 0.01
-"""A band with more values than this outside its physical bounds is in other units."""
 
 
 @dataclass(frozen=True)
@@ -148,48 +144,3 @@ def is_degenerate(counts: NDArray[Any], sensor: Sensor) -> bool:
         if dem.min() == dem.max():
             return True
     return "slope" in names and not counts[names.index("slope")].any()
-
-
-@dataclass(frozen=True)
-class OutOfBounds:
-    """Values of one band outside what is physically possible."""
-
-    band: str
-    unit: str
-    values: int
-    share: float
-    lowest: float
-    highest: float
-    low: float
-    high: float
-
-    @property
-    def wrong_units(self) -> bool:
-        """Whether so many values are outside that the band must be in other units."""
-        return self.share > OUT_OF_BOUNDS_SHARE
-
-
-def out_of_bounds(counts: NDArray[Any], sensor: Sensor) -> list[OutOfBounds]:
-    """Compare one patch, shape (band, y, x), with the physical bounds of the band table.
-
-    Only bands of the table, in the table's unit, of an absolute sensor can be compared.
-    """
-    found = []
-    for index, band in enumerate(sensor.bands):
-        known = BY_NAME.get(band.name)
-        if known is None or known.unit != band.unit or sensor.level != "absolute":
-            continue
-        scale = band.count_to_unit
-        lowest, highest = float(counts[index].min()) * scale, float(counts[index].max()) * scale
-        if lowest >= known.low and highest <= known.high:
-            continue
-        plain = counts[index].astype(np.float64) * scale
-        outside = int(np.count_nonzero((plain < known.low) | (plain > known.high)))
-        if outside:
-            share = outside / plain.size
-            found.append(
-                OutOfBounds(
-                    band.name, band.unit, outside, share, lowest, highest, known.low, known.high
-                )
-            )
-    return found

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.data.build import FORMAT, build_store, chunk_file, some
 from l4s_ensemble.data.counts import is_degenerate, to_units
-from l4s_ensemble.data.patches import find_patches
-from l4s_ensemble.data.places import MADE_UP, read_manifest
-from l4s_ensemble.data.sensor import Sensor, load_sensor
+from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError, RunError
-from l4s_ensemble.run import fingerprint
-from l4s_ensemble.run.stage import StageContext, Summary
-
-__all__ = [
-    "STORE",
-    "build_store",
-    "content_digest",
-    "hashes_of",
-    "in_memory",
-    "landslide_pixels",
-    "open_store",
-    "positions_of",
-    "sensor_of",
-    "stage",
-    "units",
-]
 
 STORE = "patches.zarr"
 """Name of the store in its stage's folder."""
 
-_HASHED_TILES = 256
-"""Masks that are read at once to be hashed."""
+FORMAT = "l4s-ensemble patches 2"
 
 COORDINATES = ("patch", "band", "content_hash", "degenerate", "scene", "row", "col")
 """What every store says of its patches, beside ``landslide_pixels`` where there are masks."""
@@ -97,6 +76,11 @@ def open_store(path: str | Path) -> xr.Dataset:
         return dataset.assign_coords(band=bands, content_hash=("patch", hashes))
     except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         raise RunError("the store is damaged", where=path, found=error, fix=fix) from None
+
+
+def chunk_file(out: Path, name: str, dimensions: int) -> Path:
+    """File of an array's only chunk: its bytes as they lie in memory."""
+    return out.joinpath(name, "c", *["0"] * dimensions)
 
 
 def _mapped(path: Path, array: xr.Variable, name: str) -> xr.Variable:
@@ -251,50 +235,6 @@ def landslide_pixels(dataset: xr.Dataset) -> NDArray[np.int64]:
     return dataset["mask"].sum(dim=("y", "x"), dtype=np.int64).values
 
 
-def stage(ctx: StageContext) -> Summary:
-    """Build ``patches.zarr`` of one split.
-
-    ``ctx.params`` names ``root``, ``split``, ``sensor``; with ``masks`` false the masks are left
-    out, and whoever reads the store cannot have seen them. Files that were copied or touched give
-    the same digest: nothing after this stage is done again for them.
-    """
-    root, split = Path(str(ctx.params["root"])), str(ctx.params["split"])
-    described = ctx.params["sensor"]
-    sensor = (
-        Sensor.model_validate(described) if isinstance(described, dict) else load_sensor(described)
-    )
-    files = find_patches(root, split, sensor)
-    if not ctx.params.get("masks", True):
-        files = [replace(file, mask=None) for file in files]
-    places = read_manifest(root, split)
-    summary = build_store(
-        files, sensor, ctx.out / STORE, ctx.jobs, split=split, root=root, places=places
-    )
-    made_up = (root / MADE_UP).is_file()
-    digest = fingerprint.digest([content_digest(open_store(ctx.out / STORE)), made_up])
-    return {**summary, "made_up": made_up, "digest": digest}
-
-
-def content_digest(dataset: xr.Dataset) -> str:
-    """Hash what the patches are, wherever their files lie and whenever they were written.
-
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        From `open_store`. Its content hashes stand for the images.
-
-    Returns
-    -------
-    str
-        16 hex digits.
-    """
-    total = hashlib.blake2b(digest_size=8)
-    for name in ("sensor", "split", "format"):
-        total.update(f"{name}\0{dataset.attrs.get(name)}\n".encode())
-    for name in sorted({*COORDINATES, "landslide_pixels"} & set(dataset.variables)):
-        total.update(f"{name}\0{dataset[name].values.tolist()}\n".encode())
-    if "mask" in dataset:
-        for start in range(0, dataset.sizes["patch"], _HASHED_TILES):
-            part = dataset["mask"][start : start + _HASHED_TILES].values
-            total.update(np.ascontiguousarray(part).tobytes())
-    return total.hexdigest()
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Join names for a message; of more than `most` the first ones."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -36,6 +36,26 @@ class Quota:
     weight_other: float
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Sampled pixels.
+
+    Attributes
+    ----------
+    values : float32 array, shape (row, feature)
+    reference : uint8 array, shape (row,)
+        1 = landslide.
+    patch : int64 array, shape (row,)
+    pixel : int32 array, shape (row,)
+        Position in the flattened patch.
+    """
+
+    values: NDArray[np.float32]
+    reference: NDArray[np.uint8]
+    patch: NDArray[np.int64]
+    pixel: NDArray[np.int32]
+
+
 def share_out(
     landslide_pixels: NDArray[np.int64], patch_pixels: int, rows: int, seed: int
 ) -> Quota:
@@ -58,14 +78,13 @@ def share_out(
     DataError
         If there is no pixel to draw from.
     """
-    rng = np.random.default_rng([seed, _KEY])
     others = patch_pixels - landslide_pixels
     total, rest = int(landslide_pixels.sum()), int(others.sum())
     if total + rest == 0:
         raise DataError("no patch to sample features from", fix="check data.holdout and the masks")
     positives = min(total, max(rows // 2, rows - rest))
     negatives = min(rest, rows - positives)
-    draw = rng.multivariate_hypergeometric
+    draw = np.random.default_rng([seed, _KEY]).multivariate_hypergeometric
     return Quota(
         draw(landslide_pixels, positives, method="marginals"),
         draw(others, negatives, method="marginals"),
@@ -74,77 +93,12 @@ def share_out(
     )
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Sampled pixels.
-
-    Attributes
-    ----------
-    values : float32 array, shape (row, feature)
-    truth : uint8 array, shape (row,)
-    patch : int64 array, shape (row,)
-    pixel : int32 array, shape (row,)
-        Position in the flattened patch.
-    """
-
-    values: NDArray[np.float32]
-    truth: NDArray[np.uint8]
-    patch: NDArray[np.int64]
-    pixel: NDArray[np.int32]
-
-
-def rows_of(
-    source: FeatureSource,
-    positions: NDArray[np.int64],
-    landslide: NDArray[np.int64],
-    other: NDArray[np.int64],
-    seed: int,
-) -> Rows:
-    """Draw pixels of some patches and compute their features.
-
-    The draw depends on the seed and the patch's id only, not on how patches are grouped.
-
-    Parameters
-    ----------
-    source : FeatureSource
-    positions : int64 array, shape (n,)
-        Positions in the store.
-    landslide, other : int64 array, shape (n,)
-        How many pixels to draw from each.
-    seed : int
-    """
-    dataset, drawn = source.dataset(), []
-    for at, positives, negatives in zip(positions.tolist(), landslide, other, strict=True):
-        patch = int(dataset["patch"].values[at])
-        mask = dataset["mask"].isel(patch=at).values.ravel() > 0
-        rng = np.random.default_rng([seed, _KEY, patch])
-        chosen = np.concatenate(
-            [
-                rng.choice(np.flatnonzero(mask), int(positives), replace=False),
-                rng.choice(np.flatnonzero(~mask), int(negatives), replace=False),
-            ]
-        )
-        chosen.sort()
-        made = source.tiles([at])[0]
-        values = made.reshape(len(made), -1)[:, chosen].T
-        ids = np.full(len(chosen), patch, np.int64)
-        drawn.append(Rows(values, mask[chosen].astype(np.uint8), ids, chosen.astype(np.int32)))
-    return _joined(drawn)
-
-
-def _joined(parts: list[Rows]) -> Rows:
-    return Rows(
-        np.concatenate([p.values for p in parts]),
-        np.concatenate([p.truth for p in parts]),
-        np.concatenate([p.patch for p in parts]),
-        np.concatenate([p.pixel for p in parts]),
-    )
-
-
 def sample(
     source: FeatureSource, positions: NDArray[np.int64], quota: Quota, seed: int, jobs: int
 ) -> Rows:
-    """Draw pixels of many patches in parallel; the result does not depend on `jobs`.
+    """Draw pixels of patches with masks and compute their features.
+
+    The draw depends on the seed and the patch's id only, not on `jobs`.
 
     Parameters
     ----------
@@ -159,5 +113,31 @@ def sample(
         (source, positions[some], quota.landslide[some], quota.other[some], seed)
         for some in (drawn[i : i + BLOCK_PATCHES] for i in range(0, len(drawn), BLOCK_PATCHES))
     ]
-    made = in_processes(rows_of, tasks, jobs)
+    made = in_processes(_rows_of, tasks, jobs)
     return _joined(list(track(made, f"features: blocks of {BLOCK_PATCHES} patches", len(tasks))))
+
+
+def _rows_of(
+    source: FeatureSource,
+    positions: NDArray[np.int64],
+    landslide: NDArray[np.int64],
+    other: NDArray[np.int64],
+    seed: int,
+) -> Rows:
+    dataset, drawn = source.dataset(), []
+    tiles = zip(positions.tolist(), landslide, other, source.each(positions), strict=True)
+    for at, positives, negatives, tile in tiles:
+        patch = int(dataset["patch"].values[at])
+        mask = dataset["mask"].isel(patch=at).values.ravel() > 0
+        rng = np.random.default_rng([seed, _KEY, patch])
+        parts = ((mask, positives), (~mask, negatives))
+        chosen = np.concatenate([rng.choice(np.flatnonzero(m), int(n), False) for m, n in parts])
+        chosen.sort()
+        values = tile.reshape(len(tile), -1)[:, chosen].T
+        ids = np.full(len(chosen), patch, np.int64)
+        drawn.append(Rows(values, mask[chosen].astype(np.uint8), ids, chosen.astype(np.int32)))
+    return _joined(drawn)
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    return Rows(*(np.concatenate(p) for p in zip(*(vars(r).values() for r in parts), strict=True)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from l4s_ensemble.run.stage import SummaryModel
 
 LEAST_ROWS = 30
 """Rows of each class that a place needs for an AUC of its own."""
@@ -16,8 +17,7 @@ COPIES = 0.9
 """Rank correlation beyond which two features say the same."""
 
 
-@dataclass(frozen=True)
-class Univariate:
+class Univariate(SummaryModel):
     """One feature by itself.
 
     Attributes
@@ -28,18 +28,18 @@ class Univariate:
     best_f1 : float or None
         Best F1 of any threshold, from either side, at the true prevalence.
     mean_landslide, mean_other : float or None
-        Means of the classes.
-    p01, p50, p99 : float
-        Quantiles at the true prevalence.
+        Means of the classes, in the feature's unit.
+    p01, p50, p99 : float or None
+        Quantiles at the true prevalence, in the feature's unit.
     """
 
-    auc: float | None
-    best_f1: float | None
-    mean_landslide: float | None
-    mean_other: float | None
-    p01: float
-    p50: float
-    p99: float
+    auc: float | None = None
+    best_f1: float | None = None
+    mean_landslide: float | None = None
+    mean_other: float | None = None
+    p01: float | None = None
+    p50: float | None = None
+    p99: float | None = None
 
 
 def univariate(
@@ -67,9 +67,19 @@ def univariate(
             both = precision + recall
             best.append(np.max(2 * precision * recall / np.where(both > 0, both, 1.0)))
         f1 = float(max(best))
-    quantiles = np.quantile(values, (0.01, 0.5, 0.99), weights=weight, method="inverted_cdf")
-    landslide, other = (_mean(values[hit]), _mean(values[~hit]))
-    return Univariate(auc, f1, landslide, other, *(float(q) for q in quantiles))
+    low, middle, high = (
+        float(q)
+        for q in np.quantile(values, (0.01, 0.5, 0.99), weights=weight, method="inverted_cdf")
+    )
+    return Univariate(
+        auc=auc,
+        best_f1=f1,
+        mean_landslide=_mean(values[hit]),
+        mean_other=_mean(values[~hit]),
+        p01=low,
+        p50=middle,
+        p99=high,
+    )
 
 
 def _mean(values: NDArray[np.float32]) -> float | None:

@@ -1,24 +1,137 @@
-"""What the report is told about the features: each one alone, in all places and in each."""
+"""What the stage ``features`` tells: each feature by itself, in all places and in each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.features.statistics import by_place, univariate
-
-if TYPE_CHECKING:
-    from l4s_ensemble.features.definition import Feature
-    from l4s_ensemble.scenes.folds import Folds
+from l4s_ensemble.features.definition import Feature
+from l4s_ensemble.features.statistics import Univariate, by_place, univariate
+from l4s_ensemble.run.stage import SummaryModel
+from l4s_ensemble.scenes.folds import Folds
 
 MOST_PLACES = 12
 LEAST_TILES = {"scene": 5, "fold": 3}
 LEAST_ROWS = 200
 """Sampled rows of a place that is compared."""
+
+
+class FeatureRow(Univariate):
+    """One feature: its declaration, and what its sampled rows say.
+
+    Attributes
+    ----------
+    name, group, unit, needs, formula, source, support_px, words, level, scene_fields
+        See `l4s_ensemble.features.definition.Feature`; `words` are topic, high and low.
+    superseded_by, expected, relational
+        See there.
+    lowest, highest : float or None
+        Extremes of the rows, in the feature's unit; None where no row is finite.
+    nonfinite : int
+        Rows that are not finite, left out of everything else.
+    auc_places : tuple of float or None
+        Of each place, see `l4s_ensemble.features.statistics.by_place`.
+    worst_in : str or None
+        Name of the place where it says least.
+    auc_worst : float or None
+        AUC there, read from the side that the other places say.
+    """
+
+    name: str
+    group: str
+    unit: str
+    needs: tuple[str, ...]
+    formula: str
+    source: str
+    support_px: int
+    words: tuple[str, str, str]
+    level: Literal["any", "absolute", "relative"]
+    scene_fields: tuple[str, ...]
+    superseded_by: tuple[str, ...]
+    expected: int
+    relational: bool
+    lowest: float | None = None
+    highest: float | None = None
+    nonfinite: int
+    auc_places: tuple[float | None, ...]
+    worst_in: str | None = None
+    auc_worst: float | None = None
+
+
+class PlaceRow(SummaryModel):
+    """A place: its sampled tiles, and the sampled rows in it."""
+
+    name: str
+    tiles: int
+    pixels: int
+    landslide_pixels: int
+
+
+class PlacesSummary(SummaryModel):
+    """The places that features are compared in."""
+
+    kind: Literal["scene", "fold"]
+    rows: tuple[PlaceRow, ...]
+
+
+class LeftOutRow(SummaryModel):
+    """A feature that is not computed, and why."""
+
+    name: str
+    reason: str
+
+
+class SampleSize(SummaryModel):
+    """Sampled pixels, and those of them that are landslide."""
+
+    pixels: int
+    positives: int
+
+
+class FeaturesSummary(SummaryModel):
+    """What the stage made.
+
+    Attributes
+    ----------
+    digest : str
+        Hash of the files that later stages read, 16 hex digits.
+    version : int
+        Of the features, `l4s_ensemble.features.registry.VERSION`.
+    sensor : str
+    support_px : int
+        Pixels that the widest feature reads beyond a patch.
+    features : tuple of FeatureRow
+    places : PlacesSummary
+    left_out : tuple of LeftOutRow
+    sample : SampleSize
+    patches : int
+        Patches that rows were drawn from.
+    with_neighbours : int
+        Fitting patches with at least one known neighbour.
+    scenes_measured : dict of str to int
+        Measured tiles of each scene, by its number.
+    seconds : float
+        Of sampling.
+    patches_per_s : float or None
+    """
+
+    digest: str
+    version: int
+    sensor: str
+    support_px: int
+    features: tuple[FeatureRow, ...]
+    places: PlacesSummary
+    left_out: tuple[LeftOutRow, ...]
+    sample: SampleSize
+    patches: int
+    with_neighbours: int
+    scenes_measured: dict[str, int]
+    seconds: float
+    patches_per_s: float | None
 
 
 @dataclass(frozen=True)
@@ -35,23 +148,23 @@ class Places:
         Sampled tiles of each place.
     """
 
-    kind: str
+    kind: Literal["scene", "fold"]
     names: tuple[str, ...]
     of_row: NDArray[np.int64]
     tiles: tuple[int, ...]
 
-    def as_dict(self, reference: NDArray[np.uint8]) -> dict[str, Any]:
-        """Plain values for the summary: ``kind``, ``rows`` (name, tiles, pixels, landslides)."""
+    def summary(self, reference: NDArray[np.uint8]) -> PlacesSummary:
+        """Count the rows of each place; `reference` is 1 for landslide, shape (row,)."""
         rows = [
-            {
-                "name": name,
-                "tiles": self.tiles[k],
-                "pixels": int(np.count_nonzero(self.of_row == k)),
-                "landslide_pixels": int(reference[self.of_row == k].sum()),
-            }
+            PlaceRow(
+                name=name,
+                tiles=self.tiles[k],
+                pixels=int(np.count_nonzero(self.of_row == k)),
+                landslide_pixels=int(reference[self.of_row == k].sum()),
+            )
             for k, name in enumerate(self.names)
         ]
-        return {"kind": self.kind, "rows": rows}
+        return PlacesSummary(kind=self.kind, rows=tuple(rows))
 
 
 def places_of(folds: Folds, patch: NDArray[np.int64]) -> Places:
@@ -67,7 +180,7 @@ def places_of(folds: Folds, patch: NDArray[np.int64]) -> Places:
     return found if len(found.names) > 1 else _places(folds, patch, "fold")
 
 
-def _places(folds: Folds, patch: NDArray[np.int64], kind: str) -> Places:
+def _places(folds: Folds, patch: NDArray[np.int64], kind: Literal["scene", "fold"]) -> Places:
     number = folds.of(patch, kind).astype(np.int64)
     rows = {int(k): int(np.count_nonzero(number == k)) for k in np.unique(number) if k >= 0}
     tiles = {k: len(np.unique(patch[number == k])) for k in rows}
@@ -85,7 +198,7 @@ def describe(
     reference: NDArray[np.uint8],
     weight: NDArray[np.float64],
     places: Places,
-) -> list[dict[str, Any]]:
+) -> tuple[FeatureRow, ...]:
     """Describe every feature by its sampled rows.
 
     Parameters
@@ -96,40 +209,31 @@ def describe(
     weight : float64 array, shape (row,)
         How many pixels a row stands for.
     places : Places
-
-    Returns
-    -------
-    list of dict
-        One a feature: its declaration, the attributes of `Univariate`, ``lowest, highest``,
-        ``nonfinite`` (rows that are not finite, left out of everything else), ``auc_places``,
-        ``worst_in`` (name of the place) and ``auc_worst``, see `by_place`.
     """
-    return [
-        asdict(feature) | _one(values[:, i], reference, weight, places)
-        for i, feature in enumerate(features)
-    ]
+    return tuple(
+        _row(feature, values[:, i], reference, weight, places) for i, feature in enumerate(features)
+    )
 
 
-def _one(
+def _row(
+    feature: Feature,
     values: NDArray[np.float32],
     reference: NDArray[np.uint8],
     weight: NDArray[np.float64],
     places: Places,
-) -> dict[str, Any]:
+) -> FeatureRow:
     good = np.isfinite(values)
-    bad = int(len(values) - np.count_nonzero(good))
-    if bad == len(values):
-        none = ("auc", "best_f1", "mean_landslide", "mean_other", "p01", "p50", "p99")
-        return dict.fromkeys((*none, "lowest", "highest", "worst_in", "auc_worst")) | {
-            "nonfinite": bad, "auc_places": [None] * len(places.names),
-        }  # fmt: skip
+    declared = asdict(feature) | {"nonfinite": int(np.count_nonzero(~good))}
+    if not good.any():
+        return FeatureRow(**declared, auc_places=(None,) * len(places.names))
     v, y, w = values[good], reference[good], weight[good]
     auc, worst, lowest = by_place(v, y, w, places.of_row[good], len(places.names))
-    return asdict(univariate(v, y, w)) | {
-        "lowest": float(v.min()),
-        "highest": float(v.max()),
-        "nonfinite": bad,
-        "auc_places": auc,
-        "worst_in": None if worst is None else places.names[worst],
-        "auc_worst": lowest,
-    }
+    return FeatureRow(
+        **declared,
+        **dict(univariate(v, y, w)),
+        lowest=float(v.min()),
+        highest=float(v.max()),
+        auc_places=tuple(auc),
+        worst_in=None if worst is None else places.names[worst],
+        auc_worst=lowest,
+    )

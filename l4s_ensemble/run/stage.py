@@ -8,10 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
 
 Summary = dict[str, Any]
+
+
+class SummaryModel(BaseModel):
+    """Base of what stages tell, and of its parts: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)

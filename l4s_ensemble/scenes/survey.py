@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.data.check import Fault
+from l4s_ensemble.data.inspection import Fault
 from l4s_ensemble.data.layout import list_split, splits_in
 from l4s_ensemble.data.patches import find_patches, read_image
 from l4s_ensemble.data.sensor import Sensor

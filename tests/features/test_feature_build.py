@@ -9,11 +9,11 @@ import xarray as xr
 
 from l4s_ensemble.config import build as build_config
 from l4s_ensemble.errors import ConfigError, DataError
-from l4s_ensemble.features.build import stage
 from l4s_ensemble.features.compute import features_of
 from l4s_ensemble.features.registry import plan_from_file
 from l4s_ensemble.features.sample import share_out
 from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.features.stage import stage
 from l4s_ensemble.features.statistics import univariate
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
@@ -31,7 +31,7 @@ CONFIG = build_config(
 @pytest.fixture(scope="module")
 def run(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with the data and scenes stages done."""
-    from l4s_ensemble.data.store import stage as data_stage
+    from l4s_ensemble.data.stage import stage as data_stage
 
     run = tmp_path_factory.mktemp("run")
     params = {"root": str(tiny_root), "split": "train", "sensor": "l4s"}
@@ -120,7 +120,7 @@ def test_statistics_tell_the_landslides(done):
 
 
 def test_patches_without_masks_are_refused(run, tiny_root, tmp_path):
-    from l4s_ensemble.data.store import stage as data_stage
+    from l4s_ensemble.data.stage import stage as data_stage
 
     other = tmp_path / "run"
     store = other / "data" / "train"

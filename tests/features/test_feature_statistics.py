@@ -64,8 +64,8 @@ def test_places_are_scenes_or_else_folds():
     assert found.kind == "scene" and found.names == ("scene 1", "scene 2")
     assert found.tiles == (6, 6)
     assert (found.of_row[patch == two.fit_ids[-1]] == -1).all()  # a scene of one tile
-    told = found.as_dict(np.ones(len(patch), np.uint8))
-    assert [row["landslide_pixels"] for row in told["rows"]] == [360, 360]
+    told = found.summary(np.ones(len(patch), np.uint8))
+    assert [row.landslide_pixels for row in told.rows] == [360, 360]
     one = folds_of([1] * 14, [5] * 14)
     found = places_of(one, np.repeat(one.fit_ids, 60))
     assert found.kind == "fold" and found.names == ("fold 0", "fold 1")
@@ -81,9 +81,9 @@ def test_description_leaves_out_what_is_not_finite(rng):
     words = Words("a", "b", "c")
     plan = [Feature(n, "indices", "1", ("B4",), "B4", "textbook", 0, words) for n in "abc"]
     a, b, c = describe(plan, values, reference, np.ones(900), places)
-    assert a["nonfinite"] == 0 and a["group"] == "indices"
-    assert len(a["auc_places"]) == 2 and a["worst_in"] in places.names
-    assert b["lowest"] == b["highest"] == 7
-    assert c["nonfinite"] == 100 and np.isfinite([c["p01"], c["p99"], c["auc"]]).all()
+    assert a.nonfinite == 0 and a.group == "indices"
+    assert len(a.auc_places) == 2 and a.worst_in in places.names
+    assert b.lowest == b.highest == 7
+    assert c.nonfinite == 100 and np.isfinite([c.p01, c.p99, c.auc]).all()
     values[:, 0] = np.nan
-    assert describe(plan, values, reference, np.ones(900), places)[0]["auc"] is None
+    assert describe(plan, values, reference, np.ones(900), places)[0].auc is None

@@ -37,7 +37,7 @@ def enrich(run: Path, bad: bool) -> None:
     np.savez(out / "sample.npz", X=values, y=reference, patch=patch, weight=weight)
     summary = read_json(out / "summary.json")
     summary["features"] = describe(plan, values, reference, weight, places)
-    summary["places"] = places.as_dict(reference)
+    summary["places"] = places.summary(reference)
     write_json(out / "summary.json", summary)
 
 

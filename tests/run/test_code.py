@@ -130,7 +130,7 @@ def test_the_stages_of_this_package_depend_on_their_own_code_only(tmp_path: Path
     found = CodeHashes(cache=tmp_path / "code.json")
     modules = {
         name: {m.split(".")[1] for m in found.of(f"l4s_ensemble.{name}:stage")}
-        for name in ("data.store", "scenes.folds", "features.build", "pixel.train", "unet.train",
+        for name in ("data.stage", "scenes.folds", "features.stage", "pixel.train", "unet.train",
                      "stack.meta")
     }  # fmt: skip
     assert "unet" in modules["unet.train"] and "features" in modules["pixel.train"]

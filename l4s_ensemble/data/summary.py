@@ -1,0 +1,186 @@
+"""What the stages ``data/…`` tell: typed, with the statistics of a split's values.
+
+Memory is flat: of each patch a few hundred pixels are kept, drawn by a seeded generator, never
+the patch. Extremes and counts are exact; means, deviations and percentiles are those of the
+pixels kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.metrics.objects import labelled
+from l4s_ensemble.run.stage import SummaryModel
+
+SAMPLE_PIXELS = 400_000
+"""Pixels kept over all patches of a split, at most (and at least 64 of each patch)."""
+
+SIZE_EDGES: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 16385)
+"""Lower edges of the bins of landslide size, pixels; the last one closes the last bin."""
+
+_PERCENTILES = (1, 25, 50, 75, 99)
+
+
+class BandSummary(SummaryModel):
+    """Values of one band in its unit: percentiles, extremes, mean and standard deviation."""
+
+    name: str
+    unit: str
+    p01: float
+    p25: float
+    p50: float
+    p75: float
+    p99: float
+    min: float
+    max: float
+    mean: float
+    std: float
+
+
+class NdviSummary(SummaryModel):
+    """Median NDVI on restored units, and what the stored values would have given."""
+
+    restored: float
+    as_stored: float
+
+
+class SizeHistogram(SummaryModel):
+    """Landslides by size: lower edges of the bins in pixels, and the upper one of the last."""
+
+    edges: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+class StoreSummary(SummaryModel):
+    """A split as its store holds it.
+
+    Attributes
+    ----------
+    level : {'absolute', 'relative'}
+        Of the sensor, see `l4s_ensemble.data.sensor.Sensor`.
+    patches : int
+    masks : bool
+        Whether there are masks; without them what needs them is None.
+    landslide_patches, landslide_pixels : int or None
+        Patches with at least one landslide pixel, and these pixels.
+    prevalence : float or None
+        Landslide pixels over all pixels.
+    degenerate : tuple of int
+        Ids of patches without terrain.
+    inexact : tuple of str
+        Image files that are not exact integers after restoring the counts.
+    exact_share : float
+        Share of the values that are.
+    dtype : {'uint16', 'float32'}
+        Of the images in the store.
+    ndvi : NdviSummary or None
+        None without red and near infrared.
+    bytes : int
+        Of the store on disk.
+    """
+
+    split: str
+    sensor: str
+    level: str
+    root: str
+    patches: int
+    masks: bool
+    landslide_patches: int | None
+    landslide_pixels: int | None
+    prevalence: float | None
+    degenerate: tuple[int, ...]
+    inexact: tuple[str, ...]
+    exact_share: float
+    dtype: str
+    bands: tuple[BandSummary, ...]
+    ndvi: NdviSummary | None
+    slide_sizes_px: SizeHistogram | None
+    bytes: int
+
+
+class DataSummary(StoreSummary):
+    """A split, and where it comes from.
+
+    Attributes
+    ----------
+    made_up : bool
+        Whether the patches are synthetic.
+    digest : str
+        Hash of what the patches are, 16 hex digits.
+    """
+
+    made_up: bool
+    digest: str
+
+
+def pixels_per_patch(patches: int, pixels: int) -> int:
+    """Pixels to keep of each patch."""
+    return min(pixels, max(64, min(1024, SAMPLE_PIXELS // max(patches, 1))))
+
+
+def sample_pixels(units: NDArray[np.float32], pixels: int, seed: int) -> NDArray[np.float32]:
+    """Draw pixels of one patch, shape (band, y, x), without repetition: shape (band, pixels)."""
+    flat = units.reshape(len(units), -1)
+    chosen = np.random.default_rng([17, seed]).choice(flat.shape[1], pixels, replace=False)
+    sampled: NDArray[np.float32] = flat[:, chosen]
+    return sampled
+
+
+def slide_sizes(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count the landslides of one mask by size: areas that touch at a side or a corner."""
+    _, sizes = labelled(mask > 0)
+    return np.histogram(sizes, bins=SIZE_EDGES)[0].astype(np.int64)
+
+
+def band_summaries(
+    sensor: Sensor, kept: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
+) -> tuple[BandSummary, ...]:
+    """Describe each band.
+
+    Parameters
+    ----------
+    sensor : Sensor
+    kept : float32 array, shape (band, pixels)
+        Pixels kept of all patches, in units.
+    low, high : float32 array, shape (band,)
+        Extremes over all pixels.
+    """
+    points = np.percentile(kept, _PERCENTILES, axis=1).T
+    return tuple(
+        BandSummary(
+            name=band.name,
+            unit=band.unit,
+            min=float(low[n]),
+            max=float(high[n]),
+            mean=float(kept[n].mean(dtype=np.float64)),
+            std=float(kept[n].std(dtype=np.float64)),
+            **{f"p{p:02d}": float(v) for p, v in zip(_PERCENTILES, points[n], strict=True)},
+        )
+        for n, band in enumerate(sensor.bands)
+    )
+
+
+def ndvi_summary(sensor: Sensor, kept: NDArray[np.float32]) -> NdviSummary | None:
+    """Compare NDVI on restored units with that on stored values.
+
+    Parameters
+    ----------
+    sensor : Sensor
+    kept : float32 array, shape (band, pixels)
+        Pixels kept of all patches, in units.
+    """
+    names = sensor.band_names
+    if "B4" not in names or "B8" not in names:
+        return None
+    plain = kept.astype(np.float64)
+    # A relative tile's own factor cancels in the ratio.
+    stored = plain * (1 / (sensor.stored_to_count * sensor.count_to_unit))[:, np.newaxis]
+    medians = []
+    for values in (plain, stored):
+        red, near = (values[names.index(name)] for name in ("B4", "B8"))
+        total = near + red
+        ok = total != 0
+        medians.append(float(np.median((near[ok] - red[ok]) / total[ok])) if ok.any() else 0.0)
+    return NdviSummary(restored=medians[0], as_stored=medians[1])

@@ -1,0 +1,113 @@
+"""The stage ``features``: chooses features, measures scenes, samples rows and describes them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import numpy as np
+
+from l4s_ensemble.data.store import (
+    STORE,
+    landslide_pixels,
+    open_store,
+    positions_of,
+    sensor_of,
+)
+from l4s_ensemble.features.registry import FEATURES_FILE, select
+from l4s_ensemble.features.sample import sample, share_out
+from l4s_ensemble.features.source import (
+    STATISTICS_FILE,
+    FeatureSource,
+    measure_scenes,
+    save_statistics,
+)
+from l4s_ensemble.features.summary import (
+    FeaturesSummary,
+    LeftOutRow,
+    SampleSize,
+    describe,
+    places_of,
+)
+from l4s_ensemble.run.files import atomic_path, digest_of, write_json
+from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.scenes.folds import load_folds
+from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE, measure_surroundings
+
+FILES = (FEATURES_FILE, SURROUNDINGS_FILE, STATISTICS_FILE)
+"""What later stages read."""
+
+
+def stage(ctx: StageContext) -> Summary:
+    """Choose the features, sample them on fitting tiles, and describe each one.
+
+    Writes ``features.json`` (the plan), ``surroundings.npz`` (neighbours, see
+    `l4s_ensemble.scenes.surroundings.Surroundings`), ``scene_statistics.json`` (statistics of
+    the scenes, where a feature reads them, from tiles to fit on) and ``sample.npz``: ``X`` float32
+    (row, feature), ``y`` uint8, ``patch`` int64, ``pixel`` int32, ``fold`` int64, ``weight``
+    float64 (pixels that a row stands for).
+
+    Returns
+    -------
+    dict
+        See `l4s_ensemble.features.summary.FeaturesSummary`.
+
+    Raises
+    ------
+    DataError
+        If the training patches have no masks, or none is left to fit.
+    ConfigError
+        If no feature is left.
+    """
+    settings, seed = ctx.config.features, ctx.config.seed
+    store = ctx.input("data/train") / STORE
+    dataset, folds = open_store(store), load_folds(ctx.input("scenes"))
+    positions = positions_of(dataset, folds.fit_ids)
+    for name in FILES:
+        (ctx.out / name).unlink(missing_ok=True)
+    plan = select(sensor_of(dataset), settings)
+    write_json(ctx.out / FEATURES_FILE, plan.as_dict())
+    neighbourhood = measure_surroundings(
+        dataset, folds, cross=settings.neighbours, drop_share=settings.drop_neighbours, seed=seed
+    )
+    neighbourhood.save(ctx.out / SURROUNDINGS_FILE)
+    scenes = {}
+    if plan.scene_fields:
+        scenes = measure_scenes(FeatureSource.beside(ctx.out, store), positions, ctx.jobs)
+        save_statistics(ctx.out / STATISTICS_FILE, scenes)
+
+    size = dataset.sizes["y"] * dataset.sizes["x"]
+    quota = share_out(landslide_pixels(dataset)[positions], size, settings.sample_pixels, seed)
+    started = time.perf_counter()
+    rows = sample(FeatureSource.beside(ctx.out, store), positions, quota, seed, ctx.jobs)
+    seconds = time.perf_counter() - started
+    weight = np.where(rows.reference > 0, quota.weight_landslide, quota.weight_other)
+    with atomic_path(ctx.out / "sample.npz") as partial, partial.open("wb") as file:
+        np.savez(
+            file,
+            X=rows.values,
+            y=rows.reference,
+            patch=rows.patch,
+            pixel=rows.pixel,
+            fold=folds.of(rows.patch, "fold").astype(np.int64),
+            weight=weight,
+            names=np.array(plan.names),
+        )
+
+    places = places_of(folds, rows.patch)
+    patches = int(np.count_nonzero(quota.landslide + quota.other))
+    return FeaturesSummary(
+        digest=digest_of(*(p for n in FILES if (p := ctx.out / n).is_file())),
+        version=plan.version,
+        sensor=plan.sensor,
+        support_px=plan.support_px,
+        features=describe(plan.features, rows.values, rows.reference, weight, places),
+        places=places.summary(rows.reference),
+        left_out=tuple(LeftOutRow(**asdict(item)) for item in plan.left_out),
+        sample=SampleSize(pixels=len(rows.reference), positives=int(rows.reference.sum())),
+        patches=patches,
+        with_neighbours=sum(bool(neighbourhood.neighbours(int(t))) for t in positions),
+        scenes_measured={str(n): found.tiles for n, found in scenes.items()},
+        seconds=round(seconds, 3),
+        patches_per_s=round(patches / seconds, 2) if seconds > 0 else None,
+    ).model_dump(mode="json")
