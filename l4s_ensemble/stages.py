@@ -62,7 +62,7 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
             sections=("unet.precision",),
         ),
         Stage(
-            "stack", "l4s_ensemble.stack.meta:stage",
+            "stack", "l4s_ensemble.stack.stage:stage",
             needs=("data/train", "scenes", "pixel", "unet"), sections=("stack",),
         ),
     ]  # fmt: skip

@@ -144,9 +144,9 @@ def folds(place: Place) -> None:
 
 
 def stack_model(place: Place) -> None:
-    from l4s_ensemble.stack.model import load_learner
+    from l4s_ensemble.stack.classifier import Stack
 
-    load_learner(place.run / "stack")
+    Stack.load(place.run / "stack")
 
 
 def pixel_model(place: Place) -> None:

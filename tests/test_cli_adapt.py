@@ -18,7 +18,7 @@ from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.stage import Stage
 from l4s_ensemble.sources.synth import make_dataset
-from l4s_ensemble.stack import ledger
+from l4s_ensemble.stack.comparison import MODELS, compare
 from l4s_ensemble.stages import fit_stages
 
 TINY = [
@@ -50,19 +50,17 @@ def test_the_run_says_that_its_scores_are_a_row_of_their_own(place):
 
 def test_rows_of_a_ledger_that_the_unet_has_a_part_in_name_the_split(capsys):
     ids = np.arange(4)
-    tiles = {name: TileHistograms.empty(ids, 100) for name in ledger.MODELS}
+    tiles = {name: TileHistograms.empty(ids, 100) for name in MODELS}
     rng = np.random.default_rng(0)
     for scored in tiles.values():
         for i in ids:
             scored.add(int(i), rng.random((8, 8)), rng.integers(0, 2, (8, 8)))
-    rows = ledger.rows(tiles, ids, adapted_to="valid", resamples=100)
-    assert [r["adapted_to"] for r in rows] == [None, "valid", "valid", "valid"]
-    console.ledger("", {"ledger": rows, "gain": ledger.gain(tiles, rows, ids, resamples=100)})
+    console.ledger("", compare(tiles, ids, adapted_to="valid", resamples=100))
     told = capsys.readouterr().out
     for name in ("pixel", "unet, adapted to valid", "stack, adapted to valid"):
         assert re.search(rf"^\s*{name}\s+0\.\d+", told, re.M)
-    plain = ledger.rows(tiles, ids, resamples=100)
-    assert not any(r["adapted_to"] for r in plain)
+    console.ledger("", compare(tiles, ids, resamples=100))
+    assert "adapted" not in capsys.readouterr().out
 
 
 def stages(root: Path, adapt: str | None = "valid") -> dict[str, Stage]:

@@ -46,7 +46,7 @@ from l4s_ensemble.run.stage import StageContext
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The place before anything is damaged."""
     from l4s_ensemble.scenes.stage import stage as make_scenes
-    from l4s_ensemble.stack.model import Learner
+    from l4s_ensemble.stack.classifier import Stack
 
     place = Place(tmp_path_factory.mktemp("sound"))
     rng = np.random.default_rng(3)
@@ -74,7 +74,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scenes = place.run / "scenes"
     context = StageContext(place.run, scenes, settings, {}, ("data/train",))
     write_json(scenes / "summary.json", make_scenes(context))
-    Learner().save(place.run / "stack")
+    y = np.eye(EDGE)[np.newaxis]
+    Stack(learner="plain").fit(y, y, y, [0]).save(place.run / "stack")
     return place.root
 
 

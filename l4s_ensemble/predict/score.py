@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
@@ -30,9 +31,9 @@ from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
 from l4s_ensemble.scenes.objects import TileObjects, count_objects, tile_objects
 from l4s_ensemble.scenes.outlines import places_of
-from l4s_ensemble.stack import ledger
-from l4s_ensemble.stack.evidence import described
-from l4s_ensemble.stack.tiles import slices
+from l4s_ensemble.stack.comparison import MODELS, compare, seconds_of
+from l4s_ensemble.stack.learners import BATCH_TILES
+from l4s_ensemble.stack.uncertainty import summarise_uncertainty
 
 
 @dataclass
@@ -86,15 +87,14 @@ def stage(ctx: StageContext) -> Summary:
     folder = str(ctx.params["folder"])
     adapted_to = read_json(ctx.input(f"{folder}/unet") / "summary.json").get("adapted_to")
     objects = count_objects(found.objects, places_of(ctx, data.sel(patch=patch)))
-    table = ledger.rows(
+    compared = compare(
         found.tiles, block, thresholds=thresholds, adapted_to=adapted_to, objects=objects,
-        seconds=ledger.seconds_of(ctx.run, predicted=folder), **options,
+        seconds=seconds_of(ctx.run, predicted=folder), **options,
     )  # fmt: skip
-    gained = ledger.gain(found.tiles, table, block, objects=objects, **options)
     counts = found.tiles["stack"].counts(thresholds["stack"])
     handed_in = _as_handed_in(found.masks, counts, block, objects["stack"], options)
     if not np.array_equal(found.masks[:, 0], counts.tp) or handed_in["fp"] != int(counts.fp.sum()):
-        _by_masks(table, gained, handed_in, found, thresholds, block, options)
+        _by_masks(compared, handed_in, found, thresholds, block, options)
     for name, scored in found.tiles.items():
         scored.save(ctx.out / f"tiles_{name}.npz")
     stacked = found.tiles["stack"]
@@ -105,14 +105,12 @@ def stage(ctx: StageContext) -> Summary:
         "patches": len(patch),
         "block_kind": kind,
         "adapted_to": adapted_to,
-        "ledger": table,
-        "gain": gained,
-        "marginal": ledger.marginal(found.tiles, table, block, objects=objects, **options),
+        **compared,
         "threshold": thresholds["stack"],
         "masks": handed_in,
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
-        "uncertainty": described(found.errors),
+        "uncertainty": summarise_uncertainty(found.errors),
         "likeness": _by_likeness(
             unlike_tiles(read_json(ctx.input(f"{folder}/likeness") / "summary.json")),
             found.tiles, thresholds, block, options,
@@ -140,7 +138,7 @@ def _by_likeness(
         if not own.any():
             continue
         row: dict[str, Any] = {"like": like, "tiles": int(own.sum())}
-        for model in ledger.MODELS:
+        for model in MODELS:
             scored = tiles[model].subset(own)
             row[model] = asdict(
                 f1_interval(scored.counts(thresholds[model]), block[own], **options)
@@ -159,10 +157,10 @@ def _scored(
     pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
     patch = result["patch"].values
     out = Scored(
-        {name: TileHistograms.empty(patch) for name in ledger.MODELS},
+        {name: TileHistograms.empty(patch) for name in MODELS},
         np.zeros((len(patch), 4), np.int64),
     )
-    blocks = slices(len(patch))
+    blocks = list(gen_batches(len(patch), BATCH_TILES))
     for at in track(blocks, "evaluate: scoring", len(blocks)):
         p, u = pixel["logit"][:, at].values, unet["logit"][:, at].values
         truth = data["mask"].sel(patch=patch[at]).values == 1
@@ -177,7 +175,7 @@ def _scored(
         for i, tile in enumerate(range(at.start, at.stop)):
             for name, each in maps.items():
                 out.tiles[name].add(tile, each[i], truth[i])
-            called = {name: maps[name][i] >= thresholds[name] for name in ledger.MODELS}
+            called = {name: maps[name][i] >= thresholds[name] for name in MODELS}
             out.objects.append(tile_objects(truth[i], {**called, "stack": masks[i]}))
             out.errors += error_histogram(uncertainty[i], truth[i], masks[i])
             kinds = (truth[i] & masks[i], ~truth[i] & masks[i], truth[i] & ~masks[i])
@@ -187,8 +185,7 @@ def _scored(
 
 
 def _by_masks(
-    table: list[dict[str, Any]],
-    gained: dict[str, Any],
+    compared: dict[str, Any],
     handed_in: dict[str, Any],
     found: Scored,
     thresholds: Mapping[str, float],
@@ -196,8 +193,9 @@ def _by_masks(
     options: dict[str, Any],
 ) -> None:
     """Let the stack's row and its gain be those of the masks, where steps or scenes moved them."""
-    row = next(r for r in table if r["model"] == "stack")
+    row = next(r for r in compared["ledger"] if r["model"] == "stack")
     row.update({key: value for key, value in handed_in.items() if key in row and key != "objects"})
+    gained = compared["gain"]
     better = found.tiles[gained["over"]].counts(thresholds[gained["over"]])
     over = f1_gain_interval(_counts(found.masks), better, block, **options)
     gained.update(value=over.value, low=over.low, high=over.high, shown=over.is_above_zero)

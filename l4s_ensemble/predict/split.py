@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import gen_batches
 
 from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.errors import RunError
@@ -19,11 +20,9 @@ from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
-from l4s_ensemble.stack.decision.decide import Decision
-from l4s_ensemble.stack.meta import DECISION
-from l4s_ensemble.stack.model import load_learner
-from l4s_ensemble.stack.tiles import slices
-from l4s_ensemble.stack.uncertainty import MEASURE, uncertainty
+from l4s_ensemble.stack.classifier import Stack
+from l4s_ensemble.stack.learners import BATCH_TILES
+from l4s_ensemble.stack.uncertainty import MEASURE
 
 
 def stage(ctx: StageContext) -> Summary:
@@ -35,8 +34,7 @@ def stage(ctx: StageContext) -> Summary:
     Where the threshold follows the place, it does so scene by scene, from scores alone.
     """
     started = time.monotonic()
-    model = load_learner(ctx.input("stack"))
-    decision = Decision.load(ctx.input("stack") / DECISION)
+    stack = Stack.load(ctx.input("stack"))
     pixel, unet = (open_logits(ctx, name) for name in ("pixel", "unet"))
     if not np.array_equal(pixel["patch"].values, unet["patch"].values):
         raise RunError("the two models predicted other tiles", fix="run the prediction again")
@@ -47,47 +45,48 @@ def stage(ctx: StageContext) -> Summary:
         load_folds(ctx.input("scenes")).of(patch, "scene") if ctx.params["holdout"]
         else data["scene"].sel(patch=patch).values
     )  # fmt: skip
-    bins = decision.reference.bins
+    bins = stack.reference_.bins
     by_scene = {int(s): np.zeros(bins, np.int64) for s in np.unique(scene)}
 
-    attrs = {"threshold": decision.threshold, "learner": model.kind}
+    kind = stack.learner_.kind
+    attrs = {"threshold": stack.threshold_, "learner": kind}
     kept = ScoreFile(ctx.out / "probability.zarr", patch, (y, x), name="probability", attrs=attrs)
     unsure = ScoreFile(
         ctx.out / "uncertainty.zarr", patch, (y, x), name="probability", dtype="float16",
         attrs={"measure": MEASURE},
     )  # fmt: skip
-    blocks = slices(len(patch))
+    blocks = list(gen_batches(len(patch), BATCH_TILES))
     for at in track(blocks, "predict: stacking", len(blocks)):
         p, u = pixel["logit"][:, at].values, unet["logit"][:, at].values
-        final = decision.final(model.probability(p, u).mean(axis=0))
+        final = stack.predict_proba(p, u, fold_axis=0)
         kept.write(at, final)
-        unsure.write(at, uncertainty(final, decision.threshold))
+        unsure.write(at, stack.uncertainty(final))
         for one, where in zip(final, scene[at], strict=True):
             by_scene[int(where)] += np.bincount(bin_index(one.ravel(), bins), minlength=bins)
     seen = _scenes_of_the_fit(ctx)
-    followed = {s: decision.followed(h, seen=s in seen) for s, h in by_scene.items()}
-    threshold = {s: decision.threshold if f is None else f.threshold for s, f in followed.items()}
+    followed = {s: stack.scene_threshold(h, seen=s in seen) for s, h in by_scene.items()}
+    threshold = {s: stack.threshold_ if f is None else f.threshold for s, f in followed.items()}
     masks = ctx.out / "masks"
     shutil.rmtree(masks, ignore_errors=True)
     masks.mkdir(parents=True)
     predicted = with_landslide = 0
     for at in track(blocks, "predict: masks", len(blocks)):
         for i, one, where in zip(patch[at], kept.read(at), scene[at], strict=True):
-            mask = decision.called(one, threshold[int(where)])
+            mask = stack.predict(one, threshold[int(where)])
             write_mask(masks / f"mask_{int(i)}.h5", mask)
             predicted += int(mask.sum())
             with_landslide += bool(mask.any())
     return {
         "split": ctx.params["split"],
         "patches": len(patch),
-        "learner": model.kind,
-        "threshold": decision.threshold,
-        "follow": "unlike" if decision.follow else None,
+        "learner": kind,
+        "threshold": stack.threshold_,
+        "follow": None if stack.follow == "none" else stack.follow,
         "thresholds": [
             {"scene": s, "threshold": threshold[s], "followed": None if f is None else asdict(f)}
             for s, f in followed.items()
         ],
-        "smallest_px": decision.smallest_px,
+        "smallest_px": stack.smallest_px_,
         "uncertainty": MEASURE,
         "predicted_pixels": predicted,
         "predicted_share": predicted / (len(patch) * y * x),

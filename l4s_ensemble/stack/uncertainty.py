@@ -1,16 +1,19 @@
-"""How unsure the stack is of each pixel: one map, from its probability alone.
+"""How uncertain the stack is of each pixel: one map, from its probability alone.
 
-Of six maps and a regression on all of them that were compared on out-of-fold errors, none told
-errors better than nearness to the threshold on real tiles.
+Of six maps and a regression on all of them that were compared on out-of-fold errors, none pointed
+at errors better than nearness to the threshold on real tiles.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from l4s_ensemble.metrics.error_auc import error_auc, risk_coverage
 from l4s_ensemble.metrics.histogram import TINY
-from l4s_ensemble.stack.model import LIMIT
+from l4s_ensemble.stack.learners import LIMIT
 
 MEASURE = "near_threshold"
 """Name of the map in summaries."""
@@ -34,6 +37,21 @@ def uncertainty(probability: ArrayLike, threshold: float) -> NDArray[np.float32]
     """
     away = np.abs(_log_odds(probability) - _log_odds(threshold)) / (2 * LIMIT)
     return np.clip(1 - away, 0, 1).astype(np.float32)
+
+
+def summarise_uncertainty(errors: NDArray[np.int64]) -> dict[str, Any]:
+    """How well uncertainty points at errors: ``measure, auc, risk``.
+
+    Parameters
+    ----------
+    errors : int64 array, shape (4, bins)
+        From `l4s_ensemble.metrics.error_auc.error_histogram`.
+    """
+    return {
+        "measure": MEASURE,
+        "auc": {"all": error_auc(errors)},
+        "risk": risk_coverage(errors),
+    }
 
 
 def _log_odds(p: ArrayLike) -> NDArray[np.float64]:

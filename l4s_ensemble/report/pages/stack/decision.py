@@ -9,7 +9,7 @@ from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.report import words
 from l4s_ensemble.report.pieces import READ_RELIABILITY, figure
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.stack.decision.prevalence import lost_at
+from l4s_ensemble.stack.threshold import lost_at
 
 _MAPS = {"none": "as scored", "beta": "beta map", "isotonic": "isotonic map"}
 

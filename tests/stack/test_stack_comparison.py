@@ -1,4 +1,4 @@
-"""The ledger: whole slides, seconds, the stack without each part."""
+"""The model comparison: pixels, whole landslides, seconds, the stack without each part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from l4s_ensemble.metrics.counts import count, scores_pooled
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.scenes.objects import count_objects, tile_objects
-from l4s_ensemble.stack import ledger
+from l4s_ensemble.stack.comparison import BASE_MODELS, MODELS, PARTS, compare, seconds_of
 
 TILES, EDGE, CUT = 10, 24, 0.5
 NOISE = {"pixel": 0.9, "unet": 1.0, "mean": 0.8, "stack": 0.6}
@@ -26,75 +26,67 @@ def world() -> dict:
         for _ in range(4):
             y, x = rng.integers(0, EDGE - 6, 2)
             t[y : y + 5, x : x + 4] = True
-    noise = {**NOISE, "without": 0.6, "much": 1.2}
     maps = {
-        name: np.clip(0.3 + 0.4 * truth + 0.5 * n * (rng.random(truth.shape) - 0.5), 0, 1).astype(
-            np.float32
-        )
-        for name, n in noise.items()
+        name: np.clip(0.3 + 0.4 * truth + 0.5 * n * (rng.random(truth.shape) - 0.5), 0, 1)
+        for name, n in NOISE.items()
     }
     tiles = {}
-    for name in ledger.MODELS:
+    for name in MODELS:
         tiles[name] = TileHistograms.empty(range(TILES), 1000)
         for i in range(TILES):
             tiles[name].add(i, maps[name][i], truth[i])
     parts = [
-        tile_objects(t, {name: maps[name][i] >= CUT for name in ledger.MODELS})
+        tile_objects(t, {name: maps[name][i] >= CUT for name in MODELS})
         for i, t in enumerate(truth)
     ]
     objects = count_objects(parts, (np.full(TILES, -1),) * 3)
     return {"truth": truth, "maps": maps, "tiles": tiles, "objects": objects}
 
 
-def options(**more: object) -> dict:
-    return {"resamples": 200, "thresholds": dict.fromkeys(ledger.MODELS, CUT), **more}
+THRESHOLDS = dict.fromkeys(MODELS, CUT)
 
 
-def test_rows_hold_pixels_slides_and_seconds(world: dict) -> None:
-    block = np.arange(TILES) // 2
-    took = {"pixel": {"fit_s": 3.0, "predict_s": None}}
-    table = ledger.rows(
-        world["tiles"], block, objects={"stack": world["objects"]["stack"]}, seconds=took,
-        adapted_to="valid", **options(),
-    )  # fmt: skip
-    by_name = {r["model"]: r for r in table}
-    called = world["maps"]["stack"] >= CUT
-    wanted = scores_pooled(count(called, world["truth"]))
+def test_rows_hold_pixels_landslides_and_seconds(world: dict) -> None:
+    found = compare(
+        world["tiles"],
+        np.arange(TILES) // 2,
+        thresholds=THRESHOLDS,
+        objects={"stack": world["objects"]["stack"]},
+        seconds={"pixel": {"fit_s": 3.0, "predict_s": None}},
+        adapted_to="valid",
+        resamples=200,
+    )
+    by_name = {r["model"]: r for r in found["ledger"]}
+    wanted = scores_pooled(count(world["maps"]["stack"] >= CUT, world["truth"]))
     for key in ("precision", "recall", "f1", "iou"):
         assert by_name["stack"][key] == pytest.approx(wanted[key])
     whole = by_name["stack"]["objects"]
     assert whole["reference"] == sum(label(t, np.ones((3, 3)))[1] for t in world["truth"])
     assert by_name["unet"]["objects"] is None and by_name["unet"]["fit_s"] is None
     assert (by_name["pixel"]["fit_s"], by_name["pixel"]["predict_s"]) == (3.0, None)
-    assert [r["adapted_to"] for r in table] == [None, "valid", "valid", "valid"]
+    assert [r["adapted_to"] for r in found["ledger"]] == [None, "valid", "valid", "valid"]
+    assert "objects" not in found["gain"]
 
 
-def test_plain_rows_need_nothing_new(world: dict) -> None:
-    (row, *_) = ledger.rows(world["tiles"], np.arange(TILES), resamples=20)
-    assert row["objects"] is None and row["threshold_chosen_here"]
-    found = ledger.gain(world["tiles"], ledger.rows(world["tiles"], np.arange(TILES)),
-                        np.arange(TILES))  # fmt: skip
-    assert "objects" not in found and found["shown"]
+def test_without_thresholds_each_model_has_its_best(world: dict) -> None:
+    found = compare(world["tiles"], np.arange(TILES), resamples=20)
+    assert all(r["threshold_chosen_here"] and r["f1"] == r["f1_best"] for r in found["ledger"])
 
 
 def test_each_part_is_paired_with_the_stack(world: dict) -> None:
     block, objects = np.arange(TILES), world["objects"]
-    table = ledger.rows(world["tiles"], block, objects=objects, **options())
-    by_name = {r["model"]: r for r in table}
-    found = {g["part"]: g for g in ledger.marginal(world["tiles"], table, block, objects=objects)}
-    assert {p: g["over"] for p, g in found.items()} == {
-        "unet": "pixel", "pixel": "unet", "weights": "mean",
-    }  # fmt: skip
-    for gain in found.values():
+    found = compare(world["tiles"], block, thresholds=THRESHOLDS, objects=objects, resamples=200)
+    by_name = {r["model"]: r for r in found["ledger"]}
+    parts = {g["part"]: g for g in found["marginal"]}
+    assert {p: g["over"] for p, g in parts.items()} == dict(PARTS)
+    for gain in parts.values():
         rival = by_name[gain["over"]]
         assert gain["value"] == pytest.approx(by_name["stack"]["f1"] - rival["f1"])
         whole = by_name["stack"]["objects"]["f1"] - rival["objects"]["f1"]
         assert gain["objects"]["value"] == pytest.approx(whole)
-    assert found["pixel"]["shown"]
-    better = ledger.gain(world["tiles"], table, block)
-    assert better["over"] == max(ledger.BASES, key=lambda name: by_name[name]["f1"])
-    assert better["value"] == pytest.approx(min(g["value"] for p, g in found.items() if p in
-                                                ledger.BASES))  # fmt: skip
+    assert parts["pixel"]["shown"]
+    assert found["gain"]["over"] == max(BASE_MODELS, key=lambda name: by_name[name]["f1"])
+    assert found["gain"]["value"] == min(parts[name]["value"] for name in BASE_MODELS)
 
 
 def manifest(folder: Path, seconds: float) -> None:
@@ -109,12 +101,12 @@ def test_seconds_are_read_from_the_manifests(tmp_path: Path) -> None:
     took |= {f"predict/valid/{k}": s for k, s in (("pixel", 2), ("unet", 3), ("result", 1))}
     for stage, seconds in took.items():
         manifest(tmp_path / stage, seconds)
-    found = ledger.seconds_of(tmp_path)
+    found = seconds_of(tmp_path)
     assert found["pixel"] == {"fit_s": 15, "predict_s": None}
     assert found["mean"]["fit_s"] == 115 and found["stack"]["fit_s"] is None
-    assert ledger.seconds_of(tmp_path, stack_s=7)["stack"]["fit_s"] == 122
+    assert seconds_of(tmp_path, stack_s=7)["stack"]["fit_s"] == 122
     manifest(tmp_path / "stack", 9)
-    found = ledger.seconds_of(tmp_path, predicted="predict/valid")
+    found = seconds_of(tmp_path, predicted="predict/valid")
     assert found["stack"] == {"fit_s": 124, "predict_s": 6}
     assert found["mean"]["predict_s"] == 5
-    assert set(found) == set(ledger.MODELS)
+    assert set(found) == set(MODELS)

@@ -1,4 +1,4 @@
-"""A threshold that follows a place without its masks, and one under another prevalence."""
+"""The threshold of a scene, a threshold under another prevalence, the smallest landslide."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import pytest
 
 from l4s_ensemble.errors import ModelError
 from l4s_ensemble.metrics.histogram import ScoreHistogram
-from l4s_ensemble.stack.decision.follow import corrected, follow, shifted_prior
-from l4s_ensemble.stack.decision.prevalence import lost_at
+from l4s_ensemble.stack.threshold import (
+    choose_smallest,
+    lost_at,
+    remove_small,
+    scene_threshold,
+    shifted_prior,
+)
+
+EDGE, TILES = 48, 24
+FOLD = np.repeat(np.arange(3), TILES // 3)
+BLOCK = np.arange(TILES) // 2
 
 
 def calibrated(rng: np.random.Generator, pixels: int, prior: float) -> ScoreHistogram:
@@ -37,17 +46,10 @@ def test_the_prior_of_a_scene_is_found_from_calibrated_scores(rng, prior):
     assert shifted_prior(pixels_of(here), p, 0.05) == pytest.approx(prior, rel=0.06)
 
 
-def test_a_probability_is_corrected_by_the_odds_of_the_priors():
-    p = np.array([0.0, 0.2, 0.5, 1.0])
-    new = corrected(p, 0.5, 0.8)
-    np.testing.assert_allclose(new, [0, 0.5, 0.8, 1])
-    np.testing.assert_allclose(corrected(new, 0.8, 0.5), p, atol=1e-12)
-
-
 @pytest.mark.parametrize("prior", [0.02, 0.05, 0.12])
 def test_scores_that_another_prior_explains_keep_the_threshold(rng, prior):
     source = calibrated(rng, 400_000, 0.05)
-    found = follow(source, pixels_of(calibrated(rng, 400_000, prior)), 0.331)
+    found = scene_threshold(source, pixels_of(calibrated(rng, 400_000, prior)), 0.331)
     assert found.threshold == 0.331
     assert found.kept_because == "scores like those of training"
 
@@ -67,7 +69,7 @@ def test_where_probabilities_mean_nothing_their_order_finds_the_threshold(rng, b
     source = calibrated(rng, 400_000, 0.05)
     here = squeezed(calibrated(rng, 400_000, 0.06), by)
     carried = source.best().value
-    found = follow(source, pixels_of(here), carried)
+    found = scene_threshold(source, pixels_of(here), carried)
     assert f1_at(here, found.threshold) > f1_at(here, carried) + 0.05
     assert f1_at(here, found.threshold) > here.best().f1 - 0.02
     share = pixels_of(here)[round(1000 * found.threshold) :].sum() / pixels_of(here).sum()
@@ -77,12 +79,12 @@ def test_where_probabilities_mean_nothing_their_order_finds_the_threshold(rng, b
 
 def test_the_threshold_stays_where_there_is_too_little_to_go_by(rng):
     source = calibrated(rng, 200_000, 0.05)
-    few = follow(source, calibrated(rng, 20_000, 0.3).positive, 0.3)
+    few = scene_threshold(source, calibrated(rng, 20_000, 0.3).positive, 0.3)
     assert (few.threshold, few.kept_because) == (0.3, "too few pixels")
     one_class = ScoreHistogram(0 * source.positive, source.negative)
-    assert follow(one_class, pixels_of(source), 0.3).threshold == 0.3
+    assert scene_threshold(one_class, pixels_of(source), 0.3).threshold == 0.3
     with pytest.raises(ModelError, match="other bins"):
-        follow(source, np.zeros(50, int), 0.5)
+        scene_threshold(source, np.zeros(50, int), 0.5)
 
 
 def test_what_a_threshold_loses_is_that_of_scores_with_more_landslide_pixels(rng):
@@ -94,3 +96,32 @@ def test_what_a_threshold_loses_is_that_of_scores_with_more_landslide_pixels(rng
     expected = copied.best().f1 - f1_at(copied, 0.3)
     assert lost_at(one, 0.3, 2.0) == pytest.approx(expected, abs=1e-3)
     assert lost_at(ScoreHistogram.empty(100), 0.3, 2.0) is None
+
+
+def masks(rng: np.random.Generator, specks: int):
+    """Tiles of one large landslide that is found, and of specks that are false."""
+    for _ in range(TILES):
+        reference = np.zeros((EDGE, EDGE), bool)
+        reference[10:25, 10:30] = True
+        predicted = reference.copy()
+        for y, x in rng.integers(28, EDGE - 2, (specks, 2)):
+            predicted[y, x] = True
+        yield predicted, reference
+
+
+def test_small_landslides_are_removed_where_that_is_shown_to_help(rng):
+    found = choose_smallest(masks(rng, 9), FOLD, BLOCK, resamples=200)
+    assert found["smallest_px"] > 0 and found["low"] > 0
+    predicted, reference = next(masks(rng, 9))
+    np.testing.assert_array_equal(remove_small(predicted, found["smallest_px"]), reference)
+    found = choose_smallest(masks(rng, 0), FOLD, BLOCK, resamples=200)
+    assert (found["smallest_px"], found["gain"]) == (0, 0) and "not shown" in found["reason"]
+    for fold, block in ((FOLD * 0, BLOCK), (FOLD, FOLD)):
+        assert choose_smallest(masks(rng, 9), fold, block, resamples=200)["smallest_px"] == 0
+
+
+def test_each_fold_is_cleaned_as_is_best_on_the_others(rng):
+    """Fold 0 alone has specks, and they are false: no other fold says that they should go."""
+    tiles = [(p if k == 0 else t, t) for (p, t), k in zip(masks(rng, 9), FOLD, strict=True)]
+    found = choose_smallest(tiles, FOLD, BLOCK, resamples=200)
+    assert (found["smallest_px"], found["gain"]) == (0, 0)

@@ -1,0 +1,120 @@
+"""Scores in a stage's summary: typed, and refused where a key is missing or not known.
+
+``low`` and ``high`` bound a 95 % interval, None where there are too few spatial blocks for one.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Part(BaseModel):
+    """Base of all parts of summaries."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Histogram(Part):
+    """Pixels of both classes by bin of probability (`ScoreHistogram.as_dict`)."""
+
+    positive: list[int]
+    negative: list[int]
+
+    @model_validator(mode="after")
+    def _same_bins(self) -> Histogram:
+        if len(self.positive) != len(self.negative):
+            raise ValueError("both classes need the same bins")
+        return self
+
+
+class Reliability(Part):
+    """Mean predicted probability, observed frequency and pixels, by bin of probability."""
+
+    predicted: list[float | None]
+    observed: list[float | None]
+    pixels: list[int]
+
+
+class TileScores(Part):
+    """Scores of tiles at one threshold (`l4s_ensemble.metrics.tiles.summarise`)."""
+
+    threshold: float
+    threshold_chosen_here: bool
+    plateau_low: float
+    plateau_high: float
+    precision: float
+    recall: float
+    f1: float
+    iou: float
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    f1_low: float | None
+    f1_high: float | None
+    blocks: int
+    average_precision: float
+    calibration_error: float
+    f1_best: float
+    threshold_best: float
+    tiles: int
+
+
+class ObjectsOfSize(Part):
+    """Whole landslides of a size, pixels."""
+
+    low_px: int
+    high_px: int | None
+    reference: int
+    found: int
+    predicted: int
+    false: int
+    recall: float | None
+    precision: float | None
+
+
+class ObjectScores(Part):
+    """Scores of whole landslides (`l4s_ensemble.metrics.objects.summarise_objects`)."""
+
+    iou_matched: float
+    iou_small: float
+    small_px: int
+    reference: int
+    found: int
+    predicted: int
+    false: int
+    recall: float | None
+    precision: float | None
+    f1: float | None
+    f1_low: float | None
+    f1_high: float | None
+    blocks: int
+    by_size: list[ObjectsOfSize]
+
+
+class Gain(Part):
+    """Paired gain of a score; shown where its interval is above zero."""
+
+    value: float
+    low: float | None
+    high: float | None
+    blocks: int
+    level: float
+    shown: bool
+
+
+class Risk(Part):
+    """Scores where a person looks at the least certain share of pixels."""
+
+    share: float
+    f1_rest: float | None
+    f1_helped: float | None
+    errors_seen: float | None
+
+
+class Uncertainty(Part):
+    """How well a map of uncertainty points at errors."""
+
+    measure: str
+    auc: dict[str, float | None]
+    risk: list[Risk]

@@ -1,1 +1,0 @@
-"""What is called landslide: calibration, threshold, whether it follows a scene, clean-up."""

@@ -1,0 +1,181 @@
+"""What the stage ``stack`` tells."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from l4s_ensemble.metrics.summary import (
+    Gain,
+    Histogram,
+    ObjectScores,
+    Part,
+    Reliability,
+    TileScores,
+    Uncertainty,
+)
+
+
+class LearnerGain(Part):
+    """Paired gain in F1 of one learner over another."""
+
+    over: str
+    value: float
+    low: float | None
+    high: float | None
+    shown: bool
+
+
+class LearnerRow(Part):
+    """A scored learner or base model; see `l4s_ensemble.stack.learners.choose_learner`."""
+
+    name: str
+    f1: float
+    threshold: float
+    low: float | None
+    high: float | None
+    average_precision: float
+    calibration_error: float
+    behind: LearnerGain
+    gain: LearnerGain
+    within_noise: bool
+    chosen: bool
+    why: str
+
+
+class Weight(Part):
+    """Weight of one input of the meta-learner."""
+
+    name: str
+    value: float
+
+
+class ModelRow(TileScores):
+    """A row of the model comparison; see `l4s_ensemble.stack.comparison.compare`."""
+
+    model: str
+    adapted_to: str | None
+    objects: ObjectScores | None
+    fit_s: float | None
+    predict_s: float | None
+
+
+class ModelGain(Gain):
+    """Paired gain in F1 of the stack over another model, of pixels and of whole landslides."""
+
+    over: str
+    objects: Gain | None = None
+
+
+class PartGain(ModelGain):
+    """What a part adds: gain of the stack over the model that is left without it."""
+
+    part: str
+
+
+class Calibrated(Part):
+    """Scores of probabilities, cross-fitted."""
+
+    calibration_error: float
+    log_loss: float
+    reliability: Reliability
+
+
+class CalibrationRow(Part):
+    """A kind of calibration, and the log-loss per pixel that it saves."""
+
+    kind: str
+    calibration_error: float
+    log_loss: float
+    saved: float
+    saved_low: float | None
+    saved_high: float | None
+
+
+class CalibrationChoice(Part):
+    """The chosen calibration, scores without and with it, and what was tried."""
+
+    chosen: str
+    before: Calibrated
+    after: Calibrated
+    tried: list[CalibrationRow]
+
+
+class Removal(Part):
+    """The smallest landslide that is kept, and the gain in F1 where one was looked for."""
+
+    asked: Literal["auto", "none"]
+    smallest_px: int
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    blocks: int | None = None
+    reason: str | None
+
+
+class Decision(Part):
+    """How a mask is made of a probability."""
+
+    calibration: CalibrationChoice
+    follow: Literal["none", "unlike"]
+    postprocess: Removal
+
+
+class Check(Part):
+    """A check for leaks, of one fold or of all."""
+
+    check: str
+    fold: int | None
+    passed: bool
+    said: str
+
+
+class Leaks(Part):
+    """Checks for leaks: how many, how many hold, and each."""
+
+    checked: int
+    passed: int
+    details: list[Check]
+
+
+class Agreement(Part):
+    """Pixels by which base model is right."""
+
+    both_right: int
+    only_pixel: int
+    only_unet: int
+    both_wrong: int
+
+
+class AgreementOfSize(Agreement):
+    """The same of reference landslides of a size, with their number."""
+
+    low_px: int
+    high_px: int | None
+    slides: int
+
+
+class StackSummary(Part):
+    """Summary of the stage ``stack``."""
+
+    learner: Literal["plain", "weighted"]
+    learners: list[LearnerRow]
+    inputs: list[str]
+    weights: list[Weight]
+    temperature: float
+    intercept: float
+    rows: int
+    folds: list[int]
+    adapted_to: str | None
+    ledger: list[ModelRow]
+    gain: ModelGain
+    marginal: list[PartGain]
+    threshold: float
+    plateau: tuple[float, float]
+    decision: Decision
+    histogram: Histogram
+    reliability: Reliability
+    leaks: Leaks
+    uncertainty: Uncertainty
+    agreement: Agreement
+    agreement_by_size: list[AgreementOfSize]
+    seconds: float
