@@ -134,7 +134,7 @@ def test_a_part_of_an_older_file_is_not_believed(server, tmp_path):
 
 def test_a_refusal_is_told_at_once(server, tmp_path):
     with pytest.raises(DataError, match="HTTP 404"):
-        download(RemoteFile("x", f"{server.url}/x"), tmp_path / "x", **PATIENT)
+        download(RemoteFile("x", f"{server.url}/x", 9), tmp_path / "x", **PATIENT)
     assert len(server.asked) == 1
 
 
