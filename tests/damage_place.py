@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -219,23 +218,9 @@ def compressed_and_spoilt(place: Place) -> None:
     path.write_bytes(bytes(content))
 
 
-def linked_to_nothing(place: Place) -> None:
-    place.image(4).unlink()
-    place.image(4).symlink_to(place.root / "gone.h5")
-
-
 def a_folder_instead(place: Place) -> None:
     place.image(4).unlink()
     place.image(4).mkdir()
-
-
-def dataset_is_a_group(place: Place) -> None:
-    with h5py.File(place.image(4), "w") as file:
-        file.create_group("img").create_dataset("data", data=np.zeros(3))
-
-
-def no_masks_at_all(place: Place) -> None:
-    shutil.rmtree(place.data / "TrainData/mask")
 
 
 def write_pixel_model(place: Place) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.bands import BY_NAME
@@ -130,7 +132,7 @@ class FeaturePlan:
         }
 
 
-def plan_from_dict(value: dict[str, Any], where: object = None) -> FeaturePlan:
+def plan_from_dict(value: object, where: object = None) -> FeaturePlan:
     """Read back what `FeaturePlan.as_dict` gave.
 
     Raises
@@ -138,25 +140,24 @@ def plan_from_dict(value: dict[str, Any], where: object = None) -> FeaturePlan:
     ModelError
         If it was made by another version of the features, or names a feature unknown here.
     """
+    if isinstance(value, dict) and value.get("version") != VERSION:
+        raise ModelError(
+            "the features were made by another version",
+            where=where,
+            found=value.get("version"),
+            allowed=VERSION,
+            fix="run the features stage and the fit again",
+        )
     try:
-        version = value["version"]
-        if version != VERSION:
-            raise ModelError(
-                "the features were made by another version", where=where, found=version,
-                allowed=VERSION, fix="run the features stage and the fit again",
-            )  # fmt: skip
-        features = tuple(_feature(item) for item in value["features"])
-        left_out = tuple(LeftOut(i["name"], i["reason"]) for i in value["left_out"])
-        sensor = str(value["sensor"])
-    except (KeyError, TypeError) as error:
+        plan = TypeAdapter(FeaturePlan).validate_python(value)
+    except ValidationError as error:
         raise ModelError("this is not a plan of features", where=where, found=error) from None
-    unknown = [f.name for f in features if f.name not in catalogue()]
-    if unknown:
+    if unknown := [name for name in plan.names if name not in catalogue()]:
         raise ModelError(
             "the plan names features that do not exist here", where=where,
             found=", ".join(unknown), fix="run the features stage and the fit again",
         )  # fmt: skip
-    return FeaturePlan(sensor, features, left_out)
+    return plan
 
 
 def plan_from_file(path: Path) -> FeaturePlan:
@@ -170,14 +171,6 @@ def plan_from_file(path: Path) -> FeaturePlan:
         If it is no plan, or of another version.
     """
     return plan_from_dict(read_json(path), path)
-
-
-def _feature(item: dict[str, Any]) -> Feature:
-    known = {f.name for f in fields(Feature)}
-    plain: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k in known
-    }
-    return Feature(**plain | {"words": Words(*plain["words"])})
 
 
 def select(sensor: Sensor, config: FeaturesConfig) -> FeaturePlan:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, ValidationError
 
 from l4s_ensemble.errors import DataError, ModelError
 
@@ -26,6 +27,26 @@ def quantiles_of(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     # The same as numpy.quantile, from ordered values at no further cost.
     place = np.linspace(0, ordered.size - 1, QUANTILES)
     return np.interp(place, np.arange(ordered.size), ordered).astype(np.float32)
+
+
+def _ascending(values: list[float]) -> list[float]:
+    if (np.diff(values) < 0).any():
+        raise ValueError("quantiles are not ascending")
+    return values
+
+
+class _Stored(BaseModel):
+    """Statistics of a scene as they stand in a file."""
+
+    tiles: int
+    quantiles: dict[
+        str,
+        Annotated[
+            list[FiniteFloat],
+            Field(min_length=QUANTILES, max_length=QUANTILES),
+            AfterValidator(_ascending),
+        ],
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,23 +101,15 @@ class SceneStatistics:
             If something is missing, or a number is not what it must be.
         """
         try:
-            if not isinstance(value, dict):
-                raise TypeError(f"a {type(value).__name__}, not a dict")
-            found = {str(n): np.asarray(q, np.float32) for n, q in value["quantiles"].items()}
-            for name, each in found.items():
-                if each.shape != (QUANTILES,):
-                    raise ValueError(f"{name} has {each.size} quantiles, not {QUANTILES}")
-                if not np.isfinite(each).all() or (np.diff(each) < 0).any():
-                    raise ValueError(f"{name} has quantiles that are not finite and ascending")
-            return cls(found, int(value["tiles"]))
-        except KeyError as error:
-            problem = f"no entry {error}"
-        except (AttributeError, TypeError, ValueError, OverflowError) as error:
-            problem = str(error)
-        raise ModelError(
-            "these are not the statistics of a scene", where=where, found=problem,
-            fix="run the features stage again",
-        )  # fmt: skip
+            stored = _Stored.model_validate(value)
+        except ValidationError as error:
+            raise ModelError(
+                "these are not the statistics of a scene",
+                where=where,
+                found=error,
+                fix="run the features stage again",
+            ) from None
+        return cls({n: np.array(q, np.float32) for n, q in stored.quantiles.items()}, stored.tiles)
 
 
 def measure(samples: Sequence[Mapping[str, NDArray[np.float32]]]) -> SceneStatistics:

@@ -27,7 +27,7 @@ from l4s_ensemble.config import Config
 from l4s_ensemble.errors import L4SError, RunError
 from l4s_ensemble.run import fingerprint, settings
 from l4s_ensemble.run.child import DISK_FULL, GRACE_S
-from l4s_ensemble.run.code import CodeHashes
+from l4s_ensemble.run.code import code_of
 from l4s_ensemble.run.files import bytes_below, make_folder, module_of_system, read_json, write_json
 from l4s_ensemble.run.stage import Stage
 
@@ -90,8 +90,7 @@ class Executor:
 
     def _bring_up_to_date(self, stage: Stage) -> bool:
         inputs = {name: read_manifest(self.run / name)["digest"] for name in stage.needs}
-        code = CodeHashes(cache=self.run / WORK / "code.json").of(stage.target)
-        wanted = fingerprint.ingredients(stage, self.config, inputs, code)
+        wanted = fingerprint.ingredients(stage, self.config, inputs, code_of(stage.target))
         key = fingerprint.digest(wanted)
         final = self.run / stage.name
         work = self.run / WORK / f"{stage.name.replace('/', '__')}-{key}"
