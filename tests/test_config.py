@@ -9,7 +9,7 @@ import pytest
 
 from l4s_ensemble import config
 from l4s_ensemble.config.removed import REMOVED
-from l4s_ensemble.data.sensor import L4S, load_sensor
+from l4s_ensemble.data.sensor import load_sensor
 from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.pipeline import load_run, open_run
 from l4s_ensemble.run.files import read_json, write_json
@@ -29,18 +29,6 @@ def test_overrides_reach_nested_settings_and_are_typed():
     loaded = config.load("demo", ["unet.epochs=2", "data.holdout={scene: 1, columns: [2, 3]}"])
     assert loaded.unet.epochs == 2
     assert loaded.data.holdout is not None and loaded.data.holdout.columns == (2, 3)
-
-
-def test_settings_are_frozen():
-    with pytest.raises(ValueError, match="frozen"):
-        config.Config().unet.epochs = 3  # type: ignore[misc]
-
-
-def test_the_sensor_of_the_release_is_the_band_table():
-    assert L4S.band_names[:4] == ("B1", "B2", "B3", "B4")
-    assert L4S.band_names[-2:] == ("slope", "dem")
-    assert "B8A" not in L4S.band_names
-    assert len(L4S.spectral) == 12
 
 
 def test_a_sensor_file_describes_another_camera(tmp_path):

@@ -5,7 +5,6 @@ import pytest
 from feature_world import RGB, light, plan_of, scene
 
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.errors import DataError
 from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.indices import INDICES
 
@@ -26,9 +25,6 @@ NEAR_ZERO = {
 }
 """Denominators that cross zero: there rounding decides between the bounds."""
 
-WIDEST = {  # beyond −2 … 2 for any reflectance that a file of uint16 can hold (6.5)
-    "cire": (-1, 20), "bright": (0, 7), "tc_brightness": (0, 15), "tc_greenness": (-10, 5),
-}  # fmt: skip
 LETTERS = {
     "N": "B8", "R": "B4", "G": "B3", "B": "B2", "RE1": "B5", "RE2": "B6", "RE3": "B7",
     "S1": "B11", "S2": "B12",
@@ -89,35 +85,10 @@ def indices_of(image: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(plan.names, compute(image, L4S, plan), strict=True))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 2), (16, 16)])
-@pytest.mark.parametrize("kind", ["random", "constant", "zero", "one band", "steps"])
-def test_indices_are_bounded_whatever_the_counts(kind, size):
-    rng = np.random.default_rng(size)
-    image = {
-        "random": lambda: rng.integers(0, 65_536, (14, *size)),
-        "constant": lambda: np.full((14, *size), 1234),
-        "zero": lambda: np.zeros((14, *size)),
-        "one band": lambda: rng.integers(0, 2, (14, 1, 1)) * rng.integers(0, 65_536, (14, *size)),
-        "steps": lambda: rng.choice([0, 1, 2, 65_535], (14, *size)),
-    }[kind]()
-    for name, values in indices_of(image.astype(np.float32)).items():
-        low, high = WIDEST.get(name, (-2, 2))
-        assert np.isfinite(values).all(), name
-        assert low - 1e-4 <= values.min() and values.max() <= high + 1e-4, name
-
-
 def test_darkness_has_no_contrast():
     constants = {"cire": -1}
     for name, values in indices_of(picture()).items():
         np.testing.assert_allclose(values, constants.get(name, 0), atol=1e-6, err_msg=name)
-
-
-def test_what_is_not_finite_is_refused():
-    for wrong in (np.nan, np.inf):
-        image = picture(B4=500, B8=3000)
-        image[L4S.band_names.index("B11"), 1, 1] = wrong
-        with pytest.raises(DataError, match="B11"):
-            indices_of(image)
 
 
 def test_tasselled_cap_is_the_published_sum(full):

@@ -23,50 +23,32 @@ from l4s_ensemble.run.files import write_json
 def test_every_feature_is_described():
     for name, function in catalogue().items():
         feature = function.feature
-        assert feature.name == name
-        assert feature.group in GROUPS
-        assert feature.unit and feature.formula and feature.source, name
-        assert feature.needs, name
+        assert feature.name == name and feature.group in GROUPS
+        assert feature.unit and feature.formula and feature.source and feature.needs, name
         assert 0 <= feature.support_px <= SUPPORT_LIMIT_PX
-
-
-def test_names_are_unique_and_groups_stand_together():
-    for sensor in (L4S, RGB):
-        plan = plan_of(sensor)
-        assert len(set(plan.names)) == len(plan.names)
-        places = [GROUPS.index(f.group) for f in plan.features]
-        assert places == sorted(places)
 
 
 @pytest.mark.parametrize("sensor", [L4S, RGB], ids=["l4s", "l4s-rgb"])
 def test_features_are_few_and_of_every_group_that_the_bands_allow(sensor):
     plan = plan_of(sensor)
-    without = {"terrain"} if sensor is RGB else set()
-    assert {f.group for f in plan.features} == set(GROUPS) - without
-    assert 40 <= len(plan.features) <= 60
-    assert plan.support_px == max(f.support_px for f in plan.features)
+    assert 40 <= len(plan.features) <= 60 and len(set(plan.names)) == len(plan.names)
+    groups = [f.group for f in plan.features]
+    assert list(dict.fromkeys(groups)) == [g for g in GROUPS if sensor is L4S or g != "terrain"]
+    assert groups == sorted(groups, key=GROUPS.index)
+    assert all(set(f.needs) <= set(sensor.band_names) for f in plan.features)
+    assert set(plan.names) | {item.name for item in plan.left_out} == set(catalogue())
 
 
-def test_true_colour_leaves_out_what_it_cannot_have_and_says_why():
-    plan = plan_of(RGB)
-    assert all(set(f.needs) <= {"B2", "B3", "B4"} for f in plan.features)
-    reasons = {item.name: item.reason for item in plan.left_out}
-    assert "B8" in reasons["ndvi"]
-    assert "dem" in reasons["tpi_7_m"]
-    assert set(plan.names) | set(reasons) == set(catalogue())
-
-
-def test_full_sensor_drops_what_is_said_better():
-    reasons = {item.name: item.reason for item in plan_of(L4S).left_out}
-    assert "B8" in reasons["gli_mean_9"]
-
-
-def test_groups_and_single_features_can_be_switched_off():
-    plan = select(L4S, FeaturesConfig(groups=("terrain", "indices"), exclude=("ndvi",)))
-    assert {f.group for f in plan.features} == {"terrain", "indices"}
-    reasons = {item.name: item.reason for item in plan.left_out}
-    assert "exclude" in reasons["ndvi"]
-    assert "groups" in reasons["ndvi_scene_rank"]
+def test_what_is_left_out_says_why():
+    config = FeaturesConfig(groups=("terrain", "indices"), exclude=("ndvi",))
+    for plan, reasons in (
+        (plan_of(RGB), {"ndvi": "B8", "tpi_7_m": "dem"}),
+        (plan_of(L4S), {"gli_mean_9": "B8"}),
+        (select(L4S, config), {"ndvi": "exclude", "ndvi_scene_rank": "groups"}),
+    ):
+        told = {item.name: item.reason for item in plan.left_out}
+        for name, why in reasons.items():
+            assert why in told[name]
 
 
 @pytest.mark.parametrize(
@@ -82,14 +64,10 @@ def test_a_typing_mistake_is_named(config, hint):
 
 
 def test_nothing_left_is_an_error():
-    with pytest.raises(ConfigError, match="no feature is left"):
-        select(RGB, FeaturesConfig(groups=("terrain",)))
-
-
-def test_a_sensor_without_known_bands_is_an_error():
-    sensor = Sensor.model_validate({"name": "radar", "bands": [{"name": "VV"}]})
-    with pytest.raises(ConfigError, match="no feature is left"):
-        select(sensor, FeaturesConfig())
+    unknown = Sensor.model_validate({"name": "radar", "bands": [{"name": "VV"}]})
+    for sensor, groups in ((RGB, ("terrain",)), (unknown, GROUPS)):
+        with pytest.raises(ConfigError, match="no feature is left"):
+            select(sensor, FeaturesConfig(groups=groups))
 
 
 def test_plan_survives_a_file(tmp_path):

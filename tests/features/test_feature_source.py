@@ -25,7 +25,6 @@ from l4s_ensemble.features.source import (
     save_statistics,
     source_to_predict,
 )
-from l4s_ensemble.features.window import Joined
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.scenes.surroundings import Surroundings, load_surroundings, measure_surroundings
 
@@ -103,6 +102,10 @@ def test_at_the_edge_of_a_scene_the_known_sides_are_true(world):
         np.testing.assert_array_equal(wide[reach:, reach:], whole[band, near, near])
     expected = continued(whole[:, :TILE, :TILE], L4S, reach)[13][:reach, : TILE + reach]
     np.testing.assert_array_equal(window.band(13, reach)[:reach, : TILE + reach], expected)
+    # Nothing further than one tile away is read; there it goes on as a patch alone does.
+    far, near_by = (source.windows([MIDDLE])[0].band(3, r) for r in (TILE + 5, TILE))
+    np.testing.assert_array_equal(far[5:-5, 5:-5], near_by)
+    assert np.isfinite(far).all()
 
 
 def test_without_neighbours_a_tile_is_one_patch(world):
@@ -170,23 +173,6 @@ def test_a_relative_neighbour_is_read_in_the_tiles_own_level(rng):
         np.abs(s.tiles([MIDDLE])[0] - expected).mean(axis=(1, 2)) for s in (source, alone(source))
     )
     assert (joined <= single + 1e-6).all() and np.median(joined / (single + 1e-6)) < 0.2
-
-
-def test_exact_gains_give_exactly_the_scene(rng):
-    whole = scene(ROWS * TILE, COLS * TILE, RGB)
-    tiles, levels = tiles_of(whole), rng.uniform(0.3, 3, ROWS * COLS).astype(np.float32)
-    around = {}
-    for step in ((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x):
-        other = MIDDLE + step[0] * COLS + step[1]
-        around[step] = (tiles[other] * levels[other], np.full(3, 1 / levels[other]))
-    joined = Joined(tiles[MIDDLE], RGB, around)
-    for reach in (0, 1, 17, TILE):
-        near = slice(TILE - reach, 2 * TILE + reach)
-        np.testing.assert_allclose(joined.band(1, reach), whole[1, near, near], rtol=1e-6)
-    # Nothing further than one tile away is read; there it goes on as a patch alone does.
-    far = joined.band(1, TILE + 5)
-    np.testing.assert_allclose(far[5:-5, 5:-5], joined.band(1, TILE), rtol=1e-6)
-    assert np.isfinite(far).all()
 
 
 def test_some_tiles_are_trained_on_as_if_they_stood_alone():

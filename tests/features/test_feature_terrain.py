@@ -55,25 +55,6 @@ def test_a_plane_is_neither_curved_nor_a_ridge_up_to_its_edge(azimuth_deg, slope
         np.testing.assert_allclose(made[name], 0, atol=2e-2)
 
 
-def test_a_dome_has_the_curvature_of_its_formula():
-    east, north = metres()
-    a = 5e-4  # z = −a (x² + y²): second derivatives −2a, rise 2 a r
-    distance2 = east**2 + north**2
-    made = terrain(1500 - a * distance2)
-    rise2 = 4 * a * a * distance2
-    inner = (slice(16, 48), slice(16, 48))
-    away = np.s_[rise2[inner] > 1e-3]
-    profile = 1000 * 2 * a / (1 + rise2) ** 1.5
-    plan = 1000 / np.sqrt(np.maximum(distance2, 1))  # contours are circles
-    for name, expected in (
-        ("curv_profile_per_km", profile),
-        ("curv_plan_per_km", plan),
-    ):
-        np.testing.assert_allclose(
-            made[name][inner][away], expected[inner][away], rtol=0.03, err_msg=name
-        )
-
-
 @pytest.fixture(params=SURFACES)
 def gdal(request):
     """What GDAL made of a surface, and our tile context of it."""
@@ -136,7 +117,9 @@ def test_a_sphere_has_the_curvature_of_its_radius():
     np.testing.assert_allclose(made["curv_plan_per_km"][inner][away], contour, rtol=0.03)
 
 
-@pytest.mark.parametrize(("a", "b"), [(-4e-4, -1e-3), (6e-4, 6e-4), (5e-4, -5e-4), (3e-4, -9e-4)])
+@pytest.mark.parametrize(
+    ("a", "b"), [(-5e-4, -5e-4), (-4e-4, -1e-3), (6e-4, 6e-4), (5e-4, -5e-4), (3e-4, -9e-4)]
+)
 @pytest.mark.parametrize("twist", [0.0, 5e-4])
 def test_bowls_domes_and_saddles_have_the_curvatures_of_their_formula(a, b, twist):
     east, north = metres()
@@ -177,14 +160,3 @@ def test_steps_of_whole_metres_do_not_make_curvature():
     made = terrain(np.rint(plane))
     assert rough >= 10
     assert np.abs(made["curv_profile_per_km"][12:-12, 12:-12]).max() < 0.2 * rough
-
-
-def test_elevation_above_the_sea_does_not_matter():
-    dem = scene(48, 48)[DEM]
-    low, high = terrain(dem), terrain(dem + 2000)
-    for name in low:
-        np.testing.assert_allclose(low[name], high[name], atol=0.05, rtol=1e-3, err_msg=name)
-
-
-def test_given_slope_passes_through():
-    assert (terrain(np.full((16, 16), 700.0))["slope_deg"] == 20).all()

@@ -94,9 +94,8 @@ def test_a_calibrated_score_shows_as_calibrated(rng):
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.integers(2, 997))
 def test_bins_and_thresholds_agree(values, bins):
     p = np.array(values)
-    index = bin_index(p, bins)
-    for k in range(bins):
-        np.testing.assert_array_equal(np.floor(p * bins) >= k, index >= k) if k < bins else None
+    k = np.arange(bins)[:, np.newaxis]
+    np.testing.assert_array_equal(np.floor(p * bins) >= k, bin_index(p, bins) >= k)
 
 
 def test_sigmoid_stays_finite_and_float32():

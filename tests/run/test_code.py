@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from pathlib import Path
 
 import pytest
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.run import execute
-from l4s_ensemble.run.code import CodeHashes
+from l4s_ensemble.run.code import code_of
 from l4s_ensemble.run.execute import Executor, read_manifest
 from l4s_ensemble.run.stage import Stage
+from l4s_ensemble.stages import fit_stages
 
 FILES = {
     "__init__.py": "",
@@ -46,9 +46,9 @@ FILES = {
     "stack/learners/__init__.py": "",
     "stack/learners/mean.py": "A = 1",
     "stack/meta.py": """
-        from importlib import import_module
-        def stage(ctx, kind="mean"):
-            return {"value": import_module(f"pack.stack.learners.{kind}").A}
+        def stage(ctx):
+            import pack.stack.learners.mean as mean
+            return {"value": mean.A}
         """,
     "shared.py": "PLAIN = 1\ndef circle():\n    import pack.unet.train",
     "report/__init__.py": "",
@@ -71,8 +71,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def hashes(package: Path) -> dict[str, dict[str, str]]:
-    found = CodeHashes(package, package.parent / "code.json")
-    return {name: found.of(target) for name, target in TARGETS.items()}
+    return {name: code_of(target, package) for name, target in TARGETS.items()}
 
 
 @pytest.mark.parametrize(
@@ -103,17 +102,11 @@ def test_what_an_edit_runs_again(package: Path, file: str, old: str, new: str, r
     assert {name for name in TARGETS if after[name] != before[name]} == reruns
 
 
-def test_a_damaged_memory_of_what_was_parsed_is_made_again(package: Path):
-    before = hashes(package)
-    (package.parent / "code.json").write_text("[1")
-    assert hashes(package) == before
-
-
 def test_an_edited_loss_runs_the_stage_again_and_says_so(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(execute, "CodeHashes", lambda cache: CodeHashes(package, cache))
+    monkeypatch.setattr(execute, "code_of", lambda target: code_of(target, package))
     graph = [Stage("unet", TARGETS["unet"]), Stage("stack", TARGETS["stack"], needs=("unet",))]
     run = Executor(tmp_path / "run", Config())
     assert run.execute(graph) == {"unet": True, "stack": True}
@@ -126,18 +119,10 @@ def test_an_edited_loss_runs_the_stage_again_and_says_so(
     assert set(read_manifest(tmp_path / "run/unet")["ingredients"]["code"]) > {"pack.unet.loss"}
 
 
-def test_the_stages_of_this_package_depend_on_their_own_code_only(tmp_path: Path):
-    found = CodeHashes(cache=tmp_path / "code.json")
-    modules = {
-        name: {m.split(".")[1] for m in found.of(f"l4s_ensemble.{name}:stage")}
-        for name in ("data.stage", "scenes.folds", "features.stage", "pixel.train", "unet.train",
-                     "stack.meta")
-    }  # fmt: skip
-    assert "unet" in modules["unet.train"] and "features" in modules["pixel.train"]
-    for name, own in modules.items():
-        assert not own & {"report", "cli", "config", "predict"}, name
-        assert not own & ({"pixel", "unet", "stack"} - {name.split(".")[0]}), name
-    started = time.process_time()
-    again = CodeHashes(cache=tmp_path / "code.json")
-    assert again.of("l4s_ensemble.unet.train:stage") == found.of("l4s_ensemble.unet.train:stage")
-    assert time.process_time() - started < 0.5  # 0.02 s; parsing all takes a second
+def test_a_stage_depends_on_no_other_model_and_no_report(tiny_root: Path):
+    models = {"pixel", "unet", "stack"}
+    for stage in fit_stages(Config(), tiny_root):
+        packages = {module.split(".")[1] for module in code_of(stage.target)}
+        own = stage.target.split(".")[1]
+        assert own in packages
+        assert not packages & ({"report", "cli", "config", "predict", *models} - {own}), stage.name

@@ -93,11 +93,20 @@ def archive(members: dict[str, bytes]) -> bytes:
     return made.getvalue()
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
-    server.rule = lambda path, first, times: {"bytes": 300_000} if times < 3 else {}
+@pytest.mark.parametrize(
+    ("rule", "asked"),
+    [
+        (lambda times: {"bytes": 300_000} if times < 3 else {}, [0, 300_000, 600_000, 900_000]),
+        (lambda times: {"ignore_range": 1} if times else {"bytes": 300_000}, [0, 300_000]),
+        (lambda times: {"status": 503} if times < 2 else {}, [0, 0, 0]),
+    ],
+    ids=["broken off", "without ranges", "busy"],
+)
+def test_a_download_goes_on_where_it_stopped(server, tmp_path, rule, asked):
+    server.rule = lambda path, first, times: rule(times)
     got = download(server.file("a.zip"), tmp_path / "a.zip", **PATIENT)
     assert got.read_bytes() == CONTENT
-    assert [first for _, first in server.asked] == [0, 300_000, 600_000, 900_000]
+    assert [first for _, first in server.asked] == asked
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
 
 
@@ -110,13 +119,6 @@ def test_a_later_call_resumes_what_an_earlier_one_left(server, tmp_path):
     download(server.file("a.zip"), tmp_path / "a.zip", **PATIENT)
     assert server.asked[-1] == ("/a.zip", 300_000)
     assert (tmp_path / "a.zip").read_bytes() == CONTENT
-
-
-def test_a_server_without_ranges_starts_over(server, tmp_path):
-    server.rule = lambda path, first, times: (
-        {"bytes": 300_000} if times == 0 else {"ignore_range": 1}
-    )
-    assert download(server.file("a"), tmp_path / "a", **PATIENT).read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
@@ -136,11 +138,6 @@ def test_a_refusal_is_told_at_once(server, tmp_path):
     with pytest.raises(DataError, match="HTTP 404"):
         download(RemoteFile("x", f"{server.url}/x", 9), tmp_path / "x", **PATIENT)
     assert len(server.asked) == 1
-
-
-def test_a_busy_server_is_asked_again(server, tmp_path):
-    server.rule = lambda path, first, times: {"status": 503} if times < 2 else {}
-    assert download(server.file("a"), tmp_path / "a", **PATIENT).read_bytes() == CONTENT
 
 
 def test_a_users_own_file_is_never_overwritten(server, tmp_path):
@@ -228,10 +225,6 @@ def test_a_record_that_contradicts_the_known_checksum_is_not_believed(
     with pytest.raises(DataError, match="another checksum than the one known"):
         fetch(tmp_path, url=f"{server.url}/record", **PATIENT)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_known_checksum_of_the_release():
-    assert fetching.PINNED["TrainData.zip"] == "md5:408f09247e3dd256458bc2f6e9edbffb"
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"{}", b'{"files": [{"key": "a"}]}'])
