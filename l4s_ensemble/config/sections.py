@@ -56,7 +56,7 @@ class FeaturesConfig(Section):
     """Which per-pixel features are computed."""
 
     groups: tuple[str, ...] = (
-        "indices", "terrain", "context", "relative",
+        "indices", "terrain", "context", "relative", "segments",
     )  # fmt: skip
     exclude: tuple[str, ...] = Field((), description="names of single features to leave out")
     neighbours: bool = Field(

@@ -57,6 +57,9 @@ class Feature:
         Where a landslide moves it: +1, it has the higher value than what it replaced; 0, not known.
     relational : bool
         Whether the gain of the scene cancels in it: a difference, a spread, a rank, terrain.
+    by_tile : bool
+        Whether it depends on the tile that a pixel is computed in, beside what lies within its
+        support: a map computes it on tiles of one grid that is anchored to the scene.
     """
 
     name: str
@@ -72,3 +75,4 @@ class Feature:
     superseded_by: tuple[str, ...] = ()
     expected: int = 0
     relational: bool = False
+    by_tile: bool = False

@@ -14,17 +14,17 @@ from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.bands import BY_NAME
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ConfigError, ModelError
-from l4s_ensemble.features import indices, neighbourhood, terrain
+from l4s_ensemble.features import indices, neighbourhood, segments, terrain
 from l4s_ensemble.features.definition import Feature, Words
 from l4s_ensemble.features.tile_context import FeatureFunction, Field
 from l4s_ensemble.run.files import read_json
 
 FEATURES_FILE = "features.json"
 
-VERSION = 3
+VERSION = 4
 """Raised when a feature of the same name changes its values. A model refuses another version."""
 
-GROUPS = ("indices", "terrain", "context", "relative")
+GROUPS = ("indices", "terrain", "context", "relative", "segments")
 
 SUPPORT_LIMIT_PX = 127
 """A patch can be continued by reflection over less than its own size."""
@@ -56,7 +56,8 @@ def all_fields() -> dict[str, Field]:
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, FeatureFunction]:
     """Every feature by name, in the order of the groups."""
-    made = indices.functions() + terrain.functions() + neighbourhood.functions(all_fields())
+    made = indices.functions() + terrain.functions()
+    made += neighbourhood.functions(all_fields()) + segments.functions(all_fields())
     made.sort(key=lambda f: GROUPS.index(f.feature.group))
     return {f.feature.name: f for f in made}
 

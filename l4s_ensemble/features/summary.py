@@ -27,7 +27,7 @@ class FeatureRow(Univariate):
     ----------
     name, group, unit, needs, formula, source, support_px, words, level, scene_fields
         See `l4s_ensemble.features.definition.Feature`; `words` are topic, high and low.
-    superseded_by, expected, relational
+    superseded_by, expected, relational, by_tile
         See there.
     lowest, highest : float or None
         Extremes of the rows, in the feature's unit; None where no row is finite.
@@ -54,6 +54,7 @@ class FeatureRow(Univariate):
     superseded_by: tuple[str, ...]
     expected: int
     relational: bool
+    by_tile: bool
     lowest: float | None = None
     highest: float | None = None
     nonfinite: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ HIGHEST_M = 2e4
 
 STRIDE_PX = 8
 """Every 8th pixel in both directions: nearer ones say little more."""
+
+T = TypeVar("T")
 
 _Tables = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -140,6 +143,7 @@ class TileContext:
         self._fields = fields
         self._statistics = statistics
         self._memo: dict[object, FloatImage] = {}
+        self._shared: dict[object, Any] = {}
         self._quantiles: dict[str, NDArray[np.float32]] = {}
         self._tables: dict[str, _Tables] = {}
         self._index = {name: i for i, name in enumerate(sensor.band_names)}
@@ -191,6 +195,13 @@ class TileContext:
             )  # fmt: skip
         clipped: FloatImage = np.clip(band * scale, np.float32(low), np.float32(high))
         return clipped
+
+    def shared(self, make: Callable[[TileContext], T]) -> T:
+        """Something that several features read, made of this context once."""
+        if make not in self._shared:
+            self._shared[make] = make(self)
+        found: T = self._shared[make]
+        return found
 
     def _once(self, key: object, make: Callable[[], FloatImage]) -> FloatImage:
         """A picture of the core, made once."""

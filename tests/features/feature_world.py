@@ -19,10 +19,16 @@ def plan_of(sensor: Sensor) -> FeaturePlan:
     return select(sensor, FeaturesConfig(groups=GROUPS))
 
 
-def window_plan(sensor: Sensor) -> FeaturePlan:
-    """Features that read their window alone."""
+def moving_plan(sensor: Sensor) -> FeaturePlan:
+    """Features that do not depend on the tile that a pixel is computed in."""
     plan = plan_of(sensor)
-    return plan.only([f.name for f in plan.features if not f.scene_fields])
+    return plan.only([f.name for f in plan.features if not f.by_tile])
+
+
+def window_plan(sensor: Sensor) -> FeaturePlan:
+    """Features that read nothing but a window about the pixel."""
+    plan = plan_of(sensor)
+    return plan.only([f.name for f in plan.features if not f.scene_fields and not f.by_tile])
 
 
 def statistics_of(image: np.ndarray, sensor: Sensor, plan: FeaturePlan) -> SceneStatistics:

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from feature_world import RGB, plan_of, scene, statistics_of
+from feature_world import RGB, moving_plan, plan_of, scene, statistics_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -98,7 +98,7 @@ def test_constant_pictures_have_no_contrast(sensor, value):
 @given(cut=st.tuples(st.integers(1, 39), st.integers(1, 39)), seed=st.integers(0, 99))
 def test_a_map_does_not_depend_on_its_blocks(sensor, cut, seed):
     """One block, or four with the declared support around each: the same bits."""
-    plan, tile = plan_of(sensor), 40
+    plan, tile = moving_plan(sensor), 40
     reach = plan.support_px
     whole = scene(tile + 2 * reach, tile + 2 * reach, sensor, seed)
     statistics = statistics_of(whole, sensor, plan)
@@ -117,7 +117,7 @@ def test_a_map_does_not_depend_on_its_blocks(sensor, cut, seed):
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_support_is_as_declared(sensor):
     """What lies beyond a feature's support does not change a bit of it."""
-    plan = plan_of(sensor)
+    plan = moving_plan(sensor)
     size = 2 * plan.support_px + 3
     middle = size // 2
     near, far = scene(size, size, sensor, seed=1), scene(size, size, sensor, seed=2)
@@ -159,7 +159,7 @@ def plain(sensor_name: str, seed: int) -> dict[str, np.ndarray]:
 def test_features_turn_with_the_picture(sensor, quarters, mirror):
     before = plain(sensor.name, 0)
     image = turned(scene(36, 36, sensor), quarters, mirror)
-    plan, wrong = plan_of(sensor), []
+    plan, wrong = moving_plan(sensor), []
     after = made_of(image, sensor, plan)
     for feature in plan.features:
         expected = turned(before[feature.name], quarters, mirror)

@@ -31,7 +31,7 @@ def test_every_feature_is_described():
 @pytest.mark.parametrize("sensor", [L4S, RGB], ids=["l4s", "l4s-rgb"])
 def test_features_are_few_and_of_every_group_that_the_bands_allow(sensor):
     plan = plan_of(sensor)
-    assert 40 <= len(plan.features) <= 60 and len(set(plan.names)) == len(plan.names)
+    assert 40 <= len(plan.features) <= 75 and len(set(plan.names)) == len(plan.names)
     groups = [f.group for f in plan.features]
     assert list(dict.fromkeys(groups)) == [g for g in GROUPS if sensor is L4S or g != "terrain"]
     assert groups == sorted(groups, key=GROUPS.index)
