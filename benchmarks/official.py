@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from l4s_ensemble.data.patches import PatchFiles
-from l4s_ensemble.unet.inputs.channels import OFFICIAL_MEAN, OFFICIAL_STD
+from l4s_ensemble.unet.inputs.normalisation import OFFICIAL_MEAN, OFFICIAL_STD
 from l4s_ensemble.unet.networks.official import OfficialUNet
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 5e-4

@@ -47,13 +47,9 @@ from l4s_ensemble.features import kernels
 from l4s_ensemble.features.tile_context import gaussian_radius, gaussian_weights
 from l4s_ensemble.pixel.trees import bit_trees, read_trees
 from l4s_ensemble.sources.synth import make_dataset
-from l4s_ensemble.unet.hardware import choose
-from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs.normalisation import Normalisation, load
-from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.networks.network import arguments_of, build
+from l4s_ensemble.unet.classifier import UNetClassifier
+from l4s_ensemble.unet.inputs.tileset import load
 from l4s_ensemble.unet.networks.official import OfficialUNet
-from l4s_ensemble.unet.training.engine import FoldTrainer
 
 TILES, BATCH, STEPS = 64, 32, 2
 Way = Callable[[], object]
@@ -162,30 +158,30 @@ def trees(root: Path) -> dict[str, tuple[Way, Way]]:
     }
 
 
+def _official_model(steps: int) -> UNetClassifier:
+    """The estimator with the settings of the official network and its training."""
+    settings = load_settings("baseline").unet.model_dump()
+    return UNetClassifier(**{**settings, "steps": steps, "batch": BATCH}, n_jobs=None)
+
+
 def training(root: Path) -> dict[str, tuple[Way, Way]]:
     """Steps of the official network."""
-    config = load_settings("baseline", ["unet.steps=null", f"unet.batch={BATCH}", "unet.epochs=1"])
-    tiles, hardware = load(open_store(root / "store.zarr")), choose()
-    where = np.resize(np.arange(TILES), STEPS * BATCH)
+    tiles = load(open_store(root / "store.zarr")).at(np.resize(np.arange(TILES), STEPS * BATCH))
+    model = _official_model(STEPS)
 
     def ours() -> None:
-        FoldTrainer(tiles, where, config.unet, seed=0, fold=0, hardware=hardware).run()
+        model.fit(tiles)
 
     return {f"training, {STEPS} steps of {BATCH}": (ours, _apart(_official_steps, root))}
 
 
 def prediction(root: Path) -> dict[str, tuple[Way, Way]]:
     """Masks of all patches, reading included."""
-    config, hardware = load_settings("baseline").unet, choose()
-    tiles = load(open_store(root / "store.zarr"))
-    normalisation = Normalisation.fit(tiles, np.arange(TILES), config)
-    arguments = arguments_of(config, len(L4S.bands))
-    model = FoldModel(hardware.place(build(**arguments)).eval(), arguments, normalisation, 0)
-    predictor = Predictor(model, hardware, tta=False)
+    model = _official_model(1).fit(load(open_store(root / "store.zarr")))
 
     def ours() -> None:
         some = load(open_store(root / "store.zarr"), masks=False)
-        (predictor(some, np.arange(TILES)) > 0).astype(np.uint8)
+        (model.predict_logit(some) > 0).astype(np.uint8)
 
     return {f"prediction, {TILES} patches": (ours, _apart(_official_masks, root))}
 
@@ -203,7 +199,7 @@ def _official_steps(root: Path) -> None:
     files = find_patches(root / "patches", "train", L4S)
     order = np.resize(np.arange(TILES), STEPS * BATCH)
     feed = loader(OfficialTiles(files, L4S.band_names), order, batch=BATCH)
-    network = build("baseline", len(L4S.bands), seed=0)
+    network = OfficialUNet(len(L4S.bands))
     OfficialLoop(network, torch.device("cpu")).run(iter(feed), STEPS)
 
 
@@ -216,7 +212,7 @@ def _official_predictor(root: Path) -> tuple[OfficialUNet, DataLoader[Any]]:
     """Network and loader; they and the loader's workers stay from turn to turn."""
     files = find_patches(root / "patches", "train", L4S)
     feed = loader(OfficialTiles(files, L4S.band_names, masks=False), range(TILES), batch=1)
-    return build("baseline", len(L4S.bands), seed=0), feed
+    return OfficialUNet(len(L4S.bands)), feed
 
 
 def _apart(function: Callable[[Path], None], root: Path) -> Way:

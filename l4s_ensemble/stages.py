@@ -52,13 +52,14 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
             sections=("pixel",),
         ),
         Stage(
-            "unet", "l4s_ensemble.unet.train:stage",
+            "unet", "l4s_ensemble.unet.stage:stage",
             needs=("data/train", "scenes", *(s.name for s in images)),
             sections=("unet",),
             params={} if adapt is None else {"adapt": adapt},
         ),
         Stage(
-            OCCLUSION, "l4s_ensemble.unet.explain:stage", needs=("data/train", "scenes", "unet"),
+            OCCLUSION, "l4s_ensemble.unet.stage:explain_stage",
+            needs=("data/train", "scenes", "unet"),
             sections=("unet.precision",),
         ),
         Stage(
@@ -108,7 +109,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
             needs=(data.name, "pixel", *seen),
         ),
         replace(
-            base, name=logits[1], target="l4s_ensemble.unet.infer:stage",
+            base, name=logits[1], target="l4s_ensemble.unet.stage:predict_stage",
             needs=(data.name, "unet", *seen),
             sections=("unet.tta", "unet.precision"),
         ),

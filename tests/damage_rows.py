@@ -260,7 +260,7 @@ MODELS = [
          lambda p: (write_pixel_model(p), p.write("run/pixel/fold_0.txt", "tree\nversion=v4\n")),
          pixel_model, ("booster", "fold_0.txt")),
     Case("no U-Net", nothing, unet_model, ("U-Net cannot be read",)),
-    Case("weights cut short", write_unet_model, unet_model, ("fold", "fold_0.safetensors")),
+    Case("weights cut short", write_unet_model, unet_model, ("fold_0/network_0.safetensors",)),
 ]  # fmt: skip
 
 GROUPS = {

@@ -1,16 +1,11 @@
 """What a network looks at: the F1 that it loses on unseen tiles when bands are hidden from it.
 
-A stage of its own: what it measures changes no model and no score. A group of bands is hidden by
-its mean, which is 0 after standardisation. The first network of each fold answers, with one look at
-a tile.
+A group of bands is hidden by its mean, which is 0 after standardisation.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,15 +15,9 @@ from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.counts import count, f1_pooled
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.run.files import read_json
-from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.unet.hardware import choose
-from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs.normalisation import TileSet, load
-from l4s_ensemble.unet.model import UNetModel
-
-TILES = 48
-"""Most tiles that are drawn."""
+from l4s_ensemble.unet.inputs.tileset import TileSet
+from l4s_ensemble.unet.predictor import Predictor
+from l4s_ensemble.unet.summary import GroupLoss, Occlusion
 
 AT_ONCE = 8
 """Tiles at once: what fits the caches of a CPU, and enough for a GPU that has little to do."""
@@ -38,66 +27,19 @@ LANDSLIDE_SHARE = 0.75
 
 ALL_SPECTRAL = "all spectral bands"
 
-GROUPS = (
-    ("visible", ("B2", "B3", "B4")),
-    ("red edge", ("B5", "B6", "B7")),
-    ("near infrared", ("B8", "B8A")),
-    ("shortwave infrared", ("B11", "B12")),
-    ("aerosol, vapour, cirrus", ("B1", "B9", "B10")),
-)
+GROUPS = {
+    "visible": ("B2", "B3", "B4"),
+    "red edge": ("B5", "B6", "B7"),
+    "near infrared": ("B8", "B8A"),
+    "shortwave infrared": ("B11", "B12"),
+    "aerosol, vapour, cirrus": ("B1", "B9", "B10"),
+}
 """Spectral bands of like wavelength. Any other band is a group by itself."""
 
 _STREAM = 2801
 
 
-@dataclass(frozen=True)
-class Group:
-    """Channels that are hidden together.
-
-    Attributes
-    ----------
-    name : str
-    at : tuple of int
-        Positions among the network's channels.
-    whole : bool
-        Whether it holds other groups, as all spectral bands together do.
-    """
-
-    name: str
-    at: tuple[int, ...]
-    whole: bool = False
-
-
-def stage(ctx: StageContext) -> Summary:
-    """Measure what each group of bands is worth to the networks of a run.
-
-    Returns
-    -------
-    dict
-        ``occlusion`` (see `occlusion`) and ``seconds``.
-    """
-    from l4s_ensemble.data.store import open_store, positions_of
-    from l4s_ensemble.scenes.folds import load_folds
-
-    started = time.monotonic()
-    hardware = choose(ctx.device, ctx.config.unet.precision, ctx.jobs)
-    folds = load_folds(ctx.input("scenes"))
-    model, fitted = UNetModel.load(ctx.input("unet")), ctx.input("unet") / "summary.json"
-    ids = np.sort(folds.fit_ids).astype(np.int64)
-    dataset = open_store(ctx.input("data/train"))
-    slide = dataset["mask"].any(("y", "x")).values[positions_of(dataset, ids)]
-    predictors = [Predictor(members[0], hardware, tta=False) for members in model.folds]
-    chosen = draw_tiles(slide, TILES, ctx.config.seed)
-    tiles = load(dataset, positions_of(dataset, ids[chosen])).to(hardware.device)
-    found = occlusion(
-        tiles, folds.of(ids[chosen], "fold"), predictors,
-        float(read_json(fitted)["oof"]["threshold"]), folds.of(ids[chosen], "block"),
-        seed=ctx.config.seed,
-    )  # fmt: skip
-    return {"occlusion": found, "seconds": time.monotonic() - started}
-
-
-def channel_groups(channels: Sequence[str], sensor: Sensor) -> tuple[Group, ...]:
+def channel_groups(channels: Sequence[str], sensor: Sensor) -> dict[str, list[int]]:
     """Group the channels of a network: spectral bands by wavelength, all of them, the others.
 
     Where all spectral bands are of one group, as in true colour, each is a group.
@@ -108,18 +50,21 @@ def channel_groups(channels: Sequence[str], sensor: Sensor) -> tuple[Group, ...]
         Bands that the network is shown.
     sensor : Sensor
         Of the tiles.
+
+    Returns
+    -------
+    dict of str to list of int
+        Positions among the channels, by the name of the group. `ALL_SPECTRAL` holds other groups.
     """
-    of_band = {band: name for name, bands in GROUPS for band in bands}
-    found: dict[str, list[int]] = {}
-    several = len({of_band.get(c, c) for c in channels if c in sensor.spectral}) > 1
+    of_band = {band: name for name, bands in GROUPS.items() for band in bands}
+    spectral = [i for i, channel in enumerate(channels) if channel in sensor.spectral]
+    several = len({of_band.get(channels[i], channels[i]) for i in spectral}) > 1
+    groups: dict[str, list[int]] = {}
     for i, channel in enumerate(channels):
-        name = of_band.get(channel, channel) if several else channel
-        found.setdefault(name, []).append(i)
-    groups = [Group(name, tuple(at)) for name, at in found.items()]
-    spectral = tuple(i for i, channel in enumerate(channels) if channel in sensor.spectral)
-    if sum(g.at[0] in spectral for g in groups) > 1:
-        groups.append(Group(ALL_SPECTRAL, spectral, whole=True))
-    return tuple(groups)
+        groups.setdefault(of_band.get(channel, channel) if several else channel, []).append(i)
+    if sum(at[0] in spectral for at in groups.values()) > 1:
+        groups[ALL_SPECTRAL] = spectral
+    return groups
 
 
 def draw_tiles(has_landslide: ArrayLike, most: int, seed: int) -> NDArray[np.int64]:
@@ -136,10 +81,10 @@ def draw_tiles(has_landslide: ArrayLike, most: int, seed: int) -> NDArray[np.int
     int64 array
         Positions, sorted; all of them where there are no more than `most`.
     """
-    slide = np.asarray(has_landslide, bool)
-    most = min(most, len(slide))
+    landslide = np.asarray(has_landslide, bool)
+    most = min(most, len(landslide))
     rng = np.random.default_rng([seed, _STREAM])
-    with_, without = (rng.permutation(np.flatnonzero(slide == kind)) for kind in (True, False))
+    with_, without = (rng.permutation(np.flatnonzero(landslide == kind)) for kind in (True, False))
     wanted = min(len(with_), max(round(LANDSLIDE_SHARE * most), most - len(without)))
     return np.sort(np.concatenate([with_[:wanted], without[: most - wanted]]))
 
@@ -153,7 +98,7 @@ def occlusion(
     *,
     seed: int,
     resamples: int = 1000,
-) -> dict[str, Any]:
+) -> Occlusion:
     """Measure the F1 that is lost when each group of channels is hidden.
 
     Parameters
@@ -171,14 +116,6 @@ def occlusion(
     seed : int
     resamples : int
 
-    Returns
-    -------
-    dict
-        ``tiles, landslide_tiles, threshold, blocks``, ``f1`` with nothing hidden, and ``groups``,
-        the dearest first: ``group, channels, whole, f1, loss, low, high``, where loss is F1 before
-        minus after with its paired interval (None where blocks are few). A draw that favours
-        landslides has a higher F1 than all tiles: only losses are to be compared.
-
     Raises
     ------
     ValueError
@@ -195,34 +132,32 @@ def occlusion(
         for part in np.split(own, range(AT_ONCE, len(own), AT_ONCE)):
             index = torch.from_numpy(np.ascontiguousarray(part)).to(tiles.counts.device)
             shown = predictor.normalisation.inputs(tiles, index)
-            for i, x in enumerate(_hidden(shown, groups) if len(part) else ()):
+            for i, x in enumerate(_hidden(shown, groups.values()) if len(part) else ()):
                 probability = sigmoid(predictor.logits(x).cpu().numpy())
                 predicted[i, part] = probability.astype(np.float64) >= threshold
     before, *after = (count(one, reference) for one in predicted)
     rows = []
-    for group, counts in zip(groups, after, strict=True):
+    for (name, at), counts in zip(groups.items(), after, strict=True):
         lost = f1_gain_interval(before, counts, block, resamples=resamples, seed=seed)
-        rows.append(
-            {
-                "group": group.name, "channels": [channels[i] for i in group.at],
-                "whole": group.whole, "f1": f1_pooled(counts), "loss": lost.value,
-                "low": lost.low, "high": lost.high,
-            }
+        row = GroupLoss(
+            group=name, channels=tuple(channels[i] for i in at), whole=name == ALL_SPECTRAL,
+            f1=f1_pooled(counts), loss=lost.value, low=lost.low, high=lost.high,
         )  # fmt: skip
-    return {
-        "tiles": len(tiles),
-        "landslide_tiles": int(reference.any(axis=(1, 2)).sum()),
-        "threshold": threshold,
-        "blocks": len(np.unique(np.asarray(block))),
-        "f1": f1_pooled(before),
-        "groups": sorted(rows, key=lambda r: -r["loss"]),
-    }
+        rows.append(row)
+    return Occlusion(
+        tiles=len(tiles),
+        landslide_tiles=int(reference.any(axis=(1, 2)).sum()),
+        threshold=threshold,
+        blocks=len(np.unique(np.asarray(block))),
+        f1=f1_pooled(before),
+        groups=tuple(sorted(rows, key=lambda row: -row.loss)),
+    )
 
 
-def _hidden(shown: torch.Tensor, groups: Sequence[Group]) -> Iterator[torch.Tensor]:
+def _hidden(shown: torch.Tensor, groups: Iterable[list[int]]) -> Iterator[torch.Tensor]:
     """Inputs as they are, then with each group at its mean."""
     yield shown
-    for group in groups:
+    for at in groups:
         hidden = shown.clone()
-        hidden[:, list(group.at)] = 0.0
+        hidden[:, at] = 0.0
         yield hidden

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,24 +63,22 @@ def devices_of(device: str) -> tuple[str, ...]:
     """
     names = tuple(part.strip() for part in device.split(","))
     for name in names:
-        kind, colon, number = name.partition(":")
-        if (kind not in {"auto", "cpu", "cuda"}
-                or (kind != "cuda" and colon) or (colon and not number.isdecimal())
-                or (len(names) > 1 and kind == "auto")):  # fmt: skip
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", name) and names != ("auto",):
+            raise ConfigError("no such device", where="--device", found=name, allowed=DEVICES)
+        if not name.startswith("cuda"):
+            continue
+        if not torch.cuda.is_available():
             raise ConfigError(
-                "no such device", where="--device", found=name, allowed=DEVICES,
-            )  # fmt: skip
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise ConfigError(
-                "CUDA was asked for, but torch finds none",
-                where="--device", found=f"torch {torch.__version__}", allowed="auto, cpu",
+                "CUDA was asked for, but torch finds none", where="--device",
+                found=f"torch {torch.__version__}", allowed="auto, cpu",
                 fix="use --device auto, or install a CUDA build of torch and a driver "
                 "(https://pytorch.org/get-started)",
             )  # fmt: skip
-        if colon and int(number) >= torch.cuda.device_count():
+        known = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        if name not in ("cuda", *known):
             raise ConfigError(
                 "there is no CUDA device of that number", where="--device", found=name,
-                allowed=", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count())),
+                allowed=", ".join(known),
             )  # fmt: skip
     return names
 
@@ -104,15 +103,20 @@ def choose(device: str = "auto", precision: str = "auto", threads: int | None = 
         torch.set_num_threads(max(1, threads))
     first = devices_of(device)[0]
     if torch.cuda.is_available() and first != "cpu":
-        return _cuda(torch.device("cuda" if first == "auto" else first), precision)
-    keep_freed_memory()
-    native = _bf16_instructions()
-    if precision == "auto":
-        chosen = "bfloat16" if native else "float32"
-        reason = f"CPU with {native}" if native else "CPU without bf16 instructions"
+        # TF32 for what stays float32; the tile size never changes, so cuDNN may search once.
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+        chosen = torch.device("cuda" if first == "auto" else first)
+        reason = torch.cuda.get_device_name(chosen)
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        chosen, reason = precision, "set in unet.precision"
-    return Hardware(torch.device("cpu"), chosen, reason)
+        keep_freed_memory()
+        chosen, found = torch.device("cpu"), _bf16_instructions()
+        reason, native = f"CPU with {found}" if found else "CPU without bf16 instructions", found
+    if precision != "auto":
+        return Hardware(chosen, precision, f"{reason}, set in unet.precision")
+    return Hardware(chosen, "bfloat16" if native else "float32", reason)
 
 
 def keep_freed_memory() -> None:
@@ -134,25 +138,11 @@ def keep_freed_memory() -> None:
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
-def _cuda(device: torch.device, precision: str) -> Hardware:
-    # TF32 for what stays float32; the tile size never changes, so cuDNN may search once.
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
-    name = torch.cuda.get_device_name(device)
-    if precision == "auto":
-        good = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Hardware(device, "bfloat16" if good else "float32", name)
-    return Hardware(device, precision, f"{name}, set in unet.precision")
-
-
 def _bf16_instructions() -> str | None:
     """Name of the CPU's bf16 matrix instructions, or None."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore").split())
     except OSError:
         return None
-    for flag, label in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512")):
-        if flag in flags:
-            return f"{label} bf16"
-    return None
+    labels = {"amx_bf16": "AMX bf16", "avx512_bf16": "AVX512 bf16"}
+    return next((label for flag, label in labels.items() if flag in flags), None)

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from unet_world import config_of, context, cpu, made_up, prepare, tiny
+from test_unet_engine import stopped_after
+from unet_world import config_of, context, cpu, prepare, synthetic, tiny
+from unet_world import trainer as trainer_on
 
 from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.unet import train
 from l4s_ensemble.unet.hardware import Hardware, choose
-from l4s_ensemble.unet.infer import Predictor
-from l4s_ensemble.unet.inputs.normalisation import load
-from l4s_ensemble.unet.training.engine import FoldTrainer
+from l4s_ensemble.unet.inputs.tileset import load
+from l4s_ensemble.unet.predictor import Predictor
+from l4s_ensemble.unet.stage import stage
+from l4s_ensemble.unet.training.engine import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA here")
 
@@ -31,17 +33,14 @@ def gpu(precision: str = "float32") -> Hardware:
     return hardware
 
 
-def trainer(hardware: Hardware, config: UNetConfig) -> FoldTrainer:
-    tiles = load(made_up()).to(hardware.device)
-    return FoldTrainer(
-        tiles, np.arange(12), config, seed=3, fold=0, hardware=hardware, held=[12, 13]
-    )
+def trainer(hardware: Hardware, config: UNetConfig) -> Trainer:
+    return trainer_on(config, 12, hardware, validation=load(synthetic(), [12, 13]))
 
 
 def test_batches_are_those_of_a_cpu() -> None:
     here, there = (trainer(h, tiny()).batches.make(0, np.arange(12)) for h in (cpu(), gpu()))
-    assert torch.equal(there.target.cpu(), here.target)
-    torch.testing.assert_close(there.x.cpu(), here.x, rtol=1e-5, atol=1e-5)
+    assert torch.equal(there[1].cpu(), here[1])
+    torch.testing.assert_close(there[0].cpu(), here[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("optimiser", "rtol"), [("adamw", 1e-3), ("muon", 2e-2)])
@@ -60,12 +59,11 @@ def test_a_captured_step_without_a_finite_gradient_moves_nothing(optimiser: str)
     job = trainer(gpu(), tiny(epochs=1, optimiser=optimiser))
     job.run()
     assert job.captured is True and job._learn is not None
-    batch = job.batches.make(0, np.arange(4))
+    x, target = job.batches.make(0, np.arange(4))
     before = {k: v.clone() for k, v in job.network.named_parameters()}
     moments = [v.clone() for state in job.optimiser.state.values() for v in state.values()]
     # A finite loss whose gradient overflows: a logit of 1e38 against its target.
-    x = job._laid_out(batch.x * 1e30)
-    loss, norm = job._learn(x, batch.target).tolist()
+    loss, norm = job._learn(x * 1e30, target).tolist()
     assert not np.isfinite(norm) or not np.isfinite(loss)
     for name, value in job.network.named_parameters():
         assert torch.equal(value, before[name]), name
@@ -87,15 +85,9 @@ def test_kill_and_resume_go_on(optimiser: str, tmp_path: Path) -> None:
     whole = trainer(gpu(), config)
     whole.run()
 
-    def stop(at: FoldTrainer) -> None:
-        at.save(tmp_path / "checkpoint.pt")
-        if len(at.epochs) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        trainer(gpu(), config).run(stop)
+    stopped_after(2, trainer(gpu(), config), tmp_path / "checkpoint.pt")
     again = trainer(gpu(), config)
-    assert again.resume(tmp_path / "checkpoint.pt")
+    assert again.resume(tmp_path / "checkpoint.pt") and len(again.epochs) == 2
     again.run()
     # Sums on a GPU have no fixed order: equal within rounding, not bit for bit.
     assert again.epochs[-1]["loss"] == pytest.approx(whole.epochs[-1]["loss"], rel=1e-3)
@@ -110,17 +102,17 @@ def test_compiled_training_is_the_training() -> None:
 
 
 def test_logits_are_those_of_a_cpu() -> None:
-    model, tiles = trainer(cpu(), tiny(epochs=1)).run(), load(made_up())
-    here = Predictor(model, cpu(), tta=True)(tiles, [0, 5, 15])
-    hardware = gpu()
-    there = Predictor(model, hardware, tta=True)(tiles.to(hardware.device), [0, 5, 15])
-    np.testing.assert_allclose(there, here, atol=1e-3)
+    job, tiles = trainer(cpu(), tiny(epochs=1)), load(synthetic(), [0, 5, 15])
+    network = job.run()
+    here = Predictor([network], job.normalisation, cpu(), tta=True)(tiles)
+    there = Predictor([network], job.normalisation, gpu(), tta=True)(tiles)
+    torch.testing.assert_close(there.cpu(), here, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0,cuda:0"])
 def test_the_stage_fits_on_a_gpu(tmp_path: Path, device: str) -> None:
     config = config_of(epochs=1)
     run = prepare(tmp_path, config)
-    told = train.stage(replace(context(run, "unet", config), device=device))
-    assert told["device"].startswith("cuda")
-    assert told["captured"] is True and told["skipped_steps"] == 0
+    summary = stage(replace(context(run, "unet", config), device=device))
+    assert summary["device"].startswith("cuda")
+    assert summary["captured"] is True and summary["skipped_steps"] == 0

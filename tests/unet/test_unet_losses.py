@@ -124,7 +124,7 @@ def test_learning_rate_rises_and_falls() -> None:
 
 def test_adam_is_torchs_with_decay_of_every_value() -> None:
     config = tiny(optimiser="adam", lr=1e-2, weight_decay=0.1)
-    ours, theirs = (build("unet", 2, width=4, depth=2, seed=1) for _ in range(2))
+    ours, theirs = (build(tiny(), "ab", seed=1) for _ in range(2))
     peer = torch.optim.Adam(theirs.parameters(), lr=1e-2, weight_decay=0.1)
     mine = optimiser_of(ours, config)
     x = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -138,7 +138,7 @@ def test_adam_is_torchs_with_decay_of_every_value() -> None:
 
 
 def test_adamw_decays_neither_norms_nor_biases() -> None:
-    network = build("unet", 2, width=4, depth=2, seed=1)
+    network = build(tiny(), "ab", seed=1)
     with torch.no_grad():
         for p in network.parameters():
             p.fill_(1.0)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from unet_world import tiny
 
+from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.unet.networks.network import build
 from l4s_ensemble.unet.training.muon import RMS, Muon, evened, is_kernel
 
@@ -86,7 +88,7 @@ def test_the_layout_in_memory_changes_nothing() -> None:
 
 
 def test_what_is_no_kernel_goes_as_with_adamw() -> None:
-    ours, theirs = (build("unet", 2, width=4, depth=2, seed=1) for _ in range(2))
+    ours, theirs = (build(tiny(), "ab", seed=1) for _ in range(2))
     mine = Muon(ours.parameters(), lr=1e-2, weight_decay=0.1)
     rest = [p for p in theirs.parameters() if not is_kernel(p)]
     peer = torch.optim.AdamW(
@@ -110,7 +112,7 @@ def test_what_is_no_kernel_goes_as_with_adamw() -> None:
 
 
 def test_last_layers_and_depthwise_kernels_are_no_matrices_of_features() -> None:
-    network = build("baseline", 14)
+    network = build(tiny(network="baseline"), L4S.band_names)
     names = {n for n, p in network.named_parameters() if is_kernel(p)}
     assert "outc.conv.weight" not in names and "inc.double_conv.0.weight" in names
     assert is_kernel(nn.Conv2d(8, 8, 3).weight)

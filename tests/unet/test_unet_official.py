@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
+from unet_world import tiny
 
+from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import ModelError
 from l4s_ensemble.unet.networks.network import build, count_parameters
 from l4s_ensemble.unet.networks.official import OfficialUNet, load_official
@@ -33,7 +35,7 @@ WIDTHS = {  # inside, middle, outside
 @pytest.fixture(scope="module")
 def network() -> OfficialUNet:
     """Weights and batch statistics at random, as after some training."""
-    made = build("baseline", 14, seed=3)
+    made = build(tiny(network="baseline"), L4S.band_names, seed=3)
     assert isinstance(made, OfficialUNet)
     generator = torch.Generator().manual_seed(1)
     for name, value in made.state_dict().items():
@@ -104,7 +106,7 @@ def test_released_weights_load(
 def test_training_can_start_from_released_weights(network: OfficialUNet, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(network.state_dict(), path)
-    started = build("baseline", 14, seed=9, weights=str(path))
+    started = build(tiny(network="baseline", weights=str(path)), L4S.band_names, seed=9)
     assert started.training
     pairs = zip(started.parameters(), network.parameters(), strict=True)
     assert all(torch.equal(p, q) for p, q in pairs)

@@ -1,4 +1,4 @@
-"""Small made-up tiles and a run folder for the tests of the U-Net."""
+"""Small synthetic tiles and a run folder for the tests of the U-Net."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from l4s_ensemble.data.build import FORMAT
 from l4s_ensemble.data.sensor import Sensor, SensorBand
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
+from l4s_ensemble.unet.classifier import UNetClassifier
 from l4s_ensemble.unet.hardware import Hardware, choose
-from l4s_ensemble.unet.inputs.normalisation import TileSet, load
+from l4s_ensemble.unet.inputs.tileset import load
+from l4s_ensemble.unet.training.engine import Trainer
 
 SIZE = 32
 SENSOR = Sensor(
@@ -32,7 +34,7 @@ SENSOR = Sensor(
 NEEDS = ("data/train", "scenes")
 
 
-def made_up(rows: int = 4, cols: int = 4, *, seed: int = 0) -> xr.Dataset:
+def synthetic(rows: int = 4, cols: int = 4, *, seed: int = 0) -> xr.Dataset:
     """Tiles of one scene: a landslide is bright in red, dark in near infrared."""
     rng = np.random.default_rng(seed)
     n = rows * cols
@@ -63,7 +65,7 @@ def made_up(rows: int = 4, cols: int = 4, *, seed: int = 0) -> xr.Dataset:
         attrs={
             "sensor": SENSOR.model_dump_json(),
             "split": "train",
-            "root": "made-up",
+            "root": "synthetic",
             "format": FORMAT,
         },
     )
@@ -78,10 +80,6 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
-def load_tiles() -> TileSet:
-    return load(made_up())
-
-
 def tiny(**values: Any) -> UNetConfig:
     """Settings of the smallest network that still learns."""
     small = {"width": 4, "depth": 2, "epochs": 2, "batch": 4, "precision": "float32", "tta": False}
@@ -90,6 +88,25 @@ def tiny(**values: Any) -> UNetConfig:
 
 def cpu(precision: str = "float32") -> Hardware:
     return choose("cpu", precision, threads=1)
+
+
+def model_of(config: UNetConfig | None = None, **values: Any) -> UNetClassifier:
+    """The estimator with the smallest settings, or with these."""
+    settings = (config or tiny()).model_dump()
+    return UNetClassifier(**{**settings, "sensor": SENSOR, "device": "cpu", **values})
+
+
+def trainer(
+    config: UNetConfig, count: int = 16, hardware: Hardware | None = None, **more: Any
+) -> Trainer:
+    """A training on the first of the tiles."""
+    tiles = load(synthetic()).at(range(count))
+    return Trainer(tiles, config, (3, more.pop("fold", 0)), hardware or cpu(), **more)
+
+
+def f1(logit: Any, mask: Any) -> float:
+    predicted, reference = np.asarray(logit) > 0, np.asarray(mask) > 0
+    return float(2 * (predicted & reference).sum() / (predicted.sum() + reference.sum()))
 
 
 def config_of(**unet: Any) -> Config:
@@ -128,7 +145,7 @@ def prepare(run: Path, config: Config) -> Path:
     """Tiles and folds, as the stages before the U-Net leave them."""
     from l4s_ensemble.scenes import stage as scenes
 
-    made_up().to_zarr(put_stage(run, "data/train") / "patches.zarr", consolidated=False)
+    synthetic().to_zarr(put_stage(run, "data/train") / "patches.zarr", consolidated=False)
     scenes.stage(context(run, "scenes", config, ("data/train",)))
     put_stage(run, "scenes")
     return run

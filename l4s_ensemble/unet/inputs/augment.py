@@ -7,7 +7,6 @@ batch, not on what ran before. A training that was killed goes on with the same 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -23,29 +22,13 @@ SYMMETRIES = 8
 _SAMPLE = 1  # first word of a key: what the draw is for
 
 
-@dataclass(frozen=True)
-class Draw:
-    """What happens to samples.
-
-    Attributes
-    ----------
-    symmetry : int64 array, shape (n,)
-        Number of the symmetry, 0 (nothing) to 7.
-    gain : float32 array, shape (n, band)
-        Factor of each band in units.
-    """
-
-    symmetry: NDArray[np.int64]
-    gain: NDArray[np.float32]
-
-
 def draw(
     key: Sequence[int],
     epoch: int,
     patch: NDArray[np.int64],
     spectral: NDArray[np.bool_],
     config: UNetConfig,
-) -> Draw:
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Draw what happens to samples.
 
     Parameters
@@ -58,33 +41,40 @@ def draw(
     spectral : bool array, shape (band,)
         Bands that measure reflectance; the others keep their values.
     config : UNetConfig
+
+    Returns
+    -------
+    symmetry : int64 array, shape (n,)
+        Number of the symmetry, 0 (nothing) to 7.
+    gain : float32 array, shape (n, band)
+        Factor of each band in units.
     """
-    n = len(patch)
-    symmetry = np.empty(n, np.int64)
-    log_gain = np.zeros((n, len(spectral)))
-    for i in range(n):
-        rng = np.random.default_rng([_SAMPLE, *key, epoch, int(patch[i])])
+    symmetry = np.empty(len(patch), np.int64)
+    log_gain = np.zeros((len(patch), len(spectral)))
+    for i, number in enumerate(patch.tolist()):
+        rng = np.random.default_rng([_SAMPLE, *key, epoch, number])
         symmetry[i] = rng.integers(SYMMETRIES)
         whole, each = rng.standard_normal(), rng.standard_normal(len(spectral))
         log_gain[i, spectral] = config.jitter_gain * whole + config.jitter_band * each[spectral]
     if not config.symmetries:
         symmetry[:] = 0
-    return Draw(symmetry, np.exp(log_gain).astype(np.float32))
+    return symmetry, np.exp(log_gain).astype(np.float32)
 
 
 def apply_symmetry(x: torch.Tensor, number: int) -> torch.Tensor:
     """Transform the last two axes (square) by one symmetry; a view where torch can."""
-    if number & 4:
-        x = x.transpose(-1, -2)
-    flips = [axis for bit, axis in ((1, -1), (2, -2)) if number & bit]
-    return x.flip(flips) if flips else x
+    return _flipped(x.transpose(-1, -2) if number & 4 else x, number)
 
 
 def undo_symmetry(x: torch.Tensor, number: int) -> torch.Tensor:
     """Undo `apply_symmetry`."""
-    flips = [axis for bit, axis in ((1, -1), (2, -2)) if number & bit]
-    x = x.flip(flips) if flips else x
+    x = _flipped(x, number)
     return x.transpose(-1, -2) if number & 4 else x
+
+
+def _flipped(x: torch.Tensor, number: int) -> torch.Tensor:
+    flips = [axis for bit, axis in ((1, -1), (2, -2)) if number & bit]
+    return x.flip(flips) if flips else x
 
 
 def apply_symmetries(x: torch.Tensor, symmetry: NDArray[np.int64]) -> torch.Tensor:

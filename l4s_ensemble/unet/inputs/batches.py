@@ -3,111 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.unet.hardware import LAYOUT
 from l4s_ensemble.unet.inputs import augment
-from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
-from l4s_ensemble.unet.inputs.tileset import sent
+from l4s_ensemble.unet.inputs.normalisation import Normalisation
+from l4s_ensemble.unet.inputs.tileset import TileSet, sent
 
 _ORDER = 2  # first word of a key: what the draw is for
 
 
-class Batch(NamedTuple):
-    """What a network sees, and what it should say.
+@dataclass(frozen=True)
+class Batches:
+    """Makes the batches of a training; every sample depends on its key alone.
 
     Attributes
     ----------
-    x : float32 Tensor, shape (n, channel, y, x)
-    target : float32 Tensor, shape (n, 1, y, x)
-        1 = landslide.
-    """
-
-    x: torch.Tensor
-    target: torch.Tensor
-
-
-class Batches:
-    """Makes the batches of a fold; every sample depends on its key alone.
-
-    Parameters
-    ----------
     tiles : TileSet
-        On the device, with masks.
-    positions : array_like of int
-        Training tiles, positions in `tiles`.
+        Training tiles, on the device, with masks.
     normalisation : Normalisation
     config : UNetConfig
-    key : sequence of int
-        Seed and fold.
+    key : tuple of int
+        Seed and fold, and the number of the network where it is not the first.
     """
 
-    def __init__(
-        self,
-        tiles: TileSet,
-        positions: ArrayLike,
-        normalisation: Normalisation,
-        config: UNetConfig,
-        key: tuple[int, ...],
-    ) -> None:
-        self.positions: NDArray[np.int64] = np.asarray(positions, np.int64)
-        self.tiles = normalisation.prepare(tiles)
-        self.normalisation = normalisation
-        self.config = config
-        self.key = key
+    tiles: TileSet
+    normalisation: Normalisation
+    config: UNetConfig
+    key: tuple[int, ...]
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Positions of the training tiles in the order in which an epoch shows them."""
-        rng = np.random.default_rng([_ORDER, *self.key, epoch])
-        return self.positions[rng.permutation(len(self.positions))]
+        """Positions of the tiles in the order in which an epoch shows them."""
+        return np.random.default_rng([_ORDER, *self.key, epoch]).permutation(len(self.tiles))
 
-    def make(self, epoch: int, where: NDArray[np.int64]) -> Batch:
-        """Augmented inputs and targets of the training tiles at `where`.
+    def make(self, epoch: int, where: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augment the tiles at `where`.
 
-        Raises
-        ------
-        ValueError
-            If one of them is no training tile of the fold, or the tiles have no masks.
+        Returns
+        -------
+        x : float32 Tensor, shape (n, channel, y, x)
+            In the layout of the networks.
+        target : float32 Tensor, shape (n, 1, y, x)
+            1 = landslide.
         """
         tiles, device = self.tiles, self.tiles.counts.device
-        if tiles.mask is None:
-            raise ValueError("training needs masks")
-        if not np.isin(where, self.positions).all():
-            raise ValueError("a sample is no training tile of this fold")
-        draw = augment.draw(self.key, epoch, tiles.patch[where], tiles.spectral, self.config)
+        assert tiles.mask is not None
+        symmetry, gain = augment.draw(
+            self.key, epoch, tiles.patch[where], tiles.spectral, self.config
+        )
         index = sent(where, device)
         counts, mask = tiles.counts[index], tiles.mask[index]
-        if draw.symmetry.any():
-            counts, mask = (augment.apply_symmetries(v, draw.symmetry) for v in (counts, mask))
-        x = self.normalisation.apply(tiles.units(index, counts), sent(draw.gain, device))
-        return Batch(x, mask[:, None].float())
+        if symmetry.any():
+            counts, mask = (augment.apply_symmetries(v, symmetry) for v in (counts, mask))
+        x = self.normalisation.inputs(tiles, index, counts, sent(gain, device))
+        return x.contiguous(memory_format=LAYOUT), mask[:, None].float()
 
 
 def plain_batches(
-    tiles: TileSet,
-    positions: NDArray[np.int64],
-    normalisation: Normalisation,
-    *,
-    most: int,
-    batch: int,
+    tiles: TileSet, normalisation: Normalisation, *, most: int, batch: int
 ) -> Iterator[torch.Tensor]:
-    """Inputs, not augmented, of up to `most` of the tiles at `positions`, evenly spread.
+    """Inputs, not augmented, of up to `most` tiles, evenly spread.
 
     Batches are of equal size, so that statistics are the mean of theirs.
     """
-    batch = min(batch, len(positions))
-    count = min(most, len(positions)) // batch
-    for where in np.split(spread(positions, count * batch), count):
+    batch = min(batch, len(tiles))
+    count = min(most, len(tiles)) // batch
+    for where in np.split(spread(len(tiles), count * batch), count):
         x = normalisation.inputs(tiles, sent(where, tiles.counts.device))
         yield x.contiguous(memory_format=LAYOUT)
 
 
-def spread(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Up to `most` of some positions, evenly spread."""
-    at = np.linspace(0, len(positions) - 1, min(most, len(positions)))
-    return positions[at.round().astype(np.int64)]
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """Up to `most` positions of `count`, evenly spread."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(np.int64)

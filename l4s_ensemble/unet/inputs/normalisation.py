@@ -1,26 +1,24 @@
-"""From counts in memory to what the network sees.
+"""From counts in memory to what a network is shown.
 
-A batch of tiles is normalised when it is used: counts -> units -> channels -> clip -> standardise.
-The statistics come from the training tiles of one fold and are saved with its model.
+Tiles are normalised when they are used: counts -> units -> channels -> clip -> standardise. The
+statistics come from the training tiles and are saved with the model.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 
-from l4s_ensemble.config import UNetConfig
-from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.errors import ModelError
-from l4s_ensemble.unet.inputs.channels import Channels, official_statistics
-from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, TileSet, load
+from l4s_ensemble.config import Section, UNetConfig
+from l4s_ensemble.data.sensor import L4S, Sensor
+from l4s_ensemble.errors import ConfigError
+from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, TileSet
 
-__all__ = ["Normalisation", "TileSet", "load"]
+LOG_BANDS = ("B10",)
+"""Heavy-tailed bands: log(1 + x) tames them. Cirrus has p99 24 and maximum 50 as stored."""
 
 CLIP_PERCENT = 0.1
 """Values below this percentile or above 100 - this are clipped."""
@@ -28,17 +26,38 @@ CLIP_PERCENT = 0.1
 SAMPLE_STEP_PX = 8
 """Statistics look at every 8th row and column: 256 pixels a tile are plenty."""
 
+OFFICIAL_MEAN = dict(zip(L4S.band_names, (
+    -0.4914, -0.3074, -0.1277, -0.0625, 0.0439, 0.0803, 0.0644,
+    0.0802, 0.3000, 0.4082, 0.0823, 0.0516, 0.3338, 0.7819,
+), strict=True))  # fmt: skip
+"""Published mean of the stored values (units / divisor), by band.
 
-@dataclass(frozen=True)
-class Normalisation:
-    """How units become inputs, learned from training tiles.
+From the data loader of the official baseline, https://github.com/iarai/Landslide4Sense-2022. They
+do not describe the released files; they are here to repeat what the baseline does.
+"""
 
-    ``input = (clip(channel, low, high) - mean) / std``, see
-    `l4s_ensemble.unet.inputs.channels` for what the channels are.
+OFFICIAL_STD = dict(zip(L4S.band_names, (
+    0.9325, 0.8775, 0.8860, 0.8869, 0.8857, 0.8418, 0.8354,
+    0.8491, 0.9061, 1.6072, 0.8848, 0.9232, 0.9018, 1.2913,
+), strict=True))  # fmt: skip
+"""Published deviation of the stored values, by band."""
+
+Values = tuple[float, ...]
+
+
+class Normalisation(Section):
+    """How units become inputs: ``(clip(channel, low, high) - mean) / std``.
+
+    A channel is a band in units: elevation relative to the tile's median, the logarithm of
+    `LOG_BANDS`. By published constants (``official``) all bands are shown as they are.
 
     Attributes
     ----------
-    shown : Channels
+    bands : tuple of str
+        All bands of the sensor, in the order of the file.
+    channels : tuple of str
+        Bands that are shown, in order.
+    standard : {'fit', 'official'}
     mean, std : tuple of float
         Of the clipped values, one a channel.
     low, high : tuple of float, or None
@@ -47,122 +66,122 @@ class Normalisation:
         Number of tiles they come from; 0 for published constants.
     """
 
-    shown: Channels
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    low: tuple[float, ...] | None = None
-    high: tuple[float, ...] | None = None
+    bands: tuple[str, ...]
+    channels: tuple[str, ...]
+    standard: Literal["fit", "official"] = "fit"
+    mean: Values
+    std: Values
+    low: Values | None = None
+    high: Values | None = None
     tiles: int = 0
 
     @classmethod
-    def fit(
-        cls, tiles: TileSet, positions: ArrayLike, config: UNetConfig | None = None
-    ) -> Normalisation:
-        """Learn the statistics of the tiles at `positions` of the set.
+    def fit(cls, tiles: TileSet, config: UNetConfig) -> Normalisation:
+        """Learn the statistics of training tiles.
 
         Raises
         ------
         ConfigError
-            If the settings ask for channels that the sensor does not have.
+            If the settings ask for channels that the sensor does not have, or for the published
+            constants where they say nothing.
         """
-        shown = Channels.choose(tiles.sensor, config or UNetConfig())
-        if shown.standard == "official":
-            return cls(shown, *official_statistics())
-        index = torch.as_tensor(np.asarray(positions, np.int64), device=tiles.counts.device)
+        bands, channels = tiles.sensor.band_names, channels_of(tiles.sensor, config)
+        if config.standard == "official":
+            mean, std = (
+                tuple(table[b.name] * b.stored_to_count for b in L4S.bands)
+                for table in (OFFICIAL_MEAN, OFFICIAL_STD)
+            )
+            return cls(bands=bands, channels=channels, standard="official", mean=mean, std=std)
+        each = len(channels)
+        plain = cls(bands=bands, channels=channels, mean=(0.0,) * each, std=(1.0,) * each)
         every = slice(SAMPLE_STEP_PX // 2, None, SAMPLE_STEP_PX)
-        units = torch.cat(
-            [
-                tiles.units(i, tiles.counts[i][..., every, every])
-                for i in torch.split(index, BLOCK_TILES)
-            ]
+        parts = torch.split(torch.arange(len(tiles), device=tiles.counts.device), BLOCK_TILES)
+        thinned = (tiles.units(i, tiles.counts[i][..., every, every]) for i in parts)
+        sample = plain.apply(torch.cat(list(thinned))).transpose(0, 1).flatten(1)
+        values = sample.cpu().numpy().astype(np.float64)
+        low, high = np.percentile(values, [CLIP_PERCENT, 100 - CLIP_PERCENT], axis=1)
+        clipped = np.clip(values, low[:, None], high[:, None])
+        spread = clipped.std(axis=1)
+        return plain.model_copy(
+            update={
+                "mean": tuple(clipped.mean(axis=1).tolist()),
+                # A constant channel says nothing; it must not divide by zero either.
+                "std": tuple(np.where(spread > 0, spread, 1.0).tolist()),
+                "low": tuple(low.tolist()),
+                "high": tuple(high.tolist()),
+                "tiles": len(tiles),
+            }
         )
-        channels = shown.make(units)
-        sample = channels.transpose(0, 1).flatten(1).cpu().numpy().astype(np.float64)
-        low, high = np.percentile(sample, [CLIP_PERCENT, 100 - CLIP_PERCENT], axis=1)
-        clipped = np.clip(sample, low[:, None], high[:, None])
-        mean, std = clipped.mean(axis=1), clipped.std(axis=1)
-        # A constant channel says nothing; it must not divide by zero either.
-        std = np.where(std > 0, std, 1.0)
-        low_, high_, mean_, std_ = (tuple(v.tolist()) for v in (low, high, mean, std))
-        return cls(shown, mean_, std_, low_, high_, tiles=len(index))
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the inputs, in order."""
-        return self.shown.shown
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """All bands of the sensor, shown or not."""
-        return self.shown.bands
-
-    def prepare(self, tiles: TileSet) -> TileSet:
-        """Tiles whose elevation is relative to what the inputs are relative to."""
-        if self.shown.relief:
-            return tiles
-        return replace(tiles, centre=torch.zeros_like(tiles.centre))
-
-    def inputs(self, tiles: TileSet, index: torch.Tensor) -> torch.Tensor:
-        """Inputs of the tiles at `index`, float32 (n, channel, y, x)."""
-        return self.apply(self.prepare(tiles).units(index))
-
-    def apply(self, units: torch.Tensor, gain: torch.Tensor | None = None) -> torch.Tensor:
-        """Make inputs of units.
+    def inputs(
+        self,
+        tiles: TileSet,
+        index: torch.Tensor,
+        counts: torch.Tensor | None = None,
+        gain: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Inputs of the tiles at `index`, float32 (n, channel, y, x).
 
         Parameters
         ----------
-        units : float32 Tensor, shape (n, band, y, x)
-            As `TileSet.units` gives them for tiles that `prepare` returned.
+        counts : Tensor, shape (n, band, y, x), optional
+            Their counts, where augmentation has turned them.
         gain : Tensor, shape (n, band), optional
             Factors of the augmentation.
-
-        Returns
-        -------
-        float32 Tensor, shape (n, channel, y, x)
         """
-        known = _constants(self, units.device)
-        x = self.shown.make(units, gain)
-        if x is units:
-            x = x.clone()  # not ours to change
+        return self.apply(tiles.units(index, counts, relief=self.standard == "fit"), gain)
+
+    def apply(self, units: torch.Tensor, gain: torch.Tensor | None = None) -> torch.Tensor:
+        """Make inputs of units (n, band, y, x), which may be overwritten: see `inputs`."""
+        known, x = _constants(self, units.device), units
+        if self.channels != self.bands:
+            shown = [self.bands.index(c) for c in self.channels]
+            x, gain = units[:, shown], None if gain is None else gain[:, shown]
+        if gain is not None:
+            x.mul_(gain[:, :, None, None])
+        for c, name in enumerate(self.channels):
+            if self.standard == "fit" and name in LOG_BANDS:
+                x[:, c].clamp_min_(0).log1p_()
         if self.low is not None:
-            x = x.clamp_(known["low"], known["high"])
+            x.clamp_(known["low"], known["high"])
         return x.sub_(known["mean"]).div_(known["std"])
 
-    def require(self, sensor: Sensor) -> None:
-        """Refuse bands other than those that were learned.
 
-        Raises
-        ------
-        ModelError
-        """
-        if sensor.band_names != self.bands:
-            raise ModelError(
-                "the bands are not those the network was trained on", where=sensor.name,
-                found=", ".join(sensor.band_names), allowed=", ".join(self.bands),
-                fix="predict files of the same sensor, or fit a model for this one",
-            )  # fmt: skip
+def channels_of(sensor: Sensor, config: UNetConfig) -> tuple[str, ...]:
+    """Bands that a network is shown.
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        values = {k: getattr(self, k) for k in _STATISTICS}
-        kept = {k: None if v is None else list(v) for k, v in values.items()}
-        return {"shown": self.shown.as_dict(), **kept, "tiles": self.tiles}
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Normalisation:
-        """Read what `as_dict` gave."""
-        kept = {k: None if value[k] is None else tuple(value[k]) for k in _STATISTICS}
-        shown = Channels.from_dict(value["shown"])
-        return cls(shown, **kept, tiles=int(value["tiles"]))  # type: ignore[arg-type]
-
-
-_STATISTICS = ("mean", "std", "low", "high")
+    Raises
+    ------
+    ConfigError
+        If a band is not known, or named twice, none is left, or the published constants are asked
+        for where they say nothing: they are those of the stored values of the released files.
+    """
+    bands, where = sensor.band_names, "unet.standard=official"
+    channels = bands if config.bands is None else config.bands
+    if not channels or not set(channels) <= set(bands) or len(set(channels)) < len(channels):
+        raise ConfigError(
+            f"not some bands of the sensor {sensor.name}, each named once", where="unet.bands",
+            found=", ".join(channels) or "no band", allowed=", ".join(bands),
+        )  # fmt: skip
+    if config.standard == "official" and sensor.bands != L4S.bands:
+        raise ConfigError(
+            "the published mean and deviation are those of the released files", where=where,
+            found=f"{sensor.name}: {', '.join(bands)}",
+            allowed=f"{L4S.name}: {', '.join(L4S.band_names)}", fix="set unet.standard=fit",
+        )  # fmt: skip
+    if config.standard == "official" and config.bands is not None:
+        raise ConfigError(
+            "the published mean and deviation are those of all 14 bands, as stored",
+            where=f"unet.bands, with {where}", found=config.bands,
+            fix="leave unet.bands out, or set unet.standard=fit",
+        )  # fmt: skip
+    return channels
 
 
 @lru_cache(maxsize=64)
 def _constants(of: Normalisation, device: torch.device) -> dict[str, Any]:
-    """`_STATISTICS` as tensors (channel, 1, 1) or None. Kept: every copy to a GPU waits for it."""
-    values = {k: getattr(of, k) for k in _STATISTICS}
+    """Statistics as tensors (channel, 1, 1), or None. Kept: every copy to a GPU waits for it."""
+    values = {k: getattr(of, k) for k in ("mean", "std", "low", "high")}
     with torch.inference_mode(False):  # training may use them after scoring
         return {
             k: v and torch.tensor(v, dtype=torch.float32, device=device)[:, None, None]

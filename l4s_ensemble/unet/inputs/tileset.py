@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ from l4s_ensemble.data.counts import to_units
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import sensor_of
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.unet.inputs.channels import RELIEF_BANDS
 
 if TYPE_CHECKING:
     import xarray as xr
+
+RELIEF_BANDS = ("dem",)
+"""Bands of which only the difference to the tile's median is shown: height alone is no sign."""
 
 BLOCK_TILES = 64
 """Tiles read, or looked at, at once."""
@@ -32,12 +35,13 @@ class TileSet:
         Ids.
     counts : Tensor, shape (tile, band, y, x)
         int16 that holds the bits of uint16 (torch indexes int16 everywhere), or float32 where the
-        store was not exact.
+        values are no exact counts.
     scale : float32 Tensor, shape (tile, band)
         Units = counts x scale. Holds the level of each tile of a relative sensor.
     centre : float32 Tensor, shape (tile, band)
-        Subtracted from units: the tile's median elevation, 0 for other bands.
+        The tile's median elevation in units, 0 for other bands.
     mask : uint8 Tensor, shape (tile, y, x), or None
+        Reference, 1 = landslide.
     sensor : Sensor
     """
 
@@ -56,33 +60,38 @@ class TileSet:
         """Which bands measure reflectance, shape (band,)."""
         return np.isin(self.sensor.band_names, self.sensor.spectral)
 
+    def at(self, positions: ArrayLike) -> TileSet:
+        """Copy the tiles at some positions."""
+        index = np.asarray(positions, np.int64)
+        where = sent(index, self.counts.device)
+        return replace(self._each(lambda values: values[where]), patch=self.patch[index])
+
     def to(self, device: torch.device) -> TileSet:
         """Move the arrays to a device."""
-        if device.type == "cpu":
-            return self
-        moved: dict[str, Any] = {
-            name: sent(value, device)
-            for name, value in vars(self).items()
-            if isinstance(value, torch.Tensor)
-        }
-        return replace(self, **moved)
+        return self._each(lambda values: sent(values, device))
 
-    def units(self, index: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
-        """Units of some tiles, float32 (n, band, y, x), relief bands about their median.
+    def units(
+        self, index: torch.Tensor, counts: torch.Tensor | None = None, *, relief: bool = True
+    ) -> torch.Tensor:
+        """Units of some tiles, float32 (n, band, y, x), in new memory.
 
         Parameters
         ----------
         index : int64 Tensor, shape (n,)
             Positions in this set.
         counts : Tensor, shape (n, band, ...), optional
-            Their counts, where these have been turned or thinned out.
+            Their counts, where these have been turned or thinned out; float32 is overwritten.
+        relief : bool
+            Whether `RELIEF_BANDS` are relative to their median over the tile.
         """
         raw = self.counts[index] if counts is None else counts
-        scale = self.scale[index][:, :, None, None]
-        out = plain(raw)
-        # In place where that is safe: new memory costs more than the arithmetic.
-        out = out * scale if out is raw else out.mul_(scale)
-        return out.sub_(self.centre[index][:, :, None, None])
+        out = plain(raw).mul_(self.scale[index][:, :, None, None])
+        return out.sub_(self.centre[index][:, :, None, None]) if relief else out
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> TileSet:
+        tensors = {k: v for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        changed: dict[str, Any] = {name: change(value) for name, value in tensors.items()}
+        return replace(self, **changed)
 
 
 def plain(counts: torch.Tensor) -> torch.Tensor:
@@ -92,28 +101,74 @@ def plain(counts: torch.Tensor) -> torch.Tensor:
     return counts.to(torch.int32).bitwise_and_(0xFFFF).float()
 
 
-def load(ds: xr.Dataset, positions: ArrayLike | None = None, *, masks: bool = True) -> TileSet:
-    """Read tiles of a store into memory.
+def as_tiles(X: Any, y: ArrayLike | None = None, *, sensor: Sensor, masks: bool) -> TileSet:
+    """Bring what an estimator is given into one form.
 
     Parameters
     ----------
-    ds : xarray.Dataset
-        As `l4s_ensemble.data.store.open_store` gives it.
-    positions : array_like of int, optional
-        Positions of the tiles; all of them by default.
+    X : TileSet, xarray.Dataset or float32 array, shape (tile, band, y, x)
+        A dataset is one of ``open_patches`` or ``open_store``; an array is in the sensor's units.
+    y : uint8 array, shape (tile, y, x), optional
+        Reference masks, 1 = landslide; by default those of `X`.
+    sensor : Sensor
+        Of an array. The others name their own.
     masks : bool
-        Whether to read the masks too.
+        Whether masks are needed.
 
     Raises
     ------
     DataError
-        If masks are wanted and the store has none.
+        If the shapes do not fit, masks are needed and missing, or hold other values than 0 and 1.
     """
-    if masks and "mask" not in ds:
+    import xarray as xr
+
+    if isinstance(X, TileSet):
+        tiles = X
+    else:
+        ds = X if isinstance(X, xr.Dataset) else _dataset(np.asarray(X, np.float32), sensor)
+        tiles = load(ds, masks=masks and y is None)
+    if y is not None:
+        mask = np.asarray(y)
+        wanted = (len(tiles), *tiles.counts.shape[-2:])
+        if mask.shape != wanted or not np.isin(mask, (0, 1)).all():
+            raise DataError(
+                "these are no masks of the tiles",
+                found=f"shape {mask.shape}, values {mask.min(initial=0)} to {mask.max(initial=0)}",
+                allowed=f"shape {wanted}, values 0 and 1",
+            )
+        tiles = replace(tiles, mask=torch.from_numpy(mask.astype(np.uint8)))
+    if masks and tiles.mask is None:
+        raise DataError("the tiles have no masks", fix="give y, or tiles with masks")
+    return tiles
+
+
+def _dataset(units: NDArray[np.float32], sensor: Sensor) -> xr.Dataset:
+    import xarray as xr
+
+    if units.ndim != 4 or units.shape[1] != len(sensor.bands):
         raise DataError(
-            "the tiles have no masks", where=ds.attrs.get("root", "store"),
-            fix="a U-Net is trained on tiles with masks",
+            "the array does not hold tiles of the sensor", where=sensor.name, found=units.shape,
+            allowed=f"(tile, {len(sensor.bands)}, y, x): {', '.join(sensor.band_names)}",
         )  # fmt: skip
+    return xr.Dataset(
+        {"image": (("patch", "band", "y", "x"), units)},
+        coords={"patch": np.arange(len(units))},
+        attrs={"sensor": sensor.model_dump_json(), "values": "unit"},
+    )
+
+
+def load(ds: xr.Dataset, positions: ArrayLike | None = None, *, masks: bool = True) -> TileSet:
+    """Read tiles of a dataset into memory.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        As `l4s_ensemble.data.store.open_store` or ``open_patches`` gives it.
+    positions : array_like of int, optional
+        Positions of the tiles; all of them by default.
+    masks : bool
+        Whether to read the masks too, where there are any.
+    """
     sensor = sensor_of(ds)
     ready = ds.attrs.get("values") == "unit"  # opened from files, not from a store
     where = np.arange(ds.sizes["patch"]) if positions is None else np.asarray(positions, np.int64)
@@ -121,16 +176,18 @@ def load(ds: xr.Dataset, positions: ArrayLike | None = None, *, masks: bool = Tr
     exact = image.dtype == np.uint16
     shape = (len(where), *image.shape[1:])
     counts = np.empty(shape, np.uint16 if exact else np.float32)
-    scale = np.empty(shape[:2], np.float32)
+    scale = np.ones(shape[:2], np.float32)
     centre = np.zeros(shape[:2], np.float32)
     relief = np.flatnonzero(np.isin(sensor.band_names, RELIEF_BANDS))
     for start in range(0, len(where), BLOCK_TILES):
         part = slice(start, start + BLOCK_TILES)
         counts[part] = image.isel(patch=where[part]).values
         units = counts[part] if ready else to_units(counts[part], sensor)
-        scale[part] = _scale(counts[part], units, sensor)
+        if not ready:
+            scale[part] = _scale(counts[part], units, sensor)
         for band in relief:
             centre[part, band] = np.median(units[:, band], axis=(-2, -1))
+    masks = masks and "mask" in ds
     mask = ds["mask"].isel(patch=where).values.astype(np.uint8) if masks else None
     return TileSet(
         patch=ds["patch"].values[where].astype(np.int64),

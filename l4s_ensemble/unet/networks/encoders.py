@@ -1,6 +1,6 @@
-"""Networks of segmentation-models-pytorch behind the interface of the room.
+"""Networks of segmentation-models-pytorch: ``smp:<arch>/<encoder>``, such as ``smp:unet/resnet34``.
 
-``smp:<arch>/<encoder>``, such as ``smp:unet/resnet34``, through the extra ``[encoders]``.
+They need the extra ``[encoders]``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from l4s_ensemble.errors import ConfigError
+
+SMP = "smp:"
+"""How the names of networks, and of losses, of segmentation-models-pytorch begin."""
 
 DIVISOR = 32
 """Inputs are padded to multiples of this: encoders halve the resolution up to five times."""
@@ -26,49 +29,51 @@ _OPERATORS = ("torchvision::nms", "torchvision::qnms")
 class EncoderNetwork(nn.Module):
     """A network with an encoder from the library, one logit a pixel.
 
-    Most encoders begin with a stride: a slide of ten pixels is five wide before anything was learnt
-    of it, and the decoder has nothing finer to draw its edge from. For these the input is upsampled
-    twice, and four logits are averaged to one: about four times the arithmetic.
+    Most encoders begin with a stride: a landslide of ten pixels is five wide before anything was
+    learnt of it, and the decoder has nothing finer to draw its edge from. For these the input is
+    upsampled twice, and four logits are averaged to one: about four times the arithmetic.
 
     Parameters
     ----------
+    name : str
+        ``smp:<arch>/<encoder>``, where arch is such as ``unet``, ``unetplusplus``, ``fpn`` and
+        encoder such as ``resnet34``, or ``tu-<name>`` for one of timm.
     bands : int
         Input channels. The first layer is made for that many.
-    arch : str
-        Architecture, such as ``unet``, ``unetplusplus``, ``fpn``.
-    encoder : str
-        Such as ``resnet34``, or ``tu-<name>`` for one of timm.
-    upsample : bool, optional
-        Whether the network sees twice the pixels a side. None: where no stage of the encoder
-        keeps full resolution.
 
     Attributes
     ----------
     upsample : bool
-        What was decided.
+        Whether the network sees twice the pixels a side: where no stage of the encoder keeps full
+        resolution.
 
     Raises
     ------
     ConfigError
-        If the extra is not installed, or there is no such architecture or encoder, or they do not
-        go together.
+        If the extra is not installed, the name has another form, or there is no such architecture
+        or encoder, or they do not go together.
     """
 
-    def __init__(self, bands: int, arch: str, encoder: str, upsample: bool | None = None) -> None:
+    def __init__(self, name: str, bands: int) -> None:
         super().__init__()
+        arch, _, encoder = name.removeprefix(SMP).partition("/")
+        if not arch or not encoder:
+            raise ConfigError(
+                "the name of the network is not complete", where="unet.network", found=name,
+                allowed="smp:<arch>/<encoder>", fix="for example smp:unet/resnet34",
+            )  # fmt: skip
         smp = require_smp()
         self.bands, self.encoder = bands, encoder
         try:
             self.network = smp.create_model(
                 arch, encoder_name=encoder, encoder_weights=None, in_channels=bands, classes=1
             )
-            strided = _is_strided(self.network.encoder, bands)
+            self.upsample = _is_strided(self.network.encoder, bands)
         except (ValueError, KeyError, RuntimeError, AssertionError, NotImplementedError) as error:
             raise ConfigError(
                 "segmentation-models-pytorch cannot make the network", where="unet.network",
-                found=f"smp:{arch}/{encoder}: {error}", fix="for example smp:unet/resnet34",
+                found=f"{name}: {error}", fix="for example smp:unet/resnet34",
             ) from None  # fmt: skip
-        self.upsample = strided if upsample is None else upsample
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised channels (n, channel, y, x) -> logits (n, 1, y, x), of any size."""
@@ -83,23 +88,6 @@ class EncoderNetwork(nn.Module):
             # The mean of four is what bilinear interpolation gives at half the size.
             logit = F.avg_pool2d(logit, 2)
         return logit[..., :rows, :columns]  # type: ignore[no-any-return]
-
-
-def parse_name(name: str) -> tuple[str, str]:
-    """Architecture and encoder of ``smp:<arch>/<encoder>``.
-
-    Raises
-    ------
-    ConfigError
-        If the name has another form.
-    """
-    arch, _, encoder = name.removeprefix("smp:").partition("/")
-    if not arch or not encoder:
-        raise ConfigError(
-            "the name of the network is not complete", where="unet.network", found=name,
-            allowed="smp:<arch>/<encoder>", fix="for example smp:unet/resnet34",
-        )  # fmt: skip
-    return arch, encoder
 
 
 def require_smp(where: str = "unet.network") -> Any:

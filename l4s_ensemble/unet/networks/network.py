@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +12,7 @@ from torch.nn import functional as F
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.networks.encoders import EncoderNetwork, parse_name
+from l4s_ensemble.unet.networks.encoders import SMP, EncoderNetwork
 from l4s_ensemble.unet.networks.official import OfficialUNet, load_official
 from l4s_ensemble.unet.networks.upsampling import twice
 from l4s_ensemble.unet.networks.weights import load_pretrained
@@ -58,9 +56,9 @@ class UNet(nn.Module):
     """A U-Net whose first stage keeps full resolution, thin where pixels are many.
 
     After Ronneberger et al. 2015 (https://arxiv.org/abs/1505.04597), with residual blocks. The
-    full-resolution stage is one convolution on the way down and one on the way up: small slides
-    stay sharp, and most of the arithmetic happens at half resolution and below, where a pixel
-    sees more for less.
+    full-resolution stage is one convolution on the way down and one on the way up: small
+    landslides stay sharp, and most of the arithmetic happens at half resolution and below, where a
+    pixel sees more for less.
 
     Parameters
     ----------
@@ -113,62 +111,21 @@ class UNet(nn.Module):
         nn.init.constant_(self.head.bias, float(odds.log()))  # type: ignore[arg-type]
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "baseline": OfficialUNet}
-"""Constructors by name; each takes ``bands`` and its own settings.
-
-Besides, ``smp:<arch>/<encoder>`` is `l4s_ensemble.unet.networks.encoders.EncoderNetwork`.
-"""
-
-SMP = "smp:"
-"""How the names of networks of segmentation-models-pytorch begin."""
-
-
-def arguments_of(config: UNetConfig, bands: int) -> dict[str, Any]:
-    """What `build` wants for the network of the settings, ready for JSON and to be saved with it.
-
-    Seed and first weights are left out: a finished network is built without them.
+def build(
+    config: UNetConfig, channels: Sequence[str], *, seed: int = 0, pretrained: bool = True
+) -> nn.Module:
+    """Make the network of the settings with seeded weights.
 
     Parameters
     ----------
     config : UNetConfig
         Settings that the network does not have (``width`` of the official one) are passed over.
-    bands : int
-        Input channels.
-    """
-    arguments: dict[str, Any] = {"name": config.network, "bands": bands}
-    if config.network == "unet":
-        arguments |= {"width": config.width, "depth": config.depth}
-    return arguments
-
-
-def build(
-    name: str,
-    bands: int,
-    *,
-    seed: int = 0,
-    weights: str | None = None,
-    channels: Sequence[str] = (),
-    **settings: Any,
-) -> nn.Module:
-    """Make a network with seeded weights.
-
-    Parameters
-    ----------
-    name : str
-        One of `NETWORKS`, or ``smp:<arch>/<encoder>``.
-    bands : int
-        Input channels.
-    seed : int
-        Seed of the first weights; the global generator of torch is left as it was.
-    weights : str, optional
-        First weights that are not drawn: for ``smp:`` networks the name or file of a pretrained
-        encoder, for ``baseline`` a file of the official weights. Not needed to load a finished
-        network.
     channels : sequence of str
         Names of the input channels, such as ``B4``: pretrained filters of a colour go to its band.
-    **settings
-        Arguments of the network, for example ``width`` and ``depth``. With them, the name and the
-        bands, a saved network can be built again.
+    seed : int
+        Seed of the first weights; the global generator of torch is left as it was.
+    pretrained : bool
+        Whether ``config.weights`` are read; a network whose weights are at hand needs none.
 
     Raises
     ------
@@ -178,38 +135,34 @@ def build(
     ModelError
         If the weights cannot be had or do not fit.
     """
-    make = _constructor(name)
+    name, weights = config.network, config.weights if pretrained else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = make(bands, **settings)
-        if weights is None:
-            return network
+        if name.startswith(SMP):
+            encoder = EncoderNetwork(name, len(channels))
+            if weights is not None:
+                load_pretrained(encoder, weights, channels)
+            return encoder
         if name == "baseline":
-            return load_official(Path(weights), bands).train()
-        if isinstance(network, EncoderNetwork):
-            load_pretrained(network, weights, channels)
-            return network
+            if weights is not None:
+                return load_official(Path(weights), len(channels)).train()
+            return OfficialUNet(len(channels))
+        if name == "unet" and weights is None:
+            return UNet(len(channels), config.width, config.depth)
+    if name == "unet":
+        raise ConfigError(
+            "there are no pretrained weights of this network", where="unet.weights", found=weights,
+            allowed=f"{SMP}<arch>/<encoder>, baseline", fix="leave unet.weights out",
+        )  # fmt: skip
     raise ConfigError(
-        "there are no pretrained weights of this network", where="unet.weights", found=weights,
-        allowed=f"{SMP}<arch>/<encoder>, baseline", fix="leave unet.weights out",
+        "no network of that name", where="unet.network", found=name,
+        allowed=f"baseline, unet, {SMP}<arch>/<encoder>",
     )  # fmt: skip
 
 
 def count_parameters(network: nn.Module) -> int:
     """Number of trained values."""
     return sum(p.numel() for p in network.parameters())
-
-
-def _constructor(name: str) -> Callable[..., nn.Module]:
-    if name.startswith(SMP):
-        arch, encoder = parse_name(name)
-        return partial(EncoderNetwork, arch=arch, encoder=encoder)
-    if name not in NETWORKS:
-        raise ConfigError(
-            "no network of that name", where="unet.network", found=name,
-            allowed=f"{', '.join(sorted(NETWORKS))}, {SMP}<arch>/<encoder>",
-        )  # fmt: skip
-    return NETWORKS[name]
 
 
 def _upsampled(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

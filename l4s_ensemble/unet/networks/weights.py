@@ -112,8 +112,6 @@ def load_pretrained(network: EncoderNetwork, weights: str, channels: Sequence[st
     ModelError
         If there are none of that name, they cannot be had, or do not fit.
     """
-    if len(channels) != network.bands:
-        raise ValueError(f"{len(channels)} names of {network.bands} channels")
     path = Path(weights)
     given = _of_file(path) if path.suffix in FILES else _of_name(network.encoder, weights)
     encoder, first = network.network.encoder, _first_layers(network)

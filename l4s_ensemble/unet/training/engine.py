@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -10,20 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import nn
 
 from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import L4SError
+from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.unet.hardware import LAYOUT, Hardware
-from l4s_ensemble.unet.inputs.batches import Batch, Batches, plain_batches, spread
-from l4s_ensemble.unet.inputs.normalisation import Normalisation, TileSet
-from l4s_ensemble.unet.model import FoldModel
-from l4s_ensemble.unet.networks.network import arguments_of, build
-from l4s_ensemble.unet.training import checkpoint
-from l4s_ensemble.unet.training.average import Average, recalibrate
-from l4s_ensemble.unet.training.captured import capture
-from l4s_ensemble.unet.training.compiled import compiled
+from l4s_ensemble.unet.inputs.batches import Batches, plain_batches, spread
+from l4s_ensemble.unet.inputs.normalisation import Normalisation
+from l4s_ensemble.unet.inputs.tileset import TileSet
+from l4s_ensemble.unet.networks.network import build
+from l4s_ensemble.unet.training.average import follow, recalibrate
+from l4s_ensemble.unet.training.faster import capture, compiled
 from l4s_ensemble.unet.training.losses import loss_by_name
 from l4s_ensemble.unet.training.schedule import learning_rate, optimiser_of, restore, set_rate
 
@@ -31,7 +32,7 @@ RECALIBRATION_TILES = 256
 """Training tiles that set the batch statistics of the averaged network."""
 
 VALIDATION_TILES = 16
-"""Most held-out tiles whose loss is reported after every epoch."""
+"""Most validation tiles whose loss is reported after every epoch."""
 
 CHECK_EVERY = 25
 """On a GPU, steps between two looks at the loss: each look waits for the device."""
@@ -42,24 +43,24 @@ SKIPPED_IN_A_ROW = 10
 Epoch = dict[str, Any]
 Learn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+log = logging.getLogger("l4s_ensemble")
 
-class FoldTrainer:
-    """Trains one network of one fold.
+
+class Trainer:
+    """Trains one network.
 
     Parameters
     ----------
     tiles : TileSet
-        On the device, with masks.
-    positions : array_like of int
-        Training tiles of the fold, positions in `tiles`.
+        Training tiles, with masks.
     config : UNetConfig
-    seed, fold : int
-        Key of all draws.
+    key : tuple of int
+        Seed and fold: the key of all draws.
     hardware : Hardware
     number : int
-        Of the network in its fold, from 0: the seeds of a fold differ by it.
-    held : array_like of int
-        Held-out tiles; the loss of `VALIDATION_TILES` of them is reported after every epoch and
+        Of the network, from 0: the networks of a key differ by it.
+    validation : TileSet, optional
+        Tiles with masks; the loss of `VALIDATION_TILES` of them is reported after every epoch and
         chooses nothing.
 
     Attributes
@@ -67,7 +68,7 @@ class FoldTrainer:
     epochs : list of dict
         Of the epochs done: ``epoch, steps, skipped_steps, seconds, patches_per_s, lr, loss,
         gradient_norm`` (mean over steps, before clipping) and ``validation_loss`` (None without
-        held-out tiles).
+        validation tiles).
     captured : bool, str or None
         Whether steps are captured as a CUDA graph, or why not; None on a CPU and before a step.
 
@@ -80,34 +81,25 @@ class FoldTrainer:
     def __init__(
         self,
         tiles: TileSet,
-        positions: ArrayLike,
         config: UNetConfig,
-        *,
-        seed: int,
-        fold: int,
+        key: tuple[int, int],
         hardware: Hardware,
+        *,
         number: int = 0,
-        held: ArrayLike = (),
+        validation: TileSet | None = None,
     ) -> None:
-        self.positions: NDArray[np.int64] = np.asarray(positions, np.int64)
-        self.config = config
-        self.fold, self.number = fold, number
+        self.tiles, self.config, self.hardware = tiles.to(hardware.device), config, hardware
         # The first network of a fold has the key that a single one has.
-        self.key: tuple[int, ...] = (seed, fold) if number == 0 else (seed, fold, number)
-        self.hardware = hardware
-        self.normalisation = Normalisation.fit(tiles, self.positions, config)
-        self.batches = Batches(tiles, self.positions, self.normalisation, config, self.key)
-        self.tiles = self.batches.tiles
-        self.held = spread(np.asarray(held, np.int64), VALIDATION_TILES)
-        self.batch = min(config.batch, len(self.positions))
-        self.steps_an_epoch = len(self.positions) // self.batch
-        self.arguments = arguments_of(config, len(self.normalisation.channels))
-        network = build(
-            **self.arguments, seed=_first_weights(seed, fold, number), weights=config.weights,
-            channels=self.normalisation.channels,
-        )  # fmt: skip
+        self.key: tuple[int, ...] = key if number == 0 else (*key, number)
+        self.normalisation = Normalisation.fit(self.tiles, config)
+        self.batches = Batches(self.tiles, self.normalisation, config, self.key)
+        held = validation and validation.at(spread(len(validation), VALIDATION_TILES))
+        self.validation = held and held.to(hardware.device)
+        self.batch = min(config.batch, len(tiles))
+        self.steps_an_epoch = len(tiles) // self.batch
+        network = build(config, self.normalisation.channels, seed=_first_weights(self.key))
         self.network = hardware.place(network)
-        self.average = Average(self.network, config.ema)
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = optimiser_of(self.network, config)
         self.loss = loss_by_name(config.loss)
         self.epochs: list[Epoch] = []
@@ -125,19 +117,52 @@ class FoldTrainer:
         """Epochs of the whole training; the last one may be cut short by ``config.steps``."""
         return math.ceil(self.steps / self.steps_an_epoch)
 
-    def run(self, after_epoch: Callable[[FoldTrainer], None] | None = None) -> FoldModel:
-        """Train the epochs that are left, and return the averaged network.
+    def run(self, checkpoint: Path | None = None) -> nn.Module:
+        """Train the epochs that are left.
+
+        Parameters
+        ----------
+        checkpoint : Path, optional
+            File that is rewritten after every epoch. If it holds the state of this training, that
+            is gone on from, to the same result bit for bit.
+
+        Returns
+        -------
+        Module
+            The averaged network with the batch statistics of its own weights; where nothing is
+            averaged, the network as training left it. In evaluation mode, on the device.
 
         Raises
         ------
         L4SError
             If a loss is not finite, or `SKIPPED_IN_A_ROW` gradients are not.
         """
+        name = f"{checkpoint.parent.name}/{checkpoint.stem}" if checkpoint else "network"
+        if checkpoint and self.resume(checkpoint):
+            log.info("unet %s: going on after epoch %d", name, len(self.epochs))
         while len(self.epochs) < self.epochs_planned:
             self.epochs.append(self._epoch(len(self.epochs)))
-            if after_epoch is not None:
-                after_epoch(self)
-        return self._settled()
+            if len(self.epochs) == self.epochs_planned:
+                self._settle()
+            if checkpoint:
+                self.save(checkpoint)
+            last = self.epochs[-1]
+            log.info(
+                "unet %s: epoch %d/%d, loss %.4f, %.1f patches/s",
+                name, len(self.epochs), self.epochs_planned, last["loss"], last["patches_per_s"],
+            )  # fmt: skip
+        return self.average
+
+    def _settle(self) -> None:
+        """Give the averaged network its batch statistics, or all of the network as it is."""
+        if self.config.ema == 0:
+            self.average.load_state_dict(self.network.state_dict())
+            return
+        inputs = plain_batches(
+            self.tiles, self.normalisation, most=RECALIBRATION_TILES, batch=self.batch
+        )
+        with self.hardware.autocast():
+            recalibrate(self.average, inputs)
 
     def _epoch(self, epoch: int) -> Epoch:
         started = time.monotonic()
@@ -145,20 +170,20 @@ class FoldTrainer:
         shuffled = self.batches.order(epoch)
         before = epoch * self.steps_an_epoch
         count = min(self.steps_an_epoch, self.steps - before)
-        told: list[torch.Tensor] = []
+        found: list[torch.Tensor] = []
         every = 1 if self.hardware.device.type == "cpu" else CHECK_EVERY
         for i in range(count):
             lr = learning_rate(before + i, self.steps, self.config.lr, self.config.schedule)
             set_rate(self.optimiser, lr)
-            told.append(self._step(epoch, shuffled[i * self.batch : (i + 1) * self.batch]))
+            found.append(self._step(epoch, shuffled[i * self.batch : (i + 1) * self.batch]))
             if self.config.ema > 0:
-                self.average.update(self.network, before + i + 1)
+                follow(self.average, self.network, self.config.ema, before + i + 1)
             if (i + 1) % every == 0 or i + 1 == count:
-                self._look(told[-(i % every + 1) :], epoch, i, shuffled)
-        losses, norms = torch.stack(told).double().cpu().numpy().T
+                self._look(found[-(i % every + 1) :], epoch, i, shuffled)
+        losses, norms = torch.stack(found).double().cpu().numpy().T
         finite = norms[np.isfinite(norms)]
         trained = time.monotonic() - started
-        validation = self._validation_loss()
+        validation = self.validation_loss()
         return {
             "epoch": epoch,
             "steps": count,
@@ -173,13 +198,12 @@ class FoldTrainer:
 
     def _step(self, epoch: int, where: NDArray[np.int64]) -> torch.Tensor:
         """One step; its loss and the norm of its gradient, (2,)."""
-        batch = self.batches.make(epoch, where)
-        x = self._laid_out(batch.x)
+        x, target = self.batches.make(epoch, where)
         if self._learn is None:
-            self._learn = self._make_step(x, batch)
-        return self._learn(x, batch.target)
+            self._learn = self._make_step(x, target)
+        return self._learn(x, target)
 
-    def _make_step(self, x: torch.Tensor, batch: Batch) -> Learn:
+    def _make_step(self, x: torch.Tensor, target: torch.Tensor) -> Learn:
         """What learns from a batch; on a GPU a captured step, where that works."""
         run: Any = self.network
         if self.config.compile:
@@ -197,7 +221,7 @@ class FoldTrainer:
 
         if self.hardware.device.type != "cuda":
             return learn
-        made = capture(learn, (x, batch.target), self.network, self.optimiser)
+        made = capture(learn, (x, target), self.network, self.optimiser)
         self.captured = made if isinstance(made, str) else True
         return learn if isinstance(made, str) else made
 
@@ -212,10 +236,10 @@ class FoldTrainer:
         self.optimiser.step()
 
     def _look(
-        self, told: list[torch.Tensor], epoch: int, last: int, shuffled: NDArray[np.int64]
+        self, found: list[torch.Tensor], epoch: int, last: int, shuffled: NDArray[np.int64]
     ) -> None:
         """Stop if a loss is not finite, or too many gradients in a row are not."""
-        values = torch.stack(told).cpu().numpy()
+        values = torch.stack(found).cpu().numpy()
         for at, (loss, norm) in enumerate(values):
             self._skipped_in_a_row = 0 if np.isfinite(norm) else self._skipped_in_a_row + 1
             if np.isfinite(loss) and self._skipped_in_a_row < SKIPPED_IN_A_ROW:
@@ -223,12 +247,12 @@ class FoldTrainer:
             step = last - len(values) + 1 + at
             where = shuffled[step * self.batch : (step + 1) * self.batch]
             # A batch depends on its key alone: this is the one that was seen.
-            finite = torch.isfinite(self.batches.make(epoch, where).x).flatten(1).all(dim=1)
+            finite = torch.isfinite(self.batches.make(epoch, where)[0]).flatten(1).all(dim=1)
             patch, bad = self.tiles.patch[where], ~finite.cpu().numpy()
             inputs = f"no, not those of patch {_listed(patch[bad])}" if bad.any() else "yes"
             raise L4SError(
                 "the loss of the U-Net, or its gradient step after step, is not finite",
-                where=f"fold {self.fold}, network {self.number}, epoch {epoch}, step {step}",
+                where=f"network of key {self.key}, epoch {epoch}, step {step}",
                 found=f"loss {loss:g}; inputs finite: {inputs}; batch: patch {_listed(patch)}",
                 fix="data check tells which values of the patches are not finite"
                 if bad.any()
@@ -236,58 +260,48 @@ class FoldTrainer:
             )
 
     @torch.inference_mode()
-    def _validation_loss(self) -> float | None:
-        """Loss of some held-out tiles, of the network as it is; it chooses nothing."""
-        if not len(self.held) or self.tiles.mask is None:
+    def validation_loss(self) -> float | None:
+        """Loss of some validation tiles, of the network as it is; it chooses nothing."""
+        tiles = self.validation
+        if not tiles or tiles.mask is None:
             return None
         self.network.eval()
-        index = torch.from_numpy(self.held).to(self.tiles.counts.device)
-        x = self._laid_out(self.normalisation.inputs(self.tiles, index))
+        x = self.normalisation.inputs(tiles, torch.arange(len(tiles), device=tiles.counts.device))
         with self.hardware.autocast():
-            logit = self.network(x)
-        return float(self.loss(logit, self.tiles.mask[index][:, None].float()))
-
-    def _settled(self) -> FoldModel:
-        """The averaged network with the batch statistics of its own weights.
-
-        Where nothing is averaged, it is the network as training left it.
-        """
-        network = self.average.network
-        if self.config.ema > 0:
-            inputs = plain_batches(
-                self.tiles, self.positions, self.normalisation,
-                most=RECALIBRATION_TILES, batch=self.batch,
-            )  # fmt: skip
-            with self.hardware.autocast():
-                recalibrate(network, inputs)
-        else:
-            network.load_state_dict(self.network.state_dict())
-        return FoldModel(network, self.arguments, self.normalisation, self.fold, self.number)
-
-    def _laid_out(self, x: torch.Tensor) -> torch.Tensor:
-        return x.contiguous(memory_format=LAYOUT)
+            logit = self.network(x.contiguous(memory_format=LAYOUT))
+        return float(self.loss(logit, tiles.mask[:, None].float()))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically: all that `resume` needs to go on bit for bit."""
         state = {
+            "identity": self._identity(),
             "network": self.network.state_dict(),
-            "average": self.average.network.state_dict(),
+            "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "epochs": self.epochs,
+            "captured": self.captured,
             "skipped_in_a_row": self._skipped_in_a_row,
         }
-        checkpoint.write(path, self._identity(), state)
+        with atomic_path(path) as partial:
+            torch.save(state, partial)
 
     def resume(self, path: Path) -> bool:
-        """Go on from a checkpoint; False if there is none that fits."""
-        state = checkpoint.read(path, self._identity(), self.hardware.device)
-        if state is None:
+        """Go on from a checkpoint; False if there is none of this training, or half of one."""
+        if not path.is_file():
+            return False
+        try:
+            state = torch.load(path, map_location=self.hardware.device, weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            log.warning("unet: %s cannot be read (%s); starting over", path.name, error)
+            return False
+        if state.get("identity") != self._identity():
+            log.warning("unet: %s is of another training; starting over", path.name)
             return False
         self.network.load_state_dict(state["network"])
-        self.average.network.load_state_dict(state["average"])
+        self.average.load_state_dict(state["average"])
         restore(self.optimiser, state["optimiser"])
         self._learn = None  # a captured step has its own state
-        self.epochs = list(state["epochs"])
+        self.epochs, self.captured = list(state["epochs"]), state["captured"]
         self._skipped_in_a_row = state["skipped_in_a_row"]
         return True
 
@@ -295,8 +309,9 @@ class FoldTrainer:
         return {
             "config": self.config.model_dump(mode="json"),
             "key": list(self.key),
-            "patches": self.tiles.patch[self.positions].tolist(),
-            "normalisation": self.normalisation.as_dict(),
+            "patches": self.tiles.patch.tolist(),
+            "landslide_px": None if self.tiles.mask is None else int(self.tiles.mask.sum()),
+            "normalisation": self.normalisation.model_dump(mode="json"),
         }
 
 
@@ -304,8 +319,8 @@ def _listed(patch: NDArray[np.int64]) -> str:
     return ", ".join(map(str, patch))
 
 
-def _first_weights(seed: int, fold: int, number: int) -> int:
+def _first_weights(key: tuple[int, ...]) -> int:
     """Seed of a network's first weights: each starts elsewhere, so an average is worth more."""
-    if number == 0:
-        return seed * 1009 + fold
-    return int(np.random.SeedSequence([seed, fold, number]).generate_state(1)[0])
+    if len(key) == 2:
+        return key[0] * 1009 + key[1]
+    return int(np.random.SeedSequence(key).generate_state(1)[0])

@@ -15,13 +15,10 @@ import torch
 from torch.nn import functional as F
 
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.networks.encoders import require_smp
+from l4s_ensemble.unet.networks.encoders import SMP, require_smp
 
 DICE_SMOOTH_PIXELS = 1.0
 """Added above and below the fraction: a batch without landslide has a defined Dice."""
-
-SMP = "smp:"
-"""How the names of losses of segmentation-models-pytorch begin, such as ``smp:LovaszLoss``."""
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -1,0 +1,419 @@
+"""The U-Net as an estimator: arrays in, logits out, no run folder."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+import numpy as np
+import torch
+from joblib import effective_n_jobs
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from l4s_ensemble.config import UNetConfig, build
+from l4s_ensemble.data.sensor import Sensor, load_sensor
+from l4s_ensemble.errors import DataError, ModelError, RunError
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.run.files import atomic_path, read_json, write_json
+from l4s_ensemble.unet.hardware import Hardware, choose
+from l4s_ensemble.unet.inputs.batches import plain_batches
+from l4s_ensemble.unet.inputs.normalisation import Normalisation
+from l4s_ensemble.unet.inputs.tileset import TileSet, as_tiles
+from l4s_ensemble.unet.networks.network import build as build_network
+from l4s_ensemble.unet.predictor import Predictor
+from l4s_ensemble.unet.training.average import recalibrate
+from l4s_ensemble.unet.training.engine import Epoch, Trainer
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MODEL_FILE = "model.json"
+KIND = "l4s_ensemble U-Net"
+VERSION = 4
+"""Of the saved form: raised when an older reader would misread a newer model."""
+
+STATISTICS_TILES = 1024
+"""Most tiles that adapted batch statistics come from."""
+
+SETTINGS = tuple(UNetConfig.model_fields)
+"""Parameters of the estimator that are settings of the section ``unet``."""
+
+Tiles: TypeAlias = "TileSet | xr.Dataset | NDArray[np.floating[Any]]"
+
+log = logging.getLogger("l4s_ensemble")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class UNetClassifier(BaseEstimator):  # type: ignore[misc]
+    """U-Net that gives each pixel of a tile a probability of landslide.
+
+    Tiles are a `TileSet`, an ``xarray.Dataset`` of ``open_patches``, or a float32 array (tile,
+    band, y, x) in the units of the sensor's bands.
+
+    Parameters
+    ----------
+    network, weights, width, depth : str, str or None, int, int
+        The network and its first weights.
+    bands, standard : tuple of str or None, {'fit', 'official'}
+        Bands that it is shown, and how they are standardised.
+    epochs, steps, batch : int, int or None, int
+        Length of the training; steps override epochs.
+    optimiser, schedule, lr, weight_decay, ema, loss, grad_clip
+        How weights move.
+    symmetries, jitter_gain, jitter_band : bool, float, float
+        Augmentation.
+    seeds : int
+        Networks that are trained; their mean logit counts.
+    compile, tta, precision
+        Whether torch compiles the network, logits are averaged over the eight symmetries of the
+        square, and in which type convolutions compute.
+    random_state : int or tuple of two int
+        Seed of all draws, and a number such as that of a fold; an int s is (s, 0).
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    n_jobs : int or None
+        Threads on a CPU; -1 for all cores, None leaves torch as it is.
+    sensor : str or Sensor
+        Of arrays: a name, the path of a YAML file, or a sensor.
+
+    The settings have the names and defaults of `l4s_ensemble.config.UNetConfig`, which describes
+    them.
+
+    Attributes
+    ----------
+    networks_ : tuple of Module
+        In evaluation mode.
+    normalisation_ : Normalisation
+        Of the training tiles.
+    sensor_ : Sensor
+    n_bands_in_ : int
+    history_ : list of list of dict
+        By network, then epoch; see `Trainer.epochs`.
+    captured_ : list of (bool, str or None)
+        By network: whether its steps were captured as a CUDA graph, or why not; None on a CPU.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y = (rng.random((8, 32, 32)) < 0.1).astype(np.uint8)
+    >>> X = rng.normal(1000, 100, (8, 14, 32, 32)).astype(np.float32)
+    >>> X[:, 3] += 800.0 * y  # bare ground is bright in red, band B4
+    >>> model = UNetClassifier(width=4, depth=2, epochs=30, batch=2, lr=0.02)
+    >>> model = model.fit(X[:6], y[:6], validation=(X[6:], y[6:]))
+    >>> float(model.predict_proba(X[6:])[y[6:] == 1].mean()) > 0.5
+    True
+    >>> bool(model.history_[0][-1]["validation_loss"] < model.history_[0][0]["validation_loss"])
+    True
+    >>> adapted = model.adapt_statistics(1.1 * X[6:])  # in another light, without masks
+    """
+
+    network: str = "unet"
+    weights: str | None = None
+    width: int = 16
+    depth: int = 4
+    bands: Sequence[str] | None = None
+    standard: Literal["fit", "official"] = "fit"
+    epochs: int = 16
+    steps: int | None = None
+    batch: int = 16
+    optimiser: Literal["adamw", "muon", "adam"] = "adamw"
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    ema: float = 0.99
+    loss: str = "bce+dice"
+    symmetries: bool = True
+    jitter_gain: float = 0.1
+    jitter_band: float = 0.03
+    seeds: int = 1
+    compile: bool = False
+    tta: bool = True
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    grad_clip: float = 1.0
+    random_state: int | tuple[int, int] = 0
+    device: str = "auto"
+    n_jobs: int | None = 1
+    sensor: str | Sensor = "l4s"
+
+    def fit(
+        self,
+        X: Tiles,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        validation: TileSet | xr.Dataset | tuple[Tiles, ArrayLike] | None = None,
+        *,
+        checkpoint: Path | None = None,
+    ) -> Self:
+        """Train the networks.
+
+        Parameters
+        ----------
+        X : TileSet, xarray.Dataset or float32 array, shape (tile, band, y, x)
+            Training tiles.
+        y : uint8 array, shape (tile, y, x), optional
+            Reference masks, 1 = landslide; by default those of `X`.
+        groups : ignored
+            It is here by convention.
+        validation : TileSet, xarray.Dataset or tuple of (X, y), optional
+            Tiles with masks that are scored after every epoch and choose nothing.
+        checkpoint : Path, optional
+            Folder of the state after the last whole epoch of every network. A killed training goes
+            on from it, to the same result.
+
+        Raises
+        ------
+        ConfigError
+            If the device cannot be had or the settings do not fit each other.
+        DataError
+            If there are no masks or no landslide.
+        L4SError
+            If losses or gradients are not finite.
+        """
+        config, hardware = self._config(), self._hardware()
+        sensor = self.sensor if isinstance(self.sensor, Sensor) else load_sensor(self.sensor)
+        tiles = as_tiles(X, y, sensor=sensor, masks=True)
+        require_landslide(tiles.mask, "X")
+        tiles, held = tiles.to(hardware.device), None
+        if validation is not None:
+            pair = validation if isinstance(validation, tuple) else (validation, None)
+            held = as_tiles(*pair, sensor=sensor, masks=True)
+        seed = self.random_state
+        key = (seed, 0) if isinstance(seed, int) else (seed[0], seed[1])
+        networks: list[nn.Module] = []
+        self.history_: list[list[Epoch]] = []
+        self.captured_: list[bool | str | None] = []
+        for number in range(config.seeds):
+            trainer = Trainer(tiles, config, key, hardware, number=number, validation=held)
+            networks.append(trainer.run(checkpoint and checkpoint_file(checkpoint, number)))
+            self.history_.append(trainer.epochs)
+            self.captured_.append(trainer.captured)
+        return self._learned(tuple(networks), trainer.normalisation, tiles.sensor)
+
+    def predict_logit(self, X: Tiles) -> NDArray[np.float32]:
+        """Mean logit of the networks.
+
+        Parameters
+        ----------
+        X : TileSet, xarray.Dataset or float32 array, shape (tile, band, y, x)
+
+        Returns
+        -------
+        float32 array, shape (tile, y, x)
+
+        Raises
+        ------
+        ModelError
+            If the tiles are of another sensor than those of the training.
+        """
+        return self.predictor()(self._known(X)).cpu().numpy()
+
+    def predict_proba(self, X: Tiles) -> NDArray[np.float32]:
+        """Probability of landslide, float32 (tile, y, x); see `predict_logit`."""
+        return sigmoid(self.predict_logit(X))
+
+    def predictor(self) -> Predictor:
+        """What scores one `TileSet` after another, without looking at their sensor again."""
+        check_is_fitted(self)
+        return Predictor(self.networks_, self.normalisation_, self._hardware(), tta=self.tta)
+
+    def adapt_statistics(self, X: Tiles) -> Self:
+        """Adapt to the images of a place; masks are never read.
+
+        Batch norm gets mean and deviation of these tiles instead of those of the training tiles (Li
+        et al. 2016, https://arxiv.org/abs/1603.04779). Weights and normalisation stay.
+
+        Parameters
+        ----------
+        X : TileSet, xarray.Dataset or float32 array, shape (tile, band, y, x)
+            At most `STATISTICS_TILES` of them are shown to the networks, evenly spread.
+
+        Returns
+        -------
+        UNetClassifier
+            Another one; without batch norm a copy, with a warning.
+
+        Raises
+        ------
+        ModelError
+            If the tiles are of another sensor than those of the training.
+        """
+        hardware = self._hardware()
+        tiles, adapted = self._known(X).to(hardware.device), copy.deepcopy(self)
+        for network in adapted.networks_:
+            hardware.place(network)
+            inputs = plain_batches(
+                tiles, self.normalisation_, most=STATISTICS_TILES, batch=self.batch
+            )
+            with hardware.autocast():
+                if not recalibrate(network, inputs):
+                    log.warning("unet: the network has no batch norm, so nothing is adapted")
+        return adapted
+
+    def require(self, sensor: Sensor) -> None:
+        """Refuse tiles of another sensor than those of the training.
+
+        Raises
+        ------
+        ModelError
+            If the bands, their scaling, the kind of level or the pixel size differ.
+        """
+        for field in ("band_names", "bands", "level", "pixel_m"):
+            found, wanted = getattr(sensor, field), getattr(self.sensor_, field)
+            if found != wanted:
+                raise ModelError(
+                    f"the {field.replace('_', ' ')} are not those the U-Net was trained on",
+                    found=f"{sensor.name}: {_shown(found)}",
+                    allowed=f"{self.sensor_.name}: {_shown(wanted)}",
+                    fix="predict files of the same sensor, or fit a model for this one",
+                )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the weights as safetensors and all else as JSON, each file atomically."""
+        check_is_fitted(self)
+        folder = Path(folder)
+        for number, network in enumerate(self.networks_):
+            state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+            with atomic_path(folder / f"network_{number}.safetensors") as partial:
+                save_file(state, partial)
+        settings = {name: getattr(self, name) for name in (*SETTINGS, "random_state")}
+        learned = ("sensor", "normalisation", "history", "captured")
+        values = {name: getattr(self, f"{name}_") for name in learned}
+        write_model(folder, {"settings": settings, **values})
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto", n_jobs: int | None = 1) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ModelError
+            If it is missing, damaged, or of another kind or version.
+        """
+        folder = Path(folder)
+        value = read_model(folder)
+        try:
+            settings = {k: _as_tuple(v) for k, v in value["settings"].items()}
+            sensor = Sensor.model_validate(value["sensor"])
+            model = cls(**settings, sensor=sensor, device=device, n_jobs=n_jobs)
+            normalisation = Normalisation.model_validate(value["normalisation"])
+            model.history_, model.captured_ = list(value["history"]), list(value["captured"])
+            config = model._config()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise damaged(folder / MODEL_FILE, error) from None
+        networks = []
+        for number in range(config.seeds):
+            network = build_network(config, normalisation.channels, pretrained=False)
+            path = folder / f"network_{number}.safetensors"
+            try:
+                network.load_state_dict(load_file(path))
+            except (SafetensorError, OSError, RuntimeError) as error:
+                raise damaged(path, error) from None
+            networks.append(network.eval())
+        return model._learned(tuple(networks), normalisation, sensor)
+
+    def _learned(
+        self, networks: tuple[nn.Module, ...], normalisation: Normalisation, sensor: Sensor
+    ) -> Self:
+        self.networks_, self.normalisation_, self.sensor_ = networks, normalisation, sensor
+        self.n_bands_in_ = len(sensor.bands)
+        return self
+
+    def _config(self) -> UNetConfig:
+        return build({"unet": {name: getattr(self, name) for name in SETTINGS}}).unet
+
+    def _hardware(self) -> Hardware:
+        threads = self.n_jobs
+        if threads is not None and threads < 0:
+            threads = effective_n_jobs(threads)
+        return choose(self.device, self.precision, threads)
+
+    def _known(self, X: Tiles) -> TileSet:
+        """Tiles of the sensor of the training."""
+        check_is_fitted(self)
+        tiles = as_tiles(X, sensor=self.sensor_, masks=False)
+        self.require(tiles.sensor)
+        return tiles
+
+
+def checkpoint_file(folder: Path, number: int) -> Path:
+    """File of the state of the training of a network."""
+    return folder / f"network_{number}.checkpoint.pt"
+
+
+def require_landslide(mask: torch.Tensor | None, where: str) -> None:
+    """Refuse masks of training tiles that there is nothing to learn from.
+
+    Raises
+    ------
+    DataError
+    """
+    if mask is None or not mask.any():
+        raise DataError(
+            "there is no landslide to train on", where=where,
+            found="no masks" if mask is None else f"{len(mask)} training tiles",
+            fix="add tiles with landslides; in a run, use fewer folds or smaller blocks "
+            "(scenes.folds, scenes.block_tiles)",
+        )  # fmt: skip
+
+
+def write_model(folder: Path, value: dict[str, Any]) -> None:
+    """Write the JSON of a model, which says what it is."""
+    write_json(folder / MODEL_FILE, {"kind": KIND, "version": VERSION, **value})
+
+
+def read_model(folder: Path) -> dict[str, Any]:
+    """Read what `write_model` wrote.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, damaged, or of another kind or version.
+    """
+    path = folder / MODEL_FILE
+    try:
+        value = read_json(path)
+    except RunError as error:
+        raise damaged(path, error.what) from None
+    about = value if isinstance(value, dict) else {}
+    if about.get("kind") != KIND:
+        raise ModelError(
+            "not a U-Net of this package", where=path, found=about.get("kind"), allowed=KIND
+        )
+    if about.get("version") != VERSION:
+        raise ModelError(
+            "the U-Net has another version", where=path, found=about.get("version"),
+            allowed=VERSION, fix="fit it again with this version of the package",
+        )  # fmt: skip
+    return about
+
+
+def damaged(path: Path, error: object) -> ModelError:
+    """What to say of a file that cannot be read."""
+    return ModelError(
+        "the U-Net cannot be read",
+        where=path,
+        found=error,
+        fix="fit it again (l4s-ensemble fit-all)",
+    )
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _shown(value: object) -> object:
+    if not isinstance(value, tuple):
+        return value
+    return ", ".join(
+        v if isinstance(v, str) else f"{v.name} x {v.count_to_unit:g} {v.unit}" for v in value
+    )
