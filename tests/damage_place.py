@@ -246,8 +246,9 @@ def write_unet_model(place: Place) -> None:
     write_model(place.run / "unet", {"folds": 1, "adapted_to": None, "sensor": L4S})
     write_model(
         place.run / "unet/fold_0",
-        {"settings": {}, "sensor": L4S, "normalisation": plain, "history": [], "captured": []},
-    )
+        {"settings": {}, "random_state": 0, "sensor": L4S, "normalisation": plain,
+         "history": [], "captured": []},
+    )  # fmt: skip
     place.write("run/unet/fold_0/network_0.safetensors", b"\x10" + bytes(7) + b"{")
 
 

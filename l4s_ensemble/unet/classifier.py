@@ -61,21 +61,8 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    network, weights, width, depth : str, str or None, int, int
-        The network and its first weights.
-    bands, standard : tuple of str or None, {'fit', 'official'}
-        Bands that it is shown, and how they are standardised.
-    epochs, steps, batch : int, int or None, int
-        Length of the training; steps override epochs.
-    optimiser, schedule, lr, weight_decay, ema, loss, grad_clip
-        How weights move.
-    symmetries, jitter_gain, jitter_band : bool, float, float
-        Augmentation.
-    seeds : int
-        Networks that are trained; their mean logit counts.
-    compile, tta, precision
-        Whether torch compiles the network, logits are averaged over the eight symmetries of the
-        square, and in which type convolutions compute.
+    network, weights, width, ...
+        The settings of `l4s_ensemble.config.UNetConfig`, which describes them.
     random_state : int or tuple of two int
         Seed of all draws, and a number such as that of a fold; an int s is (s, 0).
     device : str
@@ -85,17 +72,12 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
     sensor : str or Sensor
         Of arrays: a name, the path of a YAML file, or a sensor.
 
-    The settings have the names and defaults of `l4s_ensemble.config.UNetConfig`, which describes
-    them.
-
     Attributes
     ----------
     networks_ : tuple of Module
-        In evaluation mode.
-    normalisation_ : Normalisation
+        `seeds` networks in evaluation mode; their mean logit counts.
+    normalisation_, sensor_, n_bands_in_ : Normalisation, Sensor, int
         Of the training tiles.
-    sensor_ : Sensor
-    n_bands_in_ : int
     history_ : list of list of dict
         By network, then epoch; see `Trainer.epochs`.
     captured_ : list of (bool, str or None)
@@ -187,17 +169,16 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         if validation is not None:
             pair = validation if isinstance(validation, tuple) else (validation, None)
             held = as_tiles(*pair, sensor=sensor, masks=True)
+            _require(held.sensor, tiles.sensor)
         seed = self.random_state
         key = (seed, 0) if isinstance(seed, int) else (seed[0], seed[1])
-        networks: list[nn.Module] = []
-        self.history_: list[list[Epoch]] = []
-        self.captured_: list[bool | str | None] = []
+        networks, history, captured = [], [], []
         for number in range(config.seeds):
             trainer = Trainer(tiles, config, key, hardware, number=number, validation=held)
             networks.append(trainer.run(checkpoint and checkpoint_file(checkpoint, number)))
-            self.history_.append(trainer.epochs)
-            self.captured_.append(trainer.captured)
-        return self._learned(tuple(networks), trainer.normalisation, tiles.sensor)
+            history.append(trainer.epochs)
+            captured.append(trainer.captured)
+        return self._learned(networks, trainer.normalisation, tiles.sensor, history, captured)
 
     def predict_logit(self, X: Tiles) -> NDArray[np.float32]:
         """Mean logit of the networks.
@@ -215,16 +196,13 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         ModelError
             If the tiles are of another sensor than those of the training.
         """
-        return self.predictor()(self._known(X)).cpu().numpy()
+        tiles = self._known(X)
+        predict = Predictor(self.networks_, self.normalisation_, self._hardware(), tta=self.tta)
+        return predict(tiles).cpu().numpy()
 
     def predict_proba(self, X: Tiles) -> NDArray[np.float32]:
         """Probability of landslide, float32 (tile, y, x); see `predict_logit`."""
         return sigmoid(self.predict_logit(X))
-
-    def predictor(self) -> Predictor:
-        """What scores one `TileSet` after another, without looking at their sensor again."""
-        check_is_fitted(self)
-        return Predictor(self.networks_, self.normalisation_, self._hardware(), tta=self.tta)
 
     def adapt_statistics(self, X: Tiles) -> Self:
         """Adapt to the images of a place; masks are never read.
@@ -267,28 +245,21 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         ModelError
             If the bands, their scaling, the kind of level or the pixel size differ.
         """
-        for field in ("band_names", "bands", "level", "pixel_m"):
-            found, wanted = getattr(sensor, field), getattr(self.sensor_, field)
-            if found != wanted:
-                raise ModelError(
-                    f"the {field.replace('_', ' ')} are not those the U-Net was trained on",
-                    found=f"{sensor.name}: {_shown(found)}",
-                    allowed=f"{self.sensor_.name}: {_shown(wanted)}",
-                    fix="predict files of the same sensor, or fit a model for this one",
-                )
+        check_is_fitted(self, "networks_")
+        _require(sensor, self.sensor_)
 
     def save(self, folder: str | Path) -> None:
         """Write the weights as safetensors and all else as JSON, each file atomically."""
-        check_is_fitted(self)
+        check_is_fitted(self, "networks_")
         folder = Path(folder)
         for number, network in enumerate(self.networks_):
             state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
             with atomic_path(folder / f"network_{number}.safetensors") as partial:
                 save_file(state, partial)
-        settings = {name: getattr(self, name) for name in (*SETTINGS, "random_state")}
         learned = ("sensor", "normalisation", "history", "captured")
         values = {name: getattr(self, f"{name}_") for name in learned}
-        write_model(folder, {"settings": settings, **values})
+        about = {"settings": self._config(), "random_state": self.random_state}
+        write_model(folder, {**about, **values})
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto", n_jobs: int | None = 1) -> Self:
@@ -302,13 +273,15 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         folder = Path(folder)
         value = read_model(folder)
         try:
-            settings = {k: _as_tuple(v) for k, v in value["settings"].items()}
+            config, seed = UNetConfig.model_validate(value["settings"]), value["random_state"]
             sensor = Sensor.model_validate(value["sensor"])
-            model = cls(**settings, sensor=sensor, device=device, n_jobs=n_jobs)
+            model = cls(
+                **config.model_dump(), random_state=tuple(seed) if isinstance(seed, list) else seed,
+                sensor=sensor, device=device, n_jobs=n_jobs,
+            )  # fmt: skip
             normalisation = Normalisation.model_validate(value["normalisation"])
-            model.history_, model.captured_ = list(value["history"]), list(value["captured"])
-            config = model._config()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            history, captured = list(value["history"]), list(value["captured"])
+        except (KeyError, TypeError, ValueError) as error:
             raise damaged(folder / MODEL_FILE, error) from None
         networks = []
         for number in range(config.seeds):
@@ -319,13 +292,19 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
             except (SafetensorError, OSError, RuntimeError) as error:
                 raise damaged(path, error) from None
             networks.append(network.eval())
-        return model._learned(tuple(networks), normalisation, sensor)
+        return model._learned(networks, normalisation, sensor, history, captured)
 
     def _learned(
-        self, networks: tuple[nn.Module, ...], normalisation: Normalisation, sensor: Sensor
+        self,
+        networks: Sequence[nn.Module],
+        normalisation: Normalisation,
+        sensor: Sensor,
+        history: list[list[Epoch]],
+        captured: list[bool | str | None],
     ) -> Self:
-        self.networks_, self.normalisation_, self.sensor_ = networks, normalisation, sensor
-        self.n_bands_in_ = len(sensor.bands)
+        self.networks_, self.normalisation_ = tuple(networks), normalisation
+        self.sensor_, self.n_bands_in_ = sensor, len(sensor.bands)
+        self.history_, self.captured_ = history, captured
         return self
 
     def _config(self) -> UNetConfig:
@@ -339,7 +318,7 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
 
     def _known(self, X: Tiles) -> TileSet:
         """Tiles of the sensor of the training."""
-        check_is_fitted(self)
+        check_is_fitted(self, "networks_")
         tiles = as_tiles(X, sensor=self.sensor_, masks=False)
         self.require(tiles.sensor)
         return tiles
@@ -407,8 +386,15 @@ def damaged(path: Path, error: object) -> ModelError:
     )
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _require(sensor: Sensor, known: Sensor) -> None:
+    for field in ("band_names", "bands", "level", "pixel_m"):
+        found, wanted = getattr(sensor, field), getattr(known, field)
+        if found != wanted:
+            raise ModelError(
+                f"the {field.replace('_', ' ')} are not those the U-Net was trained on",
+                found=f"{sensor.name}: {_shown(found)}", allowed=f"{known.name}: {_shown(wanted)}",
+                fix="predict files of the same sensor, or fit a model for this one",
+            )  # fmt: skip
 
 
 def _shown(value: object) -> object:

@@ -1,39 +1,17 @@
-"""What the stages of the U-Net say of what they did."""
+"""What the stages of the U-Net say of what they did; times are in seconds."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from l4s_ensemble.run.stage import SummaryModel
 
 
-class Summary(BaseModel):
-    """Base of all summaries: frozen, and an unknown key is an error."""
+class EpochSummary(SummaryModel):
+    """An epoch: training tiles a second, the last learning rate, means over its steps.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EpochSummary(Summary):
-    """An epoch of a network.
-
-    Attributes
-    ----------
-    epoch : int
-        From 0.
-    steps, skipped_steps : int
-        Optimiser steps, and those among them whose gradient was not finite.
-    seconds : float
-        With the validation loss.
-    patches_per_s : float
-        Training tiles a second, without it.
-    lr : float
-        Learning rate of the last step.
-    loss : float
-        Mean over steps.
-    gradient_norm : float, optional
-        Mean over steps, before clipping; None if none was finite.
-    validation_loss : float, optional
-        Of a few held-out tiles; None without any.
+    The gradient's norm is that before clipping, None where none was finite; such steps are skipped.
+    The validation loss is that of a few held-out tiles, None without any.
     """
 
     epoch: int
@@ -47,19 +25,8 @@ class EpochSummary(Summary):
     validation_loss: float | None
 
 
-class NetworkSummary(Summary):
-    """A network of a fold.
-
-    Attributes
-    ----------
-    fold, number : int
-        Number of the fold, and of the network in it, from 0.
-    seconds : float
-        Of its training.
-    captured : bool or str, optional
-        Whether its steps were captured as a CUDA graph, or why not; None on a CPU.
-    epochs : tuple of EpochSummary
-    """
+class NetworkSummary(SummaryModel):
+    """A network of a fold: its number from 0, whether its steps were captured or why not."""
 
     fold: int
     number: int
@@ -68,22 +35,10 @@ class NetworkSummary(Summary):
     epochs: tuple[EpochSummary, ...]
 
 
-class FoldSummary(Summary):
-    """A fold.
+class FoldSummary(SummaryModel):
+    """A fold: its tiles, the epochs of its first network, and the scores of its held-out tiles.
 
-    Attributes
-    ----------
-    fold : int
-        From 0.
-    train_tiles, held_tiles, buffer_tiles : int
-        Tiles that its networks were trained on, that they score, and that neither may see.
-    epochs : tuple of EpochSummary
-        Of its first network.
-    networks : tuple of NetworkSummary
-    seconds_score, seconds : float
-        Of the out-of-fold scores, and with the training.
-    f1, precision, recall : float
-        Of its held-out tiles, at the threshold of all folds.
+    Buffer tiles are those that neither train nor are scored. The threshold is that of all folds.
     """
 
     fold: int
@@ -99,71 +54,42 @@ class FoldSummary(Summary):
     recall: float
 
 
-class Logits(Summary):
-    """Pixels of each class by out-of-fold logit.
-
-    Attributes
-    ----------
-    edges : tuple of float
-        Of the bins, of which the outer ones hold all beyond.
-    landslide, other : tuple of int
-        Pixels of each bin.
-    """
+class LogitCounts(SummaryModel):
+    """Pixels of each class by out-of-fold logit; the outer bins hold all beyond."""
 
     edges: tuple[float, ...]
     landslide: tuple[int, ...]
     other: tuple[int, ...]
 
 
-class Adapted(Summary):
-    """The split whose images gave batch statistics.
-
-    Attributes
-    ----------
-    split : str
-    tiles : int
-        Tiles of it that could be used.
-    row : str
-        Name of the row of its scores.
-    """
+class Adaptation(SummaryModel):
+    """The split whose images gave batch statistics, and the name of the row of its scores."""
 
     split: str
     tiles: int
     row: str
 
 
-class UNetSummary(Summary):
+class UNetSummary(SummaryModel):
     """Fit of the U-Net.
 
     Attributes
     ----------
-    network, loss, optimiser, schedule : str
-        Settings.
     parameters : int
         Trained values of a network.
     networks, seeds : int
         Networks of all folds, and of one.
-    seconds_per_epoch : float
-        Mean over networks and epochs.
-    skipped_steps : int
-        Steps of all networks whose gradient was not finite.
+    seconds_per_epoch, skipped_steps
+        Mean and sum over all networks.
     captured : bool or str, optional
-        Whether steps were captured as a CUDA graph, or why one was not; None on a CPU.
-    precision, device, hardware : str
-        Type of the convolutions, device as asked for, and why.
+        Whether steps were captured as a CUDA graph, or why not; None on a CPU.
     bytes_peak : int, optional
         Most memory of the GPU in use; None on a CPU.
     bands, channels : tuple of str
         Of the sensor, and those that are shown.
-    adapted_to : str, optional
-    adapt : Adapted, optional
-    folds : tuple of FoldSummary
     oof, histogram, reliability, failures : dict
-        Out-of-fold scores, see `l4s_ensemble.metrics.tiles.summarise`, `ScoreHistogram` and
+        Out-of-fold scores: `l4s_ensemble.metrics.tiles.summarise`, `ScoreHistogram` and
         `l4s_ensemble.metrics.failures`.
-    logits : Logits
-    seconds : float
-        Of the whole stage, without what a killed one had done.
     """
 
     network: str
@@ -183,29 +109,20 @@ class UNetSummary(Summary):
     bands: tuple[str, ...]
     channels: tuple[str, ...]
     adapted_to: str | None
-    adapt: Adapted | None
+    adapt: Adaptation | None
     folds: tuple[FoldSummary, ...]
     oof: dict[str, Any]
     histogram: dict[str, Any]
     reliability: dict[str, Any]
     failures: dict[str, Any]
-    logits: Logits
+    logits: LogitCounts
     seconds: float
 
 
-class GroupLoss(Summary):
-    """F1 that is lost when a group of bands is hidden.
+class GroupLoss(SummaryModel):
+    """F1 without a group of bands, F1 that is lost, and the paired interval of the loss.
 
-    Attributes
-    ----------
-    group : str
-    channels : tuple of str
-    whole : bool
-        Whether it holds other groups, as all spectral bands together do.
-    f1, loss : float
-        F1 without the group, and F1 with nothing hidden minus that.
-    low, high : float, optional
-        Paired interval of the loss; None where blocks are few.
+    ``whole`` groups hold others. The interval is None where spatial blocks are few.
     """
 
     group: str
@@ -217,21 +134,10 @@ class GroupLoss(Summary):
     high: float | None
 
 
-class Occlusion(Summary):
-    """Worth of each group of bands on tiles that the networks did not see.
+class Occlusion(SummaryModel):
+    """Worth of each group of bands on unseen tiles, the largest loss first.
 
     A draw that favours landslides has a higher F1 than all tiles: only losses are to be compared.
-
-    Attributes
-    ----------
-    tiles, landslide_tiles, blocks : int
-        Drawn tiles, those with a landslide, and spatial blocks among them.
-    threshold : float
-        Of probability.
-    f1 : float
-        With nothing hidden.
-    groups : tuple of GroupLoss
-        The largest loss first.
     """
 
     tiles: int
@@ -242,14 +148,8 @@ class Occlusion(Summary):
     groups: tuple[GroupLoss, ...]
 
 
-class ExplainSummary(Summary):
-    """What the networks look at.
-
-    Attributes
-    ----------
-    occlusion : Occlusion
-    seconds : float
-    """
+class ExplainSummary(SummaryModel):
+    """What the networks look at."""
 
     occlusion: Occlusion
     seconds: float

@@ -33,7 +33,7 @@ from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.stages import OCCLUSION, fit_stages
 from l4s_ensemble.unet import stage as stages
 from l4s_ensemble.unet.model import UNetModel
-from l4s_ensemble.unet.stage import explain_stage, logits_by_class, predict_stage, score_file, stage
+from l4s_ensemble.unet.stage import explain_stage, logits_by_class, predict_stage, stage
 from l4s_ensemble.unet.training.engine import Trainer
 
 SETTINGS = config_of(seeds=2)
@@ -154,7 +154,7 @@ def test_a_killed_fit_goes_on_and_gives_the_same(
 
     with monkeypatch.context() as patch:
         if kill == "scores":
-            patch.setattr(stages, "score_file", dying(stages.score_file, 1))
+            patch.setattr(stages, "ScoreFile", dying(stages.ScoreFile, 1))
         else:
             patch.setattr(Trainer, "save", dying(Trainer.save, int(kill[-1])))
         with pytest.raises(Killed):
@@ -292,7 +292,8 @@ def test_other_bands_are_refused_before_anything_is_written(fitted: Path, tmp_pa
 def test_half_precision_on_disk_reads_as_float32(tmp_path: Path, rng: np.random.Generator) -> None:
     logit = rng.normal(0, 5, (6, 4, 4)).astype(np.float32)
     logit[0, 0, 0] = 1e9  # finite on disk too
-    file = score_file(tmp_path / "a.zarr", range(6), (4, 4), seed=3, fold=[0] * 6)
+    words = {"fold": [0] * 6, "attrs": {"seed": 3}, "dtype": "float16"}
+    file = ScoreFile(tmp_path / "a.zarr", range(6), (4, 4), **words)
     file.write(slice(0, 4), logit[:4])
     assert file.missing() == [slice(4, 6)]
     file.write(slice(4, 6), logit[4:])
