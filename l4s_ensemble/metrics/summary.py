@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
+
+from l4s_ensemble.run.stage import SummaryModel
 
 
-class Part(BaseModel):
-    """Base of all parts of summaries."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Histogram(Part):
+class Histogram(SummaryModel):
     """Pixels of both classes by bin of probability (`ScoreHistogram.as_dict`)."""
 
     positive: list[int]
@@ -27,7 +23,7 @@ class Histogram(Part):
         return self
 
 
-class Reliability(Part):
+class Reliability(SummaryModel):
     """Mean predicted probability, observed frequency and pixels, by bin of probability."""
 
     predicted: list[float | None]
@@ -35,7 +31,7 @@ class Reliability(Part):
     pixels: list[int]
 
 
-class TileScores(Part):
+class TileScores(SummaryModel):
     """Scores of tiles at one threshold (`l4s_ensemble.metrics.tiles.summarise`)."""
 
     threshold: float
@@ -60,7 +56,7 @@ class TileScores(Part):
     tiles: int
 
 
-class ObjectsOfSize(Part):
+class ObjectsOfSize(SummaryModel):
     """Whole landslides of a size, pixels."""
 
     low_px: int
@@ -73,7 +69,7 @@ class ObjectsOfSize(Part):
     precision: float | None
 
 
-class ObjectScores(Part):
+class ObjectScores(SummaryModel):
     """Scores of whole landslides (`l4s_ensemble.metrics.objects.summarise_objects`)."""
 
     iou_matched: float
@@ -92,7 +88,7 @@ class ObjectScores(Part):
     by_size: list[ObjectsOfSize]
 
 
-class Gain(Part):
+class Gain(SummaryModel):
     """Paired gain of a score; shown where its interval is above zero."""
 
     value: float
@@ -103,7 +99,7 @@ class Gain(Part):
     shown: bool
 
 
-class Risk(Part):
+class Risk(SummaryModel):
     """Scores where a person looks at the least certain share of pixels."""
 
     share: float
@@ -112,7 +108,7 @@ class Risk(Part):
     errors_seen: float | None
 
 
-class Uncertainty(Part):
+class Uncertainty(SummaryModel):
     """How well a map of uncertainty points at errors."""
 
     measure: str

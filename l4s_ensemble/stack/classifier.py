@@ -15,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from l4s_ensemble.config import StackConfig
 from l4s_ensemble.errors import DataError, ModelError
 from l4s_ensemble.metrics.histogram import ScoreHistogram
-from l4s_ensemble.metrics.summary import Histogram, Part
+from l4s_ensemble.metrics.summary import Histogram
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.stage import SummaryModel
 from l4s_ensemble.stack.calibration import Calibration, choose_calibration
 from l4s_ensemble.stack.learners import (
     KINDS,
@@ -322,7 +323,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         return stack
 
 
-class _Saved(Part):
+class _Saved(SummaryModel):
     """What ``model.json`` holds."""
 
     format: Literal[4]

@@ -8,14 +8,14 @@ from l4s_ensemble.metrics.summary import (
     Gain,
     Histogram,
     ObjectScores,
-    Part,
     Reliability,
     TileScores,
     Uncertainty,
 )
+from l4s_ensemble.run.stage import SummaryModel
 
 
-class LearnerGain(Part):
+class LearnerGain(SummaryModel):
     """Paired gain in F1 of one learner over another."""
 
     over: str
@@ -25,7 +25,7 @@ class LearnerGain(Part):
     shown: bool
 
 
-class LearnerRow(Part):
+class LearnerRow(SummaryModel):
     """A scored learner or base model; see `l4s_ensemble.stack.learners.choose_learner`."""
 
     name: str
@@ -42,7 +42,7 @@ class LearnerRow(Part):
     why: str
 
 
-class Weight(Part):
+class Weight(SummaryModel):
     """Weight of one input of the meta-learner."""
 
     name: str
@@ -72,7 +72,7 @@ class PartGain(ModelGain):
     part: str
 
 
-class Calibrated(Part):
+class Calibrated(SummaryModel):
     """Scores of probabilities, cross-fitted."""
 
     calibration_error: float
@@ -80,7 +80,7 @@ class Calibrated(Part):
     reliability: Reliability
 
 
-class CalibrationRow(Part):
+class CalibrationRow(SummaryModel):
     """A kind of calibration, and the log-loss per pixel that it saves."""
 
     kind: str
@@ -91,7 +91,7 @@ class CalibrationRow(Part):
     saved_high: float | None
 
 
-class CalibrationChoice(Part):
+class CalibrationChoice(SummaryModel):
     """The chosen calibration, scores without and with it, and what was tried."""
 
     chosen: str
@@ -100,7 +100,7 @@ class CalibrationChoice(Part):
     tried: list[CalibrationRow]
 
 
-class Removal(Part):
+class Removal(SummaryModel):
     """The smallest landslide that is kept, and the gain in F1 where one was looked for."""
 
     asked: Literal["auto", "none"]
@@ -112,7 +112,7 @@ class Removal(Part):
     reason: str | None
 
 
-class Decision(Part):
+class Decision(SummaryModel):
     """How a mask is made of a probability."""
 
     calibration: CalibrationChoice
@@ -120,7 +120,7 @@ class Decision(Part):
     postprocess: Removal
 
 
-class Check(Part):
+class Check(SummaryModel):
     """A check for leaks, of one fold or of all."""
 
     check: str
@@ -129,7 +129,7 @@ class Check(Part):
     said: str
 
 
-class Leaks(Part):
+class Leaks(SummaryModel):
     """Checks for leaks: how many, how many hold, and each."""
 
     checked: int
@@ -137,7 +137,7 @@ class Leaks(Part):
     details: list[Check]
 
 
-class Agreement(Part):
+class Agreement(SummaryModel):
     """Pixels by which base model is right."""
 
     both_right: int
@@ -154,7 +154,7 @@ class AgreementOfSize(Agreement):
     slides: int
 
 
-class StackSummary(Part):
+class StackSummary(SummaryModel):
     """Summary of the stage ``stack``."""
 
     learner: Literal["plain", "weighted"]
