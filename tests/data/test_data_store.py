@@ -28,7 +28,7 @@ from l4s_ensemble.data.store import (
     sensor_of,
     units,
 )
-from l4s_ensemble.data.summary import slide_sizes
+from l4s_ensemble.data.summary import StoreSummary, slide_sizes
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
@@ -46,6 +46,13 @@ def write_small(root: Path, images: dict[int, np.ndarray], masks: bool = True) -
         write_patch(root / f"TrainData/img/image_{patch}.h5", stored, SMALL)
         if masks:
             write_mask(root / f"TrainData/mask/mask_{patch}.h5", np.eye(16, dtype=np.uint8))
+
+
+def built(root: Path, sensor: Sensor = SMALL, jobs: int = 1) -> tuple[StoreSummary, xr.Dataset]:
+    split = "train" if (root / "TrainData").is_dir() else "test"
+    files = find_patches(root, split, sensor)
+    summary = build_store(files, sensor, root / f"{jobs}/patches.zarr", jobs, split=split)
+    return summary, open_store(root / f"{jobs}")
 
 
 def small_counts(rng: np.random.Generator) -> np.ndarray:
@@ -98,15 +105,12 @@ def test_the_store_holds_the_files_exactly(tiny_root: Path, tiny_dataset: xr.Dat
         assert landslide_pixels(tiny_dataset)[patch - 1] == mask.sum()
 
 
-def test_units_are_counts_in_float32(tiny_dataset: xr.Dataset) -> None:
+def test_units_are_counts_in_float32(tiny_root: Path, tiny_dataset: xr.Dataset) -> None:
     two = units(tiny_dataset, slice(2, 4))
     assert two.dtype == np.float32 and two.shape == (2, 14, 128, 128)
     np.testing.assert_array_equal(two, tiny_dataset["image"].values[2:4])
     np.testing.assert_array_equal(units(tiny_dataset, [3, 2]), two[::-1])
-
-
-def test_units_of_a_notebook_dataset_are_left_alone(tiny_root: Path) -> None:
-    patches = open_patches(tiny_root, "valid")
+    patches = open_patches(tiny_root, "valid")  # in units already
     np.testing.assert_array_equal(units(patches), patches["image"].values)
 
 
@@ -126,13 +130,9 @@ def test_two_workers_build_what_one_does(tmp_path: Path, rng: np.random.Generato
     for stored in images.values():
         stored[..., 0] /= 445.17289745
     write_small(tmp_path, images)
-    files = find_patches(tmp_path, "train", SMALL)
-    one = build_store(files, SMALL, tmp_path / "one/patches.zarr", 1)
-    two = build_store(files, SMALL, tmp_path / "two/patches.zarr", 2)
+    (one, first), (two, second) = built(tmp_path), built(tmp_path, jobs=2)
     assert one == two
-    xr.testing.assert_identical(
-        open_store(tmp_path / "one").load(), open_store(tmp_path / "two").load()
-    )
+    xr.testing.assert_identical(first.load(), second.load())
 
 
 def test_a_file_of_other_numbers_is_named_and_kept_as_float32(
@@ -142,18 +142,16 @@ def test_a_file_of_other_numbers_is_named_and_kept_as_float32(
     images[1][..., 0] /= 445.17289745
     images[2][..., 1] += 0.3
     write_small(tmp_path, images)
-    files = find_patches(tmp_path, "train", SMALL)
     with caplog.at_level(logging.WARNING, "l4s_ensemble"):
-        summary = build_store(files, SMALL, tmp_path / "patches.zarr")
+        summary, dataset = built(tmp_path)
     assert "image_2.h5" in caplog.text and "image_1.h5" not in caplog.text
     assert [Path(p).name for p in summary.inexact] == ["image_2.h5"]
     assert summary.dtype == "float32" and 0.2 < summary.exact_share < 0.6
-    image = open_store(tmp_path / "patches.zarr")["image"]
-    np.testing.assert_allclose(image.values[1, 1], images[2][..., 1], rtol=1e-6)
+    np.testing.assert_allclose(dataset["image"].values[1, 1], images[2][..., 1], rtol=1e-6)
     # An exact patch keeps its hash, so a copy of it in another split is still known.
     exact = restore_counts(images[1], SMALL).values
     assert exact.dtype == np.uint16
-    assert hashes_of(open_store(tmp_path / "patches.zarr"))[1] == content_hash(exact)
+    assert hashes_of(dataset)[1] == content_hash(exact)
 
 
 def test_negative_whole_numbers_are_kept_exactly(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -161,26 +159,25 @@ def test_negative_whole_numbers_are_kept_exactly(tmp_path: Path, rng: np.random.
     images[1][..., 0] /= 445.17289745
     images[1][0, 0, 1] = -12
     write_small(tmp_path, images)
-    files = find_patches(tmp_path, "train", SMALL)
-    summary = build_store(files, SMALL, tmp_path / "patches.zarr")
+    summary, dataset = built(tmp_path)
     assert summary.inexact == () and summary.dtype == "float32"
-    assert open_store(tmp_path / "patches.zarr")["image"].values[0, 1, 0, 0] == -12
+    assert dataset["image"].values[0, 1, 0, 0] == -12
 
 
 def test_a_store_that_was_not_finished_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     write_small(tmp_path, {1: small_counts(rng) + 0.1, 2: small_counts(rng)})
     (tmp_path / "TrainData/img/image_2.h5").write_bytes(b"no")
     with pytest.raises(DataError, match="1 of 2"):
-        build_store(find_patches(tmp_path, "train", SMALL), SMALL, tmp_path / "patches.zarr")
+        built(tmp_path)
     with pytest.raises(RunError, match="another version"):
-        open_store(tmp_path / "patches.zarr")
+        open_store(tmp_path / "1")
 
 
 def test_restored_values_given_as_stored_are_refused(tmp_path: Path, tiny_root: Path) -> None:
     image = open_patches(tiny_root, "train", ids=[1])["image"].values[0]
     write_patch(tmp_path / "img/image_1.h5", np.moveaxis(image, 0, -1).astype(float), L4S)
     with pytest.raises(DataError, match="other units"):
-        build_store(find_patches(tmp_path, "test", L4S), L4S, tmp_path / "patches.zarr")
+        built(tmp_path, L4S)
 
 
 def test_tiles_without_terrain_are_known(tmp_path: Path, tiny_root: Path) -> None:
@@ -190,9 +187,8 @@ def test_tiles_without_terrain_are_known(tmp_path: Path, tiny_root: Path) -> Non
     level[..., 12] = 0
     for patch, counts in enumerate((image, flat, level), start=1):
         write_patch(tmp_path / f"img/image_{patch}.h5", counts / L4S.stored_to_count, L4S)
-    summary = build_store(find_patches(tmp_path, "test", L4S), L4S, tmp_path / "patches.zarr")
+    summary, dataset = built(tmp_path, L4S)
     assert summary.degenerate == (2, 3) and summary.masks is False
-    dataset = open_store(tmp_path / "patches.zarr")
     assert dataset["degenerate"].values.tolist() == [False, True, True]
     with pytest.raises(DataError, match="no masks"):
         landslide_pixels(dataset)
