@@ -87,8 +87,7 @@ def test_the_store_that_is_adapted_to_holds_no_masks(place):
 
 
 @pytest.mark.parametrize(
-    ("split", "says"),
-    [("train", "no such split to adapt to"), ("holdout", "sets no tiles aside")],
+    ("split", "says"), [("train", "no such split to adapt to"), ("holdout", "sets no tiles aside")]
 )
 def test_what_cannot_be_adapted_to_is_refused(place, split, says):
     with pytest.raises(ConfigError, match=says):

@@ -83,8 +83,7 @@ def features(
     run: RunOption = RUN,
     set_: SetOption = None,
     full: Annotated[
-        bool,
-        typer.Option("--full", help="Write the whole arrays too, for a notebook: full.zarr."),
+        bool, typer.Option("--full", help="Write the whole arrays too, for a notebook: full.zarr.")
     ] = False,
     jobs: JobsOption = None,
     quiet: QuietOption = False,

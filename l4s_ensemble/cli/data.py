@@ -50,8 +50,7 @@ def data_check(
     sensor: SensorOption = "l4s",
     jobs: JobsOption = None,
     neighbours: Annotated[
-        bool,
-        typer.Option("--neighbours", help="Look for adjoining tiles across splits too."),
+        bool, typer.Option("--neighbours", help="Look for adjoining tiles across splits too.")
     ] = False,
     run: Annotated[
         Path | None, typer.Option("--run", help="Keep the result for the report of this run.")

@@ -254,11 +254,7 @@ def _write_coordinates(
 
 
 def _summary(
-    store: _Store,
-    files: Sequence[PatchFiles],
-    done: Sequence[_Patch],
-    split: str,
-    root: str | Path,
+    store: _Store, files: Sequence[PatchFiles], done: Sequence[_Patch], split: str, root: str | Path
 ) -> StoreSummary:
     sensor, records = store.sensor, [p.record for p in done]
     kept, low, high, sizes = zip(*(p.values for p in done if p.values is not None), strict=True)

@@ -71,10 +71,7 @@ def compute(
 
 
 def compute_window(
-    window: Window,
-    sensor: Sensor,
-    plan: FeaturePlan,
-    statistics: SceneStatistics | None = None,
+    window: Window, sensor: Sensor, plan: FeaturePlan, statistics: SceneStatistics | None = None
 ) -> NDArray[np.float32]:
     """Compute the features of one patch that knows its surroundings; see `compute`.
 

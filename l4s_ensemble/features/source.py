@@ -225,9 +225,7 @@ def load_statistics(path: Path) -> dict[int, SceneStatistics]:
     value = read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("scenes"), dict):
         raise ModelError(
-            "these are not the statistics of scenes",
-            where=path,
-            fix="run the features stage again",
+            "these are not the statistics of scenes", where=path, fix="run the features stage again"
         )
     found = value["scenes"].items()
     return {int(scene): SceneStatistics.from_dict(item, path) for scene, item in found}

@@ -7,13 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from l4s_ensemble.data.store import (
-    STORE,
-    landslide_pixels,
-    open_store,
-    positions_of,
-    sensor_of,
-)
+from l4s_ensemble.data.store import STORE, landslide_pixels, open_store, positions_of, sensor_of
 from l4s_ensemble.features.registry import FEATURES_FILE, select
 from l4s_ensemble.features.sample import sample, share_out
 from l4s_ensemble.features.source import (

@@ -141,10 +141,7 @@ def by_place(
 
 
 def strong_and_distinct(
-    values: NDArray[np.floating[Any]],
-    strength: Sequence[float],
-    most: int,
-    limit: float = COPIES,
+    values: NDArray[np.floating[Any]], strength: Sequence[float], most: int, limit: float = COPIES
 ) -> list[int]:
     """Choose the strongest columns, without near copies of a stronger one.
 

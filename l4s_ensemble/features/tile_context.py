@@ -136,10 +136,7 @@ class TileContext:
         self.margin = margin
         self._window = Alone(image, sensor, margin) if isinstance(image, np.ndarray) else image
         self.height, self.width = self._window.size
-        self.core = (
-            slice(margin, margin + self.height),
-            slice(margin, margin + self.width),
-        )
+        self.core = (slice(margin, margin + self.height), slice(margin, margin + self.width))
         self._fields = fields
         self._statistics = statistics
         self._memo: dict[object, FloatImage] = {}

@@ -53,10 +53,7 @@ def test_what_is_left_out_says_why():
 
 @pytest.mark.parametrize(
     ("config", "hint"),
-    [
-        (FeaturesConfig(groups=("terain",)), "terrain"),
-        (FeaturesConfig(exclude=("ndvii",)), "ndvi"),
-    ],
+    [(FeaturesConfig(groups=("terain",)), "terrain"), (FeaturesConfig(exclude=("ndvii",)), "ndvi")],
 )
 def test_a_typing_mistake_is_named(config, hint):
     with pytest.raises(ConfigError, match=f"did you mean {hint}"):

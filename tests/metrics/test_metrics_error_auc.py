@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from l4s_ensemble.metrics.error_auc import (
-    SHARES,
-    error_auc,
-    error_histogram,
-    risk_coverage,
-)
+from l4s_ensemble.metrics.error_auc import SHARES, error_auc, error_histogram, risk_coverage
 
 
 @pytest.fixture(scope="module")
