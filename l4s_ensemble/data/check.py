@@ -66,16 +66,8 @@ class CheckReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {
-            "root": self.root,
-            "sensor": self.sensor,
-            "ok": self.ok,
-            "errors": len(self.errors),
-            "warnings": len(self.warnings),
-            "splits": {name: asdict(split) for name, split in self.splits.items()},
-            "faults": [asdict(f) for f in self.faults],
-            "seconds": round(self.seconds, 2),
-        }
+        counts = {"ok": self.ok, "errors": len(self.errors), "warnings": len(self.warnings)}
+        return {**asdict(self), **counts, "seconds": round(self.seconds, 2)}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def open_patches(
     split: str = "train",
     sensor: str | Sensor = "l4s",
     *,
-    ids: Iterable[int] | None = None,
+    ids: Sequence[int] | None = None,
 ) -> xr.Dataset:
     """Read patches into memory, in units: what a notebook starts with.
 
@@ -179,7 +179,7 @@ def open_patches(
     split : {'train', 'valid', 'test'}
     sensor : str or Sensor
         Name, YAML path or sensor.
-    ids : iterable of int, optional
+    ids : sequence of int, optional
         Only these patches. All 3,799 training patches take 3.5 GB.
 
     Returns
@@ -192,7 +192,16 @@ def open_patches(
     from l4s_ensemble.data.counts import restore_counts, to_units
 
     described = sensor if isinstance(sensor, Sensor) else load_sensor(sensor)
-    files = choose(find_patches(root, split, described), ids)
+    files = find_patches(root, split, described)
+    if ids is not None:
+        by_id = {f.id: f for f in files}
+        if missing := [str(i) for i in ids if i not in by_id]:
+            raise DataError(
+                "no patch of these ids",
+                found=", ".join(missing[:20]),
+                allowed=f"{len(by_id)} ids from {min(by_id)} to {max(by_id)}",
+            )
+        files = [by_id[i] for i in ids]
     edge = described.patch_pixels
     image = np.empty((len(files), len(described.bands), edge, edge), np.float32)
     masks = np.empty((len(files), edge, edge), np.uint8) if files and files[0].mask else None
@@ -214,27 +223,6 @@ def open_patches(
     if masks is not None:
         dataset["mask"] = (("patch", "y", "x"), masks)
     return dataset
-
-
-def choose(files: Sequence[PatchFiles], ids: Iterable[int] | None) -> list[PatchFiles]:
-    """Keep the patches of these ids, in the order of the ids; all of them without ids.
-
-    Raises
-    ------
-    DataError
-        If an id is not there.
-    """
-    if ids is None:
-        return list(files)
-    by_id = {f.id: f for f in files}
-    wanted = [int(i) for i in ids]
-    missing = [i for i in wanted if i not in by_id]
-    if missing:
-        raise DataError(
-            "no patch of these ids", found=", ".join(map(str, missing[:20])),
-            allowed=f"{len(by_id)} ids from {min(by_id)} to {max(by_id)}",
-        )  # fmt: skip
-    return [by_id[i] for i in wanted]
 
 
 def _read(path: Path, key: str, shape: tuple[int, ...], kinds: str, wanted: str) -> NDArray[Any]:

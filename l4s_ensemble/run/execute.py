@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -137,12 +137,7 @@ class Executor:
         report = work / ".child.json"
         report.unlink(missing_ok=True)
         spec = {
-            "stage": {
-                "name": stage.name,
-                "target": stage.target,
-                "needs": list(stage.needs),
-                "params": dict(stage.params),
-            },
+            "stage": asdict(stage),
             "run": str(self.run.resolve()),
             "out": str(work.resolve()),
             "config": self.config.model_dump(mode="json"),
@@ -237,22 +232,20 @@ def versions() -> dict[str, str]:
 
 def git_state() -> str | None:
     """Commit of the checkout that this package runs from, with ``+`` if it was edited."""
-    here = Path(__file__).parent
-    try:
-        commit = _git(here, "rev-parse", "--short=12", "HEAD")
-        tracked = _git(here, "ls-files", "--", Path(__file__).name)
-        if not commit or not tracked:  # installed somewhere below another project's checkout
+    found = ""
+    # It may be installed somewhere below another project's checkout, which does not know this file.
+    for words in (
+        ["ls-files", "--error-unmatch", Path(__file__).name],
+        ["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"],
+    ):
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        try:
+            found = subprocess.run(
+                command, capture_output=True, text=True, timeout=10, check=True
+            ).stdout
+        except (OSError, subprocess.SubprocessError):
             return None
-        return commit + ("+" if _git(here, "status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return found.strip()
 
 
 def _in_process(order: str) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from l4s_ensemble.config import Config
-from l4s_ensemble.errors import RunError
 from l4s_ensemble.run.stage import Stage
 
 
@@ -15,16 +16,6 @@ def digest(value: Any) -> str:
     """Hash a JSON value, 16 hex digits, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def section_value(config: Config, dotted: str) -> Any:
-    """Value of ``section`` or ``section.key`` as JSON."""
-    value: Any = config.model_dump(mode="json")
-    for part in dotted.split("."):
-        if not isinstance(value, dict) or part not in value:
-            raise RunError("a stage declares a config section that does not exist", found=dotted)
-        value = value[part]
-    return value
 
 
 def ingredients(
@@ -39,11 +30,12 @@ def ingredients(
     code : dict
         Hash of each module that the stage depends on; see `l4s_ensemble.run.code`.
     """
+    settings = config.model_dump(mode="json")
     return {
         "target": stage.target,
         "code": code,
         "seed": config.seed,
-        "sections": {name: section_value(config, name) for name in stage.sections},
+        "sections": {name: reduce(getitem, name.split("."), settings) for name in stage.sections},
         "params": dict(stage.params),
         "state": dict(stage.state),
         "inputs": inputs,

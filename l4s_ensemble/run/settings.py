@@ -97,25 +97,16 @@ def _of_another_version(run: Path, values: dict[str, Any]) -> RunError:
             "a newer version of this package made this run", where=run,
             found=f"format {found}", allowed=f"format {known}", fix="update the package",
         )  # fmt: skip
+    # Settings changed beside the preset are left to the user: not all of them still exist.
+    name, root = values.get("name"), _flat(values).get("data.root")
+    preset = name if name in configuration.presets() else configuration.DEFAULT_PRESET
+    words = ["l4s-ensemble", "fit-all", "--config", str(preset), "--data", str(root or "FOLDER")]
+    words += ["--run", str(run.with_name(f"{run.name}-refitted"))]
     return RunError(
         "an older version of this package made this run", where=run,
         found=f"format {found}", allowed=f"format {known}",
-        fix=f"fit it again into a new folder (this one stays as it is):\n{refit(run, values)}",
+        fix=f"fit it again into a new folder (this one stays as it is):\n{shlex.join(words)}",
     )  # fmt: skip
-
-
-def refit(run: Path, values: Mapping[str, Any]) -> str:
-    """Give the command that fits an older run again, into a new folder.
-
-    It names the run's preset, or the default one where that is gone, and its data. Settings that
-    were changed beside them are left to the user: not all of them still exist.
-    """
-    name = str(values.get("name"))
-    preset = name if name in configuration.presets() else configuration.DEFAULT_PRESET
-    root = _flat(values).get("data.root")
-    words = ["l4s-ensemble", "fit-all", "--config", preset]
-    words += ["--data", str(root or "FOLDER"), "--run", str(run.with_name(f"{run.name}-refitted"))]
-    return shlex.join(words)
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
