@@ -86,21 +86,12 @@ def test_no_package_imports_its_own_stages() -> None:
         assert not [n for n, others in GRAPH.items() if n.startswith(package) and stage in others]
 
 
-@pytest.mark.parametrize(
-    ("text", "circle"),
-    [
-        ("import l4s_ensemble.b", True),
-        ("def f():\n    from l4s_ensemble import b", True),
-        ("if TYPE_CHECKING:\n    from l4s_ensemble.b import B", True),
-        ("from l4s_ensemble.c import C", False),
-    ],
-)
-def test_a_circle_is_found_wherever_it_is_imported(tmp_path: Path, text: str, circle: bool) -> None:
-    for name, content in (("a", text), ("b", "from l4s_ensemble.a import A"), ("c", "")):
-        (tmp_path / f"{name}.py").write_text(content)
-    sorter = TopologicalSorter(graph_of(tmp_path))
-    if circle:
-        with pytest.raises(CycleError):
-            sorter.prepare()
-    else:
-        sorter.prepare()
+@pytest.mark.parametrize("indent", ["", "def f():\n    ", "if TYPE_CHECKING:\n    "])
+def test_a_circle_is_found_wherever_it_is_imported(tmp_path: Path, indent: str) -> None:
+    for name, text in (
+        ("a", f"{indent}from l4s_ensemble import b"),
+        ("b", "import l4s_ensemble.a"),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph_of(tmp_path)).prepare()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from l4s_ensemble.features.source import (
 )
 from l4s_ensemble.features.summary import (
     FeaturesSummary,
-    LeftOutRow,
     SampleSize,
     describe,
     places_of,
@@ -97,7 +95,7 @@ def stage(ctx: StageContext) -> Summary:
         support_px=plan.support_px,
         features=describe(plan.features, rows.values, rows.reference, weight, places),
         places=places.summary(rows.reference),
-        left_out=tuple(LeftOutRow(**asdict(item)) for item in plan.left_out),
+        left_out=plan.left_out,
         sample=SampleSize(pixels=len(rows.reference), positives=int(rows.reference.sum())),
         patches=patches,
         with_neighbours=sum(bool(neighbourhood.neighbours(int(t))) for t in positions),

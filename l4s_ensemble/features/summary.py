@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.features.definition import Feature
+from l4s_ensemble.features.registry import LeftOut
 from l4s_ensemble.features.statistics import Univariate, by_place, univariate
 from l4s_ensemble.run.stage import SummaryModel
 from l4s_ensemble.scenes.folds import Folds
@@ -79,13 +80,6 @@ class PlacesSummary(SummaryModel):
     rows: tuple[PlaceRow, ...]
 
 
-class LeftOutRow(SummaryModel):
-    """A feature that is not computed, and why."""
-
-    name: str
-    reason: str
-
-
 class SampleSize(SummaryModel):
     """Sampled pixels, and those of them that are landslide."""
 
@@ -107,7 +101,7 @@ class FeaturesSummary(SummaryModel):
         Pixels that the widest feature reads beyond a patch.
     features : tuple of FeatureRow
     places : PlacesSummary
-    left_out : tuple of LeftOutRow
+    left_out : tuple of LeftOut
     sample : SampleSize
     patches : int
         Patches that rows were drawn from.
@@ -126,7 +120,7 @@ class FeaturesSummary(SummaryModel):
     support_px: int
     features: tuple[FeatureRow, ...]
     places: PlacesSummary
-    left_out: tuple[LeftOutRow, ...]
+    left_out: tuple[LeftOut, ...]
     sample: SampleSize
     patches: int
     with_neighbours: int

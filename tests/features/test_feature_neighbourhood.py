@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.features import neighbourhood
-from l4s_ensemble.features.kernels import smooth, summed_area, window_deviation, window_mean
+from l4s_ensemble.features.kernels import summed_area, window_deviation
 from l4s_ensemble.features.neighbourhood import (
     COHERENCE,
     CONTRAST,
@@ -25,7 +25,7 @@ from l4s_ensemble.features.neighbourhood import (
     Operator,
 )
 from l4s_ensemble.features.registry import all_fields
-from l4s_ensemble.features.tile_context import TileContext, gaussian_weights
+from l4s_ensemble.features.tile_context import TileContext
 
 MARGIN = 40
 CORE = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
@@ -114,11 +114,6 @@ def test_energy_and_coherence_are_those_of_the_eigenvalues(sigma):
     )
 
 
-def test_a_field_and_an_operator_are_made_once(context):
-    assert context.field("ndvi") is context.field("ndvi")
-    assert context.mean("ndvi", 9) is context.mean("ndvi", 9)
-
-
 def test_elevation_goes_on_as_a_plane_and_light_stays_light():
     image = scene(24, 24)
     row, column = np.mgrid[:24, :24]
@@ -130,19 +125,6 @@ def test_elevation_goes_on_as_a_plane_and_light_stays_light():
     spectral = [i for i in range(14) if i != dem]
     for i in spectral:
         assert wide[i].min() == image[i].min() and wide[i].max() == image[i].max()
-
-
-@pytest.mark.parametrize("kernel", [summed_area, smooth, window_mean, window_deviation])
-def test_compiled_kernels_say_the_same_in_plain_python(rng, kernel):
-    image = rng.normal(2, 1, size=(13, 12)).astype(np.float32)
-    sums, squares = summed_area(image)
-    given = {
-        summed_area: (image,),
-        smooth: (image, gaussian_weights(1.0)),
-        window_mean: (sums, 3, 4, 6, 5, 2),
-        window_deviation: (sums, squares, 3, 4, 6, 5, 2),
-    }[kernel]
-    np.testing.assert_allclose(kernel(*given), kernel.py_func(*given), rtol=1e-4)
 
 
 @pytest.mark.parametrize("value", [0.0, 99.9, -0.3])

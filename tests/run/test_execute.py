@@ -90,6 +90,10 @@ def stage(name: str, function: str = "count", **more: object) -> Stage:
     return Stage(name, f"{HERE}:{function}", **more)  # type: ignore[arg-type]
 
 
+def execute(run: Path, *graph: Stage, config: Config | None = None, **more: object):
+    return Executor(run, config or Config(), **more).execute(graph)  # type: ignore[arg-type]
+
+
 def calls(run: Path) -> list[str]:
     log = run / "calls.txt"
     return log.read_text().split() if log.is_file() else []
@@ -102,14 +106,14 @@ def test_unchanged_stages_are_skipped_and_changes_reach_what_depends_on_them(sta
         stage("c/deep", needs=("b",)),
         stage("d", needs=("a",)),
     ]
-    first = Executor(stages, Config()).execute(graph)
+    first = execute(stages, *graph)
     assert list(first.values()) == [True] * 4
     assert (stages / "c/deep/summary.json").is_file()
-    assert Executor(stages, Config()).execute(graph) == dict.fromkeys(first, False)
+    assert execute(stages, *graph) == dict.fromkeys(first, False)
 
     changed = load("default", ["unet.epochs=3"])
     with caplog.at_level(logging.INFO, "l4s_ensemble"):
-        again = Executor(stages, changed).execute(graph)
+        again = execute(stages, *graph, config=changed)
     assert again == {"a": False, "b": True, "c/deep": True, "d": False}
     assert "sections.unet.epochs" in caplog.text
     assert read_json(stages / "b/summary.json")["epochs"] == 3
@@ -117,10 +121,10 @@ def test_unchanged_stages_are_skipped_and_changes_reach_what_depends_on_them(sta
 
 
 def test_an_error_of_a_stage_comes_back_as_itself_and_the_old_result_stays(stages):
-    Executor(stages, Config()).execute([stage("a")])
+    execute(stages, stage("a"))
     before = (stages / "a/value.txt").read_text()
     with pytest.raises(DataError) as caught:
-        Executor(stages, Config()).execute([stage("a", "fail")])
+        execute(stages, stage("a", "fail"))
     assert caught.value.where == "image_3.h5" and caught.value.fix == "mend it"
     assert (stages / "a/value.txt").read_text() == before
     assert not (stages / "a/half.txt").exists()
@@ -128,23 +132,21 @@ def test_an_error_of_a_stage_comes_back_as_itself_and_the_old_result_stays(stage
 
 def test_a_crash_is_a_run_error_with_the_traceback_in_the_log(stages, capfd):
     with pytest.raises(RunError, match="ended before it was done"):
-        Executor(stages, Config()).execute([stage("a", "crash")])
+        execute(stages, stage("a", "crash"))
     assert "ZeroDivisionError" in capfd.readouterr().err
     assert not (stages / "a").exists()
 
 
 @pytest.mark.parametrize("kind", ["system", "library", "worker", "named", "report"])
 def test_a_full_disk_is_said_once_and_in_full(stages, capfd, kind):
-    Executor(stages, Config()).execute([stage("a")])
+    execute(stages, stage("a"))
     with pytest.raises(RunError, match="the disk is full") as caught:
-        Executor(stages, Config()).execute(
-            [stage("b", "full", needs=("a",), params={"kind": kind})]
-        )
+        execute(stages, stage("b", "full", needs=("a",), params={"kind": kind}))
     assert caught.value.where == stages and "same command goes on" in str(caught.value)
     assert "MB free" in str(caught.value.found) and "has written 3 MB" in str(caught.value.found)
     assert re.search(r"about \d+ MB", str(caught.value.fix))
     assert "Traceback" not in capfd.readouterr().err
-    assert Executor(stages, Config()).execute([stage("a")]) == {"a": False}
+    assert execute(stages, stage("a")) == {"a": False}
 
 
 def test_the_package_works_where_the_system_is_windows(tmp_path):
@@ -181,9 +183,9 @@ with execute.locked(Path(sys.argv[1])):
 def test_a_killed_stage_resumes_in_what_it_had_written(stages):
     graph = [stage("a", "die_once"), stage("b", needs=("a",))]
     with pytest.raises(RunError, match="ended before"):
-        Executor(stages, Config()).execute(graph)
+        execute(stages, *graph)
     assert not (stages / "a").exists() and calls(stages) == []
-    Executor(stages, Config()).execute(graph)
+    execute(stages, *graph)
     assert read_json(stages / "a/summary.json")["marks"] == "xx"
     assert read_manifest(stages / "a")["digest"] == "fixed"
 
@@ -200,7 +202,7 @@ def test_a_whole_stage_killed_before_it_was_moved_is_taken_as_it_is(stages):
 
 def test_an_input_that_was_not_run_or_declared_is_named(stages):
     with pytest.raises(RunError, match="has not been run"):
-        Executor(stages, Config()).execute([stage("b", needs=("a",))])
+        execute(stages, stage("b", needs=("a",)))
 
 
 def test_an_interrupted_refit_leaves_settings_that_the_models_were_fitted_with(stages, monkeypatch):
@@ -283,17 +285,17 @@ def test_a_stage_does_not_outlive_the_command_that_waits_for_it(stages, how):
 
 
 def test_a_damaged_manifest_is_named(stages):
-    Executor(stages, Config()).execute([stage("a")])
+    execute(stages, stage("a"))
     (stages / "a/manifest.json").write_text("{")
     with pytest.raises(RunError, match=r"manifest\.json"):
-        Executor(stages, Config()).execute([stage("a")])
+        execute(stages, stage("a"))
     (stages / "a/manifest.json").write_text("{}")
     with pytest.raises(RunError, match="delete that stage's folder"):
-        Executor(stages, Config()).execute([stage("a")])
+        execute(stages, stage("a"))
 
 
 def test_manifest_says_what_it_took_to_make_it(stages):
-    Executor(stages, Config(), jobs=2).execute([stage("a", sections=("unet",))])
+    execute(stages, stage("a", sections=("unet",)), jobs=2)
     manifest = read_manifest(stages / "a")
     assert manifest["versions"]["numpy"] and manifest["jobs"] == 2
     assert manifest["seconds"] > 0 and manifest["peak_memory_mb"] > 10
