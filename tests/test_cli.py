@@ -77,8 +77,9 @@ def test_only_what_depends_on_a_setting_is_fitted_again(place):
 
 
 def test_features_says_what_tells_most(place):
-    done = command("features", cwd=place)
+    done = command("features", "--full", cwd=place)
     assert done.returncode == 0, done.stderr
+    assert (place / "runs/default/features/full.zarr").is_dir()
     assert re.search(r"\d+ features", done.stdout) and "AUC" in done.stdout
 
 

@@ -173,13 +173,6 @@ def test_a_store_that_was_not_finished_is_refused(tmp_path: Path, rng: np.random
         open_store(tmp_path / "1")
 
 
-def test_restored_values_given_as_stored_are_refused(tmp_path: Path, tiny_root: Path) -> None:
-    image = open_patches(tiny_root, "train", ids=[1])["image"].values[0]
-    write_patch(tmp_path / "img/image_1.h5", np.moveaxis(image, 0, -1).astype(float), L4S)
-    with pytest.raises(DataError, match="other units"):
-        built(tmp_path, L4S)
-
-
 def test_tiles_without_terrain_are_known(tmp_path: Path, tiny_root: Path) -> None:
     image = np.moveaxis(open_patches(tiny_root, "train", ids=[1])["image"].values[0], 0, -1)
     flat, level = image.astype(float), image.astype(float)

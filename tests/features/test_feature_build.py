@@ -12,6 +12,7 @@ from l4s_ensemble.data.stage import stage as data_stage
 from l4s_ensemble.data.store import landslide_pixels, open_store
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.features.compute import features_of
+from l4s_ensemble.features.full import write_full
 from l4s_ensemble.features.registry import plan_from_file
 from l4s_ensemble.features.sample import share_out
 from l4s_ensemble.features.source import FeatureSource
@@ -99,6 +100,21 @@ def test_jobs_do_not_change_the_result(run, done, tmp_path):
     with np.load(out / "sample.npz") as a, np.load(tmp_path / "two" / "sample.npz") as b:
         for name in a.files:
             np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_whole_arrays_are_those_of_the_patches(run, done):
+    path = write_full(run, jobs=2)
+    made = xr.open_zarr(path, consolidated=False)
+    assert made["features"].dims == ("patch", "feature", "y", "x")
+    assert made["features"].dtype == np.float16
+    assert made["patch"].values.tolist() == list(range(1, 13))
+    assert made["unit"].sel(feature="slope_deg").item() == "degree"
+    source = FeatureSource.beside(path.parent, run / "data/train/patches.zarr")
+    for at in (0, 11):
+        found = made["features"].isel(patch=at).values
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found, source.tiles([at])[0], rtol=6e-4, atol=1e-6)
+    assert [p.name for p in path.parent.glob(".*")] == []
 
 
 def test_statistics_tell_the_landslides(done):
