@@ -129,5 +129,5 @@ def prepare(run: Path, config: Config, dataset: xr.Dataset) -> Path:
     save(dataset, run)
     run_stage(run, "scenes", "l4s_ensemble.scenes.stage:stage", config, ("data/train",))
     needs = ("data/train", "scenes")
-    run_stage(run, "features", "l4s_ensemble.features.build:stage", config, needs)
+    run_stage(run, "features", "l4s_ensemble.features.stage:stage", config, needs)
     return run
