@@ -1,4 +1,4 @@
-"""Known scores on Landslide4Sense, and whether another score may stand beside them at all."""
+"""Published scores on Landslide4Sense, whether another may stand beside them, and where."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def why_not_comparable(split: str, kind: str, data: Mapping[str, Any], grid: str
     """
     reasons = []
     if data.get("made_up"):
-        reasons.append("the data are made up")
+        reasons.append("the data are synthetic")
     elif grid == "manifest":
         reasons.append("these tiles bring their own scene list, so they are not the release")
     if kind == "out-of-fold":
         reasons.append("it is out-of-fold on training tiles")
     elif kind == "holdout":
-        reasons.append("it is on training tiles set aside")
+        reasons.append("it is on training tiles held out of every fit")
     elif kind == "fitted":
         reasons.append("the models were fitted on these very tiles")
     elif split not in OFFICIAL_TILES:
@@ -49,3 +49,48 @@ def why_not_comparable(split: str, kind: str, data: Mapping[str, Any], grid: str
     if data.get("sensor", "l4s") != "l4s":
         reasons.append(f"the files are of sensor {data['sensor']}, not the 14 released bands")
     return ", and ".join(reasons)
+
+
+def place(headline: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Put a score of a run among the published ones.
+
+    Parameters
+    ----------
+    headline : mapping or None
+        ``model, split, f1, f1_low, f1_high`` and ``not_comparable`` (see `why_not_comparable`).
+
+    Returns
+    -------
+    dict or None
+        ``ticks``, ``rungs`` sorted by score (that of the run has ``ours: True`` and an interval)
+        and ``note``; places are in percent of the axis. None where there is no score, or it does
+        not compare.
+    """
+    if headline is None or headline["not_comparable"]:
+        return None
+    f1 = headline["f1"]
+    ends = {k: f1 if headline[f"f1_{k}"] is None else headline[f"f1_{k}"] for k in ("low", "high")}
+    own = {"name": f"This run, {headline['model']}", "on": headline["split"], "value": f1, **ends}
+    rungs = [{**r, "ours": False} for r in RUNGS] + [{**own, "ours": True}]
+    rungs.sort(key=_middle)
+    least = min([0.5, *(r["low"] for r in rungs)])
+    most = max([0.8, *(r["high"] for r in rungs)])
+    first, last = max(0.0, int(least * 10) / 10), min(1.0, -int(-most * 10 // 1) / 10)
+    span = last - first
+
+    def at(score: float) -> float:
+        return round(100 * (score - first) / span, 2)
+
+    for r in rungs:
+        r |= {"left": at(r["low"]), "width": round(100 * (r["high"] - r["low"]) / span, 2)}
+        r["at"] = at(_middle(r))
+    ticks = [round(first + 0.1 * k, 1) for k in range(round(span * 10) + 1)]
+    return {
+        "ticks": [{"value": t, "at": at(t)} for t in ticks],
+        "rungs": rungs,
+        "note": "F1 of the landslide class × 100, pooled over all pixels of a split.",
+    }
+
+
+def _middle(rung: Mapping[str, Any]) -> float:
+    return float(rung.get("value", (rung["low"] + rung["high"]) / 2))

@@ -8,71 +8,148 @@ whose input is not there is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from l4s_ensemble.errors import LeakError
 from l4s_ensemble.metrics.bootstrap import FEWEST_BLOCKS
 from l4s_ensemble.metrics.histogram import ScoreHistogram
-from l4s_ensemble.report import headline, words
-from l4s_ensemble.report.pages import features, likeness
-from l4s_ensemble.report.pages.data.faults import check_result, copies
-from l4s_ensemble.report.pages.data.shift import LARGE, shifts
+from l4s_ensemble.report import words
+from l4s_ensemble.report.headline import MODEL_NAMES, ledger_row
+from l4s_ensemble.report.pages import features
+from l4s_ensemble.report.parts import faults, likeness
+from l4s_ensemble.report.parts.shift import LARGE, shifts
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.run.files import read_json
 
 if TYPE_CHECKING:
     from l4s_ensemble.scenes.folds import Folds
 
 Level = Literal["passed", "tip", "issue"]
 
-DEGENERATE = (0.1, 0.5)
+# Bounds: passed up to the first, a tip up to the second.
+DEGENERATE = (0.1, 0.5)  # share of tiles
+AREA = (0.1, 0.3)  # relative error of the mapped area against the reference
+CALIBRATION_GAP = (0.01, 0.03)  # mean difference of predicted and observed probability
+THRESHOLD_COST = (0.01, 0.05)  # F1
+OUTSIDE = (0.1, 0.5)  # share of tiles outside the area of applicability
+SHARE_RATIO = (3.0, 10.0)  # of the mapped share to that of training
+ERROR_AUC = (0.8, 0.65)
 LOSS_FLAT = 0.05
 FOLDS_APART = 0.5
 PLATEAU = 0.05
-AREA = (0.1, 0.3)
-"""Relative error of the mapped area against that of the reference: passed up to, tip up to."""
-
-CALIBRATION_GAP = (0.01, 0.03)
-"""Mean difference of predicted and observed probability."""
-
-THRESHOLD_COST = (0.01, 0.05)
-UNLIKE = (0.1, 0.5)
-SHARE_RATIO = (3.0, 10.0)
-ERROR_AUC = (0.8, 0.65)
 
 
-@dataclass(frozen=True)
-class Check:
-    """One check.
+class Finding(NamedTuple):
+    """What a check found; ``titles`` are that of a passed one, ``|``, and that of another."""
+
+    level: Level
+    titles: str
+    measured: str
+    advice: str = ""
+
+
+class Place(NamedTuple):
+    """Something that was scored.
 
     Attributes
     ----------
-    page : str
-        Page it belongs to; the index shows all.
-    key : str
-        Stable name.
-    level : {'passed', 'tip', 'issue'}
-    title : str
-        The finding in a few words.
-    explanation : str
-        What was measured, against which bound, and what to do.
+    kind : {'base', 'stack', 'split'}
+        A base model or the stack out-of-fold, or the stack on a split.
+    page, key : str
+        Its page, and its name in those of the checks.
+    name, where : str
+        What was scored, and on what, in words.
+    summary, row : mapping
+        Of the stage that scored it, and its scores (empty where there are none).
     """
 
+    kind: str
     page: str
     key: str
-    level: Level
-    title: str
-    explanation: str
+    name: str
+    where: str
+    summary: Mapping[str, Any]
+    row: Mapping[str, Any]
+
+
+Subject = tuple[str, str, tuple[Any, ...]]
+"""Page of a check, what its key ends with, and what it is called with."""
 
 
 def run_checks(source: RunSource) -> list[dict[str, Any]]:
-    """Make all checks that the run's stages allow, numbered, as plain dicts."""
-    found = [check for function in CHECKS for check in function(source)]
-    return [{"number": n, **asdict(check)} for n, check in enumerate(found, start=1)]
+    """Make all checks that the run's stages allow.
+
+    Returns
+    -------
+    list of dict
+        ``number, page`` (the index shows all), ``key`` (a stable name), ``level, title`` and
+        ``explanation``.
+    """
+    found: list[dict[str, Any]] = []
+    subjects = subjects_of(source)
+    for name, kind, check in CHECKS:
+        for page, end, arguments in subjects[kind]:
+            finding = check(*arguments)
+            if finding is None:
+                continue
+            level, titles, measured, advice = finding
+            passed = level == "passed"
+            found.append(
+                {
+                    "number": len(found) + 1,
+                    "page": page or PAGE_OF[name],
+                    "key": "-".join(filter(None, (name, end))),
+                    "level": level,
+                    "title": titles.split(" | ")[0 if passed else 1],
+                    "explanation": measured if passed or not advice else f"{measured} {advice}",
+                }
+            )
+    return found
+
+
+def subjects_of(source: RunSource) -> dict[str, list[Subject]]:
+    """What there is to check, by kind."""
+    every = places(source)
+    scored = [p for p in every if p.row]
+    # All out-of-fold scores share their blocks.
+    once = [p for p in scored if p.kind != "split"][-1:] + [p for p in scored if p.kind == "split"]
+    stacked = [p for p in every if p.kind != "base"]
+    gains: list[Subject] = []
+    for p in stacked:
+        rows = p.summary.get("marginal") or []
+        named = [(f"adds-{row['part']}-{p.page}", row, False) for row in rows]
+        if p.summary.get("gain"):
+            named.insert(0, (f"gain-{p.page}", p.summary["gain"], True))
+        gains += [(p.page, key, (p, row, over)) for key, row, over in named]
+    return {
+        "run": [("", "", (source,))],
+        "split": [("data", s, (source, s)) for s in source.splits],
+        "prediction": [(f"prediction-{s}", s, (source, s)) for s in source.predicted],
+        "scored": [(p.page, p.key, (p,)) for p in scored],
+        "once": [(p.page, p.key, (p,)) for p in once],
+        "stacked": [(p.page, p.page, (p,)) for p in stacked],
+        "gain": gains,
+    }
+
+
+def places(source: RunSource) -> list[Place]:
+    """Everything that was scored; the stack comes after its parts."""
+    found = []
+    for model in ("pixel", "unet"):
+        own, name = source.summary(model), f"the {MODEL_NAMES[model]}"
+        row = own.get("oof") or {}
+        found.append(Place("base", model, model, name, "out-of-fold", own, row))
+    stages = [("stack", "stack", "stack", "stack", "out-of-fold")]
+    stages += [
+        (f"predict/{s}/scores", "split", f"prediction-{s}", s, f"on {s}") for s in source.predicted
+    ]
+    for stage, kind, page, key, where in stages:
+        own = source.summary(stage)
+        name = "the stack" if kind == "stack" else f"the stack {where}"
+        found.append(Place(kind, page, key, name, where, own, ledger_row(own, "stack") or {}))
+    return found
 
 
 def _level(value: float, bounds: tuple[float, float]) -> Level:
@@ -80,123 +157,122 @@ def _level(value: float, bounds: tuple[float, float]) -> Level:
     return "passed" if value <= bounds[0] else "tip" if value <= bounds[1] else "issue"
 
 
-def _check(
-    page: str, key: str, level: Level, titles: tuple[str, str], measured: str, advice: str = ""
-) -> Check:
-    """A check with the title for passed or the other one; the advice only where it is needed."""
-    good = level == "passed"
-    text = measured if good or not advice else f"{measured} {advice}"
-    return Check(page, key, level, titles[0] if good else titles[1], text)
-
-
-# Data
-
-
-def _scan(source: RunSource) -> Iterator[Check]:
+def _scan(source: RunSource) -> Finding | None:
     """What ``data check`` found, if its result was kept with the run."""
-    found = check_result(source)
+    found = faults.check_result(source)
     if found is None:
-        return
-    errors = sum(f["level"] == "error" for f in found["faults"])
-    warnings = len(found["faults"]) - errors
+        return None
+    errors, counted = faults.counted(found["faults"])
     kinds = ", ".join(sorted({str(f["code"]) for f in found["faults"]})) or "none"
-    counted = f"{words.plural(errors, 'error')} and {words.plural(warnings, 'warning')}"
-    yield _check(
-        "data", "scan", "issue" if errors else "tip" if warnings else "passed",
-        ("The files have no fault", f"The scan of the files found {counted}"),
+    return Finding(
+        "issue" if errors else "tip" if found["faults"] else "passed",
+        f"The files have no fault | The scan of the files found {counted}",
         f"The command data check read every file: {counted} (kinds: {kinds}).",
         "All are in the table below. Mend or remove files with errors before fitting.",
-    )  # fmt: skip
+    )
 
 
-def _units(source: RunSource) -> Iterator[Check]:
+def _units(source: RunSource, split: str) -> Finding | None:
     """Stored values must be exact in the sensor's units."""
-    for split in source.splits:
-        summary = source.summary(f"data/{split}")
-        share, inexact = summary.get("exact_share"), summary.get("inexact", [])
-        if share is None:
-            continue
-        some = words.some([str(p) for p in inexact], 3)
-        yield _check(
-            "data", f"units-{split}", "passed" if share >= 1 and not inexact else "issue",
-            (f"Units of {split} are exact", f"Units of {split} are not those of the sensor"),
-            f"{words.share(share)} of the stored values times their band's divisor are whole "
-            "numbers; all are in the released files.",
-            f"Not exact: {some}. The files were resampled or rescaled, so indices and terrain may "
-            "be wrong: describe them with a sensor YAML.",
-        )  # fmt: skip
+    summary = source.summary(f"data/{split}")
+    share, inexact = summary.get("exact_share"), summary.get("inexact", [])
+    if share is None:
+        return None
+    return Finding(
+        "passed" if share >= 1 and not inexact else "issue",
+        f"Units of {split} are exact | Units of {split} are not those of the sensor",
+        f"{words.share(share)} of the stored values times their band's divisor are whole numbers; "
+        "all are in the released files.",
+        f"Not exact: {words.some([str(p) for p in inexact], 3)}. The files were resampled or "
+        "rescaled, so indices and terrain may be wrong: describe them with a sensor YAML.",
+    )
 
 
-def _copies(source: RunSource) -> Iterator[Check]:
+def _copies(source: RunSource) -> Finding | None:
     """Tiles of the same content: across splits a score leaks, within one they share a fold."""
-    found = copies(source)
     if not source.splits:
-        return
+        return None
+    found = faults.copies(source)
     across = [c for c in found if c[0] != c[2]]
     some = "; ".join(f"tile {p} of {s} is tile {q} of {t}" for s, p, t, q in (across or found)[:3])
+    n = words.plural(len(across or found), "tile")
     advice = "They count twice; folds keep copies together, so no score leaks."
     if across:
         advice = "A score on a split that holds training tiles is too high: take them out."
-    yield _check(
-        "data", "copies", "issue" if across else "tip" if found else "passed",
-        ("No tile is there twice",
-         f"{words.plural(len(across or found), 'tile')} "
-         + ("in two splits" if across else "stored twice")),
-        f"Contents were compared within and between splits: {some or 'all differ'}.", advice,
-    )  # fmt: skip
+    return Finding(
+        "issue" if across else "tip" if found else "passed",
+        f"No tile is there twice | {n} {'in two splits' if across else 'stored twice'}",
+        f"Contents were compared within and between splits: {some or 'all differ'}.",
+        advice,
+    )
 
 
-def _degenerate(source: RunSource) -> Iterator[Check]:
+def _degenerate(source: RunSource, split: str) -> Finding:
     """Tiles without terrain."""
-    for split in source.splits:
-        summary = source.summary(f"data/{split}")
-        n = len(summary.get("degenerate", []))
-        share = n / max(1, int(summary["patches"]))
-        yield _check(
-            "data", f"degenerate-{split}", _level(share, DEGENERATE),
-            (f"Few tiles of {split} lack terrain", f"Many tiles of {split} lack terrain"),
-            f"{words.plural(n, 'tile')} ({words.share(share)}) with constant elevation or no "
-            f"slope; up to {words.share(DEGENERATE[0])} pass. They are not fitted on.",
-            "Check the elevation that these tiles were made with.",
-        )  # fmt: skip
+    summary = source.summary(f"data/{split}")
+    n = len(summary.get("degenerate", []))
+    share = n / max(1, int(summary["patches"]))
+    return Finding(
+        _level(share, DEGENERATE),
+        f"Few tiles of {split} lack terrain | Many tiles of {split} lack terrain",
+        f"{words.plural(n, 'tile')} ({words.share(share)}) with constant elevation or no slope; up "
+        f"to {words.share(DEGENERATE[0])} pass. They are not fitted on.",
+        "Check the elevation that these tiles were made with.",
+    )
 
 
-def _folds(source: RunSource) -> Iterator[Check]:
-    """Neither the folds nor what the pixel classifier was fitted on may share a tile."""
-    if "scenes" not in source or "data/train" not in source:
-        return
-    from l4s_ensemble.data.store import hashes_of
-    from l4s_ensemble.scenes.folds import load_folds
-
-    folds, hashes = load_folds(source["scenes"].folder), hashes_of(source.store("train"))
-    numbers = range(folds.n_folds)
-    leak = _leak_of(folds, [folds.train_ids(k) for k in numbers], hashes)
+def _folds(source: RunSource) -> Finding | None:
+    """Folds may not share a tile, nor have neighbours on both sides."""
+    folds = source.folds
+    if folds is None or "data/train" not in source:
+        return None
+    leak = _leak_of(source, folds, [folds.train_ids(k) for k in range(folds.n_folds)])
     unknown = folds.grid == "none"
-    yield _check(
-        "data", "folds-leak", "issue" if leak else "tip" if unknown else "passed",
-        ("Folds are free of leaks", "Folds leak" if leak else "Positions of tiles are unknown"),
-        leak or "In every fold the training tiles share no id and no content with the held-out "
-        "tiles" + ("." if unknown else " or their neighbours."),
-        "Out-of-fold scores are too high: run the scenes stage again on these data, then fit again."
-        if leak else "Neighbours cannot be kept apart, so out-of-fold scores may be too high by "
-        "several points. Give their positions in scenes.csv.",
-    )  # fmt: skip
-    paths = [source.run / "pixel" / f"fold_{k}.json" for k in numbers]
-    if "pixel" not in source or not all(path.is_file() for path in paths):
-        return
-    leak = _leak_of(folds, [read_json(path)["trained"] for path in paths], hashes)
-    yield _check(
-        "pixel", "trained-tiles", "issue" if leak else "passed",
-        ("The pixel classifier saw only its training tiles",
-         "The pixel classifier saw tiles it must not see"),
-        leak or "The tiles recorded with each fold's model are none of those it was scored on, "
-        "nor their neighbours.",
+    bad = "Folds leak" if leak else "Positions of tiles are unknown"
+    advice = (
+        "Neighbours cannot be kept apart, so out-of-fold scores may be too high by several "
+        "points. Give their positions in scenes.csv."
+    )
+    if leak:
+        advice = (
+            "Out-of-fold scores are too high: run the scenes stage again on these data, then fit "
+            "again."
+        )
+    return Finding(
+        "issue" if leak else "tip" if unknown else "passed",
+        f"Folds are free of leaks | {bad}",
+        leak
+        or "In every fold the training tiles share no id and no content with the held-out tiles"
+        + ("." if unknown else " or their neighbours."),
+        advice,
+    )
+
+
+def _trained(source: RunSource) -> Finding | None:
+    """What the pixel classifier was fitted on may not be what it was scored on."""
+    folds = source.folds
+    if folds is None or not {"data/train", "pixel"} <= set(source.stages):
+        return None
+    notes = [source.json(f"pixel/fold_{k}.json") for k in range(folds.n_folds)]
+    if None in notes:
+        return None
+    leak = _leak_of(source, folds, [note["trained"] for note in notes if note])
+    return Finding(
+        "issue" if leak else "passed",
+        "The pixel classifier saw only its training tiles | The pixel classifier saw tiles it must "
+        "not see",
+        leak
+        or "The tiles recorded with each fold's model are none of those it was scored on, nor "
+        "their neighbours.",
         "Its out-of-fold scores are too high: fit it again.",
-    )  # fmt: skip
+    )
 
 
-def _leak_of(folds: Folds, trained: list[Any], hashes: dict[int, str]) -> str:
+def _leak_of(source: RunSource, folds: Folds, trained: Iterable[Any]) -> str:
     """What the first leaking fold shares; empty where none leaks."""
+    from l4s_ensemble.data.store import hashes_of
+
+    hashes = hashes_of(source.store("train"))
     try:
         for k, ids in enumerate(trained):
             folds.check(k, ids, hashes)
@@ -205,351 +281,312 @@ def _leak_of(folds: Folds, trained: list[Any], hashes: dict[int, str]) -> str:
     return ""
 
 
-def _shift(source: RunSource) -> Iterator[Check]:
+def _shift(source: RunSource) -> Finding | None:
     """Bands of the splits to predict should have about the medians of training."""
     found = shifts(source)
     if not found:
-        return
+        return None
     most = found[0]
-    yield _check(
-        "data", "shift-splits", "passed" if abs(most["shift"]) <= LARGE else "tip",
-        ("Bands of the splits are alike", "Bands of the splits differ"),
+    return Finding(
+        "passed" if abs(most["shift"]) <= LARGE else "tip",
+        "Bands of the splits are alike | Bands of the splits differ",
         f"The median that lies farthest from training is {most['band']} in {most['split']}, "
         f"{words.signed(most['shift'])} interquartile ranges; up to {words.number(LARGE)} passes.",
         "Scores measured on one may not hold on the other: see the map of shifts.",
-    )  # fmt: skip
+    )
 
 
-def _features(source: RunSource) -> Iterator[Check]:
-    """Features must be finite, and what separates here should do so elsewhere."""
+def _finite(source: RunSource) -> Finding | None:
+    """Features must be finite."""
     found = [r for r in features.rows(source) if r.get("nonfinite") is not None]
+    if not found:
+        return None
     bad = [r["name"] for r in found if r["nonfinite"]]
-    if found:
-        yield _check(
-            "features", "features-finite", "issue" if bad else "passed",
-            ("Every feature is finite", f"{words.plural(len(bad), 'feature')} not finite"),
-            f"{len(bad)} of {words.plural(len(found), 'feature')} have sampled pixels without a "
-            "value; none should.",
-            f"Leave them out with features.exclude: {words.some(bad, 4)}.",
-        )  # fmt: skip
+    return Finding(
+        "issue" if bad else "passed",
+        f"Every feature is finite | {words.plural(len(bad), 'feature')} not finite",
+        f"{len(bad)} of {words.plural(len(found), 'feature')} have sampled pixels without a "
+        "value; none should.",
+        f"Leave them out with features.exclude: {words.some(bad, 4)}.",
+    )
+
+
+def _carry(source: RunSource) -> Finding | None:
+    """What separates here should do so elsewhere."""
     kind = features.kind_of_place(source)
     strong = [r for r in features.rows(source) if (r["auc_seen"] or 0) >= features.SEPARATES]
     if kind is None or not strong:
-        return
+        return None
     turned = [r["name"] for r in features.turning(source)]
-    yield _check(
-        "features", "features-carry", "tip" if turned else "passed",
-        (f"What separates in one {kind} does so in the others",
-         f"{words.plural(len(turned), 'feature')} separate{'s' if len(turned) == 1 else ''} the "
-         f"other way in some {kind}"),
+    separate = "separates" if len(turned) == 1 else "separate"
+    return Finding(
+        "tip" if turned else "passed",
+        f"What separates in one {kind} does so in the others | "
+        f"{words.plural(len(turned), 'feature')} {separate} the other way in some {kind}",
         f"Of {words.plural(len(strong), 'feature')} with an AUC from {features.SEPARATES}, "
         f"{len(turned)} have landslides on the other side in some {kind}.",
         f"A model may learn the wrong side of them: {words.some(turned, 4)}.",
-    )  # fmt: skip
+    )
 
 
-# Models
-
-
-def _baselines(source: RunSource) -> Iterator[Check]:
+def _baseline(source: RunSource) -> Finding | None:
     """The classifier must beat one feature, and the rule of NDVI and slope."""
     summary = source.summary("pixel")
     oof, rule = summary.get("oof"), summary.get("rule") or {}
-    if not oof:
-        return
+    every = source.summary("features").get("features", [])
     simple = [
         (r["best_f1"], f"one threshold on {r['name']}")
-        for r in source.summary("features").get("features", [])
+        for r in every
         if r.get("best_f1") is not None
     ]
     if not rule.get("lacks", True):
         simple.append((rule["f1"], "the rule of NDVI and slope"))
-    if not simple:
-        return
+    if not simple or not oof:
+        return None
     f1, name = max(simple)
-    yield _check(
-        "pixel", "baseline", "passed" if oof["f1"] > f1 else "issue",
-        ("Better than any simple rule", "No better than a simple rule"),
+    return Finding(
+        "passed" if oof["f1"] > f1 else "issue",
+        "Better than any simple rule | No better than a simple rule",
         f"The pixel classifier has F1 {words.score(oof['f1'])} out-of-fold; the best of "
         f"{words.plural(len(simple), 'simple rule')} has {words.score(f1)} ({name}).",
         "It has learnt nothing that the rule does not say: check masks, units and features.",
-    )  # fmt: skip
+    )
 
 
-def _training(source: RunSource) -> Iterator[Check]:
+def _loss(source: RunSource) -> Finding | None:
     """Losses of the U-Net must be numbers that fall and end flat."""
-    losses = {
-        f["fold"]: [e.get("loss") for e in f.get("epochs", [])]
-        for f in source.summary("unet").get("folds", [])
-    }
-    losses = {k: v for k, v in losses.items() if len(v) > 1}
+    folds = source.summary("unet").get("folds", [])
+    losses = [[e.get("loss") for e in fold.get("epochs", [])] for fold in folds]
+    losses = [each for each in losses if len(each) > 1]
     if not losses:
-        return
-    bad = [k for k, v in losses.items() if any(e is None or not math.isfinite(e) for e in v)]
-    flat = [k for k, v in losses.items() if k not in bad and not v[-1] < v[0]]
-    ends = [
-        (v[-1 - max(1, len(v) // 4)] - v[-1]) / v[0]
-        for k, v in losses.items()
-        if k not in bad and v[0] > 0
-    ]
+        return None
+    good = [v for v in losses if not any(e is None or not math.isfinite(e) for e in v)]
+    flat = [v for v in good if not v[-1] < v[0]]
+    ends = [(v[-1 - max(1, len(v) // 4)] - v[-1]) / v[0] for v in good if v[0] > 0]
     falling = max(0.0, float(np.mean(ends))) if ends else 0.0
-    level: Level = "issue" if bad or flat else "tip" if falling > LOSS_FLAT else "passed"
-    advice = "More epochs (unet.epochs) may help."
-    if level == "issue":
-        advice = "Lower unet.lr, or set unet.precision to float32."
-    yield _check(
-        "unet", "loss", level,
-        ("Training loss fell and ends flat",
-         "Training loss did not fall" if level == "issue" else "Training loss was still falling"),
-        f"Folds with a loss that is no number: {len(bad)}; with a last epoch no better than the "
-        f"first: {len(flat)}. The last quarter of the epochs took away {words.share(falling)} of "
-        f"the first loss; up to {words.share(LOSS_FLAT)} passes.",
-        advice,
-    )  # fmt: skip
+    wrong = len(good) < len(losses) or bool(flat)
+    advice = "Lower unet.lr, or set unet.precision to float32."
+    return Finding(
+        "issue" if wrong else "tip" if falling > LOSS_FLAT else "passed",
+        "Training loss fell and ends flat | Training loss "
+        + ("did not fall" if wrong else "was still falling"),
+        f"Folds with a loss that is no number: {len(losses) - len(good)}; with a last epoch no "
+        f"better than the first: {len(flat)}. The last quarter of the epochs took away "
+        f"{words.share(falling)} of the first loss; up to {words.share(LOSS_FLAT)} passes.",
+        advice if wrong else "More epochs (unet.epochs) may help.",
+    )
 
 
-def _spread(source: RunSource) -> Iterator[Check]:
+def _spread(place: Place) -> Finding | None:
     """No fold should fall far behind the others."""
-    for model in ("pixel", "unet"):
-        scores = [
-            f["f1"] for f in source.summary(model).get("folds", []) if f.get("f1") is not None
-        ]
-        if len(scores) > 1:
-            low, high = min(scores), max(scores)
-            yield _check(
-                model, f"spread-{model}", "passed" if low >= FOLDS_APART * high else "tip",
-                ("Folds agree", "Folds differ widely"),
-                f"F1 by fold is {words.score(low)} to {words.score(high)}; the lowest passes from "
-                f"{words.share(FOLDS_APART)} of the highest.",
-                "A part of another kind, or few landslides in it: look at its tiles.",
-            )  # fmt: skip
+    folds = place.summary.get("folds", []) if place.kind == "base" else []
+    scores = [f["f1"] for f in folds if f.get("f1") is not None]
+    if len(scores) < 2:
+        return None
+    low, high = min(scores), max(scores)
+    return Finding(
+        "passed" if low >= FOLDS_APART * high else "tip",
+        "Folds agree | Folds differ widely",
+        f"F1 by fold is {words.score(low)} to {words.score(high)}; the lowest passes from "
+        f"{words.share(FOLDS_APART)} of the highest.",
+        "A part of another kind, or few landslides in it: look at its tiles.",
+    )
 
 
-def _plateau(source: RunSource) -> Iterator[Check]:
+def _plateau(place: Place) -> Finding | None:
     """The threshold should lie where F1 is flat."""
-    for page, key, name, row, _ in scored_rows(source):
-        if page.startswith("prediction") or row.get("plateau_low") is None:
-            continue
-        low, high, at = row["plateau_low"], row["plateau_high"], row["threshold"]
-        inside = low <= at <= high
-        level: Level = "issue" if not inside else "tip" if high - low < PLATEAU else "passed"
-        yield _check(
-            page, f"plateau-{key}", level,
-            (f"Threshold of {name} is on a plateau",
-             f"Threshold of {name} is "
-             + ("on a narrow peak" if inside else "not where F1 is best")),
-            f"{words.score(at)} is in use. F1 is within 0.01 of its best from {words.score(low)} "
-            f"to {words.score(high)}; a width of {PLATEAU} passes.",
-            "Elsewhere the same threshold may fail." if inside else "Choose it again.",
-        )  # fmt: skip
+    row = place.row
+    if place.kind == "split" or row.get("plateau_low") is None:
+        return None
+    low, high, at = row["plateau_low"], row["plateau_high"], row["threshold"]
+    inside = low <= at <= high
+    bad = "on a narrow peak" if inside else "not where F1 is best"
+    return Finding(
+        "issue" if not inside else "tip" if high - low < PLATEAU else "passed",
+        f"Threshold of {place.name} is on a plateau | Threshold of {place.name} is {bad}",
+        f"{words.score(at)} is in use. F1 is within 0.01 of its best from {words.score(low)} "
+        f"to {words.score(high)}; a width of {PLATEAU} passes.",
+        "Elsewhere the same threshold may fail." if inside else "Choose it again.",
+    )
 
 
-def _calibration(source: RunSource) -> Iterator[Check]:
+def _calibration(place: Place) -> Finding | None:
     """Probabilities should add up to the area of the reference and hold bin by bin.
 
     The one check of calibration: both measures decide together, so that no two checks of the same
     probabilities can disagree.
     """
-    for page, key, name, row, histogram in scored_rows(source):
-        h = ScoreHistogram.from_dict(dict(histogram)) if histogram else None
-        if h is None or row.get("calibration_error") is None or not h.positive.sum():
-            continue
-        real = float(h.positive.sum())
-        said = float(((h.positive + h.negative) * (np.arange(h.bins) + 0.5) / h.bins).sum())
-        off, gap = said / real - 1, float(row["calibration_error"])
-        levels = {_level(abs(off), AREA), _level(gap, CALIBRATION_GAP)}
-        level: Level = "issue" if "issue" in levels else "tip" if "tip" in levels else "passed"
-        yield _check(
-            page, f"calibration-{key}", level,
-            (f"Probabilities of {name} are calibrated",
-             f"Probabilities of {name} are not calibrated"),
-            f"They add up to {_percent(off)} against the reference area (within "
-            f"{words.share(AREA[0])} passes), and differ from the observed share of landslides by "
-            f"{words.number(gap)} on average (up to {words.number(CALIBRATION_GAP[0])} passes).",
-            "Masks do not depend on this; areas and risks computed from probabilities do.",
-        )  # fmt: skip
+    histogram = place.summary.get("histogram")
+    h = ScoreHistogram.from_dict(dict(histogram)) if histogram else None
+    if h is None or place.row.get("calibration_error") is None or not h.positive.sum():
+        return None
+    real = float(h.positive.sum())
+    said = float(((h.positive + h.negative) * (np.arange(h.bins) + 0.5) / h.bins).sum())
+    off, gap = said / real - 1, float(place.row["calibration_error"])
+    levels = {_level(abs(off), AREA), _level(gap, CALIBRATION_GAP)}
+    of = f"Probabilities of {place.name}"
+    return Finding(
+        "issue" if "issue" in levels else "tip" if "tip" in levels else "passed",
+        f"{of} are calibrated | {of} are not calibrated",
+        f"They add up to {_percent(off)} against the reference area (within "
+        f"{words.share(AREA[0])} passes), and differ from the observed share of landslides by "
+        f"{words.number(gap)} on average (up to {words.number(CALIBRATION_GAP[0])} passes).",
+        "Masks do not depend on this; areas and risks computed from probabilities do.",
+    )
 
 
-def _area(source: RunSource) -> Iterator[Check]:
-    """The mapped area against the reference; without masks, its share against training."""
-    for page, key, name, row, _ in scored_rows(source):
-        real = row["tp"] + row["fn"]
-        if page in ("pixel", "unet") or not real:
-            continue
-        off = (row["tp"] + row["fp"]) / real - 1
-        yield _check(
-            page, f"area-{key}", _level(abs(off), AREA),
-            (f"Mapped area of {name} is that of the reference",
-             f"Mapped area of {name} is {'larger' if off > 0 else 'smaller'} than the reference"),
-            f"{_percent(off)} against the reference; within {words.share(AREA[0])} passes.",
-            "F1 weighs both errors; an area wants precision and recall to be equal. Correct for "
-            "it, or choose another threshold, before you report an area.",
-        )  # fmt: skip
+def _area(place: Place) -> Finding | None:
+    """The mapped area should be that of the reference."""
+    row = place.row
+    real = row["tp"] + row["fn"]
+    if place.kind == "base" or not real:
+        return None
+    off = (row["tp"] + row["fp"]) / real - 1
+    of = f"Mapped area of {place.name} is"
+    return Finding(
+        _level(abs(off), AREA),
+        f"{of} that of the reference | {of} {'larger' if off > 0 else 'smaller'} than the "
+        "reference",
+        f"{_percent(off)} against the reference; within {words.share(AREA[0])} passes.",
+        "F1 weighs both errors; an area wants precision and recall to be equal. Correct for it, or "
+        "choose another threshold, before you report an area.",
+    )
+
+
+def _plausible(source: RunSource, split: str) -> Finding | None:
+    """Without masks, the mapped share should be about that of training."""
     base = source.summary("data/train").get("prevalence")
-    for split in source.predicted:
-        share = source.summary(f"predict/{split}/result").get("predicted_share")
-        if share is None or not base or f"predict/{split}/scores" in source:
-            continue
-        ratio = max(share, 1e-9) / base
-        yield _check(
-            f"prediction-{split}", f"area-{split}",
-            _level(max(ratio, 1 / ratio), SHARE_RATIO),
-            (f"Mapped area of {split} is plausible", f"Mapped area of {split} is unusual"),
-            f"{words.share(share)} of the pixels are predicted, {words.share(base)} are landslide "
-            f"in training; a factor of {SHARE_RATIO[0]:.0f} passes.",
-            "The place may be unlike the training scenes: look at the tiles before you use it.",
-        )  # fmt: skip
+    share = source.summary(f"predict/{split}/result").get("predicted_share")
+    if share is None or not base or f"predict/{split}/scores" in source:
+        return None
+    ratio = max(share, 1e-9) / base
+    return Finding(
+        _level(max(ratio, 1 / ratio), SHARE_RATIO),
+        f"Mapped area of {split} is plausible | Mapped area of {split} is unusual",
+        f"{words.share(share)} of the pixels are predicted, {words.share(base)} are landslide "
+        f"in training; a factor of {SHARE_RATIO[0]:.0f} passes.",
+        "The place may differ from the training scenes: look at the tiles before you use it.",
+    )
 
 
-def _blocks(source: RunSource) -> Iterator[Check]:
-    """Intervals need blocks: once for all out-of-fold scores, which share theirs, and by split."""
-    rows = {page: (key, row) for page, key, _, row, _ in scored_rows(source)}
-    fitted = [page for page in ("stack", "unet", "pixel") if page in rows]
-    for page in fitted[:1] + [p for p in rows if p.startswith("prediction")]:
-        key, row = rows[page]
-        if row.get("blocks") is None:
-            continue
-        alone = source.summary(f"predict/{key}/scores").get("block_kind") == "tile"
-        few = row["blocks"] < FEWEST_BLOCKS
-        where = f"on {key}" if page.startswith("prediction") else "out-of-fold"
-        yield _check(
-            page, f"interval-{key}", "tip" if few or alone else "passed",
-            (f"Intervals {where} resample enough blocks",
-             f"No interval {where}" if few else f"Intervals {where} are too narrow"),
-            f"There are {words.plural(int(row['blocks']), 'block')} of tiles; from {FEWEST_BLOCKS} "
-            "an interval is printed.",
-            "With fewer, nobody can tell how far a score would move elsewhere." if few
-            else "Positions of the tiles are unknown, so each is resampled by itself.",
-        )  # fmt: skip
+def _blocks(place: Place) -> Finding | None:
+    """Intervals need blocks."""
+    blocks, where = place.row.get("blocks"), place.where
+    if blocks is None:
+        return None
+    few, alone = blocks < FEWEST_BLOCKS, place.summary.get("block_kind") == "tile"
+    bad = f"No interval {where}" if few else f"Intervals {where} are too narrow"
+    advice = "With fewer, nobody can tell how far a score would move elsewhere."
+    return Finding(
+        "tip" if few or alone else "passed",
+        f"Intervals {where} resample enough blocks | {bad}",
+        f"There are {words.plural(int(blocks), 'block')} of tiles; from {FEWEST_BLOCKS} an "
+        "interval is printed.",
+        advice if few else "Positions of the tiles are unknown, so each is resampled by itself.",
+    )
 
 
-def _gain(source: RunSource) -> Iterator[Check]:
+def _gain(place: Place, row: Mapping[str, Any], over: bool) -> Finding | None:
     """The stack should be better than the better model, and each model should add something."""
-    for stage, page, where in _places(source):
-        summary = source.summary(stage)
-        gains = [(g, "gain") for g in [summary.get("gain")] if g]
-        gains += [(row, f"adds-{row['part']}") for row in summary.get("marginal") or []]
-        for gain, key in gains:
-            model = gain.get("over") or gain["part"]
-            name = headline.MODEL_NAMES.get(model, model)
-            over = key == "gain"
-            low, high = gain["low"], gain["high"]
-            known = low is not None and high is not None
-            if known and low == high == 0:  # the plain mean against itself
-                continue
-            level: Level = "tip" if not known or low <= 0 <= high else "passed"
-            level = "issue" if known and high < 0 else level
-            what = f"Stacking over the {name}" if over else f"The {name} in the stack"
-            worse = "worse than without" if not over else f"worse than the {name} alone"
-            span = f" ({words.gain(low)} to {words.gain(high)})" if known else ""
-            yield _check(
-                page, f"{key}-{page}", level,
-                (f"{what}: a gain {where}",
-                 f"{what}: {worse if level == 'issue' else 'no gain shown'} {where}"),
-                f"F1 moves by {words.gain(gain['value'])}{span}; an interval above zero passes"
-                + ("." if known else ", and there are too few blocks for one."),
-                f"Use the {name} alone." if over and level == "issue" else "",
-            )  # fmt: skip
+    low, high, span = row["low"], row["high"], words.gain_interval(row)
+    if span and low == high == 0:  # the plain mean against itself
+        return None
+    level: Level = "tip" if span is None or low <= 0 <= high else "passed"
+    level = "issue" if span and high < 0 else level
+    model = row.get("over") or row["part"]
+    name = MODEL_NAMES.get(model, model)
+    what = f"Stacking over the {name}" if over else f"The {name} in the stack"
+    worse = f"worse than the {name} alone" if over else "worse than without"
+    bad = worse if level == "issue" else "no gain shown"
+    few = "" if span else ", and there are too few blocks for one"
+    return Finding(
+        level,
+        f"{what}: a gain {place.where} | {what}: {bad} {place.where}",
+        f"F1 moves by {words.gain(row['value'])}{f' ({span})' if span else ''}; an interval above "
+        f"zero passes{few}.",
+        f"Use the {name} alone." if over and level == "issue" else "",
+    )
 
 
-def _error_auc(source: RunSource) -> Iterator[Check]:
-    """The uncertainty map should be high where the stack is wrong."""
-    for stage, page, where in _places(source):
-        told = source.summary(stage).get("uncertainty") or {}
-        area = (told.get("auc") or {}).get("all")
-        if area is None:
-            continue
-        yield _check(
-            page, f"uncertainty-{page}", _level(-area, (-ERROR_AUC[0], -ERROR_AUC[1])),
-            (f"The uncertainty map finds errors {where}",
-             f"The uncertainty map finds errors poorly {where}"),
-            f"A wrong pixel is less certain than a right one in {words.share(area)} of all pairs; "
-            f"{words.share(ERROR_AUC[0])} passes, half is chance.",
-            "Do not use it to choose what a person looks at.",
-        )  # fmt: skip
+def _uncertainty(place: Place) -> Finding | None:
+    """The uncertainty should be high where the stack is wrong."""
+    area = ((place.summary.get("uncertainty") or {}).get("auc") or {}).get("all")
+    if area is None:
+        return None
+    return Finding(
+        _level(-area, (-ERROR_AUC[0], -ERROR_AUC[1])),
+        f"Uncertainty finds errors {place.where} | Uncertainty finds errors poorly {place.where}",
+        f"A wrong pixel is less certain than a right one in {words.share(area)} of all pairs; "
+        f"{words.share(ERROR_AUC[0])} passes, half is chance.",
+        "Do not use it to choose what a person looks at.",
+    )
 
 
-# Predictions
-
-
-def _threshold(source: RunSource) -> Iterator[Check]:
+def _threshold(place: Place) -> Finding | None:
     """The threshold of the training tiles should be near the best one on a split."""
-    for page, key, _, row, _ in scored_rows(source):
-        if not page.startswith("prediction") or row.get("f1_best") is None:
-            continue
-        cost = row["f1_best"] - row["f1"]
-        yield _check(
-            page, f"threshold-{key}", _level(cost, THRESHOLD_COST),
-            (f"The threshold holds on {key}", f"The threshold does not hold on {key}"),
-            f"{words.score(row['threshold'])} is in use; the best there, "
-            f"{words.score(row['threshold_best'])}, would give {words.score(cost)} more F1; up to "
-            f"{THRESHOLD_COST[0]} passes.",
-            "It must not be chosen on these masks; a few labelled tiles of the place may do.",
-        )  # fmt: skip
+    row, on = place.row, place.where
+    if place.kind != "split" or row.get("f1_best") is None:
+        return None
+    cost = row["f1_best"] - row["f1"]
+    return Finding(
+        _level(cost, THRESHOLD_COST),
+        f"The threshold holds {on} | The threshold does not hold {on}",
+        f"{words.score(row['threshold'])} is in use; the best there, "
+        f"{words.score(row['threshold_best'])}, would give {words.score(cost)} more F1; up to "
+        f"{THRESHOLD_COST[0]} passes.",
+        "It must not be chosen on these masks; a few labelled tiles of the place may do.",
+    )
 
 
-def _like_training(source: RunSource) -> Iterator[Check]:
-    """Tiles should be like some that the run's scores were measured on."""
-    for split in source.predicted:
-        told = likeness.told(source, split)
-        if not told:
-            continue
-        yield _check(
-            f"prediction-{split}", f"likeness-{split}",
-            _level(told["unlike"] / told["patches"], UNLIKE),
-            (f"Tiles of {split} are like those of training",
-             f"Many tiles of {split} are unlike those of training"),
-            f"{likeness.sentence(told)} Up to {words.share(UNLIKE[0])} passes.",
-            "The file tiles.csv beside the prediction names them.",
-        )  # fmt: skip
+def _applicable(source: RunSource, split: str) -> Finding | None:
+    """Tiles should be inside the area of applicability of the run's scores."""
+    found = likeness.known(source, split)
+    if not found:
+        return None
+    return Finding(
+        _level(found["unlike"] / found["patches"], OUTSIDE),
+        f"Tiles of {split} are inside the area of applicability | Many tiles of {split} are "
+        "outside the area of applicability",
+        f"{likeness.sentence(found)} Up to {words.share(OUTSIDE[0])} passes.",
+        "The file tiles.csv beside the prediction names them.",
+    )
 
 
-def _submission(source: RunSource) -> Iterator[Check]:
-    """The file to send must have been read back."""
-    for split in source.predicted:
-        told = source.summary(f"predict/{split}/result").get("submission")
-        if not told:
-            continue
-        yield _check(
-            f"prediction-{split}", f"submission-{split}",
-            "passed" if told.get("verified") else "issue",
-            (f"Submission of {split} reads back as written",
-             f"Submission of {split} was not verified"),
-            f"{told['path']} holds {words.plural(int(told['files']), 'mask')}; each must be read "
-            "back and equal what was written.",
-            "Predict again before you send it.",
-        )  # fmt: skip
-
-
-def scored_rows(source: RunSource) -> Iterator[tuple[str, str, str, Mapping[str, Any], Any]]:
-    """Page, key, words, row of scores and histogram of everything that was scored."""
-    for model in ("pixel", "unet"):
-        summary = source.summary(model)
-        if summary.get("oof"):
-            name = f"the {headline.MODEL_NAMES[model]}"
-            yield model, model, name, summary["oof"], summary.get("histogram")
-    for stage, page, _ in _places(source):
-        summary = source.summary(stage)
-        row = headline.ledger_row(summary, "stack")
-        if row is not None:
-            split = page.removeprefix("prediction-")
-            name = "the stack" if page == "stack" else f"the stack on {split}"
-            yield page, split, name, row, summary.get("histogram")
-
-
-def _places(source: RunSource) -> list[tuple[str, str, str]]:
-    """Stage, page and words of everything that the stack was scored on."""
-    out = [("stack", "stack", "out-of-fold")]
-    return out + [(f"predict/{s}/scores", f"prediction-{s}", f"on {s}") for s in source.predicted]
+def _submission(source: RunSource, split: str) -> Finding | None:
+    """The submitted file must have been read back."""
+    found = source.summary(f"predict/{split}/result").get("submission")
+    if not found:
+        return None
+    return Finding(
+        "passed" if found.get("verified") else "issue",
+        f"Submission of {split} reads back as written | Submission of {split} was not verified",
+        f"{found['path']} holds {words.plural(int(found['files']), 'mask')}; each must be read "
+        "back and equal what was written.",
+        "Predict again before you send it.",
+    )
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:+.0f}\u202f%".replace("-", "\u2212")
 
 
-CHECKS: tuple[Callable[[RunSource], Iterator[Check]], ...] = (
-    _scan, _units, _copies, _degenerate, _folds, _shift, _features, _baselines,
-    _training, _spread, _plateau, _calibration, _area, _blocks, _gain, _error_auc,
-    _threshold, _like_training, _submission,
+CHECKS: tuple[tuple[str, str, Callable[..., Finding | None]], ...] = (
+    ("scan", "run", _scan), ("units", "split", _units), ("copies", "run", _copies),
+    ("degenerate", "split", _degenerate), ("folds-leak", "run", _folds),
+    ("trained-tiles", "run", _trained), ("shift-splits", "run", _shift),
+    ("features-finite", "run", _finite), ("features-carry", "run", _carry),
+    ("baseline", "run", _baseline), ("loss", "run", _loss), ("spread", "scored", _spread),
+    ("plateau", "scored", _plateau), ("calibration", "scored", _calibration),
+    ("area", "scored", _area), ("area", "prediction", _plausible), ("interval", "once", _blocks),
+    ("", "gain", _gain), ("uncertainty", "stacked", _uncertainty),
+    ("threshold", "scored", _threshold), ("likeness", "prediction", _applicable),
+    ("submission", "prediction", _submission),
 )  # fmt: skip
-"""In the order of their numbers."""
+"""Key, kind of subject (`subjects_of`) and function, in the order of their numbers."""
+
+PAGE_OF = {
+    "scan": "data", "copies": "data", "folds-leak": "data", "trained-tiles": "pixel",
+    "shift-splits": "data", "features-finite": "features", "features-carry": "features",
+    "baseline": "pixel", "loss": "unet",
+}  # fmt: skip
+"""Pages of the checks of a whole run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,12 +16,10 @@ from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval
 from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.report import html, words
 from l4s_ensemble.report.headline import MODEL_NAMES, name_of
-from l4s_ensemble.report.pieces import bare, section
+from l4s_ensemble.report.page import lines, section
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import table
+from l4s_ensemble.report.table import Column, table
 from l4s_ensemble.run.files import write_json, write_text
-
-log = logging.getLogger("l4s_ensemble")
 
 TRAIN = "train"
 """Place of the out-of-fold scores; every other place is a predicted split."""
@@ -32,6 +29,21 @@ LISTED = 12
 
 REPORTS = Path("reports")
 """Where reports stand unless `--out` says otherwise."""
+
+_SCORES: tuple[Column, ...] = (
+    ("place", "where", "text"), ("name", "model", "text"), ("f1_a", "F1 of A", "score"),
+    ("f1_b", "F1 of B", "score"), ("value", "B minus A", "gain"),
+    ("span", "95 % interval", "text"), ("blocks", "count"), ("verdict", "text"),
+    *((f"{k}_{x}", f"{k} of {x.upper()}", "score")
+      for k in ("precision", "recall", "threshold") for x in "ab"),
+)  # fmt: skip
+_TILES: tuple[Column, ...] = (
+    ("patch", "tile", "text"), ("reference", "landslide pixels", "count"),
+    ("wrong_a", "wrong pixels of A", "count"), ("wrong_b", "wrong pixels of B", "count"),
+    ("fewer", "fewer wrong in B", "count"),
+)  # fmt: skip
+
+Pixels = tuple[NDArray[np.int64], Counts]
 
 
 @dataclass(frozen=True)
@@ -57,11 +69,10 @@ class Side:
 
     def rows(self, place: str) -> dict[str, Mapping[str, Any]]:
         """Row of scores of each model at a place."""
-        stage = "stack" if place == TRAIN else f"predict/{place}/scores"
-        found = {str(r["model"]): r for r in self.source.summary(stage).get("ledger", [])}
+        found = {str(r["model"]): r for r in self.source.summary(_stage(place)).get("ledger", [])}
         return {name: found[name] for name in MODEL_NAMES if name in found}
 
-    def counts(self, place: str, model: str) -> tuple[NDArray[np.int64], Counts] | None:
+    def counts(self, place: str, model: str) -> Pixels | None:
         """Ids and pixel counts of each tile, at the threshold of the model's row.
 
         Of the stack on a split the submitted masks are counted. None where no counts are kept.
@@ -71,8 +82,7 @@ class Side:
             keys = ("patch", "tp", "fp", "fn", "tn")
             patch, *counts = (np.array([t[k] for t in listed], np.int64) for k in keys)
             return patch, Counts(*counts)
-        stage = "stack" if place == TRAIN else f"predict/{place}/scores"
-        tiles = self.source.tiles(stage, f"tiles_{model}.npz")
+        tiles = self.source.tiles(_stage(place), f"tiles_{model}.npz")
         if tiles is None:
             return None
         return tiles.patch, tiles.counts(float(self.rows(place)[model]["threshold"]))
@@ -81,20 +91,18 @@ class Side:
         """Content hash and bootstrap block of each tile by its id."""
         from l4s_ensemble.data.store import hashes_of
         from l4s_ensemble.predict.score import bootstrap_blocks
-        from l4s_ensemble.scenes.folds import load_folds
 
-        stage = self.source.data_stage(place)
-        if stage == "data/train" and "scenes" in self.source:
-            found: Any = load_folds(self.source["scenes"].folder)
-            patch, block, hashes = found.patch, found.block, found.content_hash
+        stage, folds = self.source.data_stage(place), self.source.folds
+        if stage == "data/train" and folds is not None:
+            columns: Any = (folds.patch, folds.content_hash, folds.block)
         elif stage in self.source:
-            found = self.source.store(place)
-            patch, by_id = found["patch"].values, hashes_of(found)
-            hashes = [by_id[int(p)] for p in patch]
-            block, _ = bootstrap_blocks(found, self.source.config.scenes.bootstrap_tiles)
+            store = self.source.store(place)
+            by_id = hashes_of(store)
+            block, _ = bootstrap_blocks(store, self.source.config.scenes.bootstrap_tiles)
+            columns = (by_id.keys(), by_id.values(), block)
         else:
             return {}
-        return {int(p): (str(h), int(b)) for p, h, b in zip(patch, hashes, block, strict=True)}
+        return {int(p): (str(h), int(b)) for p, h, b in zip(*columns, strict=True)}
 
 
 def render_comparison(first: Path, second: Path, out: Path | None = None) -> Path:
@@ -118,86 +126,77 @@ def render_comparison(first: Path, second: Path, out: Path | None = None) -> Pat
     name = "compare-" + "-".join(s.name.replace("/", "-") for s in (a, b))
     folder = Path(out) if out is not None else REPORTS / name
     if folder.exists() and not folder.is_dir():
-        raise RunError(
-            "the place of the comparison is a file", where=folder, fix="name a folder with --out"
-        )
+        fix = "name a folder with --out"
+        raise RunError("the place of the comparison is a file", where=folder, fix=fix)
     page = compared(a, b)
     html.write_assets(folder / "assets", ("report.css", "report.js"))
     write_json(folder / "compare.json", page)
-    text = html.environment().get_template("compare.html.jinja").render(
-        page=html.with_plots(page), nav=[], files={}, version=html.version(), colours={},
-    )  # fmt: skip
-    write_text(folder / "compare.html", text)
+    template = html.environment().get_template("compare.html.jinja")
+    write_text(folder / "compare.html", template.render(page=html.laid_out(page), nav=[], files={}))
     return folder / "compare.html"
 
 
 def open_sides(first: Path, second: Path) -> tuple[Side, Side]:
     """Open the two runs of a comparison; for errors see `render_comparison`."""
     if first.resolve() == second.resolve():
-        raise ConfigError(
-            "the same run twice", where="--compare", found=f"{first} and {second}",
-            fix="name two run folders",
-        )  # fmt: skip
+        found, fix = f"{first} and {second}", "name two run folders"
+        raise ConfigError("the same run twice", where="--compare", found=found, fix=fix)
     parts = first.resolve().parts, second.resolve().parts
     n = 1
     while parts[0][-n:] == parts[1][-n:]:
         n += 1
-    sides = [
+    a, b = (
         Side(letter, "/".join(part[-n:]), RunSource(path))
         for letter, part, path in zip("AB", parts, (first, second), strict=True)
-    ]
-    for side in sides:
-        if not side.places:
-            raise RunError(
-                "this run has no scores to compare", where=side.source.run,
-                fix=f"run `l4s-ensemble fit-all --run {side.source.run}` first",
-            )  # fmt: skip
-    return sides[0], sides[1]
+    )
+    for run in (side.source.run for side in (a, b) if not side.places):
+        fix = f"run `l4s-ensemble fit-all --run {run}` first"
+        raise RunError("this run has no scores to compare", where=run, fix=fix)
+    return a, b
 
 
 def compared(a: Side, b: Side) -> dict[str, Any]:
     """Make the page, as other pages have it, with ``sides``, ``sentence`` and ``rows``."""
     places = [p for p in a.places if p in b.places]
     rows: list[dict[str, Any]] = []
-    lines: list[str] = []
+    said: list[str] = []
     tables = {"settings": settings(a, b)}
     for place in places:
-        ids, blocks, said = paired(a, b, place)
-        lines.append(said)
-        models = [m for m in MODEL_NAMES if m in a.rows(place) and m in b.rows(place)]
+        ids, blocks, sentence = paired(a, b, place)
+        said.append(sentence)
+        models = [m for m in a.rows(place) if m in b.rows(place)]
         rows += [_row(a, b, place, model, ids, blocks) for model in models]
         if len(ids) and models:
             tables[f"tiles-{place}"] = changed(a, b, place, models[-1], ids)
     for one, other in ((a, b), (b, a)):
         only = [title(p) for p in one.places if p not in other.places]
-        if only:
-            lines.append(f"Only {one.letter} has scores of: {', '.join(only)}.")
+        said += [f"Only {one.letter} has scores of: {', '.join(only)}."] if only else []
     if rows:
         tables["scores"] = _scores(rows)
-    sentence = _sentence(a, b, rows)
+    runs = [str(s.source.run) for s in (a, b)]
     return {
-        **bare(),
         "page": "compare",
         "title": f"{a.name} and {b.name}",
         "run": f"{a.name} and {b.name}",
         "report_title": b.source.config.report.title,
         "sides": [
-            {"letter": s.letter, "name": s.name, "run": str(s.source.run)} for s in (a, b)
+            {"letter": s.letter, "name": s.name, "run": run}
+            for s, run in zip((a, b), runs, strict=True)
         ],
-        "sentence": sentence,
+        "sentence": _sentence(a, b, rows),
         "rows": rows,
         "checks": [],
-        "lines": {"paired": lines},
+        "missing": [],
+        "figures": {},
+        "paired": lines(said),
         "tables": tables,
         "sections": [
             section("scores", "Scores", "", "scores", "paired"),
             section("settings", "Settings", "", "settings"),
             section("tiles", "Tiles that changed most", "", *(f"tiles-{p}" for p in places)),
         ],
-        "foot": {"command": [shlex.join(
-            ["l4s-ensemble", "report", "--compare", str(a.source.run), str(b.source.run)]
-        )]},
-    }  # fmt: skip
+        "foot": {"command": [shlex.join(["l4s-ensemble", "report", "--compare", *runs])]},
+    }
 
 
 def paired(a: Side, b: Side, place: str) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
@@ -205,23 +204,20 @@ def paired(a: Side, b: Side, place: str) -> tuple[NDArray[np.int64], NDArray[np.
 
     The same means: the same id, the same content of the image, as many landslide pixels.
     """
+    # Of any model: they were scored on the same tiles.
     kept = [[c for m in s.rows(place) if (c := s.counts(place, m))] for s in (a, b)]
-    none = np.zeros(0, np.int64)
     if not all(kept):
+        none = np.zeros(0, np.int64)
         return none, none, f"{title(place)}: a run keeps no counts of its tiles."
     known = a.tiles(place), b.tiles(place)
-    reference = [
-        dict(zip(patch.tolist(), (c.tp + c.fn).tolist(), strict=True)) for (patch, c), *_ in kept
-    ]
-    shared = sorted(reference[0].keys() & reference[1].keys())
-    same = [
-        i for i in shared
-        if reference[0][i] == reference[1][i] and i in known[0] and i in known[1]
-        and known[0][i][0] == known[1][i][0]
+    contents = [
+        {int(p): (n, tiles[int(p)][0]) for p, n in zip(patch, c.tp + c.fn, strict=True)
+         if int(p) in tiles}
+        for (patch, c), tiles in ((kept[0][0], known[0]), (kept[1][0], known[1]))
     ]  # fmt: skip
-    ids = np.array(same, np.int64)
-    blocks = np.array([known[1][i][1] for i in same], np.int64)
-    n = [len(r) for r in reference]
+    ids = np.array(sorted(i for i, c in contents[0].items() if contents[1].get(i) == c), np.int64)
+    blocks = np.array([known[1][i][1] for i in ids.tolist()], np.int64)
+    n = [len(side[0][0]) for side in kept]
     said = (
         f"{title(place)}: {words.plural(len(ids), 'tile')} with the same image and mask in both "
         f"runs (A scores {n[0]:,}, B {n[1]:,})."
@@ -246,45 +242,31 @@ def verdict(found: Interval) -> str:
 
 def settings(a: Side, b: Side) -> dict[str, Any]:
     """Table of the settings that differ."""
-    known = [dict(_flat(s.source.config.model_dump(mode="json"))) for s in (a, b)]
-    keys = sorted(known[0].keys() | known[1].keys())
-    rows = [
-        {"setting": k, "a": known[0].get(k), "b": known[1].get(k)}
-        for k in keys
-        if known[0].get(k) != known[1].get(k)
-    ]
-    return table(
-        "Settings that differ" if rows else "Every setting is the same in both runs",
-        [("setting", "setting", "text"), ("a", "A", "text"), ("b", "B", "text")], rows,
-        note=f"{len(keys) - len(rows)} settings are the same.",
-    )  # fmt: skip
+    one, other = (dict(_flat(s.source.config.model_dump(mode="json"))) for s in (a, b))
+    keys = sorted({*one, *other})
+    rows = [{"setting": k, "a": one.get(k), "b": other.get(k)} for k in keys]
+    rows = [row for row in rows if row["a"] != row["b"]]
+    heading = "Settings that differ" if rows else "Every setting is the same in both runs"
+    columns = [("setting", "text"), ("a", "A", "text"), ("b", "B", "text")]
+    note = f"{len(keys) - len(rows)} settings are the same."
+    return table(heading, columns, rows, note=note)
 
 
 def changed(a: Side, b: Side, place: str, model: str, ids: NDArray[np.int64]) -> dict[str, Any]:
     """Table of the tiles whose number of wrong pixels differs most."""
     one, other = (_aligned(s, place, model, ids) for s in (a, b))
-    wrong = [one.fp + one.fn, other.fp + other.fn]
-    fewer = wrong[0] - wrong[1]
-    rows = []
-    for i in np.argsort(-np.abs(fewer), kind="stable")[:LISTED]:
-        if not fewer[i]:
-            break
-        rows.append(
-            {
-                "patch": int(ids[i]), "reference": int(one.tp[i] + one.fn[i]),
-                "wrong_a": int(wrong[0][i]), "wrong_b": int(wrong[1][i]), "fewer": int(fewer[i]),
-            }
-        )  # fmt: skip
+    columns = {"patch": ids, "reference": one.tp + one.fn, "wrong_a": one.fp + one.fn}
+    columns["wrong_b"] = other.fp + other.fn
+    columns["fewer"] = fewer = columns["wrong_a"] - columns["wrong_b"]
+    most = [i for i in np.argsort(-np.abs(fewer), kind="stable")[:LISTED] if fewer[i]]
+    rows = [{key: int(values[i]) for key, values in columns.items()} for i in most]
     better, worse = int((fewer > 0).sum()), int((fewer < 0).sum())
-    return table(
-        f"{title(place)}, {MODEL_NAMES[model]}",
-        [("patch", "tile", "text"), ("reference", "landslide pixels", "count"),
-         ("wrong_a", "wrong pixels of A", "count"), ("wrong_b", "wrong pixels of B", "count"),
-         ("fewer", "fewer wrong in B", "count")],
-        rows, sortable=True,
-        note=f"B has fewer wrong pixels than A on {words.plural(better, 'tile')}, more on "
-        f"{worse:,}, as many on {len(ids) - better - worse:,}; {int(fewer.sum()):+,} in all.",
-    )  # fmt: skip
+    note = (
+        f"B has fewer wrong pixels than A on {words.plural(better, 'tile')}, more on {worse:,}, as "
+        f"many on {len(ids) - better - worse:,}; {int(fewer.sum()):+,} in all."
+    )
+    heading = f"{title(place)}, {MODEL_NAMES[model]}"
+    return table(heading, _TILES, rows, sortable=True, note=note)
 
 
 def title(place: str) -> str:
@@ -292,21 +274,24 @@ def title(place: str) -> str:
     return "Out-of-fold on training tiles" if place == TRAIN else place
 
 
+def _stage(place: str) -> str:
+    return "stack" if place == TRAIN else f"predict/{place}/scores"
+
+
 def _row(
     a: Side, b: Side, place: str, model: str, ids: NDArray[np.int64], block: NDArray[np.int64]
 ) -> dict[str, Any]:
     rows = [{**s.rows(place)[model], "model": model} for s in (a, b)]
-    names = list(dict.fromkeys(name_of(r) for r in rows))
+    names = [name_of(r) for r in rows]
     difference = None
     if len(ids) and all(s.counts(place, model) for s in (a, b)):
         one, other = (_aligned(s, place, model, ids) for s in (a, b))
-        c = b.source.config
-        found = f1_gain_interval(other, one, block, seed=c.seed)
+        found = f1_gain_interval(other, one, block, seed=b.source.config.seed)
         ends = {k: getattr(found, k) for k in ("value", "low", "high", "blocks")}
         difference = {**ends, "verdict": verdict(found)}
     keys = ("f1", "precision", "recall", "threshold")
     each = {f"{k}_{x}": r.get(k) for x, r in zip("ab", rows, strict=True) for k in keys}
-    name = names[0] if len(names) == 1 else f"{names[0]} (A), {names[1]} (B)"
+    name = names[0] if names[0] == names[1] else f"{names[0]} (A), {names[1]} (B)"
     return {"place": place, "model": model, "name": name, **each, "difference": difference}
 
 
@@ -314,23 +299,15 @@ def _scores(rows: list[dict[str, Any]]) -> dict[str, Any]:
     shown = []
     for r in rows:
         d = r["difference"] or {"verdict": "not the same tiles"}
-        span = None
-        if d.get("low") is not None:
-            span = f"{words.gain(d['low'])} to {words.gain(d['high'])}"
-        shown.append({**r, **d, "place": title(r["place"]), "span": span})
+        shown.append({**r, **d, "place": title(r["place"]), "span": words.gain_interval(d)})
     return table(
         "F1 of the landslide class in both runs, each at its own threshold",
-        [("place", "where", "text"), ("name", "model", "text"), ("f1_a", "F1 of A", "score"),
-         ("f1_b", "F1 of B", "score"), ("value", "B minus A", "gain"),
-         ("span", "95 % interval", "text"), ("blocks", "blocks", "count"),
-         ("verdict", "verdict", "text"),
-         *((f"{k}_{x}", f"{k} of {x.upper()}", "score")
-           for k in ("precision", "recall", "threshold") for x in "ab")],
+        _SCORES,
         shown,
         note="The interval is paired: both runs are scored on the same resampled blocks of "
         "neighbouring tiles. Where it includes zero no gain is shown. It does not hold the chance "
         "of training: another seed alone can move F1 by a point or two.",
-    )  # fmt: skip
+    )
 
 
 def _sentence(a: Side, b: Side, rows: list[dict[str, Any]]) -> str:
@@ -345,16 +322,15 @@ def _sentence(a: Side, b: Side, rows: list[dict[str, Any]]) -> str:
     d = row["difference"]
     if d is None:
         return f"{said} The tiles are not the same: no difference is computed."
-    said += f" On the same tiles the difference is {words.gain(d['value'])}"
-    if d["low"] is not None:
-        said += (
-            f" (95\u202f% interval {words.gain(d['low'])} to {words.gain(d['high'])} over "
-            f"{words.plural(d['blocks'], 'block')} of neighbouring tiles)"
-        )
-    return f"{said}: {d['verdict']}."
+    span, blocks = words.gain_interval(d), words.plural(d["blocks"], "block")
+    over = f" (95\u202f% interval {span} over {blocks} of neighbouring tiles)" if span else ""
+    return f"{said} On the same tiles the difference is {words.gain(d['value'])}{over}: " + (
+        f"{d['verdict']}."
+    )
 
 
 def _aligned(side: Side, place: str, model: str, ids: NDArray[np.int64]) -> Counts:
+    """Counts of some tiles, in the order of `ids`."""
     found = side.counts(place, model)
     assert found is not None
     patch, c = found

@@ -19,9 +19,7 @@ def precision_recall(histogram: ScoreHistogram, threshold: float) -> dict[str, A
     c = histogram.curve()
     keep = [0]
     for i in range(1, histogram.bins):
-        moved = abs(c["recall"][i] - c["recall"][keep[-1]]) + abs(
-            c["precision"][i] - c["precision"][keep[-1]]
-        )
+        moved = sum(abs(c[k][i] - c[k][keep[-1]]) for k in ("recall", "precision"))
         if moved >= PR_STEP:
             keep.append(i)
     predicted = np.flatnonzero(histogram.positive + histogram.negative)
@@ -29,9 +27,7 @@ def precision_recall(histogram: ScoreHistogram, threshold: float) -> dict[str, A
     keep = [i for i in keep if i <= last]  # beyond, nothing is predicted and precision is a word
     k = min(histogram.bins - 1, round(threshold * histogram.bins))
     return {
-        "recall": _list(c["recall"][keep]),
-        "precision": _list(c["precision"][keep]),
-        "threshold": _list(c["threshold"][keep]),
+        **{k: plain(c[k][keep]) for k in ("recall", "precision", "threshold")},
         "average_precision": histogram.average_precision(),
         "at": {
             "threshold": threshold,
@@ -40,26 +36,8 @@ def precision_recall(histogram: ScoreHistogram, threshold: float) -> dict[str, A
     }
 
 
-def by_threshold(
-    histogram: ScoreHistogram, threshold: float, plateau: tuple[float, float] | None = None
-) -> dict[str, Any]:
-    """F1, precision and recall at 200 thresholds, the plateau and the chosen one."""
-    c = histogram.curve()
-    step = max(1, histogram.bins // 200)
-    best = histogram.best()
-    low, high = plateau if plateau is not None else (best.plateau_low, best.plateau_high)
-    thin = {n: _list(c[n][::step]) for n in ("threshold", "f1", "precision", "recall")}
-    return {
-        **thin,
-        "chosen": sigfig(threshold),
-        "best": best.value,
-        "f1_best": sigfig(best.f1),
-        "plateau": [low, high],
-    }
-
-
 def class_histogram(
-    value: NDArray[np.float32], truth: NDArray[np.bool_], bins: int = 48
+    value: NDArray[np.float32], reference: NDArray[np.bool_], bins: int = 48
 ) -> dict[str, Any]:
     """Share of landslide pixels and of the others in equal bins between the outer half percents."""
     low, high = (float(v) for v in np.quantile(value.astype(np.float64), [0.005, 0.995]))
@@ -69,10 +47,10 @@ def class_histogram(
     # In double precision: else the clipped ends fall beside the outer edges.
     inside = np.clip(value.astype(np.float64), low, high)
     shares = {}
-    for name, part in (("landslide", inside[truth]), ("other", inside[~truth])):
+    for name, part in (("landslide", inside[reference]), ("other", inside[~reference])):
         found, _ = np.histogram(part, edges)
-        shares[name] = _list(found / max(1, len(part)))
-    return {"edges": _list(edges), **shares}
+        shares[name] = plain(found / max(1, len(part)))
+    return {"edges": plain(edges), **shares}
 
 
 def plain(values: Any, digits: int = 4) -> list[Any]:
@@ -87,7 +65,3 @@ def plain(values: Any, digits: int = 4) -> list[Any]:
         listed = boxed.tolist()
     out: list[Any] = sigfig(listed, digits)
     return out
-
-
-def _list(values: NDArray[Any]) -> list[float]:
-    return [float(f"{v:.4g}") for v in np.asarray(values, dtype=np.float64)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from l4s_ensemble.report import ladder, words
+from l4s_ensemble.metrics.ladder import why_not_comparable
+from l4s_ensemble.report import words
 from l4s_ensemble.report.source import RunSource
 
 MODEL_NAMES = {
@@ -14,10 +15,12 @@ MODEL_NAMES = {
     "mean": "mean of both",
     "stack": "stack",
 }
-"""Models of the ledger, as they are called on a page."""
+"""Models of a comparison, as they are named on a page."""
+
+_KNOWN = ("f1_low", "f1_high", "iou", "blocks", "average_precision", "calibration_error")
 
 _ORDER = ("test", "valid")
-"""Splits whose score is told first: nothing was chosen on them, and others published theirs."""
+"""Splits whose score comes first: nothing was chosen on them, and others published theirs."""
 
 
 def out_of_fold(source: RunSource, model: str) -> dict[str, Any] | None:
@@ -50,15 +53,9 @@ def of_run(source: RunSource) -> dict[str, Any] | None:
         (s for s in source.predicted if kind_of(source, s) != "fitted"),
         key=lambda s: _ORDER.index(s) if s in _ORDER else len(_ORDER),
     )
-    for split in scored:
-        found = on_split(source, split)
-        if found is not None:
-            return found
-    for model in ("stack", "unet", "pixel"):
-        found = out_of_fold(source, model)
-        if found is not None:
-            return found
-    return None
+    heads = [on_split(source, split) for split in scored]
+    heads += [out_of_fold(source, model) for model in ("stack", "unet", "pixel")]
+    return next((head for head in heads if head is not None), None)
 
 
 def all_of_run(source: RunSource) -> list[dict[str, Any]]:
@@ -75,21 +72,13 @@ def all_of_run(source: RunSource) -> list[dict[str, Any]]:
 
 
 def ledger_row(summary: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
-    """Find the ledger's row of a model."""
-    for row in summary.get("ledger", []):
-        if row["model"] == model:
-            found: Mapping[str, Any] = row
-            return found
-    return None
+    """Row of a model in the comparison that a summary holds; None where it has none."""
+    return next((row for row in summary.get("ledger", []) if row["model"] == model), None)
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """How a row is called; one that used a split's images is another row than one that did not."""
-    model = str(row["model"])
-    part = model.removeprefix("stack without ")
-    name = MODEL_NAMES.get(model, model)
-    if part != model:
-        name = f"stack without the {MODEL_NAMES.get(part, part)}"
+    """Name of a row; one that used a split's images is another than one that did not."""
+    name = MODEL_NAMES.get(row["model"], str(row["model"]))
     split = row.get("adapted_to")
     return f"{name}, adapted to {split}" if split else name
 
@@ -101,40 +90,29 @@ def _headline(
     adapted_to = row.get("adapted_to")
     if model == "unet" and kind == "out-of-fold":
         adapted_to = source.summary("unet").get("adapted_to")
-    block_kind = source.summary(f"predict/{split}/scores").get("block_kind", "spatial")
-    told = {
+    found = {
         "row": model,
         "model": name_of({"model": model, "adapted_to": adapted_to}),
         "adapted_to": adapted_to,
         "split": split,
         "kind": kind,
-        "f1": row["f1"],
-        "f1_low": row.get("f1_low"),
-        "f1_high": row.get("f1_high"),
-        "precision": row["precision"],
-        "recall": row["recall"],
-        "iou": row.get("iou"),
-        "threshold": row["threshold"],
-        "tiles": row["tiles"],
-        "blocks": row.get("blocks"),
-        "block_kind": block_kind,
+        **{key: row[key] for key in ("f1", "precision", "recall", "threshold", "tiles")},
+        **{key: row.get(key) for key in _KNOWN},
+        "block_kind": source.summary(f"predict/{split}/scores").get("block_kind", "spatial"),
         "threshold_chosen_here": bool(row.get("threshold_chosen_here", kind == "out-of-fold")),
-        "average_precision": row.get("average_precision"),
-        "calibration_error": row.get("calibration_error"),
-        "not_comparable": ladder.why_not_comparable(
+        "not_comparable": why_not_comparable(
             split, kind, data, source.summary("scenes").get("grid")
         ),
     }
-    return {**told, "measured_on": _measured_on(told), "sentence": sentence(told)}
+    return {**found, "sentence": sentence(found)}
 
 
 def sentence(h: Mapping[str, Any]) -> str:
     """Say a headline in one sentence."""
     interval = ""
     if h["f1_low"] is not None and h["f1_high"] is not None:
-        interval = (
-            f" (95\u202f% interval {words.score(h['f1_low'])} to {words.score(h['f1_high'])})"
-        )
+        ends = f"{words.score(h['f1_low'])} to {words.score(h['f1_high'])}"
+        interval = f" (95\u202f% interval {ends})"
     elif h.get("blocks") is not None:
         interval = f" ({words.no_interval(h['blocks'])})"
     return (
@@ -144,22 +122,17 @@ def sentence(h: Mapping[str, Any]) -> str:
     )
 
 
-def _seen(h: Mapping[str, Any]) -> str:
-    if h.get("adapted_to") == h["split"]:
-        return "whose images, and no mask, the U-Net was adapted to"
-    return "which no fit has seen"
-
-
 def _measured_on(h: Mapping[str, Any]) -> str:
     tiles = words.plural(int(h["tiles"]), "tile")
-    if h["kind"] == "out-of-fold":
-        place = f"out-of-fold on {tiles} of training"
-    elif h["kind"] == "fitted":
-        place = f"on {tiles} of training that the models were fitted on"
-    elif h["kind"] == "holdout":
-        place = f"on {tiles} of the {h['split']}, {_seen(h)}"
-    else:
-        place = f"on {tiles} of {h['split']}, {_seen(h)}"
+    seen = "which no fit has seen"
+    if h.get("adapted_to") == h["split"]:
+        seen = "whose images, and no mask, the U-Net was adapted to"
+    place = {
+        "out-of-fold": f"out-of-fold on {tiles} of training",
+        "fitted": f"on {tiles} of training that the models were fitted on",
+        "holdout": f"on {tiles} of the {h['split']}, {seen}",
+        "split": f"on {tiles} of {h['split']}, {seen}",
+    }[h["kind"]]
     if h["threshold_chosen_here"]:
         return f"{place}; the threshold was chosen on these same scores"
     return f"{place}; the threshold was chosen out-of-fold on training tiles"

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from l4s_ensemble.report import words
-from l4s_ensemble.report.browser import page as browser
-from l4s_ensemble.report.figures import makers as figures
+from l4s_ensemble.report import figures, words
+from l4s_ensemble.report.page import Page
 from l4s_ensemble.report.pictures import draw as pictures
-from l4s_ensemble.report.pieces import Page
 from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import write_text
 
@@ -22,46 +21,59 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
-FILES = ("report.css", "report.js", "words.js", "decision.css", "decision.js", *browser.FILES)
-"""Style and scripts beside the pages of a run's report."""
+
+_SPANS = {2: "of2", 3: "of3", 4: "of2", 5: "of3", 6: "of3"}
+"""Width of each of so many figures in a row."""
 
 
-def with_plots(page: Page) -> Page:
-    """Add plotly dicts and lay out the sections: what has no data is left out."""
+def laid_out(page: Page) -> Page:
+    """Lay out the sections of a page: what has no data is left out.
+
+    Returns
+    -------
+    dict
+        The page with ``sections`` that have ``blocks`` (``kind, key, value, span``; see `_blocks`)
+        and ``assets``, the style and scripts that the blocks ask for.
+    """
     plots = {key: figures.plot(spec) for key, spec in page["figures"].items()}
     sections = [{**s, "blocks": _blocks(s["items"], page, plots)} for s in page["sections"]]
-    return {**page, "plots": plots, "sections": sections}
+    shown = [b for s in sections for b in s["blocks"]]
+    asked = ["plotly.min.js"] if any(b["kind"] == "figure" for b in shown) else []
+    for block in shown:
+        asked += block["value"].get("assets", ()) if isinstance(block["value"], Mapping) else ()
+    return {**page, "sections": sections, "assets": list(dict.fromkeys(asked))}
 
 
 def _blocks(items: list[str], page: Page, plots: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Blocks of a section; neighbouring figures share a row by twos or threes."""
+    """Blocks of a section; neighbouring figures share a row by twos or threes.
+
+    A block's kind is the name of its template in ``blocks/``: ``figure``, ``table``, else what
+    the value of the page says, or its key.
+    """
     blocks: list[dict[str, Any]] = []
     row: list[dict[str, Any]] = []
 
     def close_row() -> None:
-        span = {2: "of2", 3: "of3", 4: "of2", 5: "of3", 6: "of3"}.get(len(row), "")
         for block in row:
-            block["span"] = span
+            block["span"] = _SPANS.get(len(row), "")
         row.clear()
 
     for key in items:
+        value: Any
         if key in plots:
-            block = {"kind": "figure", "key": key, "span": ""}
-            if plots[key]["wide"]:
-                close_row()
-            else:
-                row.append(block)
+            kind, value = "figure", {**page["figures"][key], **plots[key]}
+        elif key in page["tables"]:
+            kind, value = "table", page["tables"][key]
+        else:
+            value = page.get(key)
+            kind = value["kind"] if isinstance(value, Mapping) else key
+        if not value:
+            continue
+        blocks.append({"kind": kind, "key": key, "value": value, "span": ""})
+        if kind == "figure" and not value["wide"]:
+            row.append(blocks[-1])
         else:
             close_row()
-            if key in page["tables"]:
-                block = {"kind": "table", "key": key}
-            elif page.get("lines", {}).get(key):
-                block = {"kind": "lines", "key": key}
-            elif page.get(key):
-                block = {"kind": key, "key": key}
-            else:
-                continue
-        blocks.append(block)
     close_row()
     return blocks
 
@@ -81,32 +93,26 @@ def environment() -> jinja2.Environment:
     made.filters["as_kind"] = write
     made.filters["points"] = words.points
     made.filters["yaml"] = lambda v: yaml.safe_dump(v, sort_keys=False, allow_unicode=True)
+    colours = {"found": pictures.FOUND, "false_alarm": pictures.FALSE_ALARM,
+               "missed": pictures.MISSED}  # fmt: skip
+    css = {k: f"rgb({r} {g} {b})" for k, (r, g, b) in colours.items()}
+    made.globals.update(colours={**css, "ramp": pictures.scale_css()}, version=_version())
     return made
 
 
-def write_assets(assets: Path, files: Sequence[str] = FILES) -> None:
-    """Copy the style and the scripts that pages ask for, and the plotly script."""
+def write_assets(assets: Path, files: Sequence[str] = ()) -> None:
+    """Copy the plotly script, and the style and scripts of pages: some, or all of them."""
     from plotly.offline import get_plotlyjs
 
     (assets / "tiles").mkdir(parents=True, exist_ok=True)
     write_text(assets / "plotly.min.js", get_plotlyjs())
-    for name in files:
+    every = [p.name for p in TEMPLATES.iterdir() if p.suffix in {".css", ".js"}]
+    for name in files or every:
         shutil.copyfile(TEMPLATES / name, assets / name)
 
 
-def picture_colours() -> dict[str, str]:
-    """Colours of the pictures, for their keys."""
-    named = {
-        "found": pictures.FOUND, "false_alarm": pictures.FALSE_ALARM, "missed": pictures.MISSED,
-    }  # fmt: skip
-    css = {k: f"rgb({r} {g} {b})" for k, (r, g, b) in named.items()}
-    return {**css, "ramp": pictures.scale_css()}
-
-
-def version() -> str:
+def _version() -> str:
     """Version of this package, empty where it is not installed."""
-    from importlib import metadata
-
     try:
         return metadata.version("l4s_ensemble")
     except metadata.PackageNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics import telling
 from l4s_ensemble.report import html
-from l4s_ensemble.report.browser import page as browser
 from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
-from l4s_ensemble.report.pages.registry import CONFIG_FILE, kind_of
-from l4s_ensemble.report.pieces import Page
+from l4s_ensemble.report.browser.links import add_links
+from l4s_ensemble.report.commands import CONFIG_FILE
+from l4s_ensemble.report.page import Page
+from l4s_ensemble.report.registry import kind_of
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import summarise
 from l4s_ensemble.run.files import read_json, write_json, write_text
@@ -57,26 +58,24 @@ def render_report(run: Path, out: Path, config: Config | None = None) -> Path:
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise RunError("the report's place is a file", where=out, fix="name a folder with --out")
-    pages = summarise(source)
+    index, *pages = summarise(source)
     drawn: set[str] = set()
-    _add_galleries(source, pages, out / "assets", drawn)
-    browser.add_tiles(source, pages, out / "assets")
-    browser.add_links(pages)
+    for page in pages:
+        kind_of(page["page"]).draw(source, page, out / "assets", drawn)
+    index["gallery"] = _best_and_worst(index["headline"], pages)
+    add_links([index, *pages])
     html.write_assets(out / "assets")
     templates = html.environment()
-    nav = _nav(pages)
-    files = {p["page"]: p["file"] for p in pages}
+    files = {p["page"]: p["file"] for p in (index, *pages)}
+    known = {"nav": _nav([index, *pages]), "files": files}
     _remove_stale(out, files, drawn)
-    for page in pages[1:] + pages[:1]:  # the index last: it is there when all it links to is
+    for page in (*pages, index):  # the index last: it is there when all it links to is
         write_json(out / f"{page['page']}.json", page)
-        text = templates.get_template(page.get("template", "page.html.jinja")).render(
-            page=html.with_plots(page), nav=nav, files=files, version=html.version(),
-            colours=html.picture_colours(),
-        )  # fmt: skip
-        write_text(out / page["file"], text)
+        template = templates.get_template(page.get("template", "page.html.jinja"))
+        write_text(out / page["file"], template.render(page=html.laid_out(page), **known))
     settings = source.config.model_dump(mode="json")
     write_text(out / CONFIG_FILE, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    log.info("report: %d pages in %.1f s", len(pages), time.monotonic() - started)
+    log.info("report: %d pages in %.1f s", len(files), time.monotonic() - started)
     return out / "index.html"
 
 
@@ -88,50 +87,42 @@ def _nav(pages: list[Page]) -> list[dict[str, str]]:
     return [{"page": p["page"], "file": p["file"], "title": t} for t, p in entries.items()]
 
 
-def _add_galleries(source: RunSource, pages: list[Page], assets: Path, drawn: set[str]) -> None:
-    for page in pages[1:]:
-        kind_of(page["page"]).draw(source, page, assets, drawn)
-    by_page = {p["page"]: p["gallery"] for p in pages[1:] if p["gallery"]}
-    index = pages[0]
-    head = index["headline"]
+def _best_and_worst(head: Mapping[str, Any] | None, pages: list[Page]) -> dict[str, Any] | None:
+    """The worst and the best tile of the gallery of the run's headline, in few pictures."""
     if head is None:
-        return
+        return None
     name = head["row"] if head["kind"] == "out-of-fold" else f"prediction-{head['split']}"
-    if name in by_page:
-        index["gallery"] = _few(by_page[name], name, f"{name}.html#tiles")
-
-
-def _few(whole: Mapping[str, Any], page: str, file: str) -> dict[str, Any]:
-    """Take the worst and the best tile of a page's gallery, with few pictures of each."""
+    whole = next((p["gallery"] for p in pages if p["page"] == name and p.get("gallery")), None)
+    if whole is None:
+        return None
     kept = []
     for wanted in ((telling.WORST, telling.CALLED), (telling.BEST,)):
         kept += [t for t in whole["tiles"] if t["why"] in wanted][:1]
-    layers = [
-        layer for layer in whole["layers"]
-        if layer["key"] in INDEX_LAYERS or (page != "stack" and layer["key"] == page)
-    ]  # fmt: skip
-    return {
-        **whole, "tiles": kept, "layers": layers, "pair": True, "more": file if kept else None,
-        "note": "" if kept else whole["note"],
-    }  # fmt: skip
+    of_model = () if name == "stack" else (name,)
+    layers = [x for x in whole["layers"] if x["key"] in (*INDEX_LAYERS, *of_model)]
+    more = f"{name}.html#tiles" if kept else None
+    note = "" if kept else whole["note"]
+    return {**whole, "tiles": kept, "layers": layers, "pair": True, "more": more, "note": note}
 
 
 def _remove_stale(out: Path, files: Mapping[str, str], drawn: set[str]) -> None:
     """Remove pages and pictures of an older report in the same folder that are no longer made."""
     old = out / "index.json"
-    if old.is_file():
-        for page in read_json(old).get("pages", []):
-            name = str(page.get("page", ""))
-            if name and name not in files and "/" not in name:
-                (out / f"{name}.html").unlink(missing_ok=True)
-                (out / f"{name}.json").unlink(missing_ok=True)
-    for folder in (out / "assets" / BROWSER_FOLDER).glob(f"{browser.PREFIX}*"):
+    for page in read_json(old).get("pages", []) if old.is_file() else []:
+        name = str(page.get("page", ""))
+        if name and name not in files and "/" not in name:
+            (out / f"{name}.html").unlink(missing_ok=True)
+            (out / f"{name}.json").unlink(missing_ok=True)
+    for folder in (out / "assets" / BROWSER_FOLDER).glob("tiles-*"):
         if folder.name not in files:
             shutil.rmtree(folder, ignore_errors=True)
     kept = {Path(name).name for name in drawn}
-    for picture in (out / "assets" / "tiles").glob("*-*-*.*"):
-        if picture.suffix in {".png", ".webp"} and picture.name not in kept:
-            picture.unlink()
-    for picture in (out / "assets").glob("mosaic-*-*-*.webp"):
+    for picture in _pictures(out / "assets"):
         if picture.name not in kept:
             picture.unlink()
+
+
+def _pictures(assets: Path) -> Iterator[Path]:
+    """Pictures of tiles and scenes."""
+    for pattern in ("tiles/*-*-*.png", "tiles/*-*-*.webp", "mosaic-*-*-*.webp"):
+        yield from assets.glob(pattern)

@@ -1,4 +1,7 @@
-"""Read what a run left behind: summaries, manifests and arrays of whatever stages there are."""
+"""Read what a run left behind: summaries, manifests and arrays of whatever stages there are.
+
+All that pages and checks know of a run comes through `RunSource`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from l4s_ensemble.metrics.tiles import TileHistograms
+    from l4s_ensemble.scenes.folds import Folds
+
+PLACE = ("scene", "row", "col")
 
 FITS = ("scenes", "features", "pixel", "unet", "explain/unet", "stack")
 """Stages that a ``fit-all`` runs after the data, in order."""
@@ -43,10 +49,9 @@ class StageRecord:
     manifest: Mapping[str, Any]
 
     @property
-    def seconds(self) -> float | None:
-        """Wall time of the stage, if its manifest tells."""
-        value = self.manifest.get("seconds")
-        return float(value) if value is not None else None
+    def seconds(self) -> float:
+        """Wall time of the stage, 0 if its manifest does not say."""
+        return float(self.manifest.get("seconds") or 0.0)
 
 
 class RunSource:
@@ -69,34 +74,43 @@ class RunSource:
         self.run = Path(run)
         if not self.run.is_dir():
             raise RunError("no such run folder", where=self.run, fix="check --run")
+        self._kept: dict[str, Any] = {}
+        self.asked_last = self.run
+        """File that was asked for last: an error about its content can name it."""
         found = sorted(self.run.glob("data/*/summary.json"))
         found += [self.run / name / "summary.json" for name in FITS]
         found += sorted(self.run.glob("predict/*/*/summary.json"))
-        self.stages = {r.name: r for r in map(self._record, found) if r is not None}
+        records = [self._record(path.parent) for path in found if path.is_file()]
+        self.stages = {record.name: record for record in records}
         if not self.stages:
             raise RunError(
-                "the run folder holds no finished stage", where=self.run,
+                "the run folder holds no finished stage",
+                where=self.run,
                 fix="run `l4s-ensemble fit-all` with this run folder first",
-            )  # fmt: skip
+            )
         self._config = config
-        self._kept: dict[str, Any] = {}
-        self.asked_last = self.run
-        """Summary that was asked for last: an error about its content can name the file."""
 
-    def _record(self, path: Path) -> StageRecord | None:
-        if not path.is_file():
+    def _record(self, folder: Path) -> StageRecord:
+        name = folder.relative_to(self.run).as_posix()
+        summary, manifest = (self.json(f"{name}/{k}.json") or {} for k in ("summary", "manifest"))
+        return StageRecord(name, folder, summary, manifest)
+
+    def json(self, path: str) -> dict[str, Any] | None:
+        """Read a JSON object of the run; None where the file is not there.
+
+        Raises
+        ------
+        RunError
+            If it is no JSON object.
+        """
+        file = self.run / path
+        if not file.is_file():
             return None
-        summary = read_json(path)
-        manifest_path = path.with_name("manifest.json")
-        manifest = read_json(manifest_path) if manifest_path.is_file() else {}
-        for value, file in ((summary, path), (manifest, manifest_path)):
-            if not isinstance(value, dict):
-                raise RunError(
-                    "a file of the run is damaged", where=file, found=type(value).__name__,
-                    allowed="a JSON object", fix="delete its folder and run the stage again",
-                )  # fmt: skip
-        folder = path.parent
-        return StageRecord(folder.relative_to(self.run).as_posix(), folder, summary, manifest)
+        self.asked_last = file
+        found = read_json(file)
+        if not isinstance(found, dict):
+            raise _damaged(file, f"{type(found).__name__}, no JSON object")
+        return found
 
     def __getitem__(self, stage: str) -> StageRecord:
         return self.stages[stage]
@@ -156,14 +170,31 @@ class RunSource:
     @cached_property
     def card(self) -> Mapping[str, Any]:
         """The model card, empty where the run has none."""
-        path = self.run / "model_card.json"
-        if not path.is_file():
-            return {}
-        self.asked_last = path
-        found = read_json(path)
-        if not isinstance(found, dict):
-            raise _damaged(path, type(found).__name__)
-        return found
+        return self.json("model_card.json") or {}
+
+    def pixel_m(self, split: str = "train") -> float:
+        """Edge of a pixel of a split's tiles, metres; 10 where their store is not there."""
+        from l4s_ensemble.data.store import sensor_of
+
+        here = self.data_stage(split) in self
+        return float(sensor_of(self.store(split)).pixel_m) if here else 10.0
+
+    @cached_property
+    def folds(self) -> Folds | None:
+        """Folds of the training tiles, None where the run has none."""
+        from l4s_ensemble.scenes.folds import load_folds
+
+        return load_folds(self["scenes"].folder) if "scenes" in self else None
+
+    def places(self, split: str) -> dict[int, dict[str, int]]:
+        """Scene, row and column of tiles by id: the folds know them best, else the store."""
+        known: Any = self.folds if self.data_stage(split) == "data/train" else None
+        if known is None:
+            columns = {k: self.store(split)[k].values.tolist() for k in ("patch", *PLACE)}
+        else:
+            columns = {k: getattr(known, k).tolist() for k in ("patch", *PLACE)}
+        ids = columns.pop("patch")
+        return {p: {k: v[i] for k, v in columns.items()} for i, p in enumerate(ids)}
 
     def store(self, split: str) -> xr.Dataset:
         """Open the patch store that a split's tiles are in."""
@@ -202,7 +233,5 @@ class RunSource:
 
 
 def _damaged(path: Path, error: object) -> RunError:
-    return RunError(
-        "a file of the run is damaged", where=path, found=error,
-        fix="delete the folder it stands in and run the stage again",
-    )  # fmt: skip
+    fix = "delete the folder it stands in and run the stage again"
+    return RunError("a file of the run is damaged", where=path, found=error, fix=fix)

@@ -11,18 +11,12 @@ from typing import Any
 
 from l4s_ensemble.report.words import KINDS
 
-Column = tuple[str, str, str]
-"""Key, heading (with unit), kind of number (see `words.KINDS`)."""
+Column = tuple[str, ...]
+"""Key, heading (with unit; without one it is the key), kind of number (see `words.KINDS`)."""
 
 
 def table(
-    title: str,
-    columns: Iterable[Column],
-    rows: Iterable[Mapping[str, Any]],
-    *,
-    note: str = "",
-    sortable: bool = False,
-    folded: bool = False,
+    title: str, columns: Iterable[Column], rows: Iterable[Mapping[str, Any]], **more: Any
 ) -> dict[str, Any]:
     """Make a table.
 
@@ -30,25 +24,20 @@ def table(
     ----------
     title : str
         What it shows.
-    columns : iterable of (key, heading, kind)
+    columns : iterable of Column
     rows : iterable of mapping
         Missing keys are shown as a dash.
-    note : str
-        One sentence on how to read it.
-    sortable : bool
-        Whether a reader may sort it by its headings.
-    folded : bool
-        Whether it is closed at first: a figure above it shows the same.
+    **more
+        ``note`` (one sentence on how to read it), ``sortable`` (by its headings) and ``folded``
+        (closed at first: a figure above it shows the same).
     """
-    heads = [{"key": k, "label": label, "kind": kind} for k, label, kind in columns]
+    heads = [{"key": c[0], "label": c[-2], "kind": c[-1]} for c in columns]
     for head in heads:
         if head["kind"] not in KINDS:
             raise ValueError(f"no such kind of column: {head['kind']}")
     kept = [{h["key"]: row.get(h["key"]) for h in heads} for row in rows]
-    return {
-        "title": title, "columns": heads, "rows": kept, "note": note, "sortable": sortable,
-        "folded": folded,
-    }  # fmt: skip
+    how = {"note": "", "sortable": False, "folded": False, **more}
+    return {"title": title, "columns": heads, "rows": kept, **how}
 
 
 def facts(pairs: Iterable[tuple[str, Any, str]]) -> list[dict[str, Any]]:
@@ -60,22 +49,23 @@ def facts(pairs: Iterable[tuple[str, Any, str]]) -> list[dict[str, Any]]:
     ]
 
 
+def known(columns: Iterable[Column], rows: Iterable[Mapping[str, Any]]) -> list[Column]:
+    """Columns in which at least one row has a value."""
+    listed = list(rows)
+    return [c for c in columns if any(r.get(c[0]) is not None for r in listed)]
+
+
 def write(value: Any, kind: str) -> str:
     """Write a value as its kind wants."""
     return KINDS[kind](value)
 
 
 SCORES: tuple[Column, ...] = (
-    ("f1", "F1", "score"),
-    ("interval", "95 % interval", "interval"),
-    ("precision", "precision", "score"),
-    ("recall", "recall", "score"),
-    ("iou", "IoU", "score"),
-    ("threshold", "threshold", "score"),
+    ("f1", "F1", "score"), ("interval", "95 % interval", "interval"), ("precision", "score"),
+    ("recall", "score"), ("iou", "IoU", "score"), ("threshold", "score"),
     ("average_precision", "average precision", "score"),
-    ("calibration_error", "calibration error", "score"),
-    ("tiles", "tiles", "count"),
-)
+    ("calibration_error", "calibration error", "score"), ("tiles", "count"),
+)  # fmt: skip
 """Columns of a row of scores, see `score_row`."""
 
 MAIN_SCORES = tuple(c for c in SCORES if c[0] not in {"average_precision", "calibration_error"})
@@ -84,5 +74,5 @@ MAIN_SCORES = tuple(c for c in SCORES if c[0] not in {"average_precision", "cali
 
 def score_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Row of scores (as `metrics.tiles.summarise` gives it) with its interval as one value."""
-    known = row.get("f1_low") is not None and row.get("f1_high") is not None
-    return {**row, "interval": [row["f1_low"], row["f1_high"]] if known else None}
+    ends = [row.get("f1_low"), row.get("f1_high")]
+    return {**row, "interval": None if None in ends else ends}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NONE = "–"
@@ -14,7 +14,7 @@ def score(value: Any) -> str:
 
 
 def points(value: Any) -> str:
-    """Score x 100 with one digit, ``65.4``: only on the ladder."""
+    """Score x 100 with one digit, ``65.4``: only beside published scores."""
     return NONE if value is None else _minus(f"{100 * float(value):.1f}")
 
 
@@ -87,17 +87,13 @@ def megabytes(value: Any) -> str:
     if value is None:
         return NONE
     x = float(value)
-    return (
-        f"{x / 1024:.1f}\u202fGB"
-        if x >= 1000
-        else f"{x:.0f}\u202fMB"
-        if x >= 10
-        else f"{x:.1f}\u202fMB"
-    )
+    if x >= 1000:
+        return f"{x / 1024:.1f}\u202fGB"
+    return f"{x:.{0 if x >= 10 else 1}f}\u202fMB"
 
 
 def text(value: Any) -> str:
-    """Anything else; lists are joined, truth is said in words."""
+    """Anything else; lists are joined, true and false are yes and no."""
     if value is None or value == "":
         return NONE
     if isinstance(value, bool):
@@ -110,6 +106,12 @@ def text(value: Any) -> str:
 def interval(value: Any) -> str:
     """Ends of an interval of scores, ``0.612–0.691``."""
     return NONE if value is None else f"{score(value[0])}–{score(value[1])}"
+
+
+def gain_interval(found: Mapping[str, Any]) -> str | None:
+    """Ends of an interval of a difference (``low``, ``high``); None where it is not known."""
+    low, high = found.get("low"), found.get("high")
+    return None if low is None or high is None else f"{gain(low)} to {gain(high)}"
 
 
 def some(names: Sequence[str], most: int) -> str:

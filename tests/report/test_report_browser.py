@@ -19,7 +19,7 @@ from test_report_pages import Page
 from l4s_ensemble.config import build as settings
 from l4s_ensemble.data.store import open_store
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.report.browser.packing import CALLED_BIT, TRUTH_BIT
+from l4s_ensemble.report.browser.packing import PREDICTED_BIT, REFERENCE_BIT
 from l4s_ensemble.report.browser.photos import hillshade
 from l4s_ensemble.report.browser.scored import of_prediction
 from l4s_ensemble.report.render import render_report
@@ -58,7 +58,7 @@ def test_a_tile_s_script_holds_what_was_scored(tiny_report: Path, tiny_run: Path
         called = final >= np.float32(told["threshold"])
         doubt = uncertainty(final, told["threshold"])
         np.testing.assert_allclose(planes[3] / 255, doubt, atol=0.51 / 255)
-        np.testing.assert_array_equal(planes[4], TRUTH_BIT * truth + CALLED_BIT * called)
+        np.testing.assert_array_equal(planes[4], REFERENCE_BIT * truth + PREDICTED_BIT * called)
         for key, count in (
             ("tp", called & truth), ("fp", called & ~truth), ("fn", ~called & truth),
             ("called", called),
@@ -142,15 +142,17 @@ def test_a_prediction_s_masks_and_thresholds_are_its_own(tiny_run: Path, tmp_pat
     with h5py.File(folder / "masks/mask_1.h5", "w") as file:
         file["mask"] = np.ones((128, 128), np.uint8)
     scored = of_prediction(RunSource(run), "valid")
-    assert scored is not None and not scored.has_truth
+    assert scored is not None and not scored.has_reference
     tiles = {t.patch: t for t in scored.tiles(np.arange(len(scored.patch)))}
-    assert tiles[1].called.all() and tiles[1].truth is None
-    np.testing.assert_array_equal(tiles[2].called, tiles[2].probability["stack"] >= np.float32(0.9))
+    assert tiles[1].predicted.all() and tiles[1].reference is None
+    np.testing.assert_array_equal(
+        tiles[2].predicted, tiles[2].probability["stack"] >= np.float32(0.9)
+    )
     out = render_report(run, tmp_path / "out", settings({"report": {"gallery_tiles": 1}})).parent
     told = read_json(out / "tiles-valid.json")["browser"]
     assert "tp" not in told["tiles"]
     bits = unpacked(handed(out / told["folder"] / "t1.js")[1])[-128 * 128 :]
-    assert (bits == CALLED_BIT).all()
+    assert (bits == PREDICTED_BIT).all()
 
 
 def test_light_comes_from_the_upper_left() -> None:

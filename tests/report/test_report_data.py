@@ -11,9 +11,9 @@ from PIL import Image
 
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.pages.data import faults as data_faults
-from l4s_ensemble.report.pages.data import page as data_page
-from l4s_ensemble.report.pages.data import shift as data_shift
+from l4s_ensemble.report.pages.data import data
+from l4s_ensemble.report.parts.faults import faults
+from l4s_ensemble.report.parts.shift import standardised
 from l4s_ensemble.report.pictures import mosaics
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
@@ -44,12 +44,12 @@ def levels(source: RunSource) -> dict[str, str]:
 def test_a_standardised_shift_is_in_interquartile_ranges() -> None:
     here = {"p25": 10.0, "p50": 12.0, "p75": 14.0}
     there = {"p25": 4.0, "p50": 6.0, "p75": 8.0}
-    assert data_shift.standardised(here, there) == pytest.approx(1.5)
-    assert data_shift.standardised(there, here) == pytest.approx(-1.5)
-    assert data_shift.standardised(here, here) == 0
+    assert standardised(here, there) == pytest.approx(1.5)
+    assert standardised(there, here) == pytest.approx(-1.5)
+    assert standardised(here, here) == 0
     flat = {"p25": 1.0, "p50": 1.0, "p75": 1.0}
-    assert data_shift.standardised(flat, flat) == 0
-    assert data_shift.standardised(dict.fromkeys(flat, 2.0), flat) is None
+    assert standardised(flat, flat) == 0
+    assert standardised(dict.fromkeys(flat, 2.0), flat) is None
 
 
 def test_a_split_that_moved_is_flagged_and_named(data_run: Path) -> None:
@@ -63,24 +63,24 @@ def test_a_split_that_moved_is_flagged_and_named(data_run: Path) -> None:
     found = next(c for c in run_checks(source) if c["key"] == "shift-splits")
     assert found["level"] == "tip"
     assert "B4 in valid" in found["explanation"]
-    first = data_page.data(source)["tables"]["shifts"]["rows"][0]
+    first = data(source)["tables"]["shifts"]["rows"][0]
     assert (first["split"], first["band"], first["flag"]) == ("valid", "B4", "large")
 
 
 def test_the_scan_is_shown_where_it_was_kept(data_run: Path) -> None:
-    assert data_faults.faults(RunSource(data_run))[1] is None
+    assert faults(RunSource(data_run))[1] == {}
     found = [
         {"level": "warning", "code": "stray", "where": "a", "message": "m", "split": "train"},
         {"level": "error", "code": "nan", "where": "b", "message": "m", "split": "valid"},
     ]
     write_json(data_run / "data/train/check.json", {"faults": found})
     source = RunSource(data_run)
-    text, table = data_faults.faults(source)
+    text, tables = faults(source)
     assert "1 error and 1 warning" in text
-    assert table is not None and [r["code"] for r in table["rows"]] == ["nan", "stray"]
+    assert [r["code"] for r in tables["faults"]["rows"]] == ["nan", "stray"]
     write_json(data_run / "data/train/check.json", ["no", "report"])
     with pytest.raises(RunError, match=r"check\.json"):
-        data_faults.faults(RunSource(data_run))
+        faults(RunSource(data_run))
 
 
 def test_mosaics_lie_in_the_report(tiny_report: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from l4s_ensemble.metrics.counts import scores_pooled
 from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.report.pages import decision
+from l4s_ensemble.report.parts import threshold
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json
 
@@ -27,7 +27,7 @@ def some_histogram(seed: int = 0, bins: int = 100) -> ScoreHistogram:
 
 
 def test_the_stack_page_holds_the_counts_of_every_model(tiny_run: Path) -> None:
-    told = decision.of_fit(RunSource(tiny_run))
+    told = threshold.of_stage(RunSource(tiny_run), "stack", "train")
     assert told is not None
     assert [m["model"] for m in told["models"]] == ["pixel", "unet", "mean", "stack"]
     for m in told["models"]:
@@ -41,7 +41,7 @@ def test_the_stack_page_holds_the_counts_of_every_model(tiny_run: Path) -> None:
 
 
 def test_a_row_of_the_table_is_the_score_of_its_threshold(tiny_run: Path) -> None:
-    told = decision.of_prediction(RunSource(tiny_run), "valid")
+    told = threshold.of_stage(RunSource(tiny_run), SPLIT, "valid")
     assert told is not None
     tiles = TileHistograms.load(tiny_run / SPLIT / "tiles.npz")
     marks = []
@@ -61,14 +61,14 @@ def test_a_row_of_the_table_is_the_score_of_its_threshold(tiny_run: Path) -> Non
 def test_a_threshold_in_words() -> None:
     histogram = some_histogram()
     best = histogram.best()
-    said = decision.sentence(histogram, best.value, 1e-4)
+    said = threshold.sentence(histogram, best.value, 1e-4)
     curve = histogram.curve()
     k = round(best.value * histogram.bins)
-    assert f"Of 100 called pixels {curve['precision'][k] * 100:.0f} are landslide" in said
+    assert f"Of 100 predicted pixels {curve['precision'][k] * 100:.0f} are landslide" in said
     assert "is as good" in said and "km²" in said
-    far = decision.sentence(histogram, 0.9, None)
-    assert f"loses {best.f1 - curve['f1'][90]:.3f}" in far and "pixels landslide" in far
-    assert "calls nothing landslide" in decision.sentence(ScoreHistogram.empty(100), 0.5, None)
+    far = threshold.sentence(histogram, 0.9, None)
+    assert f"loses {best.f1 - curve['f1'][90]:.3f}" in far and "pixels as landslide" in far
+    assert "predicts no landslide" in threshold.sentence(ScoreHistogram.empty(100), 0.5, None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_threshold_in_words() -> None:
     [(0.0, "0"), (0.004, "fewer than 1"), (0.685, "69"), (0.997, "more than 99"), (1.0, "100")],
 )
 def test_of_a_hundred(share: float, said: str) -> None:
-    assert decision._of_100(share) == said
+    assert threshold._of_100(share) == said
 
 
 def test_without_masks_the_called_area_alone(tiny_run: Path, tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_without_masks_the_called_area_alone(tiny_run: Path, tmp_path: Path) -> 
     shutil.copytree(tiny_run, run)
     shutil.rmtree(run / SPLIT)
     result = read_json(run / "predict/valid/result/summary.json")
-    assert decision.of_prediction(RunSource(run), "valid") is None
-    told = decision.called_table(RunSource(run), "valid")
+    assert threshold.of_stage(RunSource(run), SPLIT, "valid") is None
+    told = threshold.predicted_table(RunSource(run), "valid")
     assert told is not None
     used = next(r for r in told["rows"] if r["mark"] == "in use")
     assert used["called"] == pytest.approx(result["predicted_pixels"] * 1e-4, rel=1e-5)

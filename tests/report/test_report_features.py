@@ -71,9 +71,10 @@ def test_the_page_says_what_separates_here_and_elsewhere(run: tuple[Path, bool])
     assert ("turn round" in made["lead"]) == run[1]
     listed = [r["name"] for r in made["tables"]["features"]["rows"]]
     assert sorted(listed) == sorted(NAMES)
-    shown = [f["name"] for f in made["figures"]["telling"]["data"]]
-    assert len({"strong", "copy"} & set(shown)) == 1
-    assert {p["name"] for p in made["figures"]["carries"]["data"]["rows"]} == set(NAMES)
+    shown = {f["label"].partition(",")[0] for f in made["figures"]["separability"]["data"]}
+    assert len({"strong", "copy"} & shown) == 1
+    (group,) = made["figures"]["carries"]["data"]["groups"]
+    assert {text.partition("<br>")[0] for text in group["told"]} == set(NAMES)
 
 
 def test_a_run_without_places_has_a_page_too(tiny_run: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the report says of tiles unlike those of training."""
+"""What the report says of tiles outside the area of applicability."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from l4s_ensemble.report.checks import run_checks
-from l4s_ensemble.report.pages import likeness
+from l4s_ensemble.report.parts import likeness
 from l4s_ensemble.report.source import RunSource
 
 
 def test_a_run_shows_its_tiles_beside_those_held_out(tiny_run: Path) -> None:
     source = RunSource(tiny_run)
-    told = likeness.told(source, "valid")
+    told = likeness.known(source, "valid")
     assert told["patches"] == 4 and len(told["distance"]) == 4
     for shares in (told["here"], told["held_out"]):
         assert sum(shares) == pytest.approx(1) and len(shares) == len(told["edges"])
@@ -28,7 +28,7 @@ def test_a_run_shows_its_tiles_beside_those_held_out(tiny_run: Path) -> None:
 
 
 def test_scores_of_both_kinds_stand_in_one_table(tiny_run: Path) -> None:
-    told = likeness.told(RunSource(tiny_run), "valid")
+    told = likeness.known(RunSource(tiny_run), "valid")
 
     def row(like: bool, f1: float, low: float | None) -> dict[str, Any]:
         each = {"value": f1, "low": low, "high": None if low is None else f1 + 0.1}
@@ -46,6 +46,6 @@ def test_scores_of_both_kinds_stand_in_one_table(tiny_run: Path) -> None:
 
 def test_a_run_that_knows_nothing_says_nothing(with_summary: Callable[..., RunSource]) -> None:
     source = with_summary("predict/valid/likeness", lambda s: s.update(known=False))
-    assert likeness.told(source, "valid") == {}
+    assert likeness.known(source, "valid") == {}
     assert "likeness-valid" not in {c["key"] for c in run_checks(source)}
     assert likeness.sentence({}) == "" and likeness.figures({}) == {}

@@ -12,10 +12,11 @@ from PIL import Image
 
 from l4s_ensemble.config import build
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.report.pages.registry import kind_of
+from l4s_ensemble.report import html, pages, registry
+from l4s_ensemble.report.overview import pipeline
+from l4s_ensemble.report.registry import kind_of
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.summarise import pipeline
 from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import read_json, write_json
 
@@ -271,7 +272,7 @@ def test_a_holdout_has_its_place(tiny_run: Path, tmp_path: Path) -> None:
     out = render_report(run, tmp_path / "out", FEW).parent
     head = read_json(out / "prediction-holdout.json")["headline"]
     assert head["kind"] == "holdout"
-    assert "set aside" in head["not_comparable"]
+    assert "held out" in head["not_comparable"]
 
 
 @pytest.mark.parametrize("kept", [("data",), ("data", "scenes", "features"), ("scenes", "pixel")])
@@ -291,7 +292,7 @@ def test_the_overview_counts_the_folds_that_were_made(tiny_run: Path, tmp_path: 
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     config = build({**read_json(run / "config.json"), "scenes": {"folds": 7}})
-    boxes = {b["key"]: b["told"] for b in pipeline(RunSource(run, config))}
+    boxes = {b["key"]: b["told"] for b in pipeline(RunSource(run, config), {})}
     made = {int(r["fold"]) for r in read_json(run / "pixel/summary.json")["folds"]}
     assert boxes["scenes"] == f"{len(made)} folds" == "2 folds"
 
@@ -328,3 +329,36 @@ def test_a_command_for_tiles_of_another_folder_names_the_folder(
     told = kind_of(name).commands(RunSource(run), name)
     assert len(told) == 1
     assert "--split valid --data '/far away/patches' --run" in told[0]
+
+
+EXTRA = """
+from l4s_ensemble.report.page import PageKind, section
+
+PAGE = PageKind(
+    order=15, name="extra", title="Extra", stages=lambda source: {"extra": []},
+    make=lambda source, page: {
+        "lead": "A page.", "hello": {"kind": "hello", "words": "some words"},
+        "sections": [section("one", "One", "", "hello")],
+    },
+    commands=lambda source, page: [],
+)
+"""
+
+
+def test_a_page_with_a_block_of_its_own_is_one_module_and_one_template(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, templates = tmp_path / "more", tmp_path / "templates"
+    folder.mkdir()
+    (folder / "extra.py").write_text(EXTRA)
+    shutil.copytree(html.TEMPLATES, templates)
+    (templates / "blocks/hello.jinja").write_text("<p>{{ block.value.words }}</p>")
+    monkeypatch.setattr(pages, "__path__", [*pages.__path__, str(folder)])
+    monkeypatch.setattr(html, "TEMPLATES", templates)
+    found = registry.find()
+    assert list(found)[:3] == ["data", "extra", "features"]
+    monkeypatch.setitem(registry.PAGES, "extra", found["extra"])
+    shutil.copytree(tiny_run / "features", tmp_path / "run/features")
+    out = render_report(tmp_path / "run", tmp_path / "out", FEW).parent
+    assert "some words" in page(out, "extra").words
+    assert 'href="extra.html"' in (out / "index.html").read_text()

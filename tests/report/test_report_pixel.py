@@ -5,10 +5,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from l4s_ensemble.report.pages.failures import area, between, up_to
 from l4s_ensemble.report.pages.features import groups
-from l4s_ensemble.report.pages.pixel.importance import colours
-from l4s_ensemble.report.pictures import pixel as pixel_maps
+from l4s_ensemble.report.pages.pixel import colours
+from l4s_ensemble.report.parts.failures import between, up_to
+from l4s_ensemble.report.parts.ledger import area
+from l4s_ensemble.report.pictures.slides import cut_out
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json
 
@@ -25,11 +26,11 @@ def test_slides_have_pictures_and_sentences(tiny_report: Path) -> None:
 
 def test_the_cut_lies_around_the_landslide() -> None:
     size = (128, 128)
-    rows, columns = pixel_maps.cut_out([2, 5, 100, 125], size)
+    rows, columns = cut_out([2, 5, 100, 125], size)
     assert rows.start == 0 and columns.stop == 128
     assert rows.stop - rows.start == columns.stop - columns.start == 40
-    assert pixel_maps.cut_out([60, 63, 60, 63], size) == (slice(42, 82), slice(42, 82))
-    assert pixel_maps.cut_out([0, 127, 0, 127], size) == (slice(0, 128), slice(0, 128))
+    assert cut_out([60, 63, 60, 63], size) == (slice(42, 82), slice(42, 82))
+    assert cut_out([0, 127, 0, 127], size) == (slice(0, 128), slice(0, 128))
 
 
 def test_groups_have_the_colours_of_the_features_page(tiny_run: Path) -> None:
@@ -45,4 +46,5 @@ def test_bins_are_told_in_words() -> None:
     assert between(1.0, 2.0, whole=True) == "1" and between(4.0, 8.0, whole=True) == "4–7"
     assert between(-5.0, 10.0) == "−5 to 10"
     assert up_to(0.0, 1.0) == "≤ 1" and up_to(3.0, 5.0) == "3–5" and up_to(10, None) == "> 10"
-    assert area(1, 9, 10.0) == "0.01–0.1" and area(1000, None, 10.0) == "≥ 10"
+    assert area({"low_px": 1, "high_px": 9}, 10.0) == "0.01–0.1"
+    assert area({"low_px": 1000, "high_px": None}, 10.0) == "≥ 10"

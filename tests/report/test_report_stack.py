@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from l4s_ensemble.report.figures import makers as figures
+from l4s_ensemble.report.figures import plot
 from l4s_ensemble.report.pages.prediction import prediction
-from l4s_ensemble.report.pages.stack import decision as stack_decision
-from l4s_ensemble.report.pages.stack.page import stack
+from l4s_ensemble.report.pages.stack import decision_sentence, stack
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
 
@@ -31,7 +30,7 @@ def changed(run: Path, folder: Path, stage: str = "stack", **keys: Any) -> RunSo
 def drawn(page: dict[str, Any]) -> None:
     """Every figure can be drawn and every item of a section that is named is there or known."""
     for spec in page["figures"].values():
-        json.dumps(figures.plot(spec), allow_nan=False)
+        json.dumps(plot(spec), allow_nan=False)
     named = {item for s in page["sections"] for item in s["items"]}
     assert set(page["figures"]) | set(page["tables"]) <= named
 
@@ -60,7 +59,7 @@ def test_the_page_tells_what_the_stage_told(tiny_run: Path) -> None:
 
 def test_a_landslide_over_a_seam_is_one_wherever_landslides_are_counted(tiny_run: Path) -> None:
     source = RunSource(tiny_run)
-    page, listed = prediction(source, "valid"), source.summary("predict/valid/slides")
+    page, listed = prediction(source, "prediction-valid"), source.summary("predict/valid/slides")
     assert listed["over_seams"] == 1
     whole = {r["model"]: r for r in page["tables"]["whole"]["rows"]}["stack"]
     by_size = page["tables"]["whole_size"]["rows"]
@@ -84,7 +83,7 @@ def test_the_decision_is_told_in_words(tiny_run: Path, tmp_path: Path) -> None:
     decision = read_json(tiny_run / "stack/summary.json")["decision"]
     decision["postprocess"] = {"smallest_px": 8, "gain": 0.004, "reason": None}
     decision["follow"] = "unlike"
-    said = stack_decision.sentence(changed(tiny_run, tmp_path, decision=decision))
+    said = decision_sentence(changed(tiny_run, tmp_path, decision=decision).summary("stack"))
     assert "Landslides below 8 pixels are removed: F1 moves by +0.004" in said
     assert "unlike those of training" in said and "half as frequent" in said
 
@@ -92,6 +91,6 @@ def test_the_decision_is_told_in_words(tiny_run: Path, tmp_path: Path) -> None:
 def test_no_scores_no_figures(tiny_run: Path, tmp_path: Path) -> None:
     source = changed(tiny_run, tmp_path)
     shutil.rmtree(source.run / "predict/valid/scores")
-    page = prediction(RunSource(source.run), "valid")
+    page = prediction(RunSource(source.run), "prediction-valid")
     drawn(page)
     assert "Without masks it has no score." in page["lead"]

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from l4s_ensemble.report import ladder, words
+from l4s_ensemble.metrics import ladder
+from l4s_ensemble.report import words
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,13 @@ def test_only_an_official_split_in_full_compares() -> None:
     official = {"patches": 800, "sensor": "l4s"}
     assert ladder.why_not_comparable("test", "split", official, "official") == ""
     assert "out-of-fold" in ladder.why_not_comparable("train", "out-of-fold", official, "official")
-    assert "set aside" in ladder.why_not_comparable("holdout", "holdout", official, "official")
+    assert "held out of every fit" in ladder.why_not_comparable(
+        "holdout", "holdout", official, "official"
+    )
     assert "800" in ladder.why_not_comparable("test", "split", {"patches": 14}, "official")
     assert "not the release" in ladder.why_not_comparable("test", "split", official, "manifest")
     made_up = {**official, "made_up": True}
-    assert "made up" in ladder.why_not_comparable("test", "split", made_up, "manifest")
+    assert "synthetic" in ladder.why_not_comparable("test", "split", made_up, "manifest")
     rgb = {"patches": 800, "sensor": "l4s-rgb"}
     assert "l4s-rgb" in ladder.why_not_comparable("test", "split", rgb, "official")
 

@@ -29,21 +29,14 @@ _TINT = np.array(
 
 def layers_of(sensor: Sensor) -> list[tuple[str, str, str]]:
     """Photographs that a sensor's tiles have: key, name, one sentence."""
-    bands, is_true = pictures.colour_bands(sensor)
-    own = "true colour" if is_true else "colour from " + ", ".join(bands)
-    out = [("colour", own, "Stretched by the tile's own colours.")]
+    out = [("colour", pictures.colour_name(sensor), "Stretched by the tile's own colours.")]
     if set(pictures.FALSE_COLOUR) <= set(sensor.band_names):
         names = ", ".join(pictures.FALSE_COLOUR)
-        out.append(
-            ("swir", f"false colour SWIR ({names})", "Vegetation green, bare ground red to pink.")
-        )
+        note = "Vegetation green, bare ground red to pink."
+        out.append(("swir", f"false colour SWIR ({names})", note))
     if "dem" in sensor.band_names:
-        out.append(
-            (
-                "relief", "hillshade with slope",
-                "Light from the upper left; pale is flat, dark red is steeper than 45°.",
-            )
-        )  # fmt: skip
+        note = "Light from the upper left; pale is flat, dark red is steeper than 45°."
+        out.append(("relief", "hillshade with slope", note))
     return out
 
 

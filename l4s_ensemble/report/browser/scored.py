@@ -1,8 +1,8 @@
-"""The scored tiles of a split: probabilities of all models, doubt, truth, and what was called."""
+"""The scored tiles of a split: probability of all models, uncertainty, reference, prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BLOCK_TILES = 16
 """Tiles read at once: whole chunks of the scores."""
 
+BASES = ("pixel", "unet")
+
 Map = NDArray[np.float32]
 
 
@@ -34,27 +36,27 @@ class Tile:
     units : float32 array, shape (band, y, x)
     probability : dict of str to float32 array
         Of each model, fold models averaged.
-    doubt : float32 array or None
+    uncertainty : float32 array or None
         0 to 1.
-    called : bool array
-        What the main model calls landslide.
-    truth : bool array or None
+    predicted : bool array
+        What the main model predicts as landslide.
+    reference : bool array or None
     """
 
     patch: int
     units: NDArray[np.float32]
     probability: dict[str, Map]
-    doubt: Map | None
-    called: NDArray[np.bool_]
-    truth: NDArray[np.bool_] | None
+    uncertainty: Map | None
+    predicted: NDArray[np.bool_]
+    reference: NDArray[np.bool_] | None
 
     @property
     def counted(self) -> dict[str, Any]:
-        """Pixels ``called``, and with a mask ``tp, fp, fn, f1`` (None without a landslide)."""
-        called = int(self.called.sum())
-        if self.truth is None:
+        """Predicted pixels (``called``); with a mask ``tp, fp, fn, f1`` (None: no landslide)."""
+        called = int(self.predicted.sum())
+        if self.reference is None:
             return {"called": called}
-        tp, real = int((self.called & self.truth).sum()), int(self.truth.sum())
+        tp, real = int((self.predicted & self.reference).sum()), int(self.reference.sum())
         f1 = 2 * tp / (called + real) if real else None
         return {"called": called, "tp": tp, "fp": called - tp, "fn": real - tp, "f1": f1}
 
@@ -77,18 +79,18 @@ class ScoredTiles:
     patch : int64 array, shape (tile,)
         Tiles that all models scored, ascending.
     threshold : float64 array, shape (tile,)
-        Of the last model; it may follow the scene.
+        Of the last model; it may be adapted to the scene.
     place : dict
         Tile id to ``scene, row, col``.
-    fold : int64 array, shape (tile,), or None
-    has_truth : bool
+    has_reference : bool
         Whether masks may be shown: a split's only after it was scored.
     counts : Counts or None
         Of each tile at the median threshold; None where masks may not be shown.
-    doubt : xarray.DataArray or None
-        As it was written; without it, what `measure` names is computed.
     measure : str
-        What doubt measures; empty where there is none.
+        What the uncertainty measures; empty where there is none.
+    fold : int64 array, shape (tile,), or None
+    uncertainty : xarray.DataArray or None
+        As it was written; without it, what `measure` names is computed.
     masks : Path or None
         Folder of the masks that were submitted.
     """
@@ -101,11 +103,11 @@ class ScoredTiles:
     patch: NDArray[np.int64]
     threshold: NDArray[np.float64]
     place: dict[int, dict[str, int]]
-    fold: NDArray[np.int64] | None
-    has_truth: bool
+    has_reference: bool
     counts: Counts | None
-    doubt: xr.DataArray | None = None
-    measure: str = ""
+    measure: str
+    fold: NDArray[np.int64] | None = None
+    uncertainty: xr.DataArray | None = None
     masks: Path | None = None
 
     @property
@@ -137,28 +139,21 @@ class ScoredTiles:
         ids = self.patch[at]
         stored = positions_of(self.store, ids)
         images = units(self.store, stored)
-        truth = self.store["mask"].isel(patch=stored).values == 1 if self.has_truth else None
-        probability: dict[str, Map] = {}
-        logit: dict[str, Map] = {}
-        for name, array in self.scores.items():
-            values = array.sel(patch=ids).values
-            if array.name == "logit":
-                logit[name] = _mean(values)
-                values = sigmoid(values)
-            probability[name] = _mean(values)
-        doubt = self._doubt(ids, probability)
+        masks = self.store["mask"].isel(patch=stored).values == 1 if self.has_reference else None
+        probability = {name: _read(array, ids) for name, array in self.scores.items()}
+        unsure = self._uncertainty(ids, probability)
         for i, patch in enumerate(ids):
             final = probability[self.main][i]
             yield Tile(
                 patch=int(patch),
                 units=images[i],
                 probability={m: p[i] for m, p in probability.items()},
-                doubt=None if doubt is None else doubt[i],
-                called=self._called(int(patch), final, float(self.threshold[at[i]])),
-                truth=None if truth is None else truth[i],
+                uncertainty=None if unsure is None else unsure[i],
+                predicted=self._predicted(int(patch), final, float(self.threshold[at[i]])),
+                reference=None if masks is None else masks[i],
             )
 
-    def _called(self, patch: int, final: Map, threshold: float) -> NDArray[np.bool_]:
+    def _predicted(self, patch: int, final: Map, threshold: float) -> NDArray[np.bool_]:
         from l4s_ensemble.predict.submission import read_mask
 
         path = None if self.masks is None else self.masks / f"mask_{patch}.h5"
@@ -166,20 +161,22 @@ class ScoredTiles:
             return np.asarray(read_mask(path) == 1)
         return np.asarray(final >= np.float32(threshold))
 
-    def _doubt(self, ids: NDArray[np.int64], probability: dict[str, Map]) -> Map | None:
+    def _uncertainty(self, ids: NDArray[np.int64], probability: dict[str, Map]) -> Map | None:
         from l4s_ensemble.stack.uncertainty import uncertainty
 
-        if self.doubt is not None:
-            return np.asarray(self.doubt.sel(patch=ids).values, np.float32)
+        if self.uncertainty is not None:
+            return np.asarray(self.uncertainty.sel(patch=ids).values, np.float32)
         if not self.measure:
             return None
         return uncertainty(probability["stack"], float(self.threshold[0]))
 
 
-def _mean(values: NDArray[np.floating]) -> Map:
-    """Scores (tile, y, x) of scores with or without an axis of fold models."""
-    whole = values.mean(axis=0) if values.ndim == 4 else values
-    return np.asarray(whole, np.float32)
+def _read(array: xr.DataArray, ids: NDArray[np.int64]) -> Map:
+    """Probability (tile, y, x) of scores with or without an axis of fold models."""
+    values = array.sel(patch=ids).values
+    if array.name == "logit":
+        values = sigmoid(values)
+    return np.asarray(values.mean(axis=0) if values.ndim == 4 else values, np.float32)
 
 
 def all_scored(source: RunSource) -> list[ScoredTiles]:
@@ -196,20 +193,14 @@ def of_fit(source: RunSource, model: str = "stack") -> ScoredTiles | None:
     model : {'stack', 'pixel', 'unet'}
         Of the stack the scores of both base models come with it, or alone where it was not fitted.
     """
-    scores = {}
-    for name in ("pixel", "unet", "stack") if model == "stack" else (model,):
-        array = source.array(name, "oof.zarr") if name in source else None
-        if array is not None:
-            scores[name] = array["probability" if name == "stack" else "logit"]
+    names = [n for n in ((*BASES, "stack") if model == "stack" else (model,)) if n in source]
+    scores = _scores({name: source.array(name, "oof.zarr") for name in names})
     if not scores or "data/train" not in source:
         return None
-    main = list(scores)[-1]
+    main, patch, store = list(scores)[-1], _common(scores), source.store("train")
     summary = source.summary(main)
     threshold = float(summary["threshold"] if main == "stack" else summary["oof"]["threshold"])
-    patch = _common(scores)
     fold = scores[main].sel(patch=patch).coords.get("fold")
-    measure = (source.summary("stack").get("uncertainty") or {}).get("measure", "")
-    store = source.store("train")
     return ScoredTiles(
         page="tiles-train",
         split="train",
@@ -218,39 +209,31 @@ def of_fit(source: RunSource, model: str = "stack") -> ScoredTiles | None:
         scores=scores,
         patch=patch,
         threshold=np.full(len(patch), threshold),
-        place=places_of(source, "train", store),
-        fold=None if fold is None else fold.values.astype(np.int64),
-        has_truth="mask" in store,
+        place=source.places("train"),
+        has_reference="mask" in store,
         counts=_counts(source, main, patch, threshold),
-        measure=measure if main == "stack" else "",
+        measure=(summary.get("uncertainty") or {}).get("measure", "") if main == "stack" else "",
+        fold=None if fold is None else fold.values.astype(np.int64),
     )
 
 
 def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
-    """Scores of a predicted split."""
-    stage = f"predict/{split}/result"
+    """Scores of a predicted split; None where there are none."""
+    stage, scored = f"predict/{split}/result", f"predict/{split}/scores"
     result = source.array(stage, "probability.zarr")
     if result is None or source.data_stage(split) not in source:
         return None
-    scores = {}
-    for name in ("pixel", "unet"):
-        array = source.array(f"predict/{split}/{name}", "logit.zarr")
-        if array is not None:
-            scores[name] = array["logit"]
-    scores["stack"] = result["probability"]
-    patch = _common(scores)
+    logits = {name: source.array(f"predict/{split}/{name}", "logit.zarr") for name in BASES}
+    scores = _scores({**logits, "stack": result})
+    patch, store, place = _common(scores), source.store(split), source.places(split)
     summary = source.summary(stage)
-    store = source.store(split)
-    place = places_of(source, split, store)
-    by_scene = {int(t["scene"]): float(t["threshold"]) for t in summary.get("thresholds") or []}
     usual = float(summary["threshold"])
-    doubt = source.array(stage, "uncertainty.zarr")
-    masks = source.run / stage / "masks"
-    threshold = np.array(
-        [by_scene.get(place.get(int(p), {}).get("scene", -1), usual) for p in patch]
-    )
-    has_truth = f"predict/{split}/scores" in source and "mask" in store
-    scored_at = float(np.median(threshold)) if len(threshold) else usual
+    by_scene = {int(t["scene"]): float(t["threshold"]) for t in summary.get("thresholds") or []}
+    scene = [place.get(p, {}).get("scene", -1) for p in patch.tolist()]
+    threshold = np.array([by_scene.get(s, usual) for s in scene])
+    at = float(np.median(threshold)) if len(threshold) else usual
+    has_reference = scored in source and "mask" in store
+    unsure, masks = source.array(stage, "uncertainty.zarr"), source.run / stage / "masks"
     return ScoredTiles(
         page="tiles-train-predicted" if split == "train" else f"tiles-{split}",
         split=split,
@@ -260,13 +243,18 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
         patch=patch,
         threshold=threshold,
         place=place,
-        fold=None,
-        has_truth=has_truth,
-        counts=_counts(source, f"predict/{split}/scores", patch, scored_at) if has_truth else None,
-        doubt=None if doubt is None else doubt["probability"],
+        has_reference=has_reference,
+        counts=_counts(source, scored, patch, at) if has_reference else None,
         measure=str(summary.get("uncertainty") or ""),
+        uncertainty=None if unsure is None else unsure["probability"],
         masks=masks if masks.is_dir() else None,
     )
+
+
+def _scores(found: Mapping[str, xr.Dataset | None]) -> dict[str, xr.DataArray]:
+    """Scores of the models that have any."""
+    name = {"stack": "probability"}
+    return {m: f[name.get(m, "logit")] for m, f in found.items() if f is not None}
 
 
 def _counts(
@@ -278,19 +266,6 @@ def _counts(
         return None
     order = np.argsort(tiles.patch)
     return tiles.subset(order[np.searchsorted(tiles.patch[order], patch)]).counts(threshold)
-
-
-def places_of(source: RunSource, split: str, store: xr.Dataset) -> dict[int, dict[str, int]]:
-    """Scene, row and column of tiles by id: the folds know them best, else the store."""
-    if source.data_stage(split) == "data/train" and "scenes" in source:
-        from l4s_ensemble.scenes.folds import load_folds
-
-        folds = load_folds(source["scenes"].folder)
-        columns = {k: getattr(folds, k) for k in ("patch", "scene", "row", "col")}
-    else:
-        columns = {k: store[k].values for k in ("patch", "scene", "row", "col")}
-    ids = columns.pop("patch")
-    return {int(p): {k: int(v[i]) for k, v in columns.items()} for i, p in enumerate(ids)}
 
 
 def _common(scores: dict[str, xr.DataArray]) -> NDArray[np.int64]:

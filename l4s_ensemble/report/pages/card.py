@@ -5,21 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from l4s_ensemble.report import headline, words
-from l4s_ensemble.report.pieces import Page, section
-from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import SCORES, facts, score_row, table
+from l4s_ensemble.report import commands, words
+from l4s_ensemble.report.headline import name_of
+from l4s_ensemble.report.page import Page, PageKind, lines, section
+from l4s_ensemble.report.source import FITS, RunSource
+from l4s_ensemble.report.table import SCORES, Column, facts, score_row, table
+
+_SPLITS: tuple[Column, ...] = (
+    ("split", "text"), ("patches", "tiles", "count"),
+    ("landslide_patches", "with a landslide", "count"),
+    ("prevalence", "share of landslide pixels", "share"),
+    ("degenerate", "without terrain", "count"), ("masks", "text"),
+)  # fmt: skip
+_SCORES: tuple[Column, ...] = (
+    ("on", "measured on", "text"), ("model", "text"), *(c for c in SCORES if c[0] != "iou"),
+)  # fmt: skip
 
 
-def card(source: RunSource) -> Page:
+def card(source: RunSource, page: str) -> Page:
     """Lay the model card out; nothing is computed here."""
     made = source.card
-    data, protocol = made["data"], made["protocol"]
-    licence = made["licence"]
+    data, protocol, licence = made["data"], made["protocol"], made["licence"]
+    thresholds = [
+        {"model": name_of({"model": name}), "threshold": value}
+        for name, value in made["thresholds"].items()
+    ]
     return {
         "lead": f"What these models are, what they were measured on, and what they are not for. "
         f"Fitted on {data['sensor'] or 'patches'}"
-        + (", which are made up." if data["made_up"] else "."),
+        + (", which are synthetic." if data["made_up"] else "."),
         "facts": facts(
             [
                 ("model", made["name"], "text"),
@@ -33,27 +47,21 @@ def card(source: RunSource) -> Page:
                 ("folds", protocol["folds"], "count"),
                 ("folds are", protocol["folds_are"], "text"),
                 ("places known by", protocol["grid"], "text"),
-                ("tiles set aside", protocol["holdout_tiles"], "count"),
+                ("tiles of the holdout", protocol["holdout_tiles"], "count"),
             ]
         ),
-        "figures": {},
         "tables": {
-            "splits": _splits(data),
+            "splits": table("The patches", _SPLITS, data["splits"]),
             "card_scores": _scores(made["scores"]),
             "thresholds": table(
                 "Thresholds, chosen out-of-fold",
-                [("model", "model", "text"), ("threshold", "threshold", "score")],
-                [
-                    {"model": headline.name_of({"model": name}), "threshold": value}
-                    for name, value in made["thresholds"].items()
-                ],
+                [("model", "text"), ("threshold", "score")],
+                thresholds,
             ),
         },
-        "lines": {
-            "misuse": made["misuse"],
-            "limits": made["limits"],
-            "licences": [_licence("Code", licence["code"]), _licence("Data", licence["data"])],
-        },
+        "misuse": lines(made["misuse"]),
+        "limits": lines(made["limits"]),
+        "licences": lines([_licence(of, licence[of.lower()]) for of in ("Code", "Data")]),
         "sections": [
             section("misuse", "What it is not for", "", "misuse"),
             section("limits", "Limits", "", "limits"),
@@ -65,48 +73,35 @@ def card(source: RunSource) -> Page:
     }
 
 
-def _splits(data: Mapping[str, Any]) -> dict[str, Any]:
-    return table(
-        "The patches",
-        [
-            ("split", "split", "text"), ("patches", "tiles", "count"),
-            ("landslide_patches", "with a landslide", "count"),
-            ("prevalence", "share of landslide pixels", "share"),
-            ("degenerate", "without terrain", "count"), ("masks", "masks", "text"),
-        ],
-        data["splits"],
-    )  # fmt: skip
+PAGE = PageKind(
+    order=80,
+    name="card",
+    title="Model card",
+    stages=lambda source: (
+        {"card": [n for n in ("data/train", *FITS) if n in source]} if source.card else {}
+    ),
+    make=card,
+    commands=commands.everything,
+)
 
 
 def _scores(scores: list[Mapping[str, Any]]) -> dict[str, Any]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for score in scores:
         if not score["measured"]:
             rows.append({"on": score["on"], "model": f"{score['told']}: {score['why']}"})
             continue
-        rows += [
-            {**score_row(row), "on": score["on"], "model": headline.name_of(row)}
-            for row in score["models"]
-        ]
-    kept = [c for c in SCORES if c[0] != "iou"]
-    return table(
-        "Every score of these models",
-        [("on", "measured on", "text"), ("model", "model", "text"), *kept],
-        rows,
-        note="Thresholds were chosen out-of-fold, so those rows are a little too good. "
-        + words.some(_why_not(scores), 3),
-    )
-
-
-def _why_not(scores: list[Mapping[str, Any]]) -> list[str]:
-    return [
+        rows += [{**score_row(r), "on": score["on"], "model": name_of(r)} for r in score["models"]]
+    why_not = [
         f"{s['on']} does not compare with published scores: {s['not_comparable']}"
         for s in scores
         if s["measured"] and s["not_comparable"] and s["kind"] == "split"
     ]
+    note = "Thresholds were chosen out-of-fold, so those rows are a little too good. "
+    return table("Every score of these models", _SCORES, rows, note=note + words.some(why_not, 3))
 
 
 def _licence(of: str, licence: Mapping[str, str]) -> str:
-    told = f"{of}: {licence['name']} ({licence['covers']})."
-    told += f" {licence['source']}." if "source" in licence else ""
-    return told + (f" Cite {licence['cite']}" if "cite" in licence else "")
+    said = f"{of}: {licence['name']} ({licence['covers']})."
+    said += f" {licence['source']}." if "source" in licence else ""
+    return said + (f" Cite {licence['cite']}" if "cite" in licence else "")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from l4s_ensemble.report import curves, words
-from l4s_ensemble.report.pieces import Page, figure, section
+from l4s_ensemble.report.page import Page, figure, of_fit, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import Column, facts, table
 
@@ -86,10 +87,13 @@ def features(source: RunSource) -> Page:
         "sections": [
             section("alone", "Alone, here and elsewhere",
                     "Each feature by itself. A model combines them, so a weak one may still help.",
-                    "carries", "telling", "features"),
+                    "carries", "separability", "features"),
             section("overview", "Numbers", "", "facts", "left_out"),
         ],
     }  # fmt: skip
+
+
+PAGE = of_fit(20, "features", "Features", features)
 
 
 def _lead(source: RunSource) -> str:
@@ -132,12 +136,12 @@ def _figures(source: RunSource) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if kind is not None:
         made["carries"] = figure(
-            "elsewhere",
+            "scatter",
             f"AUC here and in the worst {kind}",
             f"One mark a feature. Across: its AUC over all fitting tiles. Up: that in the {kind} "
             f"where it is worst, read from the side that the other {kind}s say. On the diagonal "
             "it separates as well everywhere; below 0.5 landslides lie on the other side there.",
-            {"groups": groups(source), "kind": kind, "rows": _points(found)},
+            _elsewhere(found, groups(source), kind),
         )
     sample = source.arrays("features", "sample.npz")
     if sample is not None and {"X", "y"} <= set(sample) and found:
@@ -145,56 +149,79 @@ def _figures(source: RunSource) -> dict[str, Any]:
         listed = list(source.summary("features")["features"])
         strength = [abs((r.get("auc") or 0.5) - 0.5) for r in listed]
         some = values[:: max(1, len(values) // 4000)]
-        made["telling"] = figure(
-            "classes",
+        made["separability"] = figure(
+            "lines",
             "The features that separate most, by class",
             "The less the two areas overlap, the more the feature separates by itself. Each area "
             "sums to one. Of features that say the same only one is shown.",
             [
-                {
-                    "name": listed[i]["name"], "unit": listed[i]["unit"],
-                    "auc": words.sigfig(0.5 + strength[i]),
-                    "auc_unseen": words.sigfig(listed[i].get("auc_worst")),
-                    **curves.class_histogram(values[:, i], sample["y"] > 0),
-                }
+                _classes(listed[i], 0.5 + strength[i], values[:, i], sample["y"] > 0)
                 for i in strong_and_distinct(some, strength, HISTOGRAMS)
             ],
-        )  # fmt: skip
+        )
     return made
 
 
-def _points(found: Sequence[Row]) -> list[Row]:
+def _elsewhere(found: Sequence[Row], groups: Sequence[Row], kind: str) -> dict[str, Any]:
+    """Panel of every feature's AUC over all tiles, and where it is worst."""
     kept = [r for r in found if r["auc_step"] is not None]
     by_loss = sorted(kept, key=lambda r: float(r["auc_step"]))
     named = {r["name"] for r in [*kept[:1], *by_loss[: NAMED - 1]]}
-    return [
-        {
-            "name": r["name"], "group": r["group"], "x": words.sigfig(r["auc_seen"]),
-            "y": words.sigfig(r["auc_worst"]), "where": r["worst_in"], "named": r["name"] in named,
-        }
-        for r in kept
-    ]  # fmt: skip
+    drawn = []
+    for group in groups:
+        own = [r for r in kept if r["group"] == group["name"]]
+        x, y = (words.sigfig([r[key] for r in own]) for key in ("auc_seen", "auc_worst"))
+        told = [
+            f"{r['name']}<br>{r['auc_seen']:.3f} over all, {r['auc_worst']:.3f} in {r['worst_in']}"
+            for r in own
+        ]
+        names = [r["name"] if r["name"] in named else "" for r in own]
+        look = {"name": group["name"], "colour": group["colour"]}
+        if own:
+            drawn.append({**look, "x": x, "y": y, "told": told, "named": names})
+    floor = min([0.5, *(y for g in drawn for y in g["y"])]) - 0.03
+    return {
+        "axes": ("AUC over all fitting tiles", f"AUC in the worst {kind}"), "groups": drawn,
+        "ranges": ([0.48, 1.02], [floor, 1]), "height": 440,
+        "lines": [((0.5, 0.5), (1, 1)), ((0.5, 0.5), (1, 0.5))],
+    }  # fmt: skip
+
+
+def _classes(row: Row, auc: float, values: Any, reference: Any) -> dict[str, Any]:
+    """Panel of a feature's values in both classes."""
+    shares = curves.class_histogram(values, reference)
+    worst = row.get("auc_worst")
+    unit = f" ({row['unit']})" if row["unit"] not in {"", "1", "none"} else ""
+    return {
+        "label": f"{row['name']}, AUC {auc:.2f}" + ("" if worst is None else f" ({worst:.2f})"),
+        "x": [round((a + b) / 2, 6) for a, b in pairwise(shares["edges"])],
+        "height": 230,
+        "axes": (f"{row['name']}{unit}", "share of class"),
+        "series": [
+            {"name": "other pixels", "y": shares["other"], "colour": "other", "as": "area"},
+            {"name": "landslide", "y": shares["landslide"], "colour": "slide", "as": "area"},
+        ],
+    }
+
+
+_COLUMNS: tuple[Column, ...] = (
+    ("name", "feature", "text"), ("group", "text"), ("auc_seen", "AUC", "score"),
+    ("auc_worst", "AUC, worst {}", "score"), ("worst_in", "worst in", "text"),
+    ("best_f1", "best F1", "score"), ("side", "landslides are", "text"), ("unit", "text"),
+    ("mean_landslide", "mean, landslide", "number"), ("mean_other", "mean, other", "number"),
+    ("support_px", "support (px)", "count"), ("formula", "text"), ("source", "text"),
+)  # fmt: skip
 
 
 def _table(source: RunSource) -> dict[str, Any]:
     """Table of every feature."""
     kind = kind_of_place(source)
-    elsewhere: list[Column] = []
+    elsewhere = () if kind is not None else ("auc_worst", "worst_in")
+    columns = [(c[0], c[-2].format(kind), c[-1]) for c in _COLUMNS if c[0] not in elsewhere]
+    shown = [{**r, "unit": None if r["unit"] == "1" else r["unit"]} for r in rows(source)]
     note = (
         "AUC: chance that a landslide pixel and another are told apart, 0.5 is a coin. Best F1: of "
         "one threshold on this feature alone, at the true share of landslides. Support: pixels "
         "that it reads to each side."
     )
-    if kind is not None:
-        elsewhere = [
-            ("auc_worst", f"AUC, worst {kind}", "score"), ("worst_in", "worst in", "text"),
-        ]  # fmt: skip
-    columns: list[Column] = [
-        ("name", "feature", "text"), ("group", "group", "text"), ("auc_seen", "AUC", "score"),
-        *elsewhere, ("best_f1", "best F1", "score"), ("side", "landslides are", "text"),
-        ("unit", "unit", "text"), ("mean_landslide", "mean, landslide", "number"),
-        ("mean_other", "mean, other", "number"), ("support_px", "support (px)", "count"),
-        ("formula", "formula", "text"), ("source", "source", "text"),
-    ]  # fmt: skip
-    told = [{**r, "unit": None if r["unit"] == "1" else r["unit"]} for r in rows(source)]
-    return table("Every feature", columns, told, sortable=True, note=note)
+    return table("Every feature", columns, shown, sortable=True, note=note)

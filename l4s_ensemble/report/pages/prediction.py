@@ -5,157 +5,201 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from l4s_ensemble.report import headline, words
-from l4s_ensemble.report.pages import decision as threshold_decision
-from l4s_ensemble.report.pages import likeness
-from l4s_ensemble.report.pages.stack import elsewhere as stack_elsewhere
-from l4s_ensemble.report.pages.stack import ledger as stack_ledger
-from l4s_ensemble.report.pages.stack import uncertainty as stack_uncertainty
-from l4s_ensemble.report.pieces import (
-    Page,
-    figure,
-    gain_sentence,
-    ledger_histograms,
-    scored,
-    section,
-)
+from l4s_ensemble.report import commands, headline, words
+from l4s_ensemble.report.page import Page, PageKind, figure, section, split_of
+from l4s_ensemble.report.parts import ledger, likeness, threshold, uncertainty
+from l4s_ensemble.report.parts.scores import gain_sentence
+from l4s_ensemble.report.pictures import gallery
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import facts, table
+from l4s_ensemble.report.table import MAIN_SCORES, Column, facts, score_row, table
+
+_SIZES: tuple[Column, ...] = (
+    ("size", "pixels", "text"), ("slides", "landslides", "count"),
+    ("area_m2", "area (m²)", "count"),
+)  # fmt: skip
+_LARGEST: tuple[Column, ...] = (
+    ("id", "no.", "count"), ("tiles", "text"), ("area_m2", "area (m²)", "count"),
+    ("reason", "why, to the pixel classifier (log-odds)", "text"),
+    ("mean_slope_deg", "mean slope (°)", "number"),
+    ("mean_probability", "mean probability", "score"),
+    ("mean_uncertainty", "uncertainty", "score"),
+    ("share_called_pixel", "predicted by the pixel classifier", "share"),
+    ("share_called_unet", "predicted by the U-Net", "share"),
+    ("true_share", "landslide in the reference", "share"),
+)  # fmt: skip
+_MASKS: tuple[Column, ...] = (
+    ("name", "masks", "text"),
+    *(c for c in MAIN_SCORES if c[0] not in {"threshold", "tiles"}),
+    ("found", "landslides found", "count"), ("false", "false landslides", "count"),
+    ("gain", "gain in F1", "gain"), ("span", "its 95 % interval", "text"),
+)  # fmt: skip
+_MOVED: tuple[Column, ...] = (
+    ("scene", "text"), ("threshold", "score"), ("carried", "carried over", "score"),
+    ("prior_here", "landslides, as estimated", "share"),
+    ("kept_because", "not moved because", "text"),
+)  # fmt: skip
 
 
-def prediction(source: RunSource, split: str) -> Page:
-    """The page of one predicted split."""
+def prediction(source: RunSource, page: str) -> Page:
+    """Make the page of one predicted split."""
+    split = split_of(page)
+    stage = f"predict/{split}/scores"
     result = source.summary(f"predict/{split}/result")
-    submission = result.get("submission") or {}
     lead = (
-        f"{words.plural(int(result['patches']), 'tile')} predicted; "
-        f"{words.share(result['predicted_share'])} "
-        f"of their pixels are called landslide at threshold {words.score(result['threshold'])}."
+        f"{words.plural(int(result['patches']), 'tile')}, "
+        f"{words.share(result['predicted_share'])} of their pixels predicted landslide at "
+        f"threshold {words.score(result['threshold'])}."
     )
-    scores = source.summary(f"predict/{split}/scores")
-    figures: dict[str, Any] = {}
-    tables: dict[str, Any] = {}
+    scores = source.summary(stage)
+    applicability = likeness.known(source, split)
+    figures = likeness.figures(applicability)
+    tables = likeness.tables(applicability, scores) | _thresholds(result)
     if scores:
-        row = headline.ledger_row(scores, "stack") or {}
-        chosen = {r["model"]: r["threshold"] for r in scores["ledger"]}
-        histograms = ledger_histograms(source, f"predict/{split}/scores", scores)
-        figures = scored(row, histograms, "stack", chosen)
-        del figures["threshold"]  # the slider shows the same, and moves
-        stage = f"predict/{split}/scores"
-        figures |= stack_ledger.figures(source, stage)
-        tables = stack_ledger.tables(
-            source, stage, f"on {split}, at the thresholds chosen out-of-fold"
-        )
-        figures |= stack_uncertainty.figures(scores)
-        if scores.get("tiles"):
-            figures["by_size"] = figure(
-                "by_size",
-                "Which tiles are hard",
-                "Each dot is a tile with a landslide. Few landslide pixels make a tile hard; a "
-                "large tile far below is worth a look in the gallery.",
-                _by_size(scores["tiles"]),
-            )
-        lead += f" {gain_sentence(scores.get('gain'))}"
-    else:
-        lead += " Without masks it has no score."
-        called = threshold_decision.called_table(source, split)
-        tables = {} if called is None else {"called": called}
-    tables |= stack_elsewhere.tables(source, split)
-    alike = likeness.told(source, split)
-    figures |= likeness.figures(alike)
-    tables |= likeness.tables(alike, scores)
-    listed = source.summary(f"predict/{split}/slides")
-    if listed:
-        tables["slides_sizes"], tables["slides_largest"] = _slides(listed)
-    listed_in = ""
-    if listed:
-        listed_in = (
-            f"{words.plural(listed['slides'], 'landslide')}, "
-            f"{words.count(listed['area_m2'] / 1e4)} ha; {listed['note']}. A landslide over "
-            "the boundary of tiles whose places are known is one "
-            f"({words.count(listed.get('over_seams') or 0)} are). All of them: "
-            f"predict/{split}/slides/slides.csv in the run folder."
-        )
-    size = {k: submission.get(k) for k in ("path", "files", "sha256", "verified")}
+        figures |= ledger.figures(source, stage) | uncertainty.figures(scores)
+        figures |= _by_size(scores.get("tiles") or [])
+        where = f"on {split}, at the thresholds chosen out-of-fold"
+        tables |= ledger.tables(source, stage, where) | _masks(scores)
+    elif (called := threshold.predicted_table(source, split)) is not None:
+        tables["called"] = called
+    listed, slides = _slides(source.summary(f"predict/{split}/slides"), split)
+    told = gain_sentence(scores.get("gain")) if scores else "Without masks it has no score."
     return {
-        "lead": lead.strip(),
+        "lead": f"{lead} {told}".strip(),
         "split": split,
-        "facts": facts(
-            [
-                ("tiles", result["patches"], "count"),
-                ("tiles with a predicted landslide", result.get("landslide_patches"), "count"),
-                ("tiles unlike all of training", alike.get("unlike"), "count"),
-                ("predicted pixels", result["predicted_pixels"], "count"),
-                ("predicted share", result["predicted_share"], "share"),
-                ("threshold", result["threshold"], "score"),
-                ("submission file", size["path"], "text"),
-                ("masks in it", size["files"], "count"),
-                ("read back and verified", size["verified"], "text"),
-                ("SHA-256", size["sha256"], "text"),
-            ]
-        )
-        + stack_elsewhere.more_facts(result),
+        "facts": _facts(result, applicability),
         "figures": figures,
-        "tables": tables,
-        "decide": threshold_decision.of_prediction(source, split),
+        "tables": tables | slides,
+        "decide": threshold.of_stage(source, stage, split),
         "sections": [
             section("result", "The result", "", "facts", "thresholds"),
-            section("scores", "Scores", stack_ledger.mean_sentence(scores),
+            section("scores", "Scores", ledger.mean_sentence(scores),
                     "ledger", "adds", "pr", "reliability", "masks"),
             section("threshold", "The threshold as a decision", "", "decide", "called"),
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size",
                     "by_size"),
-            section("seen", "Here, and where it was fitted",
-                    likeness.sentence(alike), "likeness", "likenesses"),
-            section("doubt", "Whether it knows where it is wrong",
-                    stack_uncertainty.sentence(scores), "risk"),
-            section("landslides", "Predicted landslides", listed_in, "slides_largest",
-            "slides_sizes"),
+            section("seen", "Here, and where it was fitted", likeness.sentence(applicability),
+                    "likeness", "likenesses"),
+            section("uncertainty", "Whether uncertainty finds errors",
+                    uncertainty.sentence(scores), "risk"),
+            section("landslides", "Predicted landslides", listed, "slides_largest",
+                    "slides_sizes"),
             section("tiles", "Tiles", "", "gallery"),
         ],
     }  # fmt: skip
 
 
-def _slides(listed: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tables of predicted landslides: by size, and the largest ones."""
-    sizes = [
-        {
-            **row,
-            "size": f"{row['from_px']:,} to {row['below_px'] - 1:,}"
-            if row["below_px"]
-            else f"{row['from_px']:,} and more",
-        }
-        for row in listed["by_size"]
-    ]
-    by_size = table(
-        "By size",
-        [("size", "pixels", "text"), ("slides", "landslides", "count"),
-        ("area_m2", "area (m²)", "count")],
-        sizes,
-    )  # fmt: skip
-    largest = table(
-        "The largest",
+PAGE = PageKind(
+    order=60,
+    name="prediction",
+    title="Prediction of {}",
+    stages=lambda source: {
+        f"prediction-{split}": [s for s in source.stages if s.startswith(f"predict/{split}/")]
+        for split in source.predicted
+    },
+    make=prediction,
+    commands=lambda source, page: [commands.predict(source, split_of(page))],
+    settings=("data", "stack"),
+    headline=lambda source, page: headline.on_split(source, split_of(page)),
+    pictures=(("gallery", gallery.of_prediction),),
+)
+
+
+def _facts(result: Mapping[str, Any], applicability: Mapping[str, Any]) -> list[dict[str, Any]]:
+    submission = result.get("submission") or {}
+    follow = result.get("follow")
+    return facts(
         [
-            ("id", "no.", "count"), ("tiles", "tiles", "text"), ("area_m2", "area (m²)", "count"),
-            ("reason", "why, to the pixel classifier (log-odds)", "text"),
-            ("mean_slope_deg", "mean slope (°)", "number"),
-            ("mean_probability", "mean probability", "score"),
-            ("mean_uncertainty", "uncertainty", "score"),
-            ("share_called_pixel", "pixel classifier calls", "share"),
-            ("share_called_unet", "U-Net calls", "share"),
-            ("true_share", "share that is true", "share"),
-        ],
-        listed["largest"],
-        note="Uncertainty is 0 where the answer is sure. A base calls "
-        "a pixel by a threshold of its own.",
-    )  # fmt: skip
-    return by_size, largest
+            ("tiles", result["patches"], "count"),
+            ("tiles with a predicted landslide", result.get("landslide_patches"), "count"),
+            ("tiles outside the area of applicability", applicability.get("unlike"), "count"),
+            ("predicted pixels", result["predicted_pixels"], "count"),
+            ("predicted share", result["predicted_share"], "share"),
+            ("threshold", result["threshold"], "score"),
+            ("submission file", submission.get("path"), "text"),
+            ("masks in it", submission.get("files"), "count"),
+            ("read back and verified", submission.get("verified"), "text"),
+            ("fold models averaged", result.get("fold_models"), "count"),
+            ("threshold adapted", bool(follow) if "follow" in result else None, "text"),
+            ("smallest landslide kept (pixels)", result.get("smallest_px"), "count"),
+        ]
+    )
 
 
-def _by_size(tiles: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    rows = [t for t in tiles if t["tp"] + t["fn"] > 0]
-    return {
-        "patch": [t["patch"] for t in rows],
-        "pixels": [t["tp"] + t["fn"] for t in rows],
-        "f1": [2 * t["tp"] / (2 * t["tp"] + t["fp"] + t["fn"]) for t in rows],
+def _slides(listed: Mapping[str, Any], split: str) -> tuple[str, dict[str, Any]]:
+    """Say how many landslides are predicted; tables of them by size, and of the largest ones."""
+    if not listed:
+        return "", {}
+    text = (
+        f"{words.plural(listed['slides'], 'landslide')}, "
+        f"{words.count(listed['area_m2'] / 1e4)} ha; {listed['note']}. A landslide over the "
+        "boundary of tiles whose places are known is one "
+        f"({words.count(listed.get('over_seams') or 0)} are). All of them: "
+        f"predict/{split}/slides/slides.csv in the run folder."
+    )
+    sizes = []
+    for row in listed["by_size"]:
+        last = row["below_px"]
+        to = f" to {last - 1:,}" if last else " and more"
+        sizes.append({**row, "size": f"{row['from_px']:,}{to}"})
+    note = (
+        "Uncertainty is 0 where the answer is sure. A base model predicts a pixel by a threshold "
+        "of its own."
+    )
+    return text, {
+        "slides_sizes": table("By size", _SIZES, sizes),
+        "slides_largest": table("The largest", _LARGEST, listed["largest"], note=note),
     }
+
+
+def _masks(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Table of the submitted masks against the threshold alone, where they differ."""
+    row, masks = headline.ledger_row(scores, "stack"), scores.get("masks") or {}
+    over, objects = masks.get("over_threshold") or {}, masks.get("objects") or {}
+    if not row or not over.get("value"):
+        return {}
+    submitted = {
+        **score_row(masks), "name": "as submitted", "gain": over["value"],
+        "span": words.gain_interval(over), **{k: objects.get(k) for k in ("found", "false")},
+    }  # fmt: skip
+    note = (
+        "As submitted: after the threshold was adapted to each scene and small landslides were "
+        "removed, where the stack's decision does either."
+    )
+    title = "The masks as they are submitted, against the threshold alone"
+    rows = [{**score_row(row), "name": "threshold alone"}, submitted]
+    return {"masks": table(title, _MASKS, rows, note=note)}
+
+
+def _thresholds(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Table of the threshold of each scene, where one was moved."""
+    scenes = result.get("thresholds") or []
+    if not any(t.get("followed") for t in scenes):
+        return {}
+    rows = [{**(t.get("followed") or {}), **t} for t in scenes]
+    note = "Estimated from the scores of the scene alone, without its masks."
+    return {"thresholds": table("The threshold of each scene", _MOVED, rows, note=note)}
+
+
+def _by_size(tiles: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figure of F1 over the landslide pixels of each tile."""
+    if not tiles:
+        return {}
+    rows = [t for t in tiles if t["tp"] + t["fn"] > 0]
+    pixels = [t["tp"] + t["fn"] for t in rows]
+    f1 = [2 * t["tp"] / (2 * t["tp"] + t["fp"] + t["fn"]) for t in rows]
+    told = [
+        f"tile {t['patch']}<br>{n:,} landslide pixels<br>F1 {words.score(s)}"
+        for t, n, s in zip(rows, pixels, f1, strict=True)
+    ]
+    group = {"name": "tiles", "colour": "stack", "x": pixels, "y": words.sigfig(f1), "told": told}
+    panel = {
+        "axes": ("landslide pixels in the tile", "F1 of the tile"),
+        "log": True,
+        "groups": [group],
+        "ranges": (None, [-0.03, 1.03]),
+    }
+    read = (
+        "Each dot is a tile with a landslide. Few landslide pixels make a tile hard; a large tile "
+        "far below is worth a look in the gallery."
+    )
+    return {"by_size": figure("scatter", "Which tiles are hard", read, panel)}

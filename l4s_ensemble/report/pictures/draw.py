@@ -1,4 +1,4 @@
-"""Pictures of one tile: true colour, truth, probability, errors. Arrays in, small files out.
+"""Pictures of one tile: true colour, reference, probability, errors. Arrays in, small files out.
 
 Colours are chosen so that they stay apart for every common kind of colour blindness and in grey:
 found is near white, a false alarm orange, a miss blue (Okabe and Ito 2008).
@@ -35,14 +35,14 @@ SCALE = np.array(
 )  # fmt: skip
 
 
-DOUBT_SCALE = np.array(
+UNCERTAINTY_SCALE = np.array(
     [
         (6, 8, 14), (20, 42, 66), (24, 79, 101), (32, 116, 121), (73, 152, 135), (131, 187, 150),
         (190, 219, 175), (242, 247, 214),
     ],
     dtype=np.float64,
 )  # fmt: skip
-"""Another such scale, cool, so that doubt is not taken for probability."""
+"""Another such scale, cool, so that uncertainty is not taken for probability."""
 
 
 def colour_bands(sensor: Sensor) -> tuple[tuple[str, str, str], bool]:
@@ -52,6 +52,12 @@ def colour_bands(sensor: Sensor) -> tuple[tuple[str, str, str], bool]:
     names = (sensor.spectral or sensor.band_names)[:3]
     padded = (*names, *(names[-1],) * (3 - len(names)))
     return (padded[0], padded[1], padded[2]), False
+
+
+def colour_name(sensor: Sensor) -> str:
+    """What `true_colour` shows of a sensor's tiles."""
+    bands, is_true = colour_bands(sensor)
+    return "true colour" if is_true else "colour from " + ", ".join(bands)
 
 
 def true_colour(units: NDArray[np.float32], sensor: Sensor) -> Picture:
@@ -103,10 +109,10 @@ def dimmed(colour: Picture) -> Picture:
     return np.repeat((12 + 0.42 * grey)[..., np.newaxis], 3, axis=-1).astype(np.uint8)
 
 
-def truth(mask: NDArray[Any], colour: Picture) -> Picture:
-    """Landslide pixels of the mask on the dimmed tile."""
+def reference(mask: NDArray[np.bool_], colour: Picture) -> Picture:
+    """Landslide pixels of the reference on the dimmed tile."""
     out = dimmed(colour)
-    out[np.asarray(mask) == 1] = FOUND
+    out[mask] = FOUND
     return out
 
 
@@ -118,22 +124,23 @@ def probability(values: NDArray[np.floating[Any]]) -> Picture:
     return np.asarray(np.round(SCALE[low] * (1 - part) + SCALE[low + 1] * part), dtype=np.uint8)
 
 
-def errors(called: NDArray[np.bool_], mask: NDArray[Any], colour: Picture) -> Picture:
-    """Found, falsely called and missed pixels on the dimmed tile."""
+def errors(
+    predicted: NDArray[np.bool_], reference: NDArray[np.bool_] | None, colour: Picture
+) -> Picture:
+    """Found, falsely predicted and missed pixels on the dimmed tile.
+
+    Without a reference, the tile in colour with the boundary of what is predicted.
+    """
+    if reference is None:
+        from scipy import ndimage
+
+        out = colour.copy()
+        out[predicted & ~ndimage.binary_erosion(predicted)] = FALSE_ALARM
+        return out
     out = dimmed(colour)
-    real = np.asarray(mask) == 1
-    out[called & real] = FOUND
-    out[called & ~real] = FALSE_ALARM
-    out[~called & real] = MISSED
-    return out
-
-
-def outline(called: NDArray[np.bool_], colour: Picture) -> Picture:
-    """True colour with the rim of the called pixels drawn on it."""
-    from scipy import ndimage
-
-    out = colour.copy()
-    out[called & ~ndimage.binary_erosion(called)] = FALSE_ALARM
+    out[predicted & reference] = FOUND
+    out[predicted & ~reference] = FALSE_ALARM
+    out[~predicted & reference] = MISSED
     return out
 
 

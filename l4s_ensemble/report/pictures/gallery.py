@@ -9,68 +9,83 @@ import numpy as np
 
 from l4s_ensemble.metrics.telling import most_called, telling_tiles
 from l4s_ensemble.report import words
+from l4s_ensemble.report.browser import scored
 from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
 from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.pictures import draw as pictures
 from l4s_ensemble.report.source import RunSource
 
 
+def of_fit(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any] | None:
+    """Gallery of the page of a model, see `build`."""
+    return build(source, scored.of_fit(source, page), assets, drawn)
+
+
+def of_prediction(
+    source: RunSource, page: str, assets: Path, drawn: set[str]
+) -> dict[str, Any] | None:
+    """Gallery of the page of a predicted split, see `build`."""
+    return build(source, scored.of_prediction(source, page.partition("-")[2]), assets, drawn)
+
+
 def build(
-    source: RunSource, scored: ScoredTiles, n: int, assets: Path, drawn: set[str]
-) -> dict[str, Any]:
+    source: RunSource, shown: ScoredTiles | None, assets: Path, drawn: set[str]
+) -> dict[str, Any] | None:
     """Draw the pictures into ``assets/tiles`` and describe the gallery.
 
     Parameters
     ----------
-    n : int
-        Most tiles to show; which ones, `metrics.telling` says.
+    shown : ScoredTiles or None
+        The tiles to choose from; `metrics.telling` chooses.
     drawn : set of str
         Names of pictures that this report holds already; they are not drawn again. Grows.
 
     Returns
     -------
-    dict
+    dict or None
         ``split, model, threshold, layers`` (key, label), ``tiles`` (patch, why, place, counts, F1,
-        pictures by layer), ``total, has_truth, note``.
+        pictures by layer), ``total, has_truth, note``. None without tiles.
     """
+    if shown is None:
+        return None
     from l4s_ensemble.data.store import sensor_of
 
-    sensor = sensor_of(scored.store)
-    counts = scored.counts
-    chosen = telling_tiles(counts, n) if counts is not None else most_called(scored.areas(), n)
-    bands, is_true = pictures.colour_bands(sensor)
-    layers = [("colour", "true colour" if is_true else "colour from " + ", ".join(bands))]
-    layers += [("truth", "reference")] if scored.has_truth else []
-    layers += [(m, f"{MODEL_NAMES[m]}, probability") for m in scored.scores]
-    layers.append(("errors", "errors") if scored.has_truth else ("called", "predicted landslide"))
+    sensor, counts = sensor_of(shown.store), shown.counts
+    n = source.config.report.gallery_tiles
+    chosen = telling_tiles(counts, n) if counts is not None else most_called(shown.areas(), n)
+    layers = {"colour": pictures.colour_name(sensor)}
+    layers |= {"truth": "reference"} if shown.has_reference else {}
+    layers |= {m: f"{MODEL_NAMES[m]}, probability" for m in shown.scores}
+    last = ("errors", "errors") if shown.has_reference else ("called", "predicted landslide")
+    layers |= [last]
     # The holdout's tiles are training tiles: one picture serves both pages.
-    prefix = source.data_stage(scored.split).replace("/", "-")
+    prefix = source.data_stage(shown.split).replace("/", "-")
     tiles = []
     for position, why in chosen:
-        tile = scored.tile(int(scored.patch[position]))
+        tile = shown.tile(int(shown.patch[position]))
         colour = pictures.true_colour(tile.units, sensor)
         files = {}
-        for layer, _ in layers:
-            own = "" if layer in {"colour", "truth"} else f"-{scored.split}-{scored.main}"
-            if layer in scored.scores:
-                own = f"-{scored.split}"
+        for layer in layers:
+            own = "" if layer in {"colour", "truth"} else f"-{shown.split}"
+            own += f"-{shown.main}" if layer in {"errors", "called"} else ""
             suffix = "png" if layer in {"truth", "errors"} else "webp"
             name = f"tiles/{prefix}-{tile.patch}-{layer}{own}.{suffix}"
             files[layer] = f"assets/{name}"
             if name not in drawn:
                 pictures.save(_draw(layer, tile, colour), assets / name)
                 drawn.add(name)
-        place = scored.place.get(tile.patch, {})
+        place = shown.place.get(tile.patch, {})
         tiles.append({"patch": tile.patch, "why": why, **place, **tile.counted, "pictures": files})
     return {
-        "split": scored.split,
-        "model": MODEL_NAMES[scored.main],
-        "threshold": float(np.median(scored.threshold)),
-        "layers": [{"key": k, "label": text} for k, text in layers],
+        "kind": "gallery",
+        "split": shown.split,
+        "model": MODEL_NAMES[shown.main],
+        "threshold": float(np.median(shown.threshold)),
+        "layers": [{"key": k, "label": text} for k, text in layers.items()],
         "tiles": tiles,
-        "total": len(scored.patch),
-        "has_truth": scored.has_truth,
-        "note": _note(scored, len(tiles), sensor.pixel_m),
+        "total": len(shown.patch),
+        "has_truth": shown.has_reference,
+        "note": _note(shown, len(tiles), sensor.pixel_m),
     }
 
 
@@ -79,16 +94,14 @@ def _draw(layer: str, tile: Tile, colour: pictures.Picture) -> pictures.Picture:
         return colour
     if layer in tile.probability:
         return pictures.probability(tile.probability[layer])
-    if tile.truth is None:
-        return pictures.outline(tile.called, colour)
-    if layer == "truth":
-        return pictures.truth(tile.truth, colour)
-    return pictures.errors(tile.called, tile.truth, colour)
+    if layer == "truth" and tile.reference is not None:
+        return pictures.reference(tile.reference, colour)
+    return pictures.errors(tile.predicted, tile.reference, colour)
 
 
-def _note(scored: ScoredTiles, n: int, pixel_m: float) -> str:
-    of = f"{words.plural(n, 'tile')} of {len(scored.patch):,}"
-    if not scored.has_truth:
+def _note(shown: ScoredTiles, n: int, pixel_m: float) -> str:
+    of = f"{words.plural(n, 'tile')} of {len(shown.patch):,}"
+    if not shown.has_reference:
         return f"{of}: those with most predicted pixels. There are no masks to compare with."
     return (
         f"{of}: those with most wrong pixels, which cost most in the pooled F1; the highest F1 "

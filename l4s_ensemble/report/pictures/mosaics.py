@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.report import words
-from l4s_ensemble.report.pages.data.scenes import largest_scenes
 from l4s_ensemble.report.pictures import draw as pictures
 from l4s_ensemble.report.pictures.draw import Picture
-from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.source import PLACE, RunSource
 
 if TYPE_CHECKING:
-    import xarray as xr
-
+    from l4s_ensemble.data.sensor import Sensor
     from l4s_ensemble.scenes.folds import Folds
     from l4s_ensemble.scenes.placement import Placement
 
@@ -33,8 +31,8 @@ MOST_BYTES = 400_000
 LARGE_PIXELS, LARGE_BYTES = 6_000_000, 1_500_000
 """Likewise of the picture that is looked at closely."""
 
-MOST_SCENES_TARGET = 3
-"""Scenes shown of a split that is not trained on."""
+MOST_SCENES, MOST_OTHERS = 8, 3
+"""Scenes shown of the training split, and of each other: those with most tiles."""
 
 FOLD_TINTS = (
     (68, 119, 170), (221, 122, 79), (34, 136, 85), (201, 162, 39), (95, 183, 216),
@@ -45,15 +43,18 @@ FOLD_TINTS = (
 _NO_TILE = -9
 INK, CHALK = (16, 18, 20), (250, 248, 240)
 PATTERNS = {
-    "holdout": "repeating-linear-gradient(135deg, #faf8f0 0 3px, #101214 3px 5px)",
-    "guard": "radial-gradient(#faf8f0 0.8px, #585c62 1.1px) 0 0 / 5px 5px",
-    "degenerate": "linear-gradient(45deg, #0000 44%, #101214 44% 56%, #0000 56%), "
-    "linear-gradient(135deg, #faf8f0 44%, #101214 44% 56%, #faf8f0 56%)",
-}
-"""CSS of each role's pattern, for the key."""
+    "holdout": ("holdout, held out of every fit",
+                "repeating-linear-gradient(135deg, #faf8f0 0 3px, #101214 3px 5px)"),
+    "guard": ("guard beside the holdout",
+              "radial-gradient(#faf8f0 0.8px, #585c62 1.1px) 0 0 / 5px 5px"),
+    "degenerate": ("degenerate, no terrain",
+                   "linear-gradient(45deg, #0000 44%, #101214 44% 56%, #0000 56%), "
+                   "linear-gradient(135deg, #faf8f0 44%, #101214 44% 56%, #faf8f0 56%)"),
+}  # fmt: skip
+"""Label and CSS pattern of each role, for the key."""
 
 
-def build(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] | None:
+def build(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any] | None:
     """Draw the scenes of all stored splits whose tiles have known places.
 
     Parameters
@@ -71,50 +72,40 @@ def build(source: RunSource, assets: Path, drawn: set[str]) -> dict[str, Any] | 
         row, -1 where no tile is known. None if no tile has a known place.
     """
     shown: list[dict[str, Any]] = []
-    folds = None
     left_out = 0
     for split in source.splits:
-        store = source.store(split)
-        own = _folds_of(source) if split == "train" else None
-        folds = own or folds
-        placement = _placement(store, own)
+        placement = _placement(source, split)
         if placement is None:
             continue
-        most = {} if split == "train" else {"most": MOST_SCENES_TARGET}
-        chosen = largest_scenes(placement.scene, **most)
-        shown += [_scene(store, placement, s, split, own, assets, drawn) for s in chosen]
+        chosen = largest_scenes(placement.scene, MOST_SCENES if split == "train" else MOST_OTHERS)
+        shown += [_scene(source, split, placement, s, assets, drawn) for s in chosen]
         left_out += len(np.unique(placement.scene[placement.placed])) - len(chosen)
     if not shown:
         return None
     more = f" {words.plural(left_out, 'smaller scene')} not shown." if left_out else ""
     return {
+        "kind": "mosaics",
+        "assets": ["scenes.css", "zoom.js", "scenes.js"],
         "scenes": shown,
-        "legend": _legend(folds) if folds is not None else [],
+        "legend": _legend(source.folds),
         "note": f"North is not known to be up: tiles lie as their ids and places say.{more}",
     }
 
 
-def _folds_of(source: RunSource) -> Folds | None:
-    if "scenes" not in source:
-        return None
-    from l4s_ensemble.scenes.folds import load_folds
-
-    return load_folds(source["scenes"].folder)
+def largest_scenes(scene: NDArray[np.int64], most: int) -> list[int]:
+    """Numbers of the scenes with most tiles, in order; tiles without a scene (-1) are left out."""
+    numbers, tiles = np.unique(scene[scene >= 0], return_counts=True)
+    return sorted(numbers[np.argsort(-tiles, kind="stable")[:most]].tolist())
 
 
-def _placement(store: xr.Dataset, folds: Folds | None) -> Placement | None:
+def _placement(source: RunSource, split: str) -> Placement | None:
     """Places of the tiles in the order of the store, or None if none is known."""
     from l4s_ensemble.errors import DataError
     from l4s_ensemble.scenes.placement import Placement
 
-    ids = store["patch"].values
-    if folds is None:
-        scene, row, col = (store[k].values for k in ("scene", "row", "col"))
-    else:
-        known = np.isin(ids, folds.patch)
-        scene, row, col = (np.full(len(ids), -1) for _ in range(3))
-        for name, values in (("scene", scene), ("row", row), ("col", col)):
-            values[known] = folds.of(ids[known], name)
+    ids, places = source.store(split)["patch"].values, source.places(split)
+    known = [places.get(i, dict.fromkeys(PLACE, -1)) for i in ids.tolist()]
+    scene, row, col = (np.array([place[key] for place in known]) for key in PLACE)
     scene = np.where((row < 0) | (col < 0), -1, scene)
     if not (scene >= 0).any():
         return None
@@ -125,67 +116,69 @@ def _placement(store: xr.Dataset, folds: Folds | None) -> Placement | None:
 
 
 def _scene(
-    store: xr.Dataset, placement: Placement, scene: int, split: str, folds: Folds | None,
-    assets: Path, drawn: set[str],
-) -> dict[str, Any]:  # fmt: skip
+    source: RunSource, split: str, placement: Placement, scene: int, assets: Path, drawn: set[str]
+) -> dict[str, Any]:
     """Draw one scene and describe it."""
     from l4s_ensemble.data.store import sensor_of
-    from l4s_ensemble.scenes.drawing import draw_scene, thumbnails
-    from l4s_ensemble.scenes.harmonise import harmonise
+    from l4s_ensemble.scenes.drawing import draw_scene
     from l4s_ensemble.scenes.placement import Placement
 
-    sensor = sensor_of(store)
-    here = np.flatnonzero(placement.scene == scene)
-    own = Placement.known(*(getattr(placement, k)[here] for k in ("ids", "scene", "row", "col")))
+    store = source.store(split)
+    sensor, here = sensor_of(store), np.flatnonzero(placement.scene == scene)
+    own = Placement.known(*(getattr(placement, k)[here] for k in ("ids", *PLACE)))
     rows, cols = int(np.ptp(own.row)) + 1, int(np.ptp(own.col)) + 1
     edge = tile_edge_px(sensor.patch_pixels, rows * cols)
-    bands, is_true = pictures.colour_bands(sensor)
     closer = tile_edge_px(sensor.patch_pixels, rows * cols, LARGE_PIXELS)
     closer = closer if closer % edge == 0 else edge
-    image = store["image"].isel(patch=here)
-    large = thumbnails(image, tuple(sensor.band_names.index(b) for b in bands), closer)
-    step = closer // edge
+    large, small, levelled = _tiles(store["image"].isel(patch=here), sensor, own, edge, closer)
+    km = sensor.patch_pixels * sensor.pixel_m / 1000
+    dark = ", the rest is dark" if len(own) < rows * cols else ""
+    level = ", each brought to the level of its neighbours" if levelled else ""
+    read = (
+        f"{rows} × {cols} tiles, {rows * km:.0f} × {cols * km:.0f} km; "
+        f"{words.plural(len(own), 'tile')} known{level}{dark}. A road or a river that breaks at a "
+        "seam would betray a wrong place."
+    )
+    plain = draw_scene(small, own, scene)
+    title = f"Scene {scene} of {split} in {pictures.colour_name(sensor)}"
+    file = f"mosaic-{split}-{scene}-{{}}.webp"
+    made = [_picture(plain, file.format("plain"), title, read, assets, drawn)]
+    if closer > edge:
+        name = file.format("large")
+        _save(draw_scene(large, own, scene), name, LARGE_BYTES, assets, drawn)
+        made[0]["large"] = f"assets/{name}"
+    if split == "train" and source.folds is not None:
+        fold, role = (source.folds.of(own.ids, key) for key in ("fold", "role"))
+        title = f"Scene {scene}: which tiles are scored together"
+        read = (
+            "Tiles of one colour are held out in one fold; lines are the boundaries between "
+            "folds. Patterned tiles fit nothing."
+        )
+        tinted = _marked(plain.copy(), own, fold, role, edge)
+        made.append(_picture(tinted, file.format("folds"), title, read, assets, drawn))
+    return {
+        "split": split, "stage": f"data/{split}", "scene": scene, "tiles": len(own),
+        "rows": rows, "cols": cols, "tile_km": km, "pictures": made, "grid": _grid(own, rows, cols),
+    }  # fmt: skip
+
+
+def _tiles(
+    images: Any, sensor: Sensor, place: Placement, edge: int, closer: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
+    """Tiles in both sizes, and whether they were brought to the level of their neighbours."""
+    from l4s_ensemble.scenes.drawing import thumbnails
+    from l4s_ensemble.scenes.harmonise import harmonise
+
+    bands = tuple(sensor.band_names.index(b) for b in pictures.colour_bands(sensor)[0])
+    large, step = thumbnails(images, bands, closer), closer // edge
     levelled = sensor.level == "relative" and edge >= 8
     if levelled:
         # To a common level first: seams say nothing about parts that do not touch.
         level = np.median(large, axis=(1, 2, 3), keepdims=True)
         large /= np.where(level > 0, level / 1000, 1)
-        gain = harmonise(_shrunk(large, step).transpose(0, 3, 1, 2), own)
+        gain = harmonise(_shrunk(large, step).transpose(0, 3, 1, 2), place)
         large *= np.exp(gain.astype(np.float32))[:, None, None, None]
-    small = _shrunk(large, step)
-    km = sensor.patch_pixels * sensor.pixel_m / 1000
-    label = "true colour" if is_true else "colour from " + ", ".join(bands)
-    size = f"{rows} × {cols} tiles, {rows * km:.0f} × {cols * km:.0f} km"
-    plain = draw_scene(small, own, scene)
-    dark = ", the rest is dark" if len(own) < rows * cols else ""
-    level_words = ", each brought to the level of its neighbours" if levelled else ""
-    made = [
-        _written(
-            plain, f"mosaic-{split}-{scene}-plain.webp", f"Scene {scene} of {split} in {label}",
-            f"{size}; {words.plural(len(own), 'tile')} known{level_words}{dark}. A road "
-            "or a river that breaks at a seam would betray a wrong place.",
-            assets, drawn,
-        )
-    ]  # fmt: skip
-    if step > 1:
-        name = f"mosaic-{split}-{scene}-large.webp"
-        _save(draw_scene(large, own, scene), name, LARGE_BYTES, assets, drawn)
-        made[0]["large"] = f"assets/{name}"
-    if folds is not None:
-        fold, role = folds.of(own.ids, "fold"), folds.of(own.ids, "role")
-        tinted = _marked(plain.copy(), own, fold, role, edge)
-        made.append(
-            _written(
-                tinted, f"mosaic-{split}-{scene}-folds.webp",
-                f"Scene {scene}: which tiles are scored together",
-                "Tiles of one colour are held out in one fold; lines are the borders between "
-                "folds. Patterned tiles fit nothing.", assets, drawn,
-            )
-        )  # fmt: skip
-    return {
-        "split": split, "stage": f"data/{split}", "scene": scene, "tiles": len(own),
-        "rows": rows, "cols": cols, "tile_km": km, "pictures": made, "grid": _grid(own, rows, cols),
-    }  # fmt: skip
+    return large, _shrunk(large, step), levelled
 
 
 def _grid(placement: Placement, rows: int, cols: int) -> dict[str, Any]:
@@ -243,19 +236,18 @@ def _border(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool
     return np.asarray((one != other) & (one > _NO_TILE) & (other > _NO_TILE))
 
 
-def _written(
+def _picture(
     picture: Picture, name: str, title: str, read: str, assets: Path, drawn: set[str]
 ) -> dict[str, Any]:
+    """Write a picture and describe it."""
     _save(picture, name, MOST_BYTES, assets, drawn)
     height, width = picture.shape[:2]
-    return {
-        "file": f"assets/{name}", "title": title, "read": read, "width": width, "height": height
-    }  # fmt: skip
+    size = {"width": width, "height": height}
+    return {"file": f"assets/{name}", "title": title, "read": read, **size}
 
 
 def _save(picture: Picture, name: str, most: int, assets: Path, drawn: set[str]) -> None:
     """Write a picture of at most so many bytes, if any quality will do."""
-    assets.mkdir(parents=True, exist_ok=True)
     for quality in (84, 72, 58, 40, 20):
         pictures.save(picture, assets / name, quality)
         if (assets / name).stat().st_size <= most:
@@ -263,16 +255,14 @@ def _save(picture: Picture, name: str, most: int, assets: Path, drawn: set[str])
     drawn.add(name)
 
 
-def _legend(folds: Folds) -> list[dict[str, str]]:
+def _legend(folds: Folds | None) -> list[dict[str, str]]:
     """Label and CSS background of what the tinted pictures show."""
+    if folds is None:
+        return []
     made = []
     for k in range(folds.n_folds):
         r, g, b = FOLD_TINTS[k % len(FOLD_TINTS)]
         made.append({"label": f"fold {k}", "css": f"rgb({r} {g} {b})"})
-    told = {
-        "holdout": "holdout, set aside",
-        "guard": "guard beside the holdout",
-        "degenerate": "degenerate, no terrain",
-    }
     present = set(folds.role.tolist())
-    return made + [{"label": told[r], "css": css} for r, css in PATTERNS.items() if r in present]
+    roles = [(label, css) for role, (label, css) in PATTERNS.items() if role in present]
+    return made + [{"label": label, "css": css} for label, css in roles]

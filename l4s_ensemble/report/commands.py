@@ -1,0 +1,46 @@
+"""Command lines that make the parts of a run again."""
+
+from __future__ import annotations
+
+import shlex
+
+from l4s_ensemble.config import is_preset
+from l4s_ensemble.report.source import RunSource
+
+CONFIG_FILE = "config.yaml"
+"""Name of the settings beside the pages; the commands refer to it."""
+
+
+def everything(source: RunSource, page: str = "index") -> list[str]:
+    """Make the whole run and its report."""
+    again = [predict(source, split) for split in source.predicted]
+    return [fit(source, "fit-all"), *again, f"l4s-ensemble report{_run(source)}"]
+
+
+def fit(source: RunSource, verb: str, *, run: bool = True) -> str:
+    """Make a stage of the fit."""
+    config = source.config
+    root = config.data.root or source.summary("data/train").get("root")
+    settings = config.name if is_preset(config) else CONFIG_FILE
+    data = f" --data {shlex.quote(str(root))}" if root else ""
+    words = f"l4s-ensemble {verb} --config {shlex.quote(settings)}{data}"
+    return words + _run(source) if run else words
+
+
+def predict(source: RunSource, split: str) -> str:
+    """Make a prediction and, where there are any, its scores."""
+    verb = "evaluate" if f"predict/{split}/scores" in source else "predict"
+    return f"l4s-ensemble {verb} {split_words(source, split)}{_run(source)}"
+
+
+def split_words(source: RunSource, split: str) -> str:
+    """Name a predicted split; tiles of another folder are named by that folder."""
+    if f"predict/{split}/data" not in source:
+        return f"--split {split}"
+    root = source.summary(f"predict/{split}/data").get("root")
+    where = f" --data {shlex.quote(str(root))}" if root else ""
+    return f"--split {split.partition('-')[0]}{where}"
+
+
+def _run(source: RunSource) -> str:
+    return f" --run {shlex.quote(str(source.run))}"

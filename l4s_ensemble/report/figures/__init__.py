@@ -1,1 +1,0 @@
-"""Plotly figures from a page's numbers."""

@@ -1,0 +1,119 @@
+"""What a page of a report is: its kind, and the pieces that it is laid out of.
+
+A page is a dict of plain values, which its JSON twin holds as they are. ``sections`` name what
+they show: a key of ``figures``, of ``tables``, or of the page itself. What a key of the page
+holds, a `block`, is drawn by the template ``blocks/<kind>.jinja``, so that a new one needs its
+maker and that template alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from l4s_ensemble.report import commands, headline
+from l4s_ensemble.report.pictures import gallery
+from l4s_ensemble.report.source import RunSource
+
+Page = dict[str, Any]
+Draw = Callable[[RunSource, str, Path, set[str]], Any]
+"""From the run, the page's name, the folder of assets and the names of pictures drawn (grows)."""
+
+
+@dataclass(frozen=True)
+class PageKind:
+    """A kind of page; those of splits have one page a split.
+
+    Attributes
+    ----------
+    order : int
+        Place in the report.
+    name : str
+        Name of the page; of a split's page, what stands before ``-<split>``.
+    title : str
+        ``{}`` stands for the split.
+    stages : function of the run
+        Names of the pages that the run has, each with the stages behind it.
+    make : function of the run and the page's name
+    commands : function of the run and the page's name
+        What makes the page's stages again.
+    settings : tuple of str
+        Sections of the settings that the page shows; none: all.
+    headline : function of the run and the page's name
+        Score at the top of the page; None where the page is not about a score.
+    pictures : tuple of (str, Draw)
+        Blocks of the page that are drawn, and what draws them.
+    """
+
+    order: int
+    name: str
+    title: str
+    stages: Callable[[RunSource], dict[str, list[str]]]
+    make: Callable[[RunSource, str], Page]
+    commands: Callable[[RunSource, str], list[str]]
+    settings: tuple[str, ...] = ()
+    headline: Callable[[RunSource, str], Any] = lambda source, page: None
+    pictures: tuple[tuple[str, Draw], ...] = ()
+
+    def draw(self, source: RunSource, page: Page, assets: Path, drawn: set[str]) -> None:
+        """Add the pictures of a made page, and write their files."""
+        for key, build in self.pictures:
+            page[key] = build(source, page["page"], assets, drawn)
+
+
+def split_of(page: str) -> str:
+    """Split of a page of that kind: ``valid`` of ``prediction-valid``."""
+    return page.partition("-")[2]
+
+
+def section(key: str, title: str, text: str, *items: str) -> dict[str, Any]:
+    """Describe a section: items are keys of figures, of tables, or of blocks of the page."""
+    return {"id": key, "title": title, "text": text, "items": list(items)}
+
+
+def figure(kind: str, title: str, read: str, data: Any, **more: Any) -> dict[str, Any]:
+    """Describe a figure.
+
+    Parameters
+    ----------
+    kind : str
+        Function of `l4s_ensemble.report.figures` that draws its panels.
+    title, read : str
+        What it shows, and how to read it.
+    data : dict or list of dict
+        Its panel; several stand side by side.
+    **more
+        ``wide`` (a row of its own), ``few`` (at most three side by side), ``legend`` (label and
+        colour of what is drawn).
+    """
+    return {"kind": kind, "title": title, "read": read, "data": data, **more}
+
+
+def lines(items: list[str]) -> dict[str, Any]:
+    """Make the block of a list of sentences."""
+    return {"kind": "lines", "lines": items}
+
+
+def of_fit(
+    order: int,
+    name: str,
+    title: str,
+    make: Callable[[RunSource], Page],
+    *pictures: tuple[str, Draw],
+) -> PageKind:
+    """Make the kind of a page of one stage of the fit; that of a model has its scores on top."""
+    is_model = name in ("pixel", "unet", "stack")
+    verb = f"fit {name}" if is_model else name
+    return PageKind(
+        order=order,
+        name=name,
+        title=title,
+        stages=lambda source: {name: [name]} if name in source else {},
+        make=lambda source, page: make(source),
+        commands=lambda source, page: [commands.fit(source, verb)],
+        settings=(name,),
+        headline=headline.out_of_fold if is_model else lambda source, page: None,
+        pictures=(*pictures, ("gallery", gallery.of_fit)) if is_model else pictures,
+    )

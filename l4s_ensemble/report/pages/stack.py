@@ -1,0 +1,238 @@
+"""The stack's page: what it adds, how it was chosen and decides, and why that may be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from l4s_ensemble.metrics.histogram import ScoreHistogram
+from l4s_ensemble.report import words
+from l4s_ensemble.report.headline import MODEL_NAMES
+from l4s_ensemble.report.page import Page, figure, of_fit, section
+from l4s_ensemble.report.parts import ledger, threshold, uncertainty
+from l4s_ensemble.report.parts.scores import READ_RELIABILITY, gain_sentence
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.table import Column, facts, table
+from l4s_ensemble.stack.threshold import lost_at
+
+LEARNERS = {"plain": "plain mean", "weighted": "weighted mean"}
+
+_MAPS = {"none": "as scored", "beta": "beta map", "isotonic": "isotonic map"}
+_TRIED: tuple[Column, ...] = (
+    ("name", "model", "text"), ("chosen", "text"), ("f1", "F1", "score"),
+    ("behind", "best of them minus this", "gain"), ("interval", "95 % interval", "text"),
+    ("calibration_error", "calibration error", "number"), ("why", "text"),
+)  # fmt: skip
+_RIGHT = (
+    ("only_unet", "only the U-Net is right", "unet"),
+    ("only_pixel", "only the pixel classifier", "pixel"),
+    ("both_right", "both", "good"), ("both_wrong", "neither", "bad"),
+)  # fmt: skip
+"""Who is right about a pixel: key, words, colour."""
+
+
+def stack(source: RunSource) -> Page:
+    """Make the stack's page; parts that a run does not know are left out."""
+    summary = source.summary("stack")
+    figures = ledger.figures(source, "stack")
+    figures |= _calibration(summary) | _agreement(summary) | uncertainty.figures(summary)
+    tables = ledger.tables(source, "stack", "out-of-fold on training tiles")
+    tables |= _tried(summary) | _agreement_by_size(summary, source.pixel_m())
+    return {
+        "lead": f"The {name_of(summary.get('learner'))} of both models' log-odds; "
+        f"each tile is scored here by a fit on the other folds. "
+        f"{gain_sentence(summary.get('gain'))}",
+        "facts": _facts(summary),
+        "figures": figures,
+        "tables": tables,
+        "decide": threshold.of_stage(source, "stack", "train"),
+        "sections": [
+            section("ledger", "Model comparison", ledger.mean_sentence(summary),
+                    "ledger", "adds", "pr", "reliability"),
+            section("threshold", "The threshold as a decision", "", "decide"),
+            section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size"),
+            section("joined", "How they are joined", "", "facts", "tried"),
+            section("decision", "From probability to mask", decision_sentence(summary),
+                    "calibration"),
+            section("agreement", "Where the two models disagree", _agreement_sentence(summary),
+                    "agreement", "agreement_size"),
+            section("uncertainty", "Whether uncertainty finds errors",
+                    uncertainty.sentence(summary), "risk"),
+            section("leaks", "Whether anything leaked", _leaks(summary)),
+            section("tiles", "Tiles, the worst first", "", "gallery"),
+        ],
+    }  # fmt: skip
+
+
+PAGE = of_fit(50, "stack", "Stack", stack)
+
+
+def name_of(learner: Any) -> str:
+    """A meta-learner in words."""
+    return LEARNERS.get(str(learner), str(learner))
+
+
+def _facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    weights = {w["name"]: w["value"] for w in summary.get("weights") or []}
+    learner = summary.get("learner")
+    return facts(
+        [
+            ("meta-learner", None if learner is None else name_of(learner), "text"),
+            ("weight of the pixel classifier", weights.get("logit_pixel"), "share"),
+            ("temperature", summary.get("temperature"), "number"),
+            ("intercept", summary.get("intercept"), "number"),
+            ("pixels fitted on", summary.get("rows") or None, "count"),
+            ("threshold", summary["threshold"], "score"),
+            ("plateau from", summary["plateau"][0], "score"),
+            ("plateau to", summary["plateau"][1], "score"),
+        ]
+    )
+
+
+def _tried(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Table of the meta-learners that were tried."""
+    rows = []
+    for row in summary.get("learners") or []:
+        behind, alone = row.get("behind") or {}, MODEL_NAMES.get(row["name"])
+        rows.append(
+            {
+                **row,
+                "name": f"{alone} alone" if alone else name_of(row["name"]),
+                "behind": behind.get("value"),
+                "interval": words.gain_interval(behind)
+                if behind.get("low") != behind.get("high")
+                else None,
+                "chosen": "chosen" if row["chosen"] else None,
+            }
+        )
+    if not rows:
+        return {}
+    note = (
+        "Every learner is fitted on all folds but one and scored on that one. The simplest that "
+        "is not shown to be worse than the best is taken; a gain below 0.002 does not count, nor "
+        "one below 0.01 without an interval. The best of them is the best meta-learner: below "
+        "zero, a base model alone beats it."
+    )
+    return {"tried": table("Which meta-learner, and why", _TRIED, rows, note=note)}
+
+
+def _calibration(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Figure of calibration, where a map was kept."""
+    found = (summary.get("decision") or {}).get("calibration") or {}
+    before, after = (found.get(k) or {} for k in ("before", "after"))
+    if not before.get("reliability") or found.get("chosen") in (None, "none"):
+        return {}
+    drawn = (("as scored", before, "pixel", "solid"), ("after the map", after, "stack", "dash"))
+    series = [
+        {"name": name, "colour": colour, "dash": dash, **words.sigfig(each["reliability"])}
+        for name, each, colour, dash in drawn
+    ]
+    read = (
+        f"{READ_RELIABILITY} Out of fold: the map that a tile is shown with was fitted on other "
+        "folds."
+    )
+    title = "Whether the stack's probability is calibrated, before and after"
+    return {"calibration": figure("reliability", title, read, {"series": series, "height": 430})}
+
+
+def decision_sentence(summary: Mapping[str, Any]) -> str:
+    """Say how a mask is made of a probability."""
+    decision = summary.get("decision") or {}
+    if not decision:
+        return ""
+    parts = [_calibrated(decision.get("calibration") or {})]
+    if summary.get("histogram"):
+        histogram = ScoreHistogram.from_dict(dict(summary["histogram"]))
+        lost = [lost_at(histogram, summary["threshold"], factor) for factor in (0.5, 2.0)]
+        if None not in lost:
+            parts.append(
+                f"The threshold is {words.score(summary['threshold'])}; it loses "
+                f"{words.score(lost[0])} of F1 against the best one where landslides are half as "
+                f"frequent, and {words.score(lost[1])} where they are twice as frequent."
+            )
+    if decision.get("follow") == "unlike":
+        parts.append("It is adapted where the scores of a place are unlike those of training.")
+    done = decision.get("postprocess") or {}
+    if done.get("smallest_px"):
+        parts.append(
+            f"Landslides below {words.plural(done['smallest_px'], 'pixel')} are removed: F1 moves "
+            f"by {words.gain(done['gain'])} out-of-fold."
+        )
+    elif done:
+        parts.append(f"No landslide is removed for its size: {done.get('reason')}.")
+    return " ".join(p for p in parts if p)
+
+
+def _calibrated(found: Mapping[str, Any]) -> str:
+    if not found:
+        return ""
+    if found["chosen"] == "none":
+        return "The probability is left as it is scored: no map is shown to calibrate it better."
+    before, after = (words.number(found[k]["calibration_error"]) for k in ("before", "after"))
+    name = _MAPS.get(found["chosen"], found["chosen"])
+    return f"A {name} brings the mean gap of predicted and observed from {before} to {after}."
+
+
+def _agreement(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Figure of who is right; none where it was not counted."""
+    found = summary.get("agreement") or {}
+    if not found:
+        return {}
+    pixels = {key: int(found.get(key, 0)) for key, *_ in _RIGHT}
+    total = max(1, sum(pixels.values()))
+    series = [
+        {"name": name, "colour": colour, "values": [round(pixels[key] / total, 4)],
+         "told": [f"{pixels[key]:,} pixels"]}
+        for key, name, colour in _RIGHT
+    ]  # fmt: skip
+    panel = {"names": ["pixels"], "axis": "share of these pixels", "series": series,
+             "percent": True, "range": [0, 1]}  # fmt: skip
+    read = (
+        "Pixels that are landslide, or that either model predicts so. The stack can win only "
+        "where one of the two is right."
+    )
+    return {"agreement": figure("rows", "Who is right where something is at stake", read, panel)}
+
+
+def _agreement_by_size(summary: Mapping[str, Any], pixel_m: float) -> dict[str, Any]:
+    """Table by size of the reference landslide."""
+    rows = []
+    for row in summary.get("agreement_by_size") or []:
+        pixels = sum(row[key] for key, *_ in _RIGHT)
+        shares = {key: row[key] / pixels if pixels else None for key, *_ in _RIGHT}
+        size = ledger.area(row, pixel_m)
+        rows.append({"size": size, "slides": row["slides"], "pixels": pixels, **shares})
+    if not rows:
+        return {}
+    columns = [
+        ("size", "size (hectares)", "text"), ("slides", "landslides", "count"),
+        ("pixels", "count"), *((key, name, "share") for key, name, _ in _RIGHT),
+    ]  # fmt: skip
+    note = "Of the pixels of reference landslides. Out of fold, each model at its own threshold."
+    title = "Who finds the pixels of landslides of a size"
+    return {"agreement_size": table(title, columns, rows, note=note)}
+
+
+def _agreement_sentence(summary: Mapping[str, Any]) -> str:
+    """Say what each model alone finds."""
+    rows = summary.get("agreement_by_size") or []
+    pixels = sum(row[key] for row in rows for key, *_ in _RIGHT)
+    if not pixels:
+        return ""
+    unet, pixel = (
+        words.share(sum(row[key] for row in rows) / pixels) for key in ("only_unet", "only_pixel")
+    )
+    return (
+        f"Of the pixels of landslides the U-Net alone finds {unet}, the pixel classifier alone "
+        f"{pixel}."
+    )
+
+
+def _leaks(summary: Mapping[str, Any]) -> str:
+    """Say how much was looked at before the fit and what held; a leak would have stopped it."""
+    found = summary.get("leaks")
+    if not found:
+        return ""
+    bad = "; ".join(dict.fromkeys(d["said"] for d in found["details"] if not d["passed"]))
+    held = f"{found['passed']} of {words.plural(found['checked'], 'thing')} that were checked hold"
+    return f"{held}; not so: {bad}." if bad else f"{held}."

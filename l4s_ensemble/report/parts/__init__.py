@@ -1,0 +1,1 @@
+"""Parts that several pages share: figures, tables and sentences about one topic."""

@@ -1,0 +1,212 @@
+"""The threshold as a decision: the counts behind it, which the page's script moves through.
+
+The script sums the same counts in the same order as `metrics.histogram.ScoreHistogram` does, so
+that a number on the page is the number of the run.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from l4s_ensemble.metrics.histogram import ScoreHistogram
+from l4s_ensemble.report import words
+from l4s_ensemble.report.headline import MODEL_NAMES
+from l4s_ensemble.report.parts.scores import pooled
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.table import Column, table
+
+STEPS = 20
+"""Rows of the table of thresholds, beside those of the threshold in use and of the best one."""
+
+SAME = 0.0005
+"""A loss of F1 below it is written as none."""
+
+TOLD = {
+    "at": "At {threshold} the {model} predicts {called} as landslide. Of 100 predicted pixels "
+    "{precision} are landslide, and of 100 landslide pixels {recall} are found.",
+    "nothing": "At {threshold} the {model} predicts no landslide.",
+    "as_here": "The best threshold here is {best} (F1 {f1_best}).",
+    "lost": "The threshold in use, {in_use}, has F1 {f1_in_use} and loses {lost}.",
+    "as_good": "The threshold in use, {in_use}, is as good.",
+    "plateau": "Any threshold from {low} to {high} stays within 0.01 of the best F1.",
+}
+"""Sentences with places for numbers; the page's script fills in the same ones."""
+
+_SCORES: tuple[Column, ...] = (
+    ("threshold", "score"), ("f1", "F1", "score"), ("precision", "score"), ("recall", "score"),
+    ("iou", "IoU", "score"),
+)  # fmt: skip
+
+
+def of_stage(source: RunSource, stage: str, split: str) -> dict[str, Any] | None:
+    """Make the block of a stage's models; None where no counts are kept, see `predicted_table`.
+
+    Parameters
+    ----------
+    stage : str
+        ``stack`` or ``predict/<split>/scores``.
+    split : str
+        Whose tiles were scored.
+    """
+    summary = source.summary(stage)
+    if not summary.get("histogram"):
+        return None
+    note = "Moving the slider changes what this page shows, and no mask."
+    if stage == "stack":
+        note = f"Counted out-of-fold on the training tiles. {note}"
+    else:
+        note = (
+            f"Counted with the masks of {split}, at the threshold alone. {note} The threshold in "
+            "use was chosen on other tiles; one chosen here, with these masks, would be no fair "
+            "score."
+        )
+    histograms = pooled(source, stage)
+    in_use = {str(r["model"]): float(r["threshold"]) for r in summary["ledger"]}
+    in_use["stack"] = float(summary["threshold"])
+    counts = {
+        m: {k: [int(n) for n in histograms[m][k]] for k in ("positive", "negative")}
+        for m in MODEL_NAMES
+        if m in histograms and m in in_use
+    }
+    area = pixel_km2(source, split)
+    whole = ScoreHistogram.from_dict(dict(histograms["stack"]))
+    return {
+        "kind": "decide",
+        "assets": ["decision.css", "words.js", "decision.js"],
+        "title": "What a threshold costs",
+        "read": "Move the slider. The higher the threshold, the fewer false "
+        "alarms and the more landslides are missed. The dashed line is the threshold in use, the "
+        "diamond the best F1, the shade all that is within 0.01 of it.",
+        "note": note,
+        "bins": whole.bins,
+        "pixel_km2": area,
+        "chosen": "stack",
+        "same": SAME,
+        "told": TOLD,
+        "models": [
+            {"model": m, "name": MODEL_NAMES[m], "threshold": in_use[m], **each}
+            for m, each in counts.items()
+        ],
+        "sentence": sentence(whole, in_use["stack"], area),
+        "table": thresholds_table(whole, in_use["stack"], area),
+    }
+
+
+def sentence(
+    histogram: ScoreHistogram, threshold: float, area: float | None, model: str = "stack"
+) -> str:
+    """Say a threshold in plain words, with what the best one would give.
+
+    Parameters
+    ----------
+    area : float or None
+        Of one pixel, km²; without it pixels are counted.
+    """
+    k = _bin(histogram.bins, threshold)
+    curve, best = histogram.curve(), histogram.best()
+    predicted = int(histogram.positive[k:].sum() + histogram.negative[k:].sum())
+    f1 = float(curve["f1"][k])
+    numbers = {
+        "threshold": k / histogram.bins, "best": best.value, "f1_best": best.f1,
+        "in_use": threshold, "f1_in_use": f1, "lost": best.f1 - f1, "low": best.plateau_low,
+        "high": best.plateau_high,
+    }  # fmt: skip
+    values = {key: words.score(value) for key, value in numbers.items()} | {
+        "model": MODEL_NAMES[model],
+        "called": _area(predicted, area),
+        "precision": _of_100(curve["precision"][k]),
+        "recall": _of_100(curve["recall"][k]),
+    }
+    first = "at" if predicted else "nothing"
+    third = "as_good" if best.f1 - f1 < SAME else "lost"
+    return " ".join(TOLD[key].format(**values) for key in (first, "as_here", third, "plateau"))
+
+
+def thresholds_table(
+    histogram: ScoreHistogram, threshold: float, area: float | None
+) -> dict[str, Any]:
+    """Table of thresholds, for readers and printers without a script."""
+    best = round(histogram.best().value * histogram.bins)
+    used = _bin(histogram.bins, threshold)
+    curve = histogram.curve()
+    rows = []
+    for k in sorted({*_steps(histogram.bins), best, used}):
+        tp, fp = int(histogram.positive[k:].sum()), int(histogram.negative[k:].sum())
+        missed = int(histogram.positive[:k].sum())
+        sizes = {"called": tp + fp, "found": tp, "false": fp, "missed": missed}
+        marks = [word for word, at in (("in use", used), ("best F1 here", best)) if at == k]
+        rows.append(
+            {
+                "threshold": k / histogram.bins,
+                "mark": ", ".join(marks) or None,
+                **{name: float(values[k]) for name, values in curve.items()},
+                **{name: n * (area or 1) for name, n in sizes.items()},
+            }
+        )
+    unit, kind = _unit(area)
+    columns = [*_SCORES, ("called", f"predicted ({unit})", kind),
+               ("found", f"of it landslide ({unit})", kind), ("false", f"of it false ({unit})",
+               kind), ("missed", f"missed ({unit})", kind), ("mark", "note", "text")]  # fmt: skip
+    note = "A pixel is predicted landslide where its probability is at least the threshold."
+    return table("The stack at other thresholds", columns, rows, note=note)
+
+
+def predicted_table(source: RunSource, split: str) -> dict[str, Any] | None:
+    """What can be said of a threshold without masks: how much is predicted at others."""
+    result = source.summary(f"predict/{split}/result")
+    counts = [int(n) for n in result.get("histogram") or []]
+    if not counts:
+        return None
+    area, used = pixel_km2(source, split), _bin(len(counts), float(result["threshold"]))
+    rows = []
+    for k in sorted({*_steps(len(counts)), used}):
+        above = sum(counts[k:])
+        row = {"threshold": k / len(counts), "called": above * (area or 1)}
+        mark = "in use" if k == used else None
+        rows.append({**row, "share": above / sum(counts), "mark": mark})
+    unit, kind = _unit(area)
+    return table(
+        "The predicted area at other thresholds",
+        [("threshold", "score"), ("called", f"predicted ({unit})", kind),
+         ("share", "share of all pixels", "share"), ("mark", "note", "text")],
+        rows,
+        note=f"There are no masks of {split}: nobody can say here how much of it is right.",
+    )  # fmt: skip
+
+
+def pixel_km2(source: RunSource, split: str) -> float | None:
+    """Area of one pixel of a split's tiles in km², None where their store is not there."""
+    if source.data_stage(split) not in source:
+        return None
+    return source.pixel_m(split) ** 2 / 1e6
+
+
+def _steps(bins: int) -> range:
+    return range(0, bins, max(1, bins // STEPS))
+
+
+def _bin(bins: int, threshold: float) -> int:
+    return min(round(threshold * bins), bins - 1)
+
+
+def _unit(area: float | None) -> tuple[str, str]:
+    """Unit of a number of pixels, and how it is written."""
+    return ("pixels", "count") if area is None else ("km²", "number")
+
+
+def _area(pixels: int, area: float | None) -> str:
+    if area is None:
+        return f"{words.count(pixels)} pixels"
+    return f"{words.number(pixels * area)}\u202fkm²"
+
+
+def _of_100(share: float | np.floating[Any]) -> str:
+    n = 100 * float(share)
+    if 0 < n < 1:
+        return "fewer than 1"
+    if 99 < n < 100:
+        return "more than 99"
+    return str(math.floor(n + 0.5))
