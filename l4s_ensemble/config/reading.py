@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,7 @@ def build(
         raise ConfigError(
             "a config is a mapping of sections", where=where, found=type(values).__name__
         )
-    try:
-        tree = _deep_copy(values)
-    except RecursionError:
-        raise ConfigError("a section holds itself", where=where) from None
+    tree = copy.deepcopy(values)
     for text in overrides:
         _override(tree, text)
     if gone := removed_in(tree):
@@ -126,15 +124,11 @@ def _override(tree: dict[str, Any], text: str) -> None:
         raise ConfigError("the override's value is not YAML", where=key, found=error) from None
 
 
-def _deep_copy(tree: dict[str, Any]) -> dict[str, Any]:
-    return {str(k): _deep_copy(v) if isinstance(v, dict) else v for k, v in tree.items()}
-
-
 def _explain(error: ValidationError, where: str) -> ConfigError:
     faults = []
     for item in error.errors():
         key = ".".join(str(p) for p in item["loc"])
-        if item["type"] == "extra_forbidden":
+        if item["type"] in {"extra_forbidden", "invalid_key"}:
             faults.append(f"{key}: no such setting{_nearest(item['loc'])}")
         else:
             faults.append(f"{key} = {item['input']!r}: {item['msg']}")
