@@ -238,17 +238,18 @@ def write_pixel_model(place: Place) -> None:
 def write_unet_model(place: Place) -> None:
     """A U-Net's JSON whose weights end after eight bytes."""
     from l4s_ensemble.data.sensor import L4S
-    from l4s_ensemble.unet.classifier import write_model
+    from l4s_ensemble.unet.classifier import SavedClassifier
     from l4s_ensemble.unet.inputs.normalisation import Normalisation
+    from l4s_ensemble.unet.model import SavedModel
 
     bands = L4S.band_names
     plain = Normalisation(bands=bands, channels=bands, mean=(0.0,) * 14, std=(1.0,) * 14)
-    write_model(place.run / "unet", {"folds": 1, "adapted_to": None, "sensor": L4S})
-    write_model(
-        place.run / "unet/fold_0",
-        {"settings": {}, "random_state": 0, "sensor": L4S, "normalisation": plain,
-         "history": [], "captured": []},
+    fold = SavedClassifier(
+        settings=config.UNetConfig(), random_state=0, sensor=L4S, normalisation=plain,
+        history=[], captured=[],
     )  # fmt: skip
+    write_json(place.run / "unet/fold_0/model.json", fold)
+    write_json(place.run / "unet/model.json", SavedModel(sensor=L4S, folds=1, adapted_to=None))
     place.write("run/unet/fold_0/network_0.safetensors", b"\x10" + bytes(7) + b"{")
 
 

@@ -7,26 +7,26 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from l4s_ensemble.config import UNetConfig, build
+from l4s_ensemble.config import Section, UNetConfig, build
 from l4s_ensemble.data.sensor import Sensor, load_sensor
 from l4s_ensemble.errors import DataError, ModelError, RunError
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
 from l4s_ensemble.unet.hardware import Hardware, choose
-from l4s_ensemble.unet.inputs.batches import plain_batches
-from l4s_ensemble.unet.inputs.normalisation import Normalisation
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, plain_batches
 from l4s_ensemble.unet.inputs.tileset import TileSet, as_tiles
 from l4s_ensemble.unet.networks.network import build as build_network
 from l4s_ensemble.unet.predictor import Predictor
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MODEL_FILE = "model.json"
-KIND = "l4s_ensemble U-Net"
-VERSION = 4
+KIND: Literal["l4s_ensemble U-Net"] = "l4s_ensemble U-Net"
+VERSION: Literal[4] = 4
 """Of the saved form: raised when an older reader would misread a newer model."""
 
 STATISTICS_TILES = 1024
@@ -49,7 +49,31 @@ SETTINGS = tuple(UNetConfig.model_fields)
 
 Tiles: TypeAlias = "TileSet | xr.Dataset | NDArray[np.floating[Any]]"
 
+LEARNED = ("normalisation", "sensor", "history", "captured")
+"""Learned attributes that are saved as JSON, without their ``_``."""
+
 log = logging.getLogger("l4s_ensemble")
+
+
+class Saved(Section):
+    """What the JSON of a model says of itself."""
+
+    kind: Literal["l4s_ensemble U-Net"] = KIND
+    version: Literal[4] = VERSION
+
+
+class SavedClassifier(Saved):
+    """A fitted `UNetClassifier` without its weights."""
+
+    settings: UNetConfig
+    random_state: int | tuple[int, int]
+    sensor: Sensor
+    normalisation: Normalisation
+    history: list[list[Epoch]]
+    captured: list[bool | str | None]
+
+
+S = TypeVar("S", bound=Saved)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -141,11 +165,9 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : TileSet, xarray.Dataset or float32 array, shape (tile, band, y, x)
-            Training tiles.
         y : uint8 array, shape (tile, y, x), optional
             Reference masks, 1 = landslide; by default those of `X`.
         groups : ignored
-            It is here by convention.
         validation : TileSet, xarray.Dataset or tuple of (X, y), optional
             Tiles with masks that are scored after every epoch and choose nothing.
         checkpoint : Path, optional
@@ -169,7 +191,7 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         if validation is not None:
             pair = validation if isinstance(validation, tuple) else (validation, None)
             held = as_tiles(*pair, sensor=sensor, masks=True)
-            _require(held.sensor, tiles.sensor)
+            require_sensor(held.sensor, tiles.sensor)
         seed = self.random_state
         key = (seed, 0) if isinstance(seed, int) else (seed[0], seed[1])
         networks, history, captured = [], [], []
@@ -178,18 +200,13 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
             networks.append(trainer.run(checkpoint and checkpoint_file(checkpoint, number)))
             history.append(trainer.epochs)
             captured.append(trainer.captured)
-        return self._learned(networks, trainer.normalisation, tiles.sensor, history, captured)
+        normalisation, sensor = trainer.normalisation, tiles.sensor
+        return self._learned(
+            networks, normalisation=normalisation, sensor=sensor, history=history, captured=captured
+        )
 
     def predict_logit(self, X: Tiles) -> NDArray[np.float32]:
-        """Mean logit of the networks.
-
-        Parameters
-        ----------
-        X : TileSet, xarray.Dataset or float32 array, shape (tile, band, y, x)
-
-        Returns
-        -------
-        float32 array, shape (tile, y, x)
+        """Mean logit of the networks, float32 (tile, y, x).
 
         Raises
         ------
@@ -219,11 +236,6 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         -------
         UNetClassifier
             Another one; without batch norm a copy, with a warning.
-
-        Raises
-        ------
-        ModelError
-            If the tiles are of another sensor than those of the training.
         """
         hardware = self._hardware()
         tiles, adapted = self._known(X).to(hardware.device), copy.deepcopy(self)
@@ -237,17 +249,6 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
                     log.warning("unet: the network has no batch norm, so nothing is adapted")
         return adapted
 
-    def require(self, sensor: Sensor) -> None:
-        """Refuse tiles of another sensor than those of the training.
-
-        Raises
-        ------
-        ModelError
-            If the bands, their scaling, the kind of level or the pixel size differ.
-        """
-        check_is_fitted(self, "networks_")
-        _require(sensor, self.sensor_)
-
     def save(self, folder: str | Path) -> None:
         """Write the weights as safetensors and all else as JSON, each file atomically."""
         check_is_fitted(self, "networks_")
@@ -256,10 +257,9 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
             state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
             with atomic_path(folder / f"network_{number}.safetensors") as partial:
                 save_file(state, partial)
-        learned = ("sensor", "normalisation", "history", "captured")
-        values = {name: getattr(self, f"{name}_") for name in learned}
-        about = {"settings": self._config(), "random_state": self.random_state}
-        write_model(folder, {**about, **values})
+        learned = {name: getattr(self, f"{name}_") for name in LEARNED}
+        saved = SavedClassifier(settings=self._config(), random_state=self.random_state, **learned)
+        write_json(folder / MODEL_FILE, saved)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto", n_jobs: int | None = 1) -> Self:
@@ -271,40 +271,24 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
             If it is missing, damaged, or of another kind or version.
         """
         folder = Path(folder)
-        value = read_model(folder)
-        try:
-            config, seed = UNetConfig.model_validate(value["settings"]), value["random_state"]
-            sensor = Sensor.model_validate(value["sensor"])
-            model = cls(
-                **config.model_dump(), random_state=tuple(seed) if isinstance(seed, list) else seed,
-                sensor=sensor, device=device, n_jobs=n_jobs,
-            )  # fmt: skip
-            normalisation = Normalisation.model_validate(value["normalisation"])
-            history, captured = list(value["history"]), list(value["captured"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise damaged(folder / MODEL_FILE, error) from None
-        networks = []
-        for number in range(config.seeds):
-            network = build_network(config, normalisation.channels, pretrained=False)
+        saved, networks = read_saved(folder, SavedClassifier), []
+        for number in range(saved.settings.seeds):
             path = folder / f"network_{number}.safetensors"
+            network = build_network(saved.settings, saved.normalisation.channels, pretrained=False)
             try:
                 network.load_state_dict(load_file(path))
             except (SafetensorError, OSError, RuntimeError) as error:
-                raise damaged(path, error) from None
+                raise _damaged(path, error) from None
             networks.append(network.eval())
-        return model._learned(networks, normalisation, sensor, history, captured)
+        words: dict[str, Any] = {"sensor": saved.sensor, "device": device, "n_jobs": n_jobs}
+        model = cls(**saved.settings.model_dump(), random_state=saved.random_state, **words)
+        return model._learned(networks, **{name: getattr(saved, name) for name in LEARNED})
 
-    def _learned(
-        self,
-        networks: Sequence[nn.Module],
-        normalisation: Normalisation,
-        sensor: Sensor,
-        history: list[list[Epoch]],
-        captured: list[bool | str | None],
-    ) -> Self:
-        self.networks_, self.normalisation_ = tuple(networks), normalisation
-        self.sensor_, self.n_bands_in_ = sensor, len(sensor.bands)
-        self.history_, self.captured_ = history, captured
+    def _learned(self, networks: Sequence[nn.Module], **learned: Any) -> Self:
+        self.networks_ = tuple(networks)
+        for name in LEARNED:
+            setattr(self, f"{name}_", learned[name])
+        self.n_bands_in_ = len(self.sensor_.bands)
         return self
 
     def _config(self) -> UNetConfig:
@@ -320,7 +304,7 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         """Tiles of the sensor of the training."""
         check_is_fitted(self, "networks_")
         tiles = as_tiles(X, sensor=self.sensor_, masks=False)
-        self.require(tiles.sensor)
+        require_sensor(tiles.sensor, self.sensor_)
         return tiles
 
 
@@ -345,13 +329,8 @@ def require_landslide(mask: torch.Tensor | None, where: str) -> None:
         )  # fmt: skip
 
 
-def write_model(folder: Path, value: dict[str, Any]) -> None:
-    """Write the JSON of a model, which says what it is."""
-    write_json(folder / MODEL_FILE, {"kind": KIND, "version": VERSION, **value})
-
-
-def read_model(folder: Path) -> dict[str, Any]:
-    """Read what `write_model` wrote.
+def read_saved(folder: Path, form: type[S]) -> S:
+    """Read the JSON of a model.
 
     Raises
     ------
@@ -360,33 +339,26 @@ def read_model(folder: Path) -> dict[str, Any]:
     """
     path = folder / MODEL_FILE
     try:
-        value = read_json(path)
-    except RunError as error:
-        raise damaged(path, error.what) from None
-    about = value if isinstance(value, dict) else {}
-    if about.get("kind") != KIND:
-        raise ModelError(
-            "not a U-Net of this package", where=path, found=about.get("kind"), allowed=KIND
-        )
-    if about.get("version") != VERSION:
-        raise ModelError(
-            "the U-Net has another version", where=path, found=about.get("version"),
-            allowed=VERSION, fix="fit it again with this version of the package",
-        )  # fmt: skip
-    return about
+        return form.model_validate(read_json(path))
+    except (RunError, ValidationError) as error:
+        raise _damaged(path, error) from None
 
 
-def damaged(path: Path, error: object) -> ModelError:
-    """What to say of a file that cannot be read."""
+def _damaged(path: Path, error: Exception) -> ModelError:
     return ModelError(
-        "the U-Net cannot be read",
-        where=path,
-        found=error,
-        fix="fit it again (l4s-ensemble fit-all)",
-    )
+        "the U-Net cannot be read", where=path, found=error, allowed=f"{KIND}, version {VERSION}",
+        fix="fit it again with this version of the package (l4s-ensemble fit-all)",
+    )  # fmt: skip
 
 
-def _require(sensor: Sensor, known: Sensor) -> None:
+def require_sensor(sensor: Sensor, known: Sensor) -> None:
+    """Refuse tiles of another sensor than those of the training.
+
+    Raises
+    ------
+    ModelError
+        If the bands, their scaling, the kind of level or the pixel size differ.
+    """
     for field in ("band_names", "bands", "level", "pixel_m"):
         found, wanted = getattr(sensor, field), getattr(known, field)
         if found != wanted:

@@ -44,13 +44,6 @@ def channel_groups(channels: Sequence[str], sensor: Sensor) -> dict[str, list[in
 
     Where all spectral bands are of one group, as in true colour, each is a group.
 
-    Parameters
-    ----------
-    channels : sequence of str
-        Bands that the network is shown.
-    sensor : Sensor
-        Of the tiles.
-
     Returns
     -------
     dict of str to list of int
@@ -68,19 +61,7 @@ def channel_groups(channels: Sequence[str], sensor: Sensor) -> dict[str, list[in
 
 
 def draw_tiles(has_landslide: ArrayLike, most: int, seed: int) -> NDArray[np.int64]:
-    """Draw tiles, `LANDSLIDE_SHARE` of them with a landslide.
-
-    Parameters
-    ----------
-    has_landslide : array_like of bool, shape (tile,)
-    most : int
-    seed : int
-
-    Returns
-    -------
-    int64 array
-        Positions, sorted; all of them where there are no more than `most`.
-    """
+    """Draw at most so many tiles, `LANDSLIDE_SHARE` of them with a landslide: sorted positions."""
     landslide = np.asarray(has_landslide, bool)
     most = min(most, len(landslide))
     rng = np.random.default_rng([seed, _STREAM])
@@ -113,16 +94,8 @@ def occlusion(
         Of probability.
     block : array_like, shape (tile,)
         Spatial blocks for the intervals.
-    seed : int
-    resamples : int
-
-    Raises
-    ------
-    ValueError
-        If the tiles have no masks.
     """
-    if tiles.mask is None:
-        raise ValueError("occlusion needs masks")
+    assert tiles.mask is not None
     of_fold, reference = np.asarray(fold), tiles.mask.bool().cpu().numpy()
     channels = predictors[0].normalisation.channels
     groups = channel_groups(channels, tiles.sensor)

@@ -54,7 +54,7 @@ class Hardware:
 
 
 def devices_of(device: str) -> tuple[str, ...]:
-    """Devices that ``--device`` names: one, or several joined by commas, such as cuda:0,cuda:1.
+    """Devices that ``--device`` names: `DEVICES`.
 
     Raises
     ------
@@ -89,15 +89,10 @@ def choose(device: str = "auto", precision: str = "auto", threads: int | None = 
     Parameters
     ----------
     device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; of several joined by commas, the first.
+        As `devices_of` takes it; of several, the first.
     precision : {'auto', 'float32', 'bfloat16'}
     threads : int, optional
         Threads that torch may use on the CPU.
-
-    Raises
-    ------
-    ConfigError
-        If the device is not known, or CUDA is asked for and cannot be had.
     """
     if threads is not None:
         torch.set_num_threads(max(1, threads))
@@ -125,8 +120,7 @@ def keep_freed_memory() -> None:
     As it is, glibc maps each block of more than 32 MB anew and gives it back when it is freed: the
     kernel clears every page of it at its first touch. A wide network's activations are such blocks,
     a hundred a step. Measured on two cores with AMX: a step of the official network, 32 tiles, in
-    2.1 s instead of 3.0, 3.0 GB at the most instead of 2.1. Networks with smaller blocks are
-    as fast as before.
+    2.1 s instead of 3.0, with 3.0 GB instead of 2.1.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

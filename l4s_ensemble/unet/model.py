@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.unet.classifier import (
-    MODEL_FILE,
-    UNetClassifier,
-    damaged,
-    read_model,
-    write_model,
-)
+from l4s_ensemble.run.files import write_json
+from l4s_ensemble.unet.classifier import MODEL_FILE, Saved, UNetClassifier, read_saved
+
+
+class SavedModel(Saved):
+    """What ``model.json`` says of a run."""
+
+    sensor: Sensor
+    folds: int
+    adapted_to: str | None
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class UNetModel:
         for name, models in (("fold", self.folds), ("target", self.target)):
             for k, model in enumerate(models):
                 model.save(folder / f"{name}_{k}")
-        about = {"folds": len(self.folds), "adapted_to": self.adapted_to, "sensor": self.sensor}
-        write_model(folder, about)
+        words = {"folds": len(self.folds), "adapted_to": self.adapted_to}
+        write_json(folder / MODEL_FILE, SavedModel(sensor=self.sensor, **words))
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "auto", n_jobs: int = 1) -> UNetModel:
@@ -60,14 +63,13 @@ class UNetModel:
         ModelError
             If it is not a U-Net, or of another version, or a part is missing or damaged.
         """
-        value = read_model(folder)
-        try:
-            every, split = range(int(value["folds"])), value["adapted_to"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise damaged(folder / MODEL_FILE, error) from None
-        names = ("fold",) if split is None else ("fold", "target")
+        saved = read_saved(folder, SavedModel)
+        names = ("fold",) if saved.adapted_to is None else ("fold", "target")
         models = [
-            [UNetClassifier.load(folder / f"{n}_{k}", device=device, n_jobs=n_jobs) for k in every]
-            for n in names
+            [
+                UNetClassifier.load(folder / f"{name}_{k}", device=device, n_jobs=n_jobs)
+                for k in range(saved.folds)
+            ]
+            for name in names
         ]
-        return cls(models[0], split, *models[1:])
+        return cls(models[0], saved.adapted_to, *models[1:])

@@ -300,7 +300,7 @@ def predict_stage(ctx: StageContext) -> Summary:
     model, split = UNetModel.load(ctx.input("unet")), str(ctx.params.get("split", ""))
     own = ctx.params.get("folder") == f"predict/{split}"  # else: of another folder than the fit's
     folds = model.folds_for(split if own else None)
-    folds[0].require(sensor_of(store))
+    classifier.require_sensor(sensor_of(store), model.sensor)
     predictors = [Predictor(m.networks_, m.normalisation_, hardware, tta=config.tta) for m in folds]
     scores = ScoreFile(
         ctx.out / "logit.zarr", ids, (store.sizes["y"], store.sizes["x"]), models=len(folds),

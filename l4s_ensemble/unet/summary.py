@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from l4s_ensemble.metrics.summary import Histogram, Reliability, TileScores
 from l4s_ensemble.run.stage import SummaryModel
 
 
@@ -87,9 +88,10 @@ class UNetSummary(SummaryModel):
         Most memory of the GPU in use; None on a CPU.
     bands, channels : tuple of str
         Of the sensor, and those that are shown.
-    oof, histogram, reliability, failures : dict
-        Out-of-fold scores: `l4s_ensemble.metrics.tiles.summarise`, `ScoreHistogram` and
-        `l4s_ensemble.metrics.failures`.
+    oof, histogram, reliability : TileScores, Histogram, Reliability
+        Out-of-fold scores.
+    failures : dict
+        See `l4s_ensemble.metrics.failures`.
     """
 
     network: str
@@ -111,9 +113,9 @@ class UNetSummary(SummaryModel):
     adapted_to: str | None
     adapt: Adaptation | None
     folds: tuple[FoldSummary, ...]
-    oof: dict[str, Any]
-    histogram: dict[str, Any]
-    reliability: dict[str, Any]
+    oof: TileScores
+    histogram: Histogram
+    reliability: Reliability
     failures: dict[str, Any]
     logits: LogitCounts
     seconds: float

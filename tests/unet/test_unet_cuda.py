@@ -38,7 +38,7 @@ def trainer(hardware: Hardware, config: UNetConfig) -> Trainer:
 
 
 def test_batches_are_those_of_a_cpu() -> None:
-    here, there = (trainer(h, tiny()).batches.make(0, np.arange(12)) for h in (cpu(), gpu()))
+    here, there = (trainer(h, tiny()).make_batch(0, np.arange(12)) for h in (cpu(), gpu()))
     assert torch.equal(there[1].cpu(), here[1])
     torch.testing.assert_close(there[0].cpu(), here[0], rtol=1e-5, atol=1e-5)
 
@@ -59,7 +59,7 @@ def test_a_captured_step_without_a_finite_gradient_moves_nothing(optimiser: str)
     job = trainer(gpu(), tiny(epochs=1, optimiser=optimiser))
     job.run()
     assert job.captured is True and job._learn is not None
-    x, target = job.batches.make(0, np.arange(4))
+    x, target = job.make_batch(0, np.arange(4))
     before = {k: v.clone() for k, v in job.network.named_parameters()}
     moments = [v.clone() for state in job.optimiser.state.values() for v in state.values()]
     # A finite loss whose gradient overflows: a logit of 1e38 against its target.

@@ -65,7 +65,7 @@ def test_a_loss_that_is_not_finite_says_where() -> None:
         next(job.network.parameters()).fill_(float("nan"))
     with pytest.raises(L4SError, match=r"key \(3, 1\), epoch 0, step 0") as error:
         job.run()
-    shown = job.tiles.patch[job.batches.order(0)[:4]]
+    shown = job.tiles.patch[job.order(0)[:4]]
     assert f"inputs finite: yes; batch: patch {', '.join(map(str, shown))}" in str(error.value)
 
 
@@ -95,7 +95,7 @@ def test_networks_of_a_fold_differ_and_the_first_is_the_only_one_there_was() -> 
     jobs = [trainer(tiny(epochs=1), number=n) for n in range(3)]
     for a, b in itertools.combinations(jobs, 2):
         assert not same(a.network, b.network)
-        assert not np.array_equal(a.batches.order(0), b.batches.order(0))
+        assert not np.array_equal(a.order(0), b.order(0))
     assert jobs[0].key == (3, 0)
     assert same(jobs[0].network, build(tiny(), SENSOR.band_names, seed=3 * 1009))
 

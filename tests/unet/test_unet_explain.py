@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -81,5 +79,3 @@ def test_only_the_band_that_is_read_costs_anything(tiles: TileSet) -> None:
             assert row.f1 == 0 and row.low is not None and row.low > 0.3
         else:
             assert row.loss == row.low == row.high == 0
-    with pytest.raises(ValueError, match="masks"):
-        occlusion(replace(tiles, mask=None), [0] * 16, both[:1], 0.5, np.arange(16), seed=0)

@@ -48,14 +48,6 @@ def test_fresh_network_expects_the_share_of_landslides() -> None:
     assert float(torch.sigmoid(z).mean()) == pytest.approx(LANDSLIDE_PRIOR, rel=0.2)
 
 
-def test_encoders_without_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
-    with pytest.raises(ConfigError, match=r"pip install 'l4s_ensemble\[encoders\]'"):
-        build(tiny(network="smp:unet/resnet18"), "abc")
-
-
 def test_average_follows_the_recursion() -> None:
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(network.weight)

@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 from unet_world import (
     NEEDS,
+    SENSOR,
     SIZE,
     Killed,
     config_of,
@@ -276,15 +277,12 @@ def test_a_split_is_scored_with_its_own_statistics_and_a_killed_prediction_goes_
     assert not asked
 
 
-def test_other_bands_are_refused_before_anything_is_written(fitted: Path, tmp_path: Path) -> None:
+def test_another_sensor_is_refused_before_anything_is_written(fitted: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(fitted, tmp_path / "run"))
-    ds = synthetic()
-    sensor = UNetModel.load(run / "unet").sensor
-    few = sensor.model_copy(update={"bands": sensor.bands[:3]})
-    ds.isel(band=slice(3)).assign_attrs(sensor=few.model_dump_json()).to_zarr(
-        put_stage(run, "data/valid") / "patches.zarr", consolidated=False
-    )
-    with pytest.raises(ModelError, match="band names are not those"):
+    scaled = SENSOR.model_copy(update={"level": "relative"})
+    ds = synthetic().assign_attrs(sensor=scaled.model_dump_json())
+    ds.to_zarr(put_stage(run, "data/valid") / "patches.zarr", consolidated=False)
+    with pytest.raises(ModelError, match="level are not those"):
         predict(run, "data/valid")
     assert not (run / "predict/valid/unet/logit.zarr").exists()
 
@@ -298,8 +296,7 @@ def test_half_precision_on_disk_reads_as_float32(tmp_path: Path, rng: np.random.
     assert file.missing() == [slice(4, 6)]
     file.write(slice(4, 6), logit[4:])
     scores = open_scores(tmp_path / "a.zarr")
-    assert scores["logit"].dtype == np.float32
-    assert scores["logit"][1].values.dtype == np.float32
+    assert scores["logit"].dtype == scores["logit"][1].values.dtype == np.float32
     assert scores.attrs["seed"] == 3
     np.testing.assert_allclose(scores["logit"][1:].values, logit[1:], rtol=5e-4)
     assert float(scores["logit"][0, 0, 0]) == np.finfo(np.float16).max

@@ -29,18 +29,12 @@ def draw(
     spectral: NDArray[np.bool_],
     config: UNetConfig,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Draw what happens to samples.
+    """Draw what happens to the tiles of some ids.
 
     Parameters
     ----------
-    key : sequence of int
-        Seed and fold.
-    epoch : int
-    patch : int64 array, shape (n,)
-        Ids of the samples' tiles.
     spectral : bool array, shape (band,)
         Bands that measure reflectance; the others keep their values.
-    config : UNetConfig
 
     Returns
     -------

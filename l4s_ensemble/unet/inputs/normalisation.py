@@ -6,16 +6,19 @@ statistics come from the training tiles and are saved with the model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from l4s_ensemble.config import Section, UNetConfig
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, TileSet
+from l4s_ensemble.unet.hardware import LAYOUT
+from l4s_ensemble.unet.inputs.tileset import BLOCK_TILES, TileSet, sent
 
 LOG_BANDS = ("B10",)
 """Heavy-tailed bands: log(1 + x) tames them. Cirrus has p99 24 and maximum 50 as stored."""
@@ -101,12 +104,12 @@ class Normalisation(Section):
         values = sample.cpu().numpy().astype(np.float64)
         low, high = np.percentile(values, [CLIP_PERCENT, 100 - CLIP_PERCENT], axis=1)
         clipped = np.clip(values, low[:, None], high[:, None])
-        spread = clipped.std(axis=1)
+        deviation = clipped.std(axis=1)
         return plain.model_copy(
             update={
                 "mean": tuple(clipped.mean(axis=1).tolist()),
                 # A constant channel says nothing; it must not divide by zero either.
-                "std": tuple(np.where(spread > 0, spread, 1.0).tolist()),
+                "std": tuple(np.where(deviation > 0, deviation, 1.0).tolist()),
                 "low": tuple(low.tolist()),
                 "high": tuple(high.tolist()),
                 "tiles": len(tiles),
@@ -122,12 +125,7 @@ class Normalisation(Section):
     ) -> torch.Tensor:
         """Inputs of the tiles at `index`, float32 (n, channel, y, x).
 
-        Parameters
-        ----------
-        counts : Tensor, shape (n, band, y, x), optional
-            Their counts, where augmentation has turned them.
-        gain : Tensor, shape (n, band), optional
-            Factors of the augmentation.
+        Augmentation gives their counts (n, band, y, x), turned, and gains (n, band).
         """
         return self.apply(tiles.units(index, counts, relief=self.standard == "fit"), gain)
 
@@ -176,6 +174,25 @@ def channels_of(sensor: Sensor, config: UNetConfig) -> tuple[str, ...]:
             fix="leave unet.bands out, or set unet.standard=fit",
         )  # fmt: skip
     return channels
+
+
+def plain_batches(
+    tiles: TileSet, normalisation: Normalisation, *, most: int, batch: int
+) -> Iterator[torch.Tensor]:
+    """Inputs, not augmented, of up to `most` tiles, evenly spread, in the networks' layout.
+
+    Batches are of equal size, so that statistics are the mean of theirs.
+    """
+    batch = min(batch, len(tiles))
+    count = min(most, len(tiles)) // batch
+    for where in np.split(spread(len(tiles), count * batch), count):
+        x = normalisation.inputs(tiles, sent(where, tiles.counts.device))
+        yield x.contiguous(memory_format=LAYOUT)
+
+
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """Up to `most` positions of `count`, evenly spread."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(np.int64)
 
 
 @lru_cache(maxsize=64)

@@ -106,12 +106,10 @@ def as_tiles(X: Any, y: ArrayLike | None = None, *, sensor: Sensor, masks: bool)
 
     Parameters
     ----------
-    X : TileSet, xarray.Dataset or float32 array, shape (tile, band, y, x)
-        A dataset is one of ``open_patches`` or ``open_store``; an array is in the sensor's units.
-    y : uint8 array, shape (tile, y, x), optional
-        Reference masks, 1 = landslide; by default those of `X`.
+    X, y
+        As of `UNetClassifier.fit`.
     sensor : Sensor
-        Of an array. The others name their own.
+        Of an array, which is in its units. A dataset names its own.
     masks : bool
         Whether masks are needed.
 
@@ -165,7 +163,7 @@ def load(ds: xr.Dataset, positions: ArrayLike | None = None, *, masks: bool = Tr
     ds : xarray.Dataset
         As `l4s_ensemble.data.store.open_store` or ``open_patches`` gives it.
     positions : array_like of int, optional
-        Positions of the tiles; all of them by default.
+        All of them by default.
     masks : bool
         Whether to read the masks too, where there are any.
     """

@@ -1,7 +1,4 @@
-"""Networks of segmentation-models-pytorch: ``smp:<arch>/<encoder>``, such as ``smp:unet/resnet34``.
-
-They need the extra ``[encoders]``.
-"""
+"""Networks of segmentation-models-pytorch, through the extra ``[encoders]``."""
 
 from __future__ import annotations
 
@@ -36,8 +33,7 @@ class EncoderNetwork(nn.Module):
     Parameters
     ----------
     name : str
-        ``smp:<arch>/<encoder>``, where arch is such as ``unet``, ``unetplusplus``, ``fpn`` and
-        encoder such as ``resnet34``, or ``tu-<name>`` for one of timm.
+        ``smp:<arch>/<encoder>``, such as ``smp:unet/resnet34``; ``tu-<name>`` is one of timm.
     bands : int
         Input channels. The first layer is made for that many.
 
@@ -91,12 +87,7 @@ class EncoderNetwork(nn.Module):
 
 
 def require_smp(where: str = "unet.network") -> Any:
-    """Import segmentation-models-pytorch.
-
-    Parameters
-    ----------
-    where : str
-        Setting that asks for it.
+    """Import segmentation-models-pytorch, which the setting `where` asks for.
 
     Raises
     ------
@@ -119,8 +110,7 @@ def _import_torchvision() -> None:
 
     The wheel that pip finds first is built for CUDA. Beside a torch for the CPU its operators do
     not load, and the import stops at the first of them that it wants to describe. The encoders use
-    none of them: two names are enough. torchvision still says that its operators are missing when
-    one is called.
+    none of them: two names are enough.
     """
     try:
         import torchvision
@@ -132,12 +122,10 @@ def _import_torchvision() -> None:
         import torchvision  # noqa: F401
 
 
+@torch.no_grad()
 def _is_strided(encoder: nn.Module, bands: int) -> bool:
     """Whether the encoder's only features at full resolution are its input."""
-    x = torch.zeros(1, bands, _PROBE_PX, _PROBE_PX)
-    training = encoder.training
-    encoder.eval()
-    with torch.no_grad():
-        features = encoder(x)
+    x, training = torch.zeros(1, bands, _PROBE_PX, _PROBE_PX), encoder.training
+    features = encoder.eval()(x)
     encoder.train(training)
     return features[0] is x

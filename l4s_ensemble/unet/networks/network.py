@@ -119,7 +119,6 @@ def build(
     Parameters
     ----------
     config : UNetConfig
-        Settings that the network does not have (``width`` of the official one) are passed over.
     channels : sequence of str
         Names of the input channels, such as ``B4``: pretrained filters of a colour go to its band.
     seed : int
@@ -135,20 +134,20 @@ def build(
     ModelError
         If the weights cannot be had or do not fit.
     """
-    name, weights = config.network, config.weights if pretrained else None
+    name, bands, weights = config.network, len(channels), config.weights if pretrained else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name.startswith(SMP):
-            encoder = EncoderNetwork(name, len(channels))
+            network = EncoderNetwork(name, bands)
             if weights is not None:
-                load_pretrained(encoder, weights, channels)
-            return encoder
+                load_pretrained(network, weights, channels)
+            return network
+        if name == "baseline" and weights is not None:
+            return load_official(Path(weights), bands).train()
         if name == "baseline":
-            if weights is not None:
-                return load_official(Path(weights), len(channels)).train()
-            return OfficialUNet(len(channels))
+            return OfficialUNet(bands)
         if name == "unet" and weights is None:
-            return UNet(len(channels), config.width, config.depth)
+            return UNet(bands, config.width, config.depth)
     if name == "unet":
         raise ConfigError(
             "there are no pretrained weights of this network", where="unet.weights", found=weights,

@@ -27,29 +27,20 @@ BANDS = 14
 WIDTHS = (64, 128, 256, 512, 512)
 """Channels by level, the full-resolution level first."""
 
-OUTPUTS = 2
-"""No landslide, landslide."""
-
 
 class DoubleConv(nn.Module):
     """Twice: 3x3 convolution with bias, batch norm, ReLU."""
 
     def __init__(self, inside: int, outside: int, middle: int | None = None) -> None:
         super().__init__()
-        widths = (inside, outside if middle is None else middle, outside)
         layers: list[nn.Module] = []
-        for a, b in itertools.pairwise(widths):
+        for a, b in itertools.pairwise((inside, middle or outside, outside)):
             layers += [nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
         self.double_conv = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, inside, y, x) -> (n, outside, y, x)."""
         return self.double_conv(x)  # type: ignore[no-any-return]
-
-
-def _down(inside: int, outside: int) -> nn.Module:
-    """(n, inside, y, x) -> (n, outside, y // 2, x // 2): the maximum, then `DoubleConv`."""
-    return _named("maxpool_conv", nn.Sequential(nn.MaxPool2d(2), DoubleConv(inside, outside)))
 
 
 class Up(nn.Module):
@@ -66,6 +57,11 @@ class Up(nn.Module):
         if rows or columns:  # an odd size was halved on the way down
             x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
         return self.conv(torch.cat([skip, x], dim=1))  # type: ignore[no-any-return]
+
+
+def _down(inside: int, outside: int) -> nn.Module:
+    """(n, inside, y, x) -> (n, outside, y // 2, x // 2): the maximum, then `DoubleConv`."""
+    return _named("maxpool_conv", nn.Sequential(nn.MaxPool2d(2), DoubleConv(inside, outside)))
 
 
 def _named(name: str, module: nn.Module) -> nn.Module:
@@ -94,7 +90,7 @@ class OfficialUNet(nn.Module):
         self.up2 = Up(w[2] + w[2], w[1])
         self.up3 = Up(w[1] + w[1], w[0])
         self.up4 = Up(w[0] + w[0], w[0])
-        self.outc = _named("conv", nn.Conv2d(w[0], OUTPUTS, 1))
+        self.outc = _named("conv", nn.Conv2d(w[0], 2, 1))  # no landslide, landslide
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised bands (n, band, y, x) -> logits (n, 1, y, x); any size >= 16.
@@ -117,21 +113,10 @@ class OfficialUNet(nn.Module):
 
 
 def load_official(path: Path, bands: int = BANDS) -> OfficialUNet:
-    """Read released weights: a state dict in a ``.pth`` file.
+    """Read released weights: a state dict in a ``.pth`` file, see `read_state`.
 
-    The network expects the inputs of the official loader (``unet.standard=official``).
-
-    Parameters
-    ----------
-    path : Path
-        Names in it may begin with ``module.``, as they do after training on several GPUs.
-    bands : int
-        Input channels.
-
-    Returns
-    -------
-    OfficialUNet
-        On the CPU, float32, in evaluation mode.
+    The network, in evaluation mode, expects the inputs of the official loader
+    (``unet.standard=official``).
 
     Raises
     ------

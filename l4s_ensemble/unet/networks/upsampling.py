@@ -12,14 +12,7 @@ from torch.nn import functional as F
 
 
 def twice(x: torch.Tensor, *, align_corners: bool) -> torch.Tensor:
-    """Upsample (n, channel, y, x) to (n, channel, 2y, 2x), bilinear.
-
-    Parameters
-    ----------
-    x : Tensor
-    align_corners : bool
-        As for `torch.nn.functional.interpolate`.
-    """
+    """(n, channel, y, x) -> (n, channel, 2y, 2x), as `torch.nn.functional.interpolate` does it."""
     if torch.compiler.is_compiling():
         return shifted_sums(x, align_corners=align_corners)
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=align_corners)
@@ -50,6 +43,5 @@ def _along(x: torch.Tensor, axis: int, align_corners: bool) -> torch.Tensor:
         shape[axis] = n
         share = torch.arange(n, device=x.device, dtype=x.dtype).reshape(shape) / (2 * n - 1)
         mirrored = share.flip(axis)
-    even = x + (before - x) * share
-    odd = x + (after - x) * mirrored
-    return torch.stack([even, odd], axis + 1).flatten(axis, axis + 1)
+    pair = [x + (before - x) * share, x + (after - x) * mirrored]
+    return torch.stack(pair, axis + 1).flatten(axis, axis + 1)

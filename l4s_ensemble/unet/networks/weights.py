@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from l4s_ensemble.errors import ModelError
-
-if TYPE_CHECKING:
-    from l4s_ensemble.unet.networks.encoders import EncoderNetwork
+from l4s_ensemble.unet.networks.encoders import TIMM, EncoderNetwork, require_smp
 
 COLOURS = ("B4", "B3", "B2")
 """Bands that pretrained filters know, in their order: red, green, blue."""
@@ -25,21 +25,16 @@ _COUNTER = "num_batches_tracked"  # of batch norm; older files lack it, and noth
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name from a file of `FILES`, without leading ``module.``.
-
-    Read with ``weights_only=True``: no code in the file is run.
+    """Tensors by name from a file of `FILES`, without leading ``module.``; no code in it is run.
 
     Raises
     ------
     ModelError
         If the file cannot be read or holds anything but tensors by name.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         if path.suffix == ".safetensors":
-            state: object = load_file(path)
+            state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError,
@@ -48,7 +43,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             "the weights cannot be read", where=path, found=error,
             allowed="a state dict saved by torch.save, or a .safetensors file",
         ) from None  # fmt: skip
-    if not _is_state(state):
+    values = list(state.values()) if isinstance(state, dict) else []
+    if not values or not all(isinstance(value, torch.Tensor) for value in values):
         raise ModelError(
             "the file holds no state dict", where=path, found=type(state).__name__,
             allowed="tensors by name",
@@ -63,26 +59,23 @@ def adapt_filters(filters: torch.Tensor, channels: Sequence[str]) -> torch.Tenso
     A colour filter is the mean of the three, which sees brightness, and a contrast, which sees how
     a colour differs from the others. Contrasts stay with the bands of the colours. Brightness is
     shared by all n channels: each gets the mean filter times 3 / n. So a signal that all channels
-    have in common (light and shade, and most of what bands show) is answered as strongly as it was
-    before, a difference between colours too, and new channels start neither silent nor loud.
-    Repeating the filters R, G, B, R, G, … would answer the ninth band as if it were blue, and
-    scaled by 3 / n it would weaken the contrasts of the true colours as well.
+    have in common is answered as strongly as it was before, a difference between colours too, and
+    new channels start neither silent nor loud. Repeating the filters R, G, B, R, G, … would answer
+    the ninth band as if it were blue, and scaled by 3 / n it would weaken the contrasts as well.
 
     Parameters
     ----------
     filters : Tensor, shape (out, 3, y, x)
-        Red, green, blue.
     channels : sequence of str
-        Names of the n channels. Those of `COLOURS` are known.
+        Names of the n channels, of which those of `COLOURS` are known.
 
     Returns
     -------
     Tensor, shape (out, n, y, x)
         With the channels B4, B3, B2 the filters themselves.
     """
-    n = len(channels)
     mean = filters.mean(dim=1, keepdim=True)
-    out = (mean * (len(COLOURS) / n)).repeat(1, n, 1, 1)
+    out = (mean * (len(COLOURS) / len(channels))).repeat(1, len(channels), 1, 1)
     known = [c for c in COLOURS if c in channels]
     if known:
         colour = filters[:, [COLOURS.index(c) for c in known]]
@@ -92,20 +85,19 @@ def adapt_filters(filters: torch.Tensor, channels: Sequence[str]) -> torch.Tenso
 
 
 def load_pretrained(network: EncoderNetwork, weights: str, channels: Sequence[str]) -> None:
-    """Put pretrained weights into the encoder; its first layer is adapted to the channels.
+    """Put pretrained weights into the encoder; the decoder keeps its own.
 
     The inputs of this package have mean 0 and deviation 1 a channel, as those of ImageNet have.
 
     Parameters
     ----------
     network : EncoderNetwork
-        Changed in place; the decoder keeps its weights.
     weights : str
         Name such as ``imagenet``, downloaded once to the cache of huggingface_hub, or a file of
         `FILES`: the state dict of the encoder, or of a whole network of the library. Its first
-        layer may see red, green and blue, or as many channels as this network.
+        layer may see red, green and blue, see `adapt_filters`, or as many channels as the network.
     channels : sequence of str
-        Names of the input channels, see `adapt_filters`.
+        Names of the input channels.
 
     Raises
     ------
@@ -114,11 +106,15 @@ def load_pretrained(network: EncoderNetwork, weights: str, channels: Sequence[st
     """
     path = Path(weights)
     given = _of_file(path) if path.suffix in FILES else _of_name(network.encoder, weights)
-    encoder, first = network.network.encoder, _first_layers(network)
-    state = {k: given[k] for k in encoder.state_dict() if k in given}
-    for key in first & state.keys():
-        if state[key].shape[1:2] == (len(COLOURS),):
-            state[key] = adapt_filters(state[key].float(), channels)
+    encoder = network.network.encoder
+    own = encoder.state_dict()
+    # The first layer is what has another shape with another number of channels.
+    other = _encoder(network.encoder, network.bands + 1, None).state_dict()
+    state = {k: given[k] for k in own if k in given}
+    for key, value in state.items():
+        first = other.get(key, own[key]).shape != own[key].shape
+        if first and value.shape[1:2] == (len(COLOURS),):
+            state[key] = adapt_filters(value.float(), channels)
     try:
         missing = nn.Module.load_state_dict(encoder, state, strict=False).missing_keys
         if any(not k.endswith(_COUNTER) for k in missing):
@@ -131,20 +127,15 @@ def load_pretrained(network: EncoderNetwork, weights: str, channels: Sequence[st
 
 
 def _of_file(path: Path) -> dict[str, torch.Tensor]:
-    state = read_state(path)
-    part = "encoder."
+    state, part = read_state(path), "encoder."
     inner = {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
     return inner or state
 
 
 def _of_name(encoder: str, name: str) -> dict[str, torch.Tensor]:
-    from l4s_ensemble.unet.networks.encoders import TIMM, require_smp
-
-    encoders = require_smp().encoders
-    # Which weights is part of the name of an encoder of timm; there the library wants yes or no.
-    wanted: Any = True if encoder.startswith(TIMM) else name
     try:
-        made = encoders.get_encoder(encoder, in_channels=len(COLOURS), weights=wanted)
+        # Which weights is part of the name of an encoder of timm; there the library wants yes.
+        made = _encoder(encoder, len(COLOURS), True if encoder.startswith(TIMM) else name)
     except Exception as error:  # the download raises many kinds, without a common base
         raise ModelError(
             "the pretrained weights cannot be had", where=f"{encoder}, {name}",
@@ -156,19 +147,6 @@ def _of_name(encoder: str, name: str) -> dict[str, torch.Tensor]:
     return state
 
 
-def _first_layers(network: EncoderNetwork) -> set[str]:
-    """Names of the weights that read the channels: their shape follows the number of channels."""
-    from l4s_ensemble.unet.networks.encoders import require_smp
-
-    own = network.network.encoder.state_dict()
-    other = require_smp().encoders.get_encoder(network.encoder, in_channels=network.bands + 1)
-    shapes = {key: value.shape for key, value in other.state_dict().items()}
-    return {key for key, value in own.items() if shapes.get(key, value.shape) != value.shape}
-
-
-def _is_state(value: object) -> TypeGuard[Mapping[str, torch.Tensor]]:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in value.items())
-    )
+def _encoder(name: str, bands: int, weights: str | bool | None) -> nn.Module:
+    made: nn.Module = require_smp().encoders.get_encoder(name, in_channels=bands, weights=weights)
+    return made

@@ -34,7 +34,7 @@ def recalibrate(network: nn.Module, inputs: Iterable[torch.Tensor]) -> bool:
     network : Module
         Left in evaluation mode.
     inputs : iterable of Tensor
-        Batches of equal size, normalised; run under the caller's autocast.
+        Batches of equal size; run under the caller's autocast.
 
     Returns
     -------

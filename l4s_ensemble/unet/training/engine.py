@@ -19,9 +19,9 @@ from l4s_ensemble.config import UNetConfig
 from l4s_ensemble.errors import L4SError
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.unet.hardware import LAYOUT, Hardware
-from l4s_ensemble.unet.inputs.batches import Batches, plain_batches, spread
-from l4s_ensemble.unet.inputs.normalisation import Normalisation
-from l4s_ensemble.unet.inputs.tileset import TileSet
+from l4s_ensemble.unet.inputs import augment
+from l4s_ensemble.unet.inputs.normalisation import Normalisation, plain_batches, spread
+from l4s_ensemble.unet.inputs.tileset import TileSet, sent
 from l4s_ensemble.unet.networks.network import build
 from l4s_ensemble.unet.training.average import follow, recalibrate
 from l4s_ensemble.unet.training.faster import capture, compiled
@@ -39,6 +39,8 @@ CHECK_EVERY = 25
 
 SKIPPED_IN_A_ROW = 10
 """Steps without a finite gradient, one after the other, that end a training."""
+
+_ORDER = 2  # first word of a key: what the draw is for
 
 Epoch = dict[str, Any]
 Learn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -66,9 +68,7 @@ class Trainer:
     Attributes
     ----------
     epochs : list of dict
-        Of the epochs done: ``epoch, steps, skipped_steps, seconds, patches_per_s, lr, loss,
-        gradient_norm`` (mean over steps, before clipping) and ``validation_loss`` (None without
-        validation tiles).
+        Of the epochs done, with the keys of `l4s_ensemble.unet.summary.EpochSummary`.
     captured : bool, str or None
         Whether steps are captured as a CUDA graph, or why not; None on a CPU and before a step.
 
@@ -92,7 +92,6 @@ class Trainer:
         # The first network of a fold has the key that a single one has.
         self.key: tuple[int, ...] = key if number == 0 else (*key, number)
         self.normalisation = Normalisation.fit(self.tiles, config)
-        self.batches = Batches(self.tiles, self.normalisation, config, self.key)
         held = validation and validation.at(spread(len(validation), VALIDATION_TILES))
         self.validation = held and held.to(hardware.device)
         self.batch = min(config.batch, len(tiles))
@@ -118,19 +117,13 @@ class Trainer:
         return math.ceil(self.steps / self.steps_an_epoch)
 
     def run(self, checkpoint: Path | None = None) -> nn.Module:
-        """Train the epochs that are left.
+        """Train the epochs that are left, and return the averaged network, in evaluation mode.
 
         Parameters
         ----------
         checkpoint : Path, optional
             File that is rewritten after every epoch. If it holds the state of this training, that
             is gone on from, to the same result bit for bit.
-
-        Returns
-        -------
-        Module
-            The averaged network with the batch statistics of its own weights; where nothing is
-            averaged, the network as training left it. In evaluation mode, on the device.
 
         Raises
         ------
@@ -167,7 +160,7 @@ class Trainer:
     def _epoch(self, epoch: int) -> Epoch:
         started = time.monotonic()
         self.network.train()
-        shuffled = self.batches.order(epoch)
+        shuffled = self.order(epoch)
         before = epoch * self.steps_an_epoch
         count = min(self.steps_an_epoch, self.steps - before)
         found: list[torch.Tensor] = []
@@ -196,9 +189,30 @@ class Trainer:
             "validation_loss": validation,
         }
 
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Positions of the tiles in the order in which an epoch shows them."""
+        return np.random.default_rng([_ORDER, *self.key, epoch]).permutation(len(self.tiles))
+
+    def make_batch(self, epoch: int, where: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augment the tiles at `where`; each sample depends on its key alone.
+
+        Returns
+        -------
+        x, target : float32 Tensor, shape (n, channel, y, x) and (n, 1, y, x)
+        """
+        tiles, device = self.tiles, self.tiles.counts.device
+        assert tiles.mask is not None
+        patch, index = tiles.patch[where], sent(where, device)
+        symmetry, gain = augment.draw(self.key, epoch, patch, tiles.spectral, self.config)
+        counts, mask = tiles.counts[index], tiles.mask[index]
+        if symmetry.any():
+            counts, mask = (augment.apply_symmetries(v, symmetry) for v in (counts, mask))
+        x = self.normalisation.inputs(tiles, index, counts, sent(gain, device))
+        return x.contiguous(memory_format=LAYOUT), mask[:, None].float()
+
     def _step(self, epoch: int, where: NDArray[np.int64]) -> torch.Tensor:
         """One step; its loss and the norm of its gradient, (2,)."""
-        x, target = self.batches.make(epoch, where)
+        x, target = self.make_batch(epoch, where)
         if self._learn is None:
             self._learn = self._make_step(x, target)
         return self._learn(x, target)
@@ -247,7 +261,7 @@ class Trainer:
             step = last - len(values) + 1 + at
             where = shuffled[step * self.batch : (step + 1) * self.batch]
             # A batch depends on its key alone: this is the one that was seen.
-            finite = torch.isfinite(self.batches.make(epoch, where)[0]).flatten(1).all(dim=1)
+            finite = torch.isfinite(self.make_batch(epoch, where)[0]).flatten(1).all(dim=1)
             patch, bad = self.tiles.patch[where], ~finite.cpu().numpy()
             inputs = f"no, not those of patch {_listed(patch[bad])}" if bad.any() else "yes"
             raise L4SError(

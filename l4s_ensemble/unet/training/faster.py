@@ -31,7 +31,7 @@ def capture(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
 ) -> Step | str:
-    """Capture a step.
+    """Capture a step; network and optimiser are as they were when this returns.
 
     Parameters
     ----------
@@ -39,15 +39,12 @@ def capture(
         Learns from its tensors and returns what it found; it may not wait for the device.
     inputs : sequence of Tensor
         As training will bring them.
-    network : Module
-    optimiser : Optimizer
-        Capturable. Both are as they were when this returns.
 
     Returns
     -------
     callable or str
-        Called as the step is, with tensors of the same shapes; it returns memory of its own. Where
-        capturing does not work the reason, with a warning.
+        Called as the step is; it returns memory of its own. Where capturing does not work the
+        reason, with a warning.
     """
     try:
         return _captured(step, inputs, network, optimiser)
@@ -117,24 +114,12 @@ def _keep(network: nn.Module, optimiser: torch.optim.Optimizer) -> Callable[[], 
 
 
 def compiled(network: nn.Module, x: torch.Tensor, hardware: Hardware) -> Any:
-    """Compile a network for training and try it on one batch.
+    """Compiled form of a network, tried on a batch x (n, channel, y, x); else the network itself.
 
     Compilation needs a C++ compiler on a CPU and Triton on a GPU, and happens at the first use: so
-    the first use is here, forward and backward, where a failure costs nothing. It is one too where
-    the compiled form gives no finite gradient, as torch 2.13 does on a CPU in bfloat16.
-
-    Parameters
-    ----------
-    network : Module
-        Left as it was, gradients cleared; its state keeps its names.
-    x : Tensor, shape (n, channel, y, x)
-        A batch as training will bring them.
-    hardware : Hardware
-
-    Returns
-    -------
-    callable
-        The compiled form, or `network` itself, with a warning that says why.
+    the first use is here, forward and backward, where a failure costs nothing but a warning. It is
+    one too where the compiled form gives no finite gradient, as torch 2.13 does on a CPU in
+    bfloat16. The network is left as it was, gradients cleared; its state keeps its names.
     """
     before = [(value, value.clone()) for value in network.buffers()]
     try:

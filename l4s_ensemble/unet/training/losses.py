@@ -24,19 +24,13 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def loss_by_name(spec: str) -> Loss:
-    """Make a loss of the words in the settings.
+    """Make a loss ``(logit, target) -> scalar``, each (n, 1, y, x), of the words in the settings.
 
     Parameters
     ----------
     spec : str
         ``bce``, ``dice`` and names of losses of segmentation-models-pytorch (``smp:FocalLoss``)
         joined by ``+``, each with a factor where it is not 1: ``bce+0.5*dice``.
-
-    Returns
-    -------
-    callable
-        ``(logit, target) -> scalar``, float32 outside autocast; each (n, 1, y, x), the target 0
-        or 1.
 
     Raises
     ------
@@ -78,10 +72,8 @@ def _term(part: str, spec: str) -> tuple[float, Loss]:
     except ValueError:
         factor = math.nan
     if math.isfinite(factor) and factor > 0:
-        if name == "bce":
-            return factor, bce
-        if name == "dice":
-            return factor, dice
+        if name in ("bce", "dice"):
+            return factor, {"bce": bce, "dice": dice}[name]
         if name.startswith(SMP):
             return factor, _of_smp(name)
     raise ConfigError(
@@ -93,13 +85,11 @@ def _term(part: str, spec: str) -> tuple[float, Loss]:
 
 def _of_smp(name: str) -> Loss:
     losses = require_smp("unet.loss").losses
-    known = [n for n in losses.__all__ if n.endswith("Loss")]
-    made = getattr(losses, name.removeprefix(SMP), None)
-    if name.removeprefix(SMP) not in known or made is None:
-        raise ConfigError(
-            "no such loss", where="unet.loss", found=name,
-            allowed=", ".join(SMP + n for n in known),
-        )  # fmt: skip
-    words = {"mode": "binary"} if "mode" in inspect.signature(made).parameters else {}
-    loss: Loss = made(**words)
+    known = [SMP + n for n in losses.__all__ if n.endswith("Loss")]
+    if name not in known:
+        allowed = ", ".join(known)
+        raise ConfigError("no such loss", where="unet.loss", found=name, allowed=allowed)
+    make = getattr(losses, name.removeprefix(SMP))
+    words = {"mode": "binary"} if "mode" in inspect.signature(make).parameters else {}
+    loss: Loss = make(**words)
     return loss

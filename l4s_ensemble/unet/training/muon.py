@@ -38,20 +38,15 @@ class Muon(torch.optim.AdamW):
     Kernels of one shape are worked on together. On a GPU in bfloat16, as the method was made, and
     without waiting for it, so that a step can be captured; elsewhere in float32.
 
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-    lr : float or Tensor
-        Of both.
-    weight_decay : float
-        Of kernels and other matrices, apart from the gradient; norms and biases do not decay.
-    **more
-        Of `torch.optim.AdamW`.
-
-    Notes
-    -----
     `torch.optim.Muon` (torch 2.9 and later) takes matrices only, one at a time, and reads the rate
     back from the GPU.
+
+    Parameters
+    ----------
+    parameters, lr, **more
+        Of `torch.optim.AdamW`.
+    weight_decay : float
+        Of kernels and other matrices, apart from the gradient; norms and biases do not decay.
     """
 
     def __init__(
@@ -140,17 +135,7 @@ def is_kernel(p: torch.Tensor) -> bool:
 
 
 def evened(matrices: torch.Tensor) -> torch.Tensor:
-    """Bring all singular values near 1, by Newton-Schulz iterations.
-
-    Parameters
-    ----------
-    matrices : Tensor, shape (matrix, row, column)
-
-    Returns
-    -------
-    Tensor
-        Of the same shape and type.
-    """
+    """Bring all singular values of (matrix, row, column) near 1, by Newton-Schulz iterations."""
     a, b, c = COEFFICIENTS
     x = matrices.bfloat16() if matrices.is_cuda else matrices.float()
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)

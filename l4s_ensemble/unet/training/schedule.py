@@ -21,18 +21,10 @@ LR_START, LR_END = 0.04, 0.001
 def learning_rate(
     step: int, steps: int, peak: float, kind: Literal["one_cycle", "constant"] = "one_cycle"
 ) -> float:
-    """Learning rate of a step: a pure function of its number, so there is no state to lose.
+    """Learning rate of a step, from 0: a pure function of its number, so there is no state to lose.
 
-    Parameters
-    ----------
-    step : int
-        From 0.
-    steps : int
-        Of the whole training.
-    peak : float
-    kind : {'one_cycle', 'constant'}
-        ``one_cycle``: half a cosine up, half a cosine down, after Smith and Topin 2017,
-        https://arxiv.org/abs/1708.07120. ``constant``: always the peak.
+    ``one_cycle`` is half a cosine up to the peak and half a cosine down, after Smith and Topin
+    2017, https://arxiv.org/abs/1708.07120; ``constant`` is always the peak.
     """
     if kind == "constant":
         return peak
@@ -45,9 +37,7 @@ def learning_rate(
 
 
 def optimiser_of(network: nn.Module, config: UNetConfig) -> torch.optim.Optimizer:
-    """Optimiser of a network's weights.
-
-    On a GPU its learning rate is a tensor there, so that a captured step follows it: `set_rate`.
+    """Optimiser of a network; on a GPU its rate is a tensor there, which a captured step follows.
 
     ``adamw`` pulls weights towards 0 apart from the gradient (Loshchilov and Hutter 2019,
     https://arxiv.org/abs/1711.05101); norms and biases do not decay. ``adam`` is the official
