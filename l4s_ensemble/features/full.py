@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.run.files import atomic_folder
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
 
@@ -44,30 +44,27 @@ def write_full(run: Path, jobs: int) -> Path:
 
     from l4s_ensemble.data.store import STORE
 
-    folder = run / "features"
-    final, partial = folder / FULL, folder / f".{FULL}.partial"
+    final = run / "features" / FULL
     if final.is_dir():
         return final
-    source = FeatureSource.beside(folder, run / "data" / "train" / STORE)
+    source = FeatureSource.beside(final.parent, run / "data" / "train" / STORE)
     plan, dataset = source.feature_plan(), source.dataset()
-    shutil.rmtree(partial, ignore_errors=True)
     coords: dict[str, Any] = {"patch": dataset["patch"].values, "feature": list(plan.names)}
     coords["group"] = ("feature", [f.group for f in plan.features])
     coords["unit"] = ("feature", [f.unit for f in plan.features])
-    xr.Dataset(coords=coords, attrs={"version": plan.version, "sensor": plan.sensor}).to_zarr(
-        partial, consolidated=False
-    )
+    made = xr.Dataset(coords=coords, attrs={"version": plan.version, "sensor": plan.sensor})
     size = dataset.sizes
-    zarr.open_group(partial, mode="r+").create_array(
-        "features",
-        shape=(size["patch"], len(plan.features), size["y"], size["x"]),
-        dtype="float16",
-        chunks=(BLOCK_PATCHES, min(CHUNK_FEATURES, len(plan.features)), size["y"], size["x"]),
-        dimension_names=("patch", "feature", "y", "x"),
-    )
-    tasks = [(source, partial, start) for start in range(0, size["patch"], BLOCK_PATCHES)]
-    list(track(in_processes(_write, tasks, jobs), "features: whole arrays", len(tasks)))
-    partial.rename(final)
+    with atomic_folder(final) as partial:
+        made.to_zarr(partial, mode="w", consolidated=False)
+        zarr.open_group(partial, mode="r+").create_array(
+            "features",
+            shape=(size["patch"], len(plan.features), size["y"], size["x"]),
+            dtype="float16",
+            chunks=(BLOCK_PATCHES, min(CHUNK_FEATURES, len(plan.features)), size["y"], size["x"]),
+            dimension_names=("patch", "feature", "y", "x"),
+        )
+        tasks = [(source, partial, start) for start in range(0, size["patch"], BLOCK_PATCHES)]
+        list(track(in_processes(_write, tasks, jobs), "features: whole arrays", len(tasks)))
     return final
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from l4s_ensemble.data.store import STORE, landslide_pixels, open_store, positions_of, sensor_of
 from l4s_ensemble.features.registry import FEATURES_FILE, select
-from l4s_ensemble.features.sample import sample, share_out
+from l4s_ensemble.features.sample import Rows, sample, share_out
 from l4s_ensemble.features.source import (
     STATISTICS_FILE,
     FeatureSource,
@@ -23,7 +26,7 @@ from l4s_ensemble.features.summary import (
 )
 from l4s_ensemble.run.files import atomic_path, digest_of, write_json
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.folds import load_folds
+from l4s_ensemble.scenes.folds import Folds, load_folds
 from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE, measure_surroundings
 
 FILES = (FEATURES_FILE, SURROUNDINGS_FILE, STATISTICS_FILE)
@@ -74,18 +77,7 @@ def stage(ctx: StageContext) -> Summary:
     rows = sample(FeatureSource.beside(ctx.out, store), positions, quota, seed, ctx.jobs)
     seconds = time.perf_counter() - started
     weight = np.where(rows.reference > 0, quota.weight_landslide, quota.weight_other)
-    with atomic_path(ctx.out / "sample.npz") as partial, partial.open("wb") as file:
-        np.savez(
-            file,
-            X=rows.values,
-            y=rows.reference,
-            patch=rows.patch,
-            pixel=rows.pixel,
-            fold=folds.of(rows.patch, "fold").astype(np.int64),
-            weight=weight,
-            names=np.array(plan.names),
-        )
-
+    _save_sample(ctx.out / "sample.npz", rows, weight, folds, plan.names)
     places = places_of(folds, rows.patch)
     patches = int(np.count_nonzero(quota.landslide + quota.other))
     return FeaturesSummary(
@@ -103,3 +95,17 @@ def stage(ctx: StageContext) -> Summary:
         seconds=round(seconds, 3),
         patches_per_s=round(patches / seconds, 2) if seconds > 0 else None,
     ).model_dump(mode="json")
+
+
+def _save_sample(
+    path: Path, rows: Rows, weight: NDArray[np.float64], folds: Folds, names: tuple[str, ...]
+) -> None:
+    arrays: dict[str, Any] = {
+        "X": rows.values,
+        "y": rows.reference,
+        "patch": rows.patch,
+        "pixel": rows.pixel,
+    }
+    arrays |= {"fold": folds.of(rows.patch, "fold").astype(np.int64), "weight": weight}
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays, names=np.array(names))

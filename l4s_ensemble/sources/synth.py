@@ -7,8 +7,6 @@ parallel and the result does not depend on `jobs`.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from l4s_ensemble.data.layout import OFFICIAL
 from l4s_ensemble.data.places import MADE_UP, MANIFEST
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import ConfigError, DataError
-from l4s_ensemble.run.files import write_json, write_text
+from l4s_ensemble.run.files import atomic_folder, write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.sources.scene import make_scene
 
@@ -98,28 +96,19 @@ def make_dataset(
     _refuse_to_overwrite(out)
     started = time.perf_counter()
     plans = plan_scenes(counts, seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        for split, number in counts.items():
-            if number:
-                (partial / OFFICIAL[split] / "img").mkdir(parents=True)
-                if split != "test" or test_masks:
-                    (partial / OFFICIAL[split] / "mask").mkdir()
+    pixels: dict[tuple[str, int], int] = {}
+    with atomic_folder(out) as partial:
+        for split in (split for split, number in counts.items() if number):
+            (partial / OFFICIAL[split] / "img").mkdir(parents=True)
+            if split != "test" or test_masks:
+                (partial / OFFICIAL[split] / "mask").mkdir()
         tasks = (delayed(write_scene)(plan, partial) for plan in plans)
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-        pixels: dict[tuple[str, int], int] = {}
         for part in track(done, "made-up scenes", len(plans)):
             pixels.update(part)
         write_text(partial / MANIFEST, _manifest(plans))
         # So that no score on these patches is ever taken for one on the release.
         write_json(partial / MADE_UP, {"made_up": True, "seed": seed, "patches": counts})
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     seconds = time.perf_counter() - started
     return {
         "root": str(out),

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from l4s_ensemble.errors import DataError
+from l4s_ensemble.run.files import atomic_folder
 from l4s_ensemble.run.progress import track
 
 IGNORED = {"__MACOSX", ".DS_Store"}
@@ -32,23 +33,20 @@ def unpack(archive: Path, out: Path, name: str) -> Path:
         If it is not a zip, or a member is damaged, links or leads out of the folder; nothing is
         left. If ``out/name`` is there already.
     """
-    final, partial = out / name, out / f".{name}.partial"
+    final = out / name
     if final.exists():
         raise DataError("the folder to unpack to is there already", where=final, fix="move it away")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        with zipfile.ZipFile(archive) as zipped:
+        with zipfile.ZipFile(archive) as zipped, atomic_folder(final) as partial:
             members = _members(zipped, archive, name)
             files = track(members.items(), f"unpacking {archive.name}", len(members))
             for path, info in files:
                 (partial / path).parent.mkdir(parents=True, exist_ok=True)
                 with zipped.open(info) as source, (partial / path).open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
-        return partial.rename(final)
+        return final
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
         raise DataError("the archive is damaged", where=archive, found=error, fix=AGAIN) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _members(
