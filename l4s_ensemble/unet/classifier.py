@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
-import torch
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
@@ -186,7 +185,8 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         config, hardware = self._config(), self._hardware()
         sensor = self.sensor if isinstance(self.sensor, Sensor) else load_sensor(self.sensor)
         tiles = as_tiles(X, y, sensor=sensor, masks=True)
-        require_landslide(tiles.mask, "X")
+        assert tiles.mask is not None
+        require_landslide(tiles.mask.sum((1, 2)).cpu().numpy(), "X")
         tiles, held = tiles.to(hardware.device), None
         if validation is not None:
             pair = validation if isinstance(validation, tuple) else (validation, None)
@@ -197,7 +197,8 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         networks, history, captured = [], [], []
         for number in range(config.seeds):
             trainer = Trainer(tiles, config, key, hardware, number=number, validation=held)
-            networks.append(trainer.run(checkpoint and checkpoint_file(checkpoint, number)))
+            state = checkpoint and checkpoint / f"network_{number}.checkpoint.pt"
+            networks.append(trainer.run(state))
             history.append(trainer.epochs)
             captured.append(trainer.captured)
         normalisation, sensor = trainer.normalisation, tiles.sensor
@@ -308,22 +309,16 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         return tiles
 
 
-def checkpoint_file(folder: Path, number: int) -> Path:
-    """File of the state of the training of a network."""
-    return folder / f"network_{number}.checkpoint.pt"
-
-
-def require_landslide(mask: torch.Tensor | None, where: str) -> None:
-    """Refuse masks of training tiles that there is nothing to learn from.
+def require_landslide(pixels: NDArray[np.integer[Any]], where: str) -> None:
+    """Refuse training tiles, by their landslide pixels, that there is nothing to learn from.
 
     Raises
     ------
     DataError
     """
-    if mask is None or not mask.any():
+    if not pixels.any():
         raise DataError(
-            "there is no landslide to train on", where=where,
-            found="no masks" if mask is None else f"{len(mask)} training tiles",
+            "there is no landslide to train on", where=where, found=f"{len(pixels)} training tiles",
             fix="add tiles with landslides; in a run, use fewer folds or smaller blocks "
             "(scenes.folds, scenes.block_tiles)",
         )  # fmt: skip

@@ -16,7 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.failures import failures
-from l4s_ensemble.data.store import hashes_of, open_store, positions_of, sensor_of
+from l4s_ensemble.data.store import (
+    hashes_of,
+    landslide_pixels,
+    open_store,
+    positions_of,
+    sensor_of,
+)
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
@@ -27,15 +33,19 @@ from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.folds import Folds, load_folds, patches_to_predict
-from l4s_ensemble.unet import classifier, summary
-from l4s_ensemble.unet.classifier import UNetClassifier
+from l4s_ensemble.unet import summary
+from l4s_ensemble.unet.classifier import (
+    MODEL_FILE,
+    UNetClassifier,
+    require_landslide,
+    require_sensor,
+)
 from l4s_ensemble.unet.explain import draw_tiles, occlusion
 from l4s_ensemble.unet.hardware import choose, devices_of
 from l4s_ensemble.unet.inputs.tileset import TileSet, load
 from l4s_ensemble.unet.model import UNetModel
 from l4s_ensemble.unet.networks.network import count_parameters
 from l4s_ensemble.unet.predictor import Predictor
-from l4s_ensemble.unet.training.engine import Trainer
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,11 +83,21 @@ def stage(ctx: StageContext) -> Summary:
         If a tile to train on is also held out, by id or by content.
     """
     started = time.monotonic()
-    dataset, folds, tiles = _read(ctx)
-    hashes, ids, split = hashes_of(dataset), tiles.patch, ctx.params.get("adapt")
+    dataset, folds = open_store(ctx.input("data/train")), load_folds(ctx.input("scenes"))
+    hashes, pixels, split = hashes_of(dataset), landslide_pixels(dataset), ctx.params.get("adapt")
     for k in range(folds.n_folds):
-        folds.check(k, folds.train_ids(k), hashes)
-    models = _fitted(ctx, folds, tiles)
+        ids = folds.train_ids(k)
+        folds.check(k, ids, hashes)
+        require_landslide(pixels[positions_of(dataset, ids)], f"fold {k}")
+    _fit_folds(ctx, folds)
+    models = [
+        UNetClassifier.load(
+            ctx.out / f"fold_{k}", device=devices_of(ctx.device)[0], n_jobs=ctx.jobs
+        )
+        for k in range(folds.n_folds)
+    ]
+    ids = np.sort(folds.fit_ids).astype(np.int64)
+    tiles = load(dataset, positions_of(dataset, ids))
     adapted, of_target = None, []
     if split is not None:
         target = _target(ctx, str(split), folds, frozenset(hashes[int(i)] for i in ids))
@@ -90,7 +110,7 @@ def stage(ctx: StageContext) -> Summary:
     attrs = {"seed": ctx.config.seed, "model": "unet"}
     file = ScoreFile(ctx.out / "oof.zarr", ids, logit.shape[1:], fold=fold, attrs=attrs, dtype=HALF)
     file.write(slice(None), logit)
-    assert tiles.mask is not None  # otherwise nothing was fitted
+    assert tiles.mask is not None  # otherwise there are no pixels of landslides
     reference, scores = tiles.mask.numpy(), TileHistograms.empty(ids)
     for i, mask in enumerate(reference):
         scores.add(i, sigmoid(logit[i]), mask)
@@ -111,73 +131,45 @@ def stage(ctx: StageContext) -> Summary:
     ).model_dump(mode="json")
 
 
-def _read(ctx: StageContext) -> tuple[xr.Dataset, Folds, TileSet]:
-    """The store, the folds, and all tiles of role ``fit``, whose ids ascend."""
-    dataset, folds = open_store(ctx.input("data/train")), load_folds(ctx.input("scenes"))
-    return dataset, folds, load(dataset, positions_of(dataset, np.sort(folds.fit_ids)))
+def _fit_folds(ctx: StageContext, folds: Folds) -> None:
+    """Fit and save the model of every fold; those that are whole already stay.
 
-
-def _fitted(ctx: StageContext, folds: Folds, tiles: TileSet) -> list[UNetClassifier]:
-    """Fit the model of every fold; those that are whole already stay.
-
-    With several devices each has a process of its own, which trains every so many-th network; the
-    result is that of one device.
+    With several devices each has a process of its own, which fits every so many-th fold; the result
+    is that of one device.
     """
-    devices, settings = devices_of(ctx.device), ctx.config.unet
-    folders = [ctx.out / f"fold_{k}" for k in range(folds.n_folds)]
-    todo = [k for k, f in enumerate(folders) if not (f / classifier.MODEL_FILE).is_file()]
-    for k in todo:
-        classifier.require_landslide(_of_fold(tiles, folds, k)[0].mask, f"fold {k}")
-    if len(devices) > 1:
-        jobs = [(k, number) for k in todo for number in range(settings.seeds)]
-        parts = [jobs[i :: len(devices)] for i in range(len(devices))]
-        threads, level = max(1, ctx.jobs // len(devices)), log.getEffectiveLevel()
-        tasks = [(ctx, d, threads, part, level) for d, part in zip(devices, parts, strict=True)]
-        for _ in in_processes(_train_some, tasks, len(tasks)):
-            pass
-    models = []
-    for k, folder in enumerate(folders):
-        if k in todo:
-            log.info("unet: fold %d on %s", k, ctx.device)
-            model = UNetClassifier(
-                **{name: getattr(settings, name) for name in classifier.SETTINGS},
-                random_state=(ctx.config.seed, k), device=devices[0], n_jobs=ctx.jobs,
-            )  # fmt: skip
-            train, held = _of_fold(tiles, folds, k)
-            model.fit(train, validation=held, checkpoint=folder).save(folder)
-        else:
-            log.info("unet: fold %d is fitted already", k)
-            model = UNetClassifier.load(folder, device=devices[0], n_jobs=ctx.jobs)
-        for number in range(settings.seeds):
-            classifier.checkpoint_file(folder, number).unlink(missing_ok=True)
-        models.append(model)
-    return models
+    devices = devices_of(ctx.device)
+    saved = [(ctx.out / f"fold_{k}" / MODEL_FILE).is_file() for k in range(folds.n_folds)]
+    todo = np.flatnonzero(~np.array(saved)).tolist()
+    threads = max(1, ctx.jobs // len(devices))
+    level = log.getEffectiveLevel() if len(devices) > 1 else None
+    tasks = [
+        (ctx, device, threads, todo[i :: len(devices)], level) for i, device in enumerate(devices)
+    ]
+    for _ in in_processes(_fit_some, tasks, len(tasks)):
+        pass
 
 
-def _train_some(
-    ctx: StageContext, device: str, threads: int, jobs: Sequence[tuple[int, int]], level: int
+def _fit_some(
+    ctx: StageContext, device: str, threads: int, todo: Sequence[int], level: int | None
 ) -> None:
-    """Train some networks, each (fold, number), in one of several processes.
-
-    Their checkpoints hold what a fit of the fold goes on from.
-    """
-    start_logging(level)
-    config, (_, folds, tiles) = ctx.config.unet, _read(ctx)
-    hardware = choose(device, config.precision, threads)
-    for k, number in jobs:
-        train, held = _of_fold(tiles, folds, k)
-        key = ctx.config.seed, k
-        trainer = Trainer(train, config, key, hardware, number=number, validation=held)
-        trainer.run(classifier.checkpoint_file(ctx.out / f"fold_{k}", number))
-
-
-def _of_fold(tiles: TileSet, folds: Folds, k: int) -> tuple[TileSet, TileSet]:
-    """Training tiles and held-out tiles of a fold."""
-    train, held = (
-        tiles.at(np.searchsorted(tiles.patch, np.sort(ids)))
-        for ids in (folds.train_ids(k), folds.held_ids(k))
-    )
-    return train, held
+    """Fit some folds on a device; with a level of its log in a process of its own."""
+    if level is not None:
+        start_logging(level)
+    dataset, folds = open_store(ctx.input("data/train")), load_folds(ctx.input("scenes"))
+    for k in todo:
+        log.info("unet: fold %d on %s", k, device)
+        train, held = (
+            load(dataset, positions_of(dataset, np.sort(ids)))
+            for ids in (folds.train_ids(k), folds.held_ids(k))
+        )
+        model = UNetClassifier(
+            **ctx.config.unet.model_dump(), random_state=(ctx.config.seed, k), device=device,
+            n_jobs=threads,
+        )  # fmt: skip
+        folder = ctx.out / f"fold_{k}"
+        model.fit(train, validation=held, checkpoint=folder).save(folder)
+        for state in folder.glob("*.checkpoint.pt"):
+            state.unlink()
 
 
 def _target(ctx: StageContext, split: str, folds: Folds, fitted: frozenset[str]) -> TileSet:
@@ -300,7 +292,7 @@ def predict_stage(ctx: StageContext) -> Summary:
     model, split = UNetModel.load(ctx.input("unet")), str(ctx.params.get("split", ""))
     own = ctx.params.get("folder") == f"predict/{split}"  # else: of another folder than the fit's
     folds = model.folds_for(split if own else None)
-    classifier.require_sensor(sensor_of(store), model.sensor)
+    require_sensor(sensor_of(store), model.sensor)
     predictors = [Predictor(m.networks_, m.normalisation_, hardware, tta=config.tta) for m in folds]
     scores = ScoreFile(
         ctx.out / "logit.zarr", ids, (store.sizes["y"], store.sizes["x"]), models=len(folds),
