@@ -62,7 +62,7 @@ class Place(NamedTuple):
     name, where : str
         What was scored, and on what, in words.
     summary, row : mapping
-        Of the stage that scored it, and its scores (empty where there are none).
+        Of the stage that scored it, and its scores.
     """
 
     kind: str
@@ -111,18 +111,16 @@ def run_checks(source: RunSource) -> list[dict[str, Any]]:
 
 def subjects_of(source: RunSource) -> dict[str, list[Subject]]:
     """What there is to check, by kind."""
-    every = places(source)
-    scored = [p for p in every if p.row]
+    scored = places(source)
     # All out-of-fold scores share their blocks.
     once = [p for p in scored if p.kind != "split"][-1:] + [p for p in scored if p.kind == "split"]
-    stacked = [p for p in every if p.kind != "base"]
+    stacked = [p for p in scored if p.kind != "base"]
     gains: list[Subject] = []
     for p in stacked:
-        rows = p.summary.get("marginal") or []
-        named = [(f"adds-{row['part']}-{p.page}", row, False) for row in rows]
-        if p.summary.get("gain"):
-            named.insert(0, (f"gain-{p.page}", p.summary["gain"], True))
-        gains += [(p.page, key, (p, row, over)) for key, row, over in named]
+        gain = p.summary["gain"]
+        gains.append((p.page, f"gain-{p.page}", (p, gain, None)))
+        parts = [row for row in p.summary["marginal"] if row["over"] != gain["over"]]
+        gains += [(p.page, f"adds-{r['part']}-{p.page}", (p, r, r["part"])) for r in parts]
     return {
         "run": [("", "", (source,))],
         "split": [("data", s, (source, s)) for s in source.splits],
@@ -136,19 +134,17 @@ def subjects_of(source: RunSource) -> dict[str, list[Subject]]:
 
 def places(source: RunSource) -> list[Place]:
     """Everything that was scored; the stack comes after its parts."""
+    listed = [("base", m, m, m, f"the {MODEL_NAMES[m]}", "out-of-fold") for m in ("pixel", "unet")]
+    listed.append(("stack", "stack", "stack", "stack", "the stack", "out-of-fold"))
+    for s in source.predicted:
+        stage, page = f"predict/{s}/scores", f"prediction-{s}"
+        listed.append(("split", stage, page, s, f"the stack on {s}", f"on {s}"))
     found = []
-    for model in ("pixel", "unet"):
-        own, name = source.summary(model), f"the {MODEL_NAMES[model]}"
-        row = own.get("oof") or {}
-        found.append(Place("base", model, model, name, "out-of-fold", own, row))
-    stages = [("stack", "stack", "stack", "stack", "out-of-fold")]
-    stages += [
-        (f"predict/{s}/scores", "split", f"prediction-{s}", s, f"on {s}") for s in source.predicted
-    ]
-    for stage, kind, page, key, where in stages:
+    for kind, stage, page, key, name, where in listed:
         own = source.summary(stage)
-        name = "the stack" if kind == "stack" else f"the stack {where}"
-        found.append(Place(kind, page, key, name, where, own, ledger_row(own, "stack") or {}))
+        if own:
+            row = own["oof"] if kind == "base" else ledger_row(own, "stack") or {}
+            found.append(Place(kind, page, key, name, where, own, row))
     return found
 
 
@@ -172,12 +168,10 @@ def _scan(source: RunSource) -> Finding | None:
     )
 
 
-def _units(source: RunSource, split: str) -> Finding | None:
+def _units(source: RunSource, split: str) -> Finding:
     """Stored values must be exact in the sensor's units."""
     summary = source.summary(f"data/{split}")
-    share, inexact = summary.get("exact_share"), summary.get("inexact", [])
-    if share is None:
-        return None
+    share, inexact = summary["exact_share"], summary["inexact"]
     return Finding(
         "passed" if share >= 1 and not inexact else "issue",
         f"Units of {split} are exact | Units of {split} are not those of the sensor",
@@ -210,7 +204,7 @@ def _copies(source: RunSource) -> Finding | None:
 def _degenerate(source: RunSource, split: str) -> Finding:
     """Tiles without terrain."""
     summary = source.summary(f"data/{split}")
-    n = len(summary.get("degenerate", []))
+    n = len(summary["degenerate"])
     share = n / max(1, int(summary["patches"]))
     return Finding(
         _level(share, DEGENERATE),
@@ -298,7 +292,7 @@ def _shift(source: RunSource) -> Finding | None:
 
 def _finite(source: RunSource) -> Finding | None:
     """Features must be finite."""
-    found = [r for r in features.rows(source) if r.get("nonfinite") is not None]
+    found = features.rows(source)
     if not found:
         return None
     bad = [r["name"] for r in found if r["nonfinite"]]
@@ -332,18 +326,13 @@ def _carry(source: RunSource) -> Finding | None:
 def _baseline(source: RunSource) -> Finding | None:
     """The classifier must beat one feature, and the rule of NDVI and slope."""
     summary = source.summary("pixel")
-    oof, rule = summary.get("oof"), summary.get("rule") or {}
-    every = source.summary("features").get("features", [])
-    simple = [
-        (r["best_f1"], f"one threshold on {r['name']}")
-        for r in every
-        if r.get("best_f1") is not None
-    ]
-    if not rule.get("lacks", True):
-        simple.append((rule["f1"], "the rule of NDVI and slope"))
-    if not simple or not oof:
+    simple = [(r["best_f1"], f"one threshold on {r['name']}") for r in features.rows(source)]
+    simple = [rule for rule in simple if rule[0] is not None]
+    if summary and not summary["rule"]["lacks"]:
+        simple.append((summary["rule"]["f1"], "the rule of NDVI and slope"))
+    if not simple or not summary:
         return None
-    f1, name = max(simple)
+    oof, (f1, name) = summary["oof"], max(simple)
     return Finding(
         "passed" if oof["f1"] > f1 else "issue",
         "Better than any simple rule | No better than a simple rule",
@@ -356,8 +345,7 @@ def _baseline(source: RunSource) -> Finding | None:
 def _loss(source: RunSource) -> Finding | None:
     """Losses of the U-Net must be numbers that fall and end flat."""
     folds = source.summary("unet").get("folds", [])
-    losses = [[e.get("loss") for e in fold.get("epochs", [])] for fold in folds]
-    losses = [each for each in losses if len(each) > 1]
+    losses = [[e["loss"] for e in fold["epochs"]] for fold in folds if len(fold["epochs"]) > 1]
     if not losses:
         return None
     good = [v for v in losses if not any(e is None or not math.isfinite(e) for e in v)]
@@ -379,10 +367,9 @@ def _loss(source: RunSource) -> Finding | None:
 
 def _spread(place: Place) -> Finding | None:
     """No fold should fall far behind the others."""
-    folds = place.summary.get("folds", []) if place.kind == "base" else []
-    scores = [f["f1"] for f in folds if f.get("f1") is not None]
-    if len(scores) < 2:
+    if place.kind != "base":
         return None
+    scores = [f["f1"] for f in place.summary["folds"]]
     low, high = min(scores), max(scores)
     return Finding(
         "passed" if low >= FOLDS_APART * high else "tip",
@@ -396,7 +383,7 @@ def _spread(place: Place) -> Finding | None:
 def _plateau(place: Place) -> Finding | None:
     """The threshold should lie where F1 is flat."""
     row = place.row
-    if place.kind == "split" or row.get("plateau_low") is None:
+    if place.kind == "split":
         return None
     low, high, at = row["plateau_low"], row["plateau_high"], row["threshold"]
     inside = low <= at <= high
@@ -416,9 +403,8 @@ def _calibration(place: Place) -> Finding | None:
     The one check of calibration: both measures decide together, so that no two checks of the same
     probabilities can disagree.
     """
-    histogram = place.summary.get("histogram")
-    h = ScoreHistogram.from_dict(dict(histogram)) if histogram else None
-    if h is None or place.row.get("calibration_error") is None or not h.positive.sum():
+    h = ScoreHistogram.from_dict(dict(place.summary["histogram"]))
+    if not h.positive.sum():
         return None
     real = float(h.positive.sum())
     said = float(((h.positive + h.negative) * (np.arange(h.bins) + 0.5) / h.bins).sum())
@@ -456,8 +442,8 @@ def _area(place: Place) -> Finding | None:
 def _plausible(source: RunSource, split: str) -> Finding | None:
     """Without masks, the mapped share should be about that of training."""
     base = source.summary("data/train").get("prevalence")
-    share = source.summary(f"predict/{split}/result").get("predicted_share")
-    if share is None or not base or f"predict/{split}/scores" in source:
+    share = source.summary(f"predict/{split}/result")["predicted_share"]
+    if not base or f"predict/{split}/scores" in source:
         return None
     ratio = max(share, 1e-9) / base
     return Finding(
@@ -469,11 +455,9 @@ def _plausible(source: RunSource, split: str) -> Finding | None:
     )
 
 
-def _blocks(place: Place) -> Finding | None:
+def _blocks(place: Place) -> Finding:
     """Intervals need blocks."""
-    blocks, where = place.row.get("blocks"), place.where
-    if blocks is None:
-        return None
+    blocks, where = place.row["blocks"], place.where
     few, alone = blocks < FEWEST_BLOCKS, place.summary.get("block_kind") == "tile"
     bad = f"No interval {where}" if few else f"Intervals {where} are too narrow"
     advice = "With fewer, nobody can tell how far a score would move elsewhere."
@@ -486,17 +470,17 @@ def _blocks(place: Place) -> Finding | None:
     )
 
 
-def _gain(place: Place, row: Mapping[str, Any], over: bool) -> Finding | None:
-    """The stack should be better than the better model, and each model should add something."""
+def _gain(place: Place, row: Mapping[str, Any], part: str | None) -> Finding | None:
+    """The stack should be better than the better model, and each part should add something."""
     low, high, span = row["low"], row["high"], words.gain_interval(row)
     if span and low == high == 0:  # the plain mean against itself
         return None
     level: Level = "tip" if span is None or low <= 0 <= high else "passed"
     level = "issue" if span and high < 0 else level
-    model = row.get("over") or row["part"]
-    name = MODEL_NAMES.get(model, model)
-    what = f"Stacking over the {name}" if over else f"The {name} in the stack"
-    worse = f"worse than the {name} alone" if over else "worse than without"
+    name = MODEL_NAMES[row["over"]]
+    what, worse = f"Stacking over the {name}", f"worse than the {name} alone"
+    if part is not None:
+        what, worse = f"The {MODEL_NAMES.get(part, part)} in the stack", "worse than without"
     bad = worse if level == "issue" else "no gain shown"
     few = "" if span else ", and there are too few blocks for one"
     return Finding(
@@ -504,13 +488,13 @@ def _gain(place: Place, row: Mapping[str, Any], over: bool) -> Finding | None:
         f"{what}: a gain {place.where} | {what}: {bad} {place.where}",
         f"F1 moves by {words.gain(row['value'])}{f' ({span})' if span else ''}; an interval above "
         f"zero passes{few}.",
-        f"Use the {name} alone." if over and level == "issue" else "",
+        f"Use the {name} alone." if part is None and level == "issue" else "",
     )
 
 
 def _uncertainty(place: Place) -> Finding | None:
     """The uncertainty should be high where the stack is wrong."""
-    area = ((place.summary.get("uncertainty") or {}).get("auc") or {}).get("all")
+    area = place.summary["uncertainty"]["auc"]["all"]
     if area is None:
         return None
     return Finding(
@@ -525,7 +509,7 @@ def _uncertainty(place: Place) -> Finding | None:
 def _threshold(place: Place) -> Finding | None:
     """The threshold of the training tiles should be near the best one on a split."""
     row, on = place.row, place.where
-    if place.kind != "split" or row.get("f1_best") is None:
+    if place.kind != "split":
         return None
     cost = row["f1_best"] - row["f1"]
     return Finding(
@@ -552,13 +536,11 @@ def _applicable(source: RunSource, split: str) -> Finding | None:
     )
 
 
-def _submission(source: RunSource, split: str) -> Finding | None:
+def _submission(source: RunSource, split: str) -> Finding:
     """The submitted file must have been read back."""
-    found = source.summary(f"predict/{split}/result").get("submission")
-    if not found:
-        return None
+    found = source.summary(f"predict/{split}/result")["submission"]
     return Finding(
-        "passed" if found.get("verified") else "issue",
+        "passed" if found["verified"] else "issue",
         f"Submission of {split} reads back as written | Submission of {split} was not verified",
         f"{found['path']} holds {words.plural(int(found['files']), 'mask')}; each must be read "
         "back and equal what was written.",

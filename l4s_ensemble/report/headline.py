@@ -17,7 +17,10 @@ MODEL_NAMES = {
 }
 """Models of a comparison, as they are named on a page."""
 
-_KNOWN = ("f1_low", "f1_high", "iou", "blocks", "average_precision", "calibration_error")
+_SCORES = (
+    "f1", "f1_low", "f1_high", "precision", "recall", "iou", "threshold", "threshold_chosen_here",
+    "tiles", "blocks", "average_precision", "calibration_error",
+)  # fmt: skip
 
 _ORDER = ("test", "valid")
 """Splits whose score comes first: nothing was chosen on them, and others published theirs."""
@@ -78,8 +81,7 @@ def ledger_row(summary: Mapping[str, Any], model: str) -> Mapping[str, Any] | No
 
 def name_of(row: Mapping[str, Any]) -> str:
     """Name of a row; one that used a split's images is another than one that did not."""
-    name = MODEL_NAMES.get(row["model"], str(row["model"]))
-    split = row.get("adapted_to")
+    name, split = MODEL_NAMES[row["model"]], row.get("adapted_to")
     return f"{name}, adapted to {split}" if split else name
 
 
@@ -96,10 +98,8 @@ def _headline(
         "adapted_to": adapted_to,
         "split": split,
         "kind": kind,
-        **{key: row[key] for key in ("f1", "precision", "recall", "threshold", "tiles")},
-        **{key: row.get(key) for key in _KNOWN},
+        **{key: row[key] for key in _SCORES},
         "block_kind": source.summary(f"predict/{split}/scores").get("block_kind", "spatial"),
-        "threshold_chosen_here": bool(row.get("threshold_chosen_here", kind == "out-of-fold")),
         "not_comparable": why_not_comparable(
             split, kind, data, source.summary("scenes").get("grid")
         ),
@@ -113,7 +113,7 @@ def sentence(h: Mapping[str, Any]) -> str:
     if h["f1_low"] is not None and h["f1_high"] is not None:
         ends = f"{words.score(h['f1_low'])} to {words.score(h['f1_high'])}"
         interval = f" (95\u202f% interval {ends})"
-    elif h.get("blocks") is not None:
+    else:
         interval = f" ({words.no_interval(h['blocks'])})"
     return (
         f"The {h['model']} reaches F1 {words.score(h['f1'])}{interval}, "
@@ -125,7 +125,7 @@ def sentence(h: Mapping[str, Any]) -> str:
 def _measured_on(h: Mapping[str, Any]) -> str:
     tiles = words.plural(int(h["tiles"]), "tile")
     seen = "which no fit has seen"
-    if h.get("adapted_to") == h["split"]:
+    if h["adapted_to"] == h["split"]:
         seen = "whose images, and no mask, the U-Net was adapted to"
     place = {
         "out-of-fold": f"out-of-fold on {tiles} of training",

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import zarr
 
+from l4s_ensemble.report import words
 from l4s_ensemble.report.checks import run_checks
+from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
 
@@ -49,6 +51,17 @@ def test_the_same_measure_has_one_verdict_a_place(tiny_run: Path) -> None:
     found = run_checks(RunSource(tiny_run))
     said = [c["page"] for c in found if "robabilit" in c["title"]]
     assert sorted(said) == ["pixel", "prediction-valid", "stack", "unet"]
+
+
+def test_what_a_part_adds_is_named_by_the_part(tiny_run: Path) -> None:
+    source = RunSource(tiny_run)
+    found = {c["key"]: c for c in run_checks(source)}
+    rows = {r["part"]: r for r in source.summary("stack")["marginal"]}
+    over = source.summary("stack")["gain"]["over"]
+    (part,) = {"pixel", "unet"} - {p for p, r in rows.items() if r["over"] == over}
+    check = found[f"adds-{part}-stack"]
+    assert check["title"].startswith(f"The {MODEL_NAMES[part]} in the stack")
+    assert words.gain(rows[part]["value"]) in check["explanation"]
 
 
 def brighter(s: dict[str, Any]) -> None:

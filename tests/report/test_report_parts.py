@@ -1,4 +1,4 @@
-"""What holds for every page: any part may be missing, and every figure can be read."""
+"""What holds for every page: scores are rounded once, and every figure can be read."""
 
 from __future__ import annotations
 
@@ -10,46 +10,17 @@ from typing import Any
 
 import pytest
 
-from l4s_ensemble.report.checks import run_checks
 from l4s_ensemble.report.figures import plot
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.summarise import make_page
 from l4s_ensemble.report.table import table, write
 from l4s_ensemble.run.files import read_json
 
-SCORED = {"oof", "folds", "histogram"}
-NEEDED = {
-    "features": {"features"},
-    "pixel": SCORED | {"features"},
-    "unet": SCORED,
-    "stack": {"inputs", "ledger", "threshold", "plateau", "histogram"},
-    "predict/valid/scores": {"ledger", "threshold", "histogram"},
-    "predict/valid/slides": {"slides", "area_m2", "by_size", "largest", "note"},
-    "scenes": {"roles", "folds", "grid", "per_fold", "scenes"},
-}
-"""Keys that a summary cannot do without; reading it without them names the file."""
-
 UNITLESS = re.compile(
     r"\b(F1|AUC|score|share|probability|precision|recall|gain|landslides|tiles|trees|epoch|log-odds|"
     r"loss|rate|per second|per epoch|moved by|weight|band|pixels|norm)\b"
 )
 """Words of axes that count or are shares: all others name a unit in brackets."""
-
-
-@pytest.mark.parametrize("stage", NEEDED)
-def test_any_part_of_a_summary_may_be_missing(
-    tiny_run: Path, with_summary: Callable[..., RunSource], stage: str
-) -> None:
-    page = {"scenes": "data"}.get(stage, stage)
-    if stage.startswith("predict/"):
-        page = "prediction-valid"
-    optional = set(RunSource(tiny_run).summary(stage)) - NEEDED[stage]
-    assert optional
-    for key in optional:
-        source = with_summary(stage, lambda s, key=key: s.pop(key))
-        for figure in make_page(source, page)["figures"].values():
-            plot(figure)
-    run_checks(with_summary(stage, lambda s: [s.pop(key) for key in optional]))
 
 
 def test_a_tiles_f1_is_rounded_once(with_summary: Callable[..., RunSource]) -> None:

@@ -212,7 +212,7 @@ def of_fit(source: RunSource, model: str = "stack") -> ScoredTiles | None:
         place=source.places("train"),
         has_reference="mask" in store,
         counts=_counts(source, main, patch, threshold),
-        measure=(summary.get("uncertainty") or {}).get("measure", "") if main == "stack" else "",
+        measure=summary["uncertainty"]["measure"] if main == "stack" else "",
         fold=None if fold is None else fold.values.astype(np.int64),
     )
 
@@ -228,7 +228,7 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
     patch, store, place = _common(scores), source.store(split), source.places(split)
     summary = source.summary(stage)
     usual = float(summary["threshold"])
-    by_scene = {int(t["scene"]): float(t["threshold"]) for t in summary.get("thresholds") or []}
+    by_scene = {int(t["scene"]): float(t["threshold"]) for t in summary["thresholds"]}
     scene = [place.get(p, {}).get("scene", -1) for p in patch.tolist()]
     threshold = np.array([by_scene.get(s, usual) for s in scene])
     at = float(np.median(threshold)) if len(threshold) else usual
@@ -245,7 +245,7 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
         place=place,
         has_reference=has_reference,
         counts=_counts(source, scored, patch, at) if has_reference else None,
-        measure=str(summary.get("uncertainty") or ""),
+        measure=summary["uncertainty"],
         uncertainty=None if unsure is None else unsure["probability"],
         masks=masks if masks.is_dir() else None,
     )

@@ -47,15 +47,15 @@ def data(source: RunSource, page: str = "data") -> Page:
     shift_figures, shift_tables = shift.parts(source)
     faults_text, faults_table = faults.faults(source)
     folds_text, folds_tables = _folds(source.summary("scenes"))
-    stored = [d["bytes"] for d in splits.values() if d.get("bytes") is not None]
+    stored = sum(d["bytes"] for d in splits.values()) / 2**20
     return {
         "lead": _lead(splits),
         "facts": facts(
             [
-                ("sensor", first.get("sensor"), "text"),
-                ("folder", first.get("root"), "text"),
-                ("stored as", first.get("dtype"), "text"),
-                ("stored size", sum(stored) / 2**20 if stored else None, "megabytes"),
+                ("sensor", first["sensor"], "text"),
+                ("folder", first["root"], "text"),
+                ("stored as", first["dtype"], "text"),
+                ("stored size", stored, "megabytes"),
             ]
         ),
         "figures": _sizes(splits) | shift_figures,
@@ -99,8 +99,7 @@ PAGE = PageKind(
 
 def _sizes(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Figure of landslides by size; none without masks."""
-    found = {s: d.get("slide_sizes_px") or {"counts": []} for s, d in splits.items()}
-    found = {s: sizes for s, sizes in found.items() if sum(sizes["counts"]) > 0}
+    found = {s: d["slide_sizes_px"] for s, d in splits.items() if d["landslide_pixels"]}
     if not found:
         return {}
     edges = next(iter(found.values()))["edges"]
@@ -122,28 +121,24 @@ def _sizes(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def units_sentence(summary: Mapping[str, Any]) -> str:
     """Say what the unit check found, and what a wrong unit would have done to NDVI."""
-    exact = summary.get("exact_share")
-    text = ""
-    if exact is not None:
-        released = summary.get("sensor") == "l4s"
-        like = ", as in the released Landslide4Sense files" if released else ""
-        end = f"{like}: units are restored without loss." if exact == 1 else "."
-        share = words.share(exact)
-        text = f"Stored value × divisor is an exact whole number for {share} of the values{end}"
-    ndvi = summary.get("ndvi")
+    exact, ndvi = summary["exact_share"], summary["ndvi"]
+    like = ", as in the released Landslide4Sense files" if summary["sensor"] == "l4s" else ""
+    end = f"{like}: units are restored without loss." if exact == 1 else "."
+    share = words.share(exact)
+    text = f"Stored value × divisor is an exact whole number for {share} of the values{end}"
     if ndvi:
         text += (
             f" The median NDVI is {words.score(ndvi['restored'])}; computed on the stored values "
             f"it would have been {words.score(ndvi['as_stored'])}."
         )
-    return text.strip()
+    return text
 
 
 def _lead(splits: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     for name, d in splits.items():
         part = f"{words.plural(int(d['patches']), 'tile')} of {name}"
-        if d.get("masks") and d.get("prevalence") is not None:
+        if d["masks"]:
             part += f" ({words.share(d['prevalence'])} of pixels landslide)"
         parts.append(part)
     return ", ".join(parts) + "."
@@ -152,20 +147,20 @@ def _lead(splits: Mapping[str, Mapping[str, Any]]) -> str:
 def _splits_table(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     rows = []
     for split, d in splits.items():
-        numbers = {f"n_{k}": len(d.get(k, [])) for k in ("degenerate", "inexact")}
+        numbers = {f"n_{k}": len(d[k]) for k in ("degenerate", "inexact")}
         rows.append({**d, "split": split, **numbers})
     note = "Degenerate tiles have constant elevation or no slope at all; they fit nothing."
     return table("Splits", _SPLITS, rows, note=note)
 
 
 def _bands_table(summary: Mapping[str, Any]) -> dict[str, Any]:
-    bands = summary.get("bands", [])
+    bands = summary["bands"]
     note = "Medians and quartiles say more than means where a band has a heavy tail."
     if any(b["unit"] == "DN" for b in bands):
         note = f"DN is reflectance × 10,000. {note}"
-    if summary.get("level") == "relative":
+    if summary["level"] == "relative":
         note = f"Relative: every tile is brought to a common level of 1,000. {note}"
-    title = f"Bands of {summary.get('split', 'train')} in their units"
+    title = f"Bands of {summary['split']} in their units"
     return table(title, _BANDS, bands, note=note)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from l4s_ensemble.report import curves, words
+from l4s_ensemble.report.figures import middles
 from l4s_ensemble.report.page import Page, figure, of_fit, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import Column, facts, table
@@ -37,7 +37,7 @@ def rows(source: RunSource) -> list[Row]:
     """
     made = []
     for r in source.summary("features").get("features", []):
-        auc, worst = r.get("auc"), r.get("auc_worst")
+        auc, worst = r["auc"], r.get("auc_worst")
         seen = None if auc is None else max(auc, 1 - auc)
         side = None if auc is None else "higher" if auc >= 0.5 else "lower"
         step = None if seen is None or worst is None else worst - seen
@@ -73,7 +73,7 @@ def groups(source: RunSource) -> list[Row]:
 def features(source: RunSource) -> Page:
     """Make the features page; parts that a run does not know are left out."""
     tables = {"features": _table(source)}
-    left_out = source.summary("features").get("left_out", [])
+    left_out = source.summary("features")["left_out"]
     if left_out:
         tables["left_out"] = table(
             "Features left out", [("name", "feature", "text"), ("reason", "reason", "text")],
@@ -113,18 +113,18 @@ def _lead(source: RunSource) -> str:
 
 def _facts(source: RunSource) -> list[Row]:
     summary = source.summary("features")
-    drawn, places = summary.get("sample", {}), summary.get("places") or {}
+    drawn, places = summary["sample"], summary["places"] or {}
     known = [p["name"] for p in places.get("rows", [])]
     return facts(
-        [("features", len(summary.get("features", [])), "count")]
+        [("features", len(summary["features"]), "count")]
         + [(f"of them {g['name']}", g["count"], "count") for g in groups(source)]
         + [
-            ("left out", len(summary.get("left_out", [])), "count"),
-            ("pixels sampled", drawn.get("pixels"), "count"),
-            ("landslide pixels sampled", drawn.get("positives"), "count"),
+            ("left out", len(summary["left_out"]), "count"),
+            ("pixels sampled", drawn["pixels"], "count"),
+            ("landslide pixels sampled", drawn["positives"], "count"),
             ("places compared", ", ".join(known) if len(known) > 1 else None, "text"),
-            ("widest support (px)", summary.get("support_px"), "count"),
-            ("tiles per second", summary.get("patches_per_s"), "number"),
+            ("widest support (px)", summary["support_px"], "count"),
+            ("tiles per second", summary["patches_per_s"], "number"),
         ]
     )
 
@@ -194,7 +194,7 @@ def _classes(row: Row, auc: float, values: Any, reference: Any) -> dict[str, Any
     unit = f" ({row['unit']})" if row["unit"] not in {"", "1", "none"} else ""
     return {
         "label": f"{row['name']}, AUC {auc:.2f}" + ("" if worst is None else f" ({worst:.2f})"),
-        "x": [round((a + b) / 2, 6) for a, b in pairwise(shares["edges"])],
+        "x": middles(shares["edges"]),
         "height": 230,
         "axes": (f"{row['name']}{unit}", "share of class"),
         "series": [

@@ -63,16 +63,16 @@ PAGE = of_fit(30, "pixel", "Pixel classifier", pixel, ("slides", slides))
 
 
 def _facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = summary.get("rows", {})
+    rows = summary["rows"]
     return facts(
         [
             ("features", len(summary["features"]), "count"),
-            ("trees of a model", summary["folds"][0].get("trees"), "count"),
-            ("pixels sampled for training", rows.get("pixels"), "count"),
-            ("of them landslide", rows.get("positives"), "count"),
+            ("trees of a model", summary["folds"][0]["trees"], "count"),
+            ("pixels sampled for training", rows["pixels"], "count"),
+            ("of them landslide", rows["positives"], "count"),
             ("folds", len(summary["folds"]), "count"),
-            ("tiles scored per second", summary.get("patches_per_s"), "number"),
-            ("time to explain", summary.get("seconds_explain"), "seconds"),
+            ("tiles scored per second", summary["patches_per_s"], "number"),
+            ("time to explain", summary["seconds_explain"], "seconds"),
         ]
     )
 
@@ -86,19 +86,18 @@ def colours(source: RunSource, names: Sequence[str]) -> dict[str, str]:
 
 
 def _explained(source: RunSource) -> dict[str, Any]:
-    """Contributions by feature, and of single pixels; those that the run has numbers for."""
-    rows = (source.summary("pixel").get("contribution") or [])[:TOP]
-    out: dict[str, Any] = {}
-    if rows:
-        known = colours(source, [r["group"] for r in rows])
-        own = {
-            "name": "",
-            "values": words.sigfig([r["mean_abs"] for r in rows]),
-            "told": [r["group"] for r in rows],
-            "colour": [known[r["group"]] for r in rows],
-        }
-        names = [f"{r['name']}{_arrow(r.get('direction'))}" for r in rows]
-        out["contribution"] = figure(
+    """Contributions by feature, and of single pixels."""
+    rows = source.summary("pixel")["contribution"][:TOP]
+    known = colours(source, [r["group"] for r in rows])
+    own = {
+        "name": "",
+        "values": words.sigfig([r["mean_abs"] for r in rows]),
+        "told": [r["group"] for r in rows],
+        "colour": [known[r["group"]] for r in rows],
+    }
+    names = [f"{r['name']}{_arrow(r['direction'])}" for r in rows]
+    out = {
+        "contribution": figure(
             "rows",
             "What moves the answer",
             "Mean size of what a feature adds to the log-odds of a pixel (exact SHAP values, each "
@@ -108,6 +107,7 @@ def _explained(source: RunSource) -> dict[str, Any]:
             {"names": names, "axis": "mean |contribution|, log-odds", "series": [own]},
             legend=[{"label": g, "colour": known[g]} for g in dict.fromkeys(own["told"])],
         )
+    }
     found = source.arrays("pixel", "contributions.npz")
     if found is not None and {"values", "contributions", "names"} <= set(found):
         scale = (("low value", "low"), ("middle", "middle"), ("high value", "high"))

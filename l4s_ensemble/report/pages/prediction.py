@@ -56,15 +56,15 @@ def prediction(source: RunSource, page: str) -> Page:
     tables = likeness.tables(applicability, scores) | _thresholds(result)
     if scores:
         figures |= ledger.figures(source, stage) | uncertainty.figures(scores)
-        figures |= _by_size(scores.get("tiles") or [])
+        figures |= _by_size(scores["tiles"])
         where = f"on {split}, at the thresholds chosen out-of-fold"
         tables |= ledger.tables(source, stage, where) | _masks(scores)
-    elif (called := threshold.predicted_table(source, split)) is not None:
-        tables["called"] = called
+    else:
+        tables["called"] = threshold.predicted_table(source, split)
     listed, slides = _slides(source.summary(f"predict/{split}/slides"), split)
-    told = gain_sentence(scores.get("gain")) if scores else "Without masks it has no score."
+    told = gain_sentence(scores["gain"]) if scores else "Without masks it has no score."
     return {
-        "lead": f"{lead} {told}".strip(),
+        "lead": f"{lead} {told}",
         "split": split,
         "facts": _facts(result, applicability),
         "figures": figures,
@@ -72,7 +72,7 @@ def prediction(source: RunSource, page: str) -> Page:
         "decide": threshold.of_stage(source, stage, split),
         "sections": [
             section("result", "The result", "", "facts", "thresholds"),
-            section("scores", "Scores", ledger.mean_sentence(scores),
+            section("scores", "Scores", ledger.mean_sentence(scores) if scores else "",
                     "ledger", "adds", "pr", "reliability", "masks"),
             section("threshold", "The threshold as a decision", "", "decide", "called"),
             section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size",
@@ -80,7 +80,7 @@ def prediction(source: RunSource, page: str) -> Page:
             section("seen", "Here, and where it was fitted", likeness.sentence(applicability),
                     "likeness", "likenesses"),
             section("uncertainty", "Whether uncertainty finds errors",
-                    uncertainty.sentence(scores), "risk"),
+                    uncertainty.sentence(scores) if scores else "", "risk"),
             section("landslides", "Predicted landslides", listed, "slides_largest",
                     "slides_sizes"),
             section("tiles", "Tiles", "", "gallery"),
@@ -105,22 +105,21 @@ PAGE = PageKind(
 
 
 def _facts(result: Mapping[str, Any], applicability: Mapping[str, Any]) -> list[dict[str, Any]]:
-    submission = result.get("submission") or {}
-    follow = result.get("follow")
+    submission = result["submission"]
     return facts(
         [
             ("tiles", result["patches"], "count"),
-            ("tiles with a predicted landslide", result.get("landslide_patches"), "count"),
+            ("tiles with a predicted landslide", result["landslide_patches"], "count"),
             ("tiles outside the area of applicability", applicability.get("unlike"), "count"),
             ("predicted pixels", result["predicted_pixels"], "count"),
             ("predicted share", result["predicted_share"], "share"),
             ("threshold", result["threshold"], "score"),
-            ("submission file", submission.get("path"), "text"),
-            ("masks in it", submission.get("files"), "count"),
-            ("read back and verified", submission.get("verified"), "text"),
-            ("fold models averaged", result.get("fold_models"), "count"),
-            ("threshold adapted", bool(follow) if "follow" in result else None, "text"),
-            ("smallest landslide kept (pixels)", result.get("smallest_px"), "count"),
+            ("submission file", submission["path"], "text"),
+            ("masks in it", submission["files"], "count"),
+            ("read back and verified", submission["verified"], "text"),
+            ("fold models averaged", result["fold_models"], "count"),
+            ("threshold adapted", bool(result["follow"]), "text"),
+            ("smallest landslide kept (pixels)", result["smallest_px"], "count"),
         ]
     )
 
@@ -133,7 +132,7 @@ def _slides(listed: Mapping[str, Any], split: str) -> tuple[str, dict[str, Any]]
         f"{words.plural(listed['slides'], 'landslide')}, "
         f"{words.count(listed['area_m2'] / 1e4)} ha; {listed['note']}. A landslide over the "
         "boundary of tiles whose places are known is one "
-        f"({words.count(listed.get('over_seams') or 0)} are). All of them: "
+        f"({words.count(listed['over_seams'])} are). All of them: "
         f"predict/{split}/slides/slides.csv in the run folder."
     )
     sizes = []
@@ -153,13 +152,13 @@ def _slides(listed: Mapping[str, Any], split: str) -> tuple[str, dict[str, Any]]
 
 def _masks(scores: Mapping[str, Any]) -> dict[str, Any]:
     """Table of the submitted masks against the threshold alone, where they differ."""
-    row, masks = headline.ledger_row(scores, "stack"), scores.get("masks") or {}
-    over, objects = masks.get("over_threshold") or {}, masks.get("objects") or {}
-    if not row or not over.get("value"):
+    row, masks = headline.ledger_row(scores, "stack"), scores["masks"]
+    over, objects = masks["over_threshold"], masks["objects"]
+    if not row or not over["value"]:
         return {}
     submitted = {
         **score_row(masks), "name": "as submitted", "gain": over["value"],
-        "span": words.gain_interval(over), **{k: objects.get(k) for k in ("found", "false")},
+        "span": words.gain_interval(over), **{k: objects[k] for k in ("found", "false")},
     }  # fmt: skip
     note = (
         "As submitted: after the threshold was adapted to each scene and small landslides were "
@@ -172,18 +171,16 @@ def _masks(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def _thresholds(result: Mapping[str, Any]) -> dict[str, Any]:
     """Table of the threshold of each scene, where one was moved."""
-    scenes = result.get("thresholds") or []
-    if not any(t.get("followed") for t in scenes):
+    scenes = result["thresholds"]
+    if not any(t["followed"] for t in scenes):
         return {}
-    rows = [{**(t.get("followed") or {}), **t} for t in scenes]
+    rows = [{**(t["followed"] or {}), **t} for t in scenes]
     note = "Estimated from the scores of the scene alone, without its masks."
     return {"thresholds": table("The threshold of each scene", _MOVED, rows, note=note)}
 
 
 def _by_size(tiles: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Figure of F1 over the landslide pixels of each tile."""
-    if not tiles:
-        return {}
     rows = [t for t in tiles if t["tp"] + t["fn"] > 0]
     pixels = [t["tp"] + t["fn"] for t in rows]
     f1 = [2 * t["tp"] / (2 * t["tp"] + t["fp"] + t["fn"]) for t in rows]

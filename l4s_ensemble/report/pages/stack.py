@@ -32,16 +32,16 @@ _RIGHT = (
 
 
 def stack(source: RunSource) -> Page:
-    """Make the stack's page; parts that a run does not know are left out."""
+    """Make the stack's page."""
     summary = source.summary("stack")
     figures = ledger.figures(source, "stack")
     figures |= _calibration(summary) | _agreement(summary) | uncertainty.figures(summary)
     tables = ledger.tables(source, "stack", "out-of-fold on training tiles")
     tables |= _tried(summary) | _agreement_by_size(summary, source.pixel_m())
     return {
-        "lead": f"The {name_of(summary.get('learner'))} of both models' log-odds; "
+        "lead": f"The {name_of(summary['learner'])} of both models' log-odds; "
         f"each tile is scored here by a fit on the other folds. "
-        f"{gain_sentence(summary.get('gain'))}",
+        f"{gain_sentence(summary['gain'])}",
         "facts": _facts(summary),
         "figures": figures,
         "tables": tables,
@@ -73,15 +73,14 @@ def name_of(learner: Any) -> str:
 
 
 def _facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    weights = {w["name"]: w["value"] for w in summary.get("weights") or []}
-    learner = summary.get("learner")
+    weights = {w["name"]: w["value"] for w in summary["weights"]}
     return facts(
         [
-            ("meta-learner", None if learner is None else name_of(learner), "text"),
+            ("meta-learner", name_of(summary["learner"]), "text"),
             ("weight of the pixel classifier", weights.get("logit_pixel"), "share"),
-            ("temperature", summary.get("temperature"), "number"),
-            ("intercept", summary.get("intercept"), "number"),
-            ("pixels fitted on", summary.get("rows") or None, "count"),
+            ("temperature", summary["temperature"], "number"),
+            ("intercept", summary["intercept"], "number"),
+            ("pixels fitted on", summary["rows"] or None, "count"),
             ("threshold", summary["threshold"], "score"),
             ("plateau from", summary["plateau"][0], "score"),
             ("plateau to", summary["plateau"][1], "score"),
@@ -92,21 +91,13 @@ def _facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _tried(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Table of the meta-learners that were tried."""
     rows = []
-    for row in summary.get("learners") or []:
-        behind, alone = row.get("behind") or {}, MODEL_NAMES.get(row["name"])
-        rows.append(
-            {
-                **row,
-                "name": f"{alone} alone" if alone else name_of(row["name"]),
-                "behind": behind.get("value"),
-                "interval": words.gain_interval(behind)
-                if behind.get("low") != behind.get("high")
-                else None,
-                "chosen": "chosen" if row["chosen"] else None,
-            }
-        )
-    if not rows:
-        return {}
+    for row in summary["learners"]:
+        behind, alone = row["behind"], MODEL_NAMES.get(row["name"])
+        span = words.gain_interval(behind) if behind["low"] != behind["high"] else None
+        name = f"{alone} alone" if alone else name_of(row["name"])
+        chosen = "chosen" if row["chosen"] else None
+        more = {"name": name, "behind": behind["value"], "interval": span, "chosen": chosen}
+        rows.append({**row, **more})
     note = (
         "Every learner is fitted on all folds but one and scored on that one. The simplest that "
         "is not shown to be worse than the best is taken; a gain below 0.002 does not count, nor "
@@ -118,14 +109,13 @@ def _tried(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _calibration(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Figure of calibration, where a map was kept."""
-    found = (summary.get("decision") or {}).get("calibration") or {}
-    before, after = (found.get(k) or {} for k in ("before", "after"))
-    if not before.get("reliability") or found.get("chosen") in (None, "none"):
+    found = summary["decision"]["calibration"]
+    if found["chosen"] == "none":
         return {}
-    drawn = (("as scored", before, "pixel", "solid"), ("after the map", after, "stack", "dash"))
+    drawn = (("before", "as scored", "pixel", "solid"), ("after", "after the map", "stack", "dash"))
     series = [
-        {"name": name, "colour": colour, "dash": dash, **words.sigfig(each["reliability"])}
-        for name, each, colour, dash in drawn
+        {"name": name, "colour": colour, "dash": dash, **words.sigfig(found[key]["reliability"])}
+        for key, name, colour, dash in drawn
     ]
     read = (
         f"{READ_RELIABILITY} Out of fold: the map that a tile is shown with was fitted on other "
@@ -137,35 +127,29 @@ def _calibration(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def decision_sentence(summary: Mapping[str, Any]) -> str:
     """Say how a mask is made of a probability."""
-    decision = summary.get("decision") or {}
-    if not decision:
-        return ""
-    parts = [_calibrated(decision.get("calibration") or {})]
-    if summary.get("histogram"):
-        histogram = ScoreHistogram.from_dict(dict(summary["histogram"]))
-        lost = [lost_at(histogram, summary["threshold"], factor) for factor in (0.5, 2.0)]
-        if None not in lost:
-            parts.append(
-                f"The threshold is {words.score(summary['threshold'])}; it loses "
-                f"{words.score(lost[0])} of F1 against the best one where landslides are half as "
-                f"frequent, and {words.score(lost[1])} where they are twice as frequent."
-            )
-    if decision.get("follow") == "unlike":
-        parts.append("It is adapted where the scores of a place are unlike those of training.")
-    done = decision.get("postprocess") or {}
-    if done.get("smallest_px"):
+    decision = summary["decision"]
+    parts = [_calibrated(decision["calibration"])]
+    histogram = ScoreHistogram.from_dict(dict(summary["histogram"]))
+    lost = [lost_at(histogram, summary["threshold"], factor) for factor in (0.5, 2.0)]
+    if None not in lost:
         parts.append(
+            f"The threshold is {words.score(summary['threshold'])}; it loses "
+            f"{words.score(lost[0])} of F1 against the best one where landslides are half as "
+            f"frequent, and {words.score(lost[1])} where they are twice as frequent."
+        )
+    if decision["follow"] == "unlike":
+        parts.append("It is adapted where the scores of a place are unlike those of training.")
+    done = decision["postprocess"]
+    said = f"No landslide is removed for its size: {done['reason']}."
+    if done["smallest_px"]:
+        said = (
             f"Landslides below {words.plural(done['smallest_px'], 'pixel')} are removed: F1 moves "
             f"by {words.gain(done['gain'])} out-of-fold."
         )
-    elif done:
-        parts.append(f"No landslide is removed for its size: {done.get('reason')}.")
-    return " ".join(p for p in parts if p)
+    return " ".join([*parts, said])
 
 
 def _calibrated(found: Mapping[str, Any]) -> str:
-    if not found:
-        return ""
     if found["chosen"] == "none":
         return "The probability is left as it is scored: no map is shown to calibrate it better."
     before, after = (words.number(found[k]["calibration_error"]) for k in ("before", "after"))
@@ -174,11 +158,8 @@ def _calibrated(found: Mapping[str, Any]) -> str:
 
 
 def _agreement(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Figure of who is right; none where it was not counted."""
-    found = summary.get("agreement") or {}
-    if not found:
-        return {}
-    pixels = {key: int(found.get(key, 0)) for key, *_ in _RIGHT}
+    """Figure of who is right."""
+    pixels = {key: summary["agreement"][key] for key, *_ in _RIGHT}
     total = max(1, sum(pixels.values()))
     series = [
         {"name": name, "colour": colour, "values": [round(pixels[key] / total, 4)],
@@ -197,13 +178,11 @@ def _agreement(summary: Mapping[str, Any]) -> dict[str, Any]:
 def _agreement_by_size(summary: Mapping[str, Any], pixel_m: float) -> dict[str, Any]:
     """Table by size of the reference landslide."""
     rows = []
-    for row in summary.get("agreement_by_size") or []:
+    for row in summary["agreement_by_size"]:
         pixels = sum(row[key] for key, *_ in _RIGHT)
         shares = {key: row[key] / pixels if pixels else None for key, *_ in _RIGHT}
         size = ledger.area(row, pixel_m)
         rows.append({"size": size, "slides": row["slides"], "pixels": pixels, **shares})
-    if not rows:
-        return {}
     columns = [
         ("size", "size (hectares)", "text"), ("slides", "landslides", "count"),
         ("pixels", "count"), *((key, name, "share") for key, name, _ in _RIGHT),
@@ -215,7 +194,7 @@ def _agreement_by_size(summary: Mapping[str, Any], pixel_m: float) -> dict[str, 
 
 def _agreement_sentence(summary: Mapping[str, Any]) -> str:
     """Say what each model alone finds."""
-    rows = summary.get("agreement_by_size") or []
+    rows = summary["agreement_by_size"]
     pixels = sum(row[key] for row in rows for key, *_ in _RIGHT)
     if not pixels:
         return ""
@@ -230,9 +209,7 @@ def _agreement_sentence(summary: Mapping[str, Any]) -> str:
 
 def _leaks(summary: Mapping[str, Any]) -> str:
     """Say how much was looked at before the fit and what held; a leak would have stopped it."""
-    found = summary.get("leaks")
-    if not found:
-        return ""
+    found = summary["leaks"]
     bad = "; ".join(dict.fromkeys(d["said"] for d in found["details"] if not d["passed"]))
     held = f"{found['passed']} of {words.plural(found['checked'], 'thing')} that were checked hold"
     return f"{held}; not so: {bad}." if bad else f"{held}."

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from l4s_ensemble.report import words
-from l4s_ensemble.report.figures import FOLD_COLOURS
+from l4s_ensemble.report.figures import FOLD_COLOURS, middles
 from l4s_ensemble.report.page import Page, figure, of_fit, section
 from l4s_ensemble.report.parts import failures, scores
 from l4s_ensemble.report.parts.ledger import intervals
@@ -36,17 +35,18 @@ def unet(source: RunSource) -> Page:
     summary = source.summary("unet")
     figures = scores.of_model(summary, "unet") | _progress(summary) | _logits(summary)
     figures |= _occlusion(source) | failures.figures(summary)
+    last = [(fold, fold["epochs"][-1]) for fold in summary["folds"]]
     folds = scores.fold_table(
-        [_fold(f) for f in summary["folds"]],
+        [{**fold, "n_epochs": epoch["epoch"], "loss": epoch["loss"]} for fold, epoch in last],
         ("train_tiles", "tiles fitted", "count"), ("n_epochs", "epochs", "count"),
         ("loss", "last loss", "number"), ("seconds", "time", "seconds"),
     )  # fmt: skip
-    seeds = int(summary.get("seeds") or 1)
+    seeds = summary["seeds"]
     each = "one model" if seeds == 1 else f"the mean of {seeds} seeds"
     again = f"l4s-ensemble fit unet --run {source.run} --set report.occlusion=true"
     return {
-        "lead": f"A network ({summary.get('network', 'unet')}) with "
-        f"{words.count(summary.get('parameters'))} parameters judges each pixel by shape and "
+        "lead": f"A network ({summary['network']}) with "
+        f"{words.count(summary['parameters'])} parameters judges each pixel by shape and "
         f"neighbourhood, {each} for each of {len(summary['folds'])} spatial folds.",
         "facts": _facts(summary),
         "figures": figures,
@@ -70,56 +70,43 @@ def unet(source: RunSource) -> Page:
 PAGE = of_fit(40, "unet", "U-Net", unet)
 
 
-def _fold(fold: Mapping[str, Any]) -> dict[str, Any]:
-    epochs = fold.get("epochs") or []
-    return {**fold, "n_epochs": len(epochs), "loss": epochs[-1].get("loss") if epochs else None}
-
-
 def _facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    adapted = summary.get("adapt") or {}
+    adapted = summary["adapt"]
     return facts(
         [
-            ("network", summary.get("network"), "text"),
-            ("parameters", summary.get("parameters"), "count"),
-            ("networks of all folds", summary.get("networks"), "count"),
-            ("loss", summary.get("loss"), "text"),
-            ("optimiser", summary.get("optimiser"), "text"),
-            ("schedule", summary.get("schedule"), "text"),
-            ("batch statistics adapted to the images of", adapted.get("split"), "text"),
-            ("one epoch", summary.get("seconds_per_epoch"), "seconds"),
-            ("precision", summary.get("precision"), "text"),
-            ("device", summary.get("device"), "text"),
-            ("hardware", summary.get("hardware"), "text"),
-            ("steps captured as a CUDA graph", summary.get("captured"), "text"),
-            ("steps skipped: gradient not finite", summary.get("skipped_steps"), "count"),
-            ("shown", summary.get("channels") or summary.get("bands"), "text"),
+            ("network", summary["network"], "text"),
+            ("parameters", summary["parameters"], "count"),
+            ("networks of all folds", summary["networks"], "count"),
+            *((key, summary[key], "text") for key in ("loss", "optimiser", "schedule")),
+            ("adapted to the images of", adapted["split"] if adapted else None, "text"),
+            ("one epoch", summary["seconds_per_epoch"], "seconds"),
+            *((key, summary[key], "text") for key in ("precision", "device", "hardware")),
+            ("steps captured as a CUDA graph", summary["captured"], "text"),
+            ("steps skipped: gradient not finite", summary["skipped_steps"], "count"),
+            ("shown", summary["channels"], "text"),
         ]
     )
 
 
 def _progress(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Figure of the training; none in a run without epochs."""
+    """Figure of the training."""
     runs = []
-    for n, fold in enumerate(sorted(summary["folds"], key=lambda f: f["fold"])):
-        networks = fold.get("networks") or [{"number": 0, "epochs": fold.get("epochs") or []}]
-        for network in networks:
-            number = network.get("number") or 0
-            name = f"fold {fold['fold']}" + (f", network {number}" if number else "")
-            look = {"name": name, "colour": f"fold{n % FOLD_COLOURS}"}
-            runs.append((look, network.get("epochs") or []))
-    most = max((len(epochs) for _, epochs in runs), default=0)
+    for n, fold in enumerate(summary["folds"]):
+        for network in fold["networks"]:
+            number = f", network {network['number']}" if network["number"] else ""
+            look = {"name": f"fold {fold['fold']}{number}", "colour": f"fold{n % FOLD_COLOURS}"}
+            runs.append((look, network["epochs"]))
+    most = max(len(epochs) for _, epochs in runs)
     panels = []
     for key, label, axis in _EPOCHS:
         drawn = [
             {**look, "x": list(range(1, len(epochs) + 1)),
-             "y": words.sigfig([e.get(key) for e in epochs])}
-            for look, epochs in runs if any(e.get(key) is not None for e in epochs)
+             "y": words.sigfig([e[key] for e in epochs])}
+            for look, epochs in runs if any(e[key] is not None for e in epochs)
         ]  # fmt: skip
         if drawn:
             panel = {"label": label, "axes": ("epoch", axis), "height": 270, "series": drawn}
             panels.append({**panel, "x": list(range(1, most + 1))})
-    if not panels:
-        return {}
     read = (
         "Loss should fall and then lie flat, in all folds alike. Validation loss is that of a few "
         "held-out tiles and of the weights before they are averaged: it is reported and chooses "
@@ -132,12 +119,10 @@ def _progress(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _logits(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Figure of the log-odds of both classes; none in a run without them."""
-    found = summary.get("logits")
-    if not found:
-        return {}
+    """Figure of the log-odds of both classes."""
+    found = summary["logits"]
     at = min(max(summary["oof"]["threshold"], 1e-6), 1 - 1e-6)
-    middle = [round((a + b) / 2, 6) for a, b in pairwise(found["edges"])]
+    middle = middles(found["edges"])
     counted = np.flatnonzero(np.add(found["landslide"], found["other"]))
     # Bars beyond the axis would be drawn beside the figure.
     own = slice(counted[0], counted[-1] + 1) if len(counted) else slice(0)
@@ -163,9 +148,9 @@ def _logits(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _occlusion(source: RunSource) -> dict[str, Any]:
     """Figure of F1 lost by groups of bands; none in a run that has not measured it."""
-    found = source.summary("explain/unet").get("occlusion") or {}
-    if not found.get("groups"):
+    if "explain/unet" not in source:
         return {}
+    found = source.summary("explain/unet")["occlusion"]
     rows = found["groups"]
     panel = intervals("F1 lost", [{**r, "name": r["group"], "value": r["loss"], "colour": "unet"}
                                   for r in rows], dots=False)  # fmt: skip

@@ -19,28 +19,26 @@ _SHORT = {
 
 
 def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures of the failures of a base model; none in a run that did not count them."""
-    found = summary.get("failures") or {}
-    out: dict[str, Any] = {}
-    if found.get("by"):
-        out["failures"] = figure(
+    """Figures of the failures of a base model."""
+    found = summary["failures"]
+    return {
+        "failures": figure(
             "lines",
             "Where it fails: on what ground",
             "Scores of the pixels of each kind, at the threshold in use; bars are the kind's "
             "share of all landslide pixels. A line that falls over a tall bar costs most.",
             [_kind(b) for b in found["by"]],
             few=True,
-        )
-    if found.get("rim"):
-        out["boundary"] = figure(
+        ),
+        "boundary": figure(
             "lines",
             "F1 by distance to the boundary of a landslide",
             "Scores of all pixels so far from the boundary of a reference landslide, inside it "
             "or outside. Low near the boundary and high farther in: places are found, and "
             "outlines are rough. The last point has all false alarms far away.",
             _by_distance(found["rim"]),
-        )
-    return out
+        ),
+    }
 
 
 def _kind(by: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from l4s_ensemble.report import words
 from l4s_ensemble.report.figures import DASH
-from l4s_ensemble.report.headline import MODEL_NAMES, ledger_row, name_of
+from l4s_ensemble.report.headline import MODEL_NAMES, name_of
 from l4s_ensemble.report.page import figure
 from l4s_ensemble.report.parts import scores
 from l4s_ensemble.report.source import RunSource
@@ -41,40 +41,35 @@ def tables(source: RunSource, stage: str, where: str) -> dict[str, Any]:
         What was scored, in words.
     """
     summary = source.summary(stage)
-    rows = summary.get("ledger") or []
-    out = {
+    rows, pixel_m = summary["ledger"], source.pixel_m()
+    whole = [_whole(r) for r in rows]
+    by_size = next(r for r in rows if r["model"] == "stack")["objects"]["by_size"]
+    return {
         "ledger": table(
             f"Each model alone, their mean, and the stack, {where}",
             [("model", "text"), *SCORES],
             [{**score_row(r), "model": name_of(r)} for r in rows],
             note="Intervals resample spatial blocks of tiles. Rows whose intervals overlap may "
             "still differ: the paired gain in the first sentence decides.",
-        )
-    }
-    whole = [_whole(r) for r in rows if r.get("objects") or r.get("fit_s") is not None]
-    if whole:
-        out["whole"] = table(
+        ),
+        "whole": table(
             f"Whole landslides, and the time each model takes, {where}",
             known(_WHOLE, whole),
             whole,
             note="A predicted and a reference landslide match, one to one, where their "
             "intersection over union is at least 0.5, or 0.1 for a reference of fewer than 10 "
             "pixels. A landslide over the boundary of tiles whose places are known is one. Times "
-            "are those of all folds; a joined model's hold those of its parts. A dash: not "
-            "counted, or not run.",
-        )
-    of_stack = (ledger_row(summary, "stack") or {}).get("objects")
-    if of_stack:
-        pixel_m = source.pixel_m()
-        out["whole_size"] = table(
+            "are those of all folds; a joined model's hold those of its parts. A dash: not run.",
+        ),
+        "whole_size": table(
             f"The stack's landslides by size, {where}",
             [("size", "size (hectares)", "text"), *_OBJECTS],
-            [{**r, "size": area(r, pixel_m)} for r in of_stack["by_size"]],
+            [{**r, "size": area(r, pixel_m)} for r in by_size],
             note="Reference landslides stand in the row of their own size, predicted ones in that "
             "of theirs.",
             folded=True,
-        )
-    return out
+        ),
+    }
 
 
 def figures(source: RunSource, stage: str) -> dict[str, Any]:
@@ -82,28 +77,24 @@ def figures(source: RunSource, stage: str) -> dict[str, Any]:
     summary = source.summary(stage)
     thresholds = {r["model"]: r["threshold"] for r in summary["ledger"]}
     thresholds["stack"] = summary["threshold"]
-    out = scores.scored(scores.pooled(source, stage), thresholds)
-    gains = _gains(summary)
-    if gains:
-        out["adds"] = figure(
+    return scores.scored(scores.pooled(source, stage), thresholds) | {
+        "adds": figure(
             "rows",
             "What joining adds over each model alone, and over their plain mean",
             "How much F1 the stack has more than each rival, on the same tiles, with a 95 % "
             "interval over blocks of tiles. Right of the line with the whole interval: a gain is "
             "shown. A rival whose row reaches the line would do as well.",
-            intervals("F1 gained by the stack", gains, against=0),
-        )
-    panels = _by_size(summary.get("ledger") or [], source.pixel_m())
-    if panels:
-        out["slides_by_size"] = figure(
+            intervals("F1 gained by the stack", _gains(summary), against=0),
+        ),
+        "slides_by_size": figure(
             "lines",
             "Landslides found and false ones, by size",
             "First: of reference landslides of a size, the share that has a match. Second: of "
             "predicted ones of a size, the share that has one. Higher is better; small ones are "
             "hard for every model.",
-            panels,
-        )
-    return out
+            _by_size(summary["ledger"], source.pixel_m()),
+        ),
+    }
 
 
 def intervals(axis: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
@@ -129,47 +120,38 @@ def area(row: Mapping[str, Any], pixel_m: float) -> str:
 
 def mean_sentence(summary: Mapping[str, Any]) -> str:
     """Say how the plain mean of both models compares with the stack."""
-    rows = {r["model"]: {**r, "whole": _whole(r)["f1"]} for r in summary.get("ledger") or []}
-    if not {"mean", "stack"} <= set(rows):
-        return ""
+    rows = {r["model"]: {**r, "whole": r["objects"]["f1"]} for r in summary["ledger"]}
     names = (("f1", "F1"), ("average_precision", "average precision"),
              ("whole", "F1 of whole landslides"))  # fmt: skip
-    both = [(name, rows["mean"].get(key), rows["stack"].get(key)) for key, name in names]
+    both = [(name, rows["mean"][key], rows["stack"][key]) for key, name in names]
     said = [f"{n} {words.score(a)} against {words.score(b)}" for n, a, b in both
             if a is not None and b is not None]  # fmt: skip
     return f"The plain mean of both models against the stack: {', '.join(said)}."
 
 
 def _whole(row: Mapping[str, Any]) -> dict[str, Any]:
-    found = score_row(row.get("objects") or {})
-    seconds = {k: row.get(k) for k in ("fit_s", "predict_s")}
-    return {**found, "model": name_of(row), "f1": found.get("f1"), **seconds}
+    seconds = {k: row[k] for k in ("fit_s", "predict_s")}
+    return {**score_row(row["objects"]), "model": name_of(row), **seconds}
 
 
 def _gains(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    gain = summary.get("gain") or {}
-    named = []
-    if gain:
-        named.append((f"{MODEL_NAMES.get(gain['over'], gain['over'])} alone", gain, gain["over"]))
-        if gain.get("objects"):
-            named.append(("the same, whole landslides", gain["objects"], gain["over"]))
-    for part in summary.get("marginal") or []:
+    gain = summary["gain"]
+    named = [(f"{MODEL_NAMES[gain['over']]} alone", gain, gain["over"])]
+    if gain["objects"]:
+        named.append(("the same, whole landslides", gain["objects"], gain["over"]))
+    for part in summary["marginal"]:
         over = part["over"]
-        if over != gain.get("over"):
+        if over != gain["over"]:
             alone = "" if over == "mean" else " alone"
-            named.append((f"{MODEL_NAMES.get(over, over)}{alone}", part, over))
+            named.append((f"{MODEL_NAMES[over]}{alone}", part, over))
     return [
-        {"name": name, **words.sigfig({k: found[k] for k in ("value", "low", "high")}),
-         "colour": over if over in MODEL_NAMES else "mean"}
-        for name, found, over in named
-    ]  # fmt: skip
+        {"name": name, "colour": over, **words.sigfig({k: g[k] for k in ("value", "low", "high")})}
+        for name, g, over in named
+    ]
 
 
 def _by_size(rows: Sequence[Mapping[str, Any]], pixel_m: float) -> list[dict[str, Any]]:
-    counted = [r for r in rows if r.get("objects") and r["model"] in MODEL_NAMES]
-    if not counted:
-        return []
-    bins = [area(b, pixel_m) for b in counted[0]["objects"]["by_size"]]
+    bins = [area(b, pixel_m) for b in rows[0]["objects"]["by_size"]]
     return [
         {
             "label": label, "x": bins, "axes": (axis, share), "range": [0, 1.03], "percent": True,
@@ -180,7 +162,7 @@ def _by_size(rows: Sequence[Mapping[str, Any]], pixel_m: float) -> list[dict[str
                     "told": [f"{b[part]:,} {part} of {b[whole]:,}"
                              for b in r["objects"]["by_size"]],
                 }
-                for r in counted
+                for r in rows
             ],
         }
         for label, axis, share, part, whole in _PANELS

@@ -53,7 +53,7 @@ def scored(histograms: Mapping[str, Mapping[str, Any]], thresholds: Mapping[str,
     histograms, thresholds : mapping
         By model; models in the order of the figures.
     """
-    read = {m: ScoreHistogram.from_dict(dict(h)) for m, h in histograms.items() if h}
+    read = {m: ScoreHistogram.from_dict(dict(h)) for m, h in histograms.items()}
     look = {m: {"name": MODEL_NAMES[m], "colour": m} for m in read}
     drawn = [{**look[m], **curves.precision_recall(h, thresholds[m])} for m, h in read.items()]
     reliable = [
@@ -74,12 +74,12 @@ def scored(histograms: Mapping[str, Mapping[str, Any]], thresholds: Mapping[str,
 def of_model(summary: Mapping[str, Any], model: str) -> Figures:
     """Make those of a base model, and that of its scores by threshold."""
     row, histogram = summary["oof"], ScoreHistogram.from_dict(dict(summary["histogram"]))
-    best, step = histogram.best(), max(1, histogram.bins // 200)
+    step = max(1, histogram.bins // 200)
     thin = {key: curves.plain(values[::step]) for key, values in histogram.curve().items()}
     panel = {
         "x": thin["threshold"], "axes": ("probability threshold", "score"), "range": [0, 1.02],
         "x_range": [0, 1], "series": series(thin), "at": row["threshold"], "height": 430,
-        "band": [row.get(f"plateau_{k}", getattr(best, f"plateau_{k}")) for k in ("low", "high")],
+        "band": [row["plateau_low"], row["plateau_high"]],
     }  # fmt: skip
     return {
         **scored({model: summary["histogram"]}, {model: row["threshold"]}),
@@ -99,15 +99,12 @@ def pooled(source: RunSource, stage: str) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def gain_sentence(gain: Mapping[str, Any] | None) -> str:
+def gain_sentence(gain: Mapping[str, Any]) -> str:
     """Say what the stack gains over the better of the two, or that no gain is shown."""
-    if not gain:
-        return ""
-    over = MODEL_NAMES.get(gain["over"], gain["over"])
-    said = f"Against the {over} alone F1 moves by {words.gain(gain['value'])}"
+    said = f"Against the {MODEL_NAMES[gain['over']]} alone F1 moves by {words.gain(gain['value'])}"
     span = words.gain_interval(gain)
     if span is None:
-        return f"{said}; {words.no_interval(int(gain.get('blocks') or 0))}."
+        return f"{said}; {words.no_interval(gain['blocks'])}."
     return f"{said} ({span}): {'a gain' if gain['low'] > 0 else 'no gain shown'}."
 
 

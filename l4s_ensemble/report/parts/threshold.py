@@ -42,7 +42,7 @@ _SCORES: tuple[Column, ...] = (
 
 
 def of_stage(source: RunSource, stage: str, split: str) -> dict[str, Any] | None:
-    """Make the block of a stage's models; None where no counts are kept, see `predicted_table`.
+    """Make the block of a stage's models; None where it was not scored, see `predicted_table`.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def of_stage(source: RunSource, stage: str, split: str) -> dict[str, Any] | None
         Whose tiles were scored.
     """
     summary = source.summary(stage)
-    if not summary.get("histogram"):
+    if not summary:
         return None
     note = "Moving the slider changes what this page shows, and no mask."
     if stage == "stack":
@@ -154,12 +154,10 @@ def thresholds_table(
     return table("The stack at other thresholds", columns, rows, note=note)
 
 
-def predicted_table(source: RunSource, split: str) -> dict[str, Any] | None:
+def predicted_table(source: RunSource, split: str) -> dict[str, Any]:
     """What can be said of a threshold without masks: how much is predicted at others."""
     result = source.summary(f"predict/{split}/result")
-    counts = [int(n) for n in result.get("histogram") or []]
-    if not counts:
-        return None
+    counts = result["histogram"]
     area, used = pixel_km2(source, split), _bin(len(counts), float(result["threshold"]))
     rows = []
     for k in sorted({*_steps(len(counts)), used}):

@@ -17,10 +17,8 @@ _LINES = (
 
 
 def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Figure of what a person's look is worth; none where it was not counted."""
-    rows = (summary.get("uncertainty") or {}).get("risk") or []
-    if not rows:
-        return {}
+    """Figure of what a person's look is worth."""
+    rows = summary["uncertainty"]["risk"]
     panel = {
         "x": [words.share(r["share"]).replace("\u202f", " ") for r in rows],
         "axes": ("share of all pixels that a person looks at, the least sure", "F1, share"),
@@ -39,15 +37,15 @@ def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def sentence(summary: Mapping[str, Any]) -> str:
     """Say how well it finds errors, and what a look at one pixel in a hundred is worth."""
-    found = summary.get("uncertainty") or {}
-    area = (found.get("auc") or {}).get("all")
+    found = summary["uncertainty"]
+    area = found["auc"]["all"]
     if area is None:
         return ""
     text = (
         "Uncertainty is nearness to the threshold: a wrong pixel is less sure than a right one in "
         f"{words.share(area)} of all pairs."
     )
-    rows = {r["share"]: r for r in found.get("risk") or [] if r["f1_helped"] is not None}
+    rows = {r["share"]: r for r in found["risk"] if r["f1_helped"] is not None}
     if {0, 0.01} <= set(rows):
         plain, look = (words.score(rows[share]["f1_helped"]) for share in (0, 0.01))
         text += (

@@ -29,7 +29,7 @@ def slides(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[
     The pictures are ``assets/tiles/slide-<patch>-<number>.webp``; their names are added to
     `drawn`.
     """
-    rows = source.summary("pixel").get("slides") or []
+    rows = source.summary("pixel")["slides"]
     if not rows:
         return None
     kept = ("patch", "sentence", "kind", "words", "probability", "true_share", "area_m2", "logit")
