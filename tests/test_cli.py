@@ -156,7 +156,7 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
     from l4s_ensemble.pixel.model import PixelModel
     from l4s_ensemble.run.scores import open_scores
     from l4s_ensemble.run.stage import StageContext
-    from l4s_ensemble.scenes.outlines import predicted_outlines
+    from l4s_ensemble.scenes.landslides import predicted_outlines
 
     run = tmp_path / "run"
     shutil.copytree(place / "runs/default", run, ignore=shutil.ignore_patterns("oof.zarr"))

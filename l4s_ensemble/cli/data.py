@@ -49,9 +49,6 @@ def data_check(
     data: DataOption = None,
     sensor: SensorOption = "l4s",
     jobs: JobsOption = None,
-    neighbours: Annotated[
-        bool, typer.Option("--neighbours", help="Look for adjoining tiles across splits too.")
-    ] = False,
     run: Annotated[
         Path | None, typer.Option("--run", help="Keep the result for the report of this run.")
     ] = None,
@@ -65,12 +62,7 @@ def data_check(
 
     start(quiet)
     root = named(data)
-    described = load_sensor(sensor)
-    found = check(root, described, jobs=jobs or default_jobs())
-    if neighbours:
-        from l4s_ensemble.scenes.survey import adjoining_splits
-
-        found.faults += adjoining_splits(root, described)
+    found = check(root, load_sensor(sensor), jobs=jobs or default_jobs())
     if run is not None:
         from l4s_ensemble.run.files import write_json
 
@@ -93,7 +85,7 @@ def data_scenes(
 ) -> None:
     """Find which patches adjoin, from their pixels."""
     from l4s_ensemble.data.sensor import load_sensor
-    from l4s_ensemble.scenes.survey import survey
+    from l4s_ensemble.scenes.seams import survey
 
     start(quiet)
     found = survey(named(data), split, load_sensor(sensor))

@@ -29,7 +29,7 @@ class Fault:
         An error would stop a fit or make a score worthless; a warning is something to know.
     code : str
         Kind of fault: ``layout, pair, stray, double, places, file, nan, bounds, units, mask,
-        degenerate, duplicate``; ``l4s_ensemble.scenes.survey`` adds ``neighbour``.
+        degenerate, duplicate``.
     where : str
         File or folder.
     message : str

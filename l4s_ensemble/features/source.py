@@ -27,11 +27,11 @@ from l4s_ensemble.features.window import Alone, Joined, Window
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
-from l4s_ensemble.scenes.surroundings import (
-    SURROUNDINGS_FILE,
-    Surroundings,
-    load_surroundings,
-    measure_surroundings,
+from l4s_ensemble.scenes.neighbourhood import (
+    NEIGHBOURHOOD_FILE,
+    Neighbourhood,
+    load_neighbourhood,
+    measure_neighbourhood,
 )
 
 STATISTICS_FILE = "scene_statistics.json"
@@ -59,21 +59,21 @@ class FeatureSource:
         the path of a ``patches.zarr``.
     plan : FeaturePlan or Path
         The features to compute; or a ``features.json``.
-    neighbourhood : Surroundings or Path, optional
-        Of the same patches, see `l4s_ensemble.scenes.surroundings.measure_surroundings`; or a
+    neighbourhood : Neighbourhood or Path, optional
+        Of the same patches, see `l4s_ensemble.scenes.neighbourhood.measure_neighbourhood`; or a
         ``surroundings.npz``. Without it every patch stands alone.
     statistics : mapping of int to SceneStatistics, or Path, optional
         Of the scenes by their number, see `measure_scenes`; or a ``scene_statistics.json``. Patches
         of a scene that it lacks are measured by themselves.
     training : bool
-        Compute the share of the patches that `Surroundings.dropped` draws as if they stood alone,
+        Compute the share of the patches that `Neighbourhood.dropped` draws as if they stood alone,
         without neighbours and without statistics of their scene: a model that meets such patches
         must have seen some.
     """
 
     patches: xr.Dataset | Path
     plan: FeaturePlan | Path
-    neighbourhood: Surroundings | Path | None = None
+    neighbourhood: Neighbourhood | Path | None = None
     statistics: Mapping[int, SceneStatistics] | Path | None = None
     training: bool = False
 
@@ -98,7 +98,7 @@ class FeatureSource:
         """
         neighbourhood, statistics = (
             next((f / name for f in (measured, folder) if f and (f / name).is_file()), None)
-            for name in (SURROUNDINGS_FILE, STATISTICS_FILE)
+            for name in (NEIGHBOURHOOD_FILE, STATISTICS_FILE)
         )
         return cls(patches, folder / FEATURES_FILE, neighbourhood, statistics)
 
@@ -164,7 +164,7 @@ class FeatureSource:
         made = {}
         for step, other in known.neighbours(tile).items():
             factor = np.ones(len(light)) if in_units else sensor.count_to_unit.astype(np.float64)
-            factor[light] *= known.light_factor(tile, other)
+            factor[light] *= known.gain_factor(tile, other)
             made[step] = (images[other].values, factor.astype(np.float32))
         return made
 
@@ -179,11 +179,11 @@ class FeatureSource:
             return None
         return _read(self.statistics, _statistics).get(int(known.scene[position]))
 
-    def _known(self, position: int) -> Surroundings | None:
+    def _known(self, position: int) -> Neighbourhood | None:
         """The neighbourhood, unless there is none or the patch is drawn to stand alone."""
         if self.neighbourhood is None:
             return None
-        known = _read(self.neighbourhood, _surroundings)
+        known = _read(self.neighbourhood, _neighbourhood)
         return None if self.training and known.dropped(position) else known
 
 
@@ -198,8 +198,8 @@ def _plan(path: Path) -> FeaturePlan:
 
 
 @lru_cache(maxsize=4)
-def _surroundings(path: Path) -> Surroundings:
-    return load_surroundings(path)
+def _neighbourhood(path: Path) -> Neighbourhood:
+    return load_neighbourhood(path)
 
 
 @lru_cache(maxsize=4)
@@ -259,7 +259,7 @@ def measure_scenes(
     if source.neighbourhood is None:
         return {}
     at = np.sort(np.asarray(positions, dtype=np.int64))
-    scene = _read(source.neighbourhood, _surroundings).scene[at]
+    scene = _read(source.neighbourhood, _neighbourhood).scene[at]
     chosen = []
     for number in np.unique(scene[scene >= 0]).tolist():
         tiles = at[scene == number]
@@ -323,15 +323,15 @@ def source_to_predict(
     fitted = FeatureSource.beside(model, patches)
     if fitted.neighbourhood is None:
         return fitted
-    known, source, scenes = _read(fitted.neighbourhood, _surroundings), fitted, {}
+    known, source, scenes = _read(fitted.neighbourhood, _neighbourhood), fitted, {}
     dataset = fitted.dataset()
     if is_training_store and np.array_equal(known.patch, dataset["patch"].values):
         scenes = dict(_read(fitted.statistics, _statistics)) if fitted.statistics else {}
     else:
-        known = measure_surroundings(dataset, cross=known.cross)
+        known = measure_neighbourhood(dataset, cross=known.cross)
         if out is not None:
-            known.save(out / SURROUNDINGS_FILE)
-        source = replace(fitted, neighbourhood=known if out is None else out / SURROUNDINGS_FILE)
+            known.save(out / NEIGHBOURHOOD_FILE)
+        source = replace(fitted, neighbourhood=known if out is None else out / NEIGHBOURHOOD_FILE)
     if fitted.statistics is None:
         return source
     at = np.asarray(positions, dtype=np.int64)

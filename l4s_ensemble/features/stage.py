@@ -27,9 +27,9 @@ from l4s_ensemble.features.summary import (
 from l4s_ensemble.run.files import atomic_path, digest_of, write_json
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import Folds, load_folds
-from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE, measure_surroundings
+from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE, measure_neighbourhood
 
-FILES = (FEATURES_FILE, SURROUNDINGS_FILE, STATISTICS_FILE)
+FILES = (FEATURES_FILE, NEIGHBOURHOOD_FILE, STATISTICS_FILE)
 """What later stages read."""
 
 
@@ -37,7 +37,7 @@ def stage(ctx: StageContext) -> Summary:
     """Choose the features, sample them on fitting tiles, and describe each one.
 
     Writes ``features.json`` (the plan), ``surroundings.npz`` (neighbours, see
-    `l4s_ensemble.scenes.surroundings.Surroundings`), ``scene_statistics.json`` (statistics of
+    `l4s_ensemble.scenes.neighbourhood.Neighbourhood`), ``scene_statistics.json`` (statistics of
     the scenes, where a feature reads them, from tiles to fit on) and ``sample.npz``: ``X`` float32
     (row, feature), ``y`` uint8, ``patch`` int64, ``pixel`` int32, ``fold`` int64, ``weight``
     float64 (pixels that a row stands for).
@@ -62,10 +62,10 @@ def stage(ctx: StageContext) -> Summary:
         (ctx.out / name).unlink(missing_ok=True)
     plan = select(sensor_of(dataset), settings)
     write_json(ctx.out / FEATURES_FILE, plan.as_dict())
-    neighbourhood = measure_surroundings(
+    neighbourhood = measure_neighbourhood(
         dataset, folds, cross=settings.neighbours, drop_share=settings.drop_neighbours, seed=seed
     )
-    neighbourhood.save(ctx.out / SURROUNDINGS_FILE)
+    neighbourhood.save(ctx.out / NEIGHBOURHOOD_FILE)
     scenes = {}
     if plan.scene_fields:
         scenes = measure_scenes(FeatureSource.beside(ctx.out, store), positions, ctx.jobs)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.scenes.grid import AROUND
+from l4s_ensemble.scenes.layout import AROUND
 
 FloatImage = NDArray[np.floating[Any]]
 """One float32 picture, shape (y, x). (numpy's types widen float32 beside plain numbers.)"""

@@ -2,8 +2,8 @@
 
 Pixels decide the benchmark; a person who walks the slopes counts landslides. Objects are
 8-connected and, where the places of tiles are known, joined over their seams
-(`l4s_ensemble.scenes.objects` counts them). Predicted and reference landslides are matched one to
-one. A pair matches where its intersection over union (IoU) is at least
+(`l4s_ensemble.scenes.landslides` counts them). Predicted and reference landslides are matched one
+to one. A pair matches where its intersection over union (IoU) is at least
 `IOU_MATCHED`, as object detection and panoptic segmentation count (Everingham et al. 2010,
 doi:10.1007/s11263-009-0275-4; Kirillov et al. 2019, arXiv:1801.00868). For a reference landslide
 below `SMALL_PX` pixels `IOU_SMALL` is enough: one pixel of its boundary decides its IoU, and

@@ -11,7 +11,7 @@ landslide's pixels say on average is written to ``reasons.json``::
     explained       number of those in `rows`: the largest
     pixels_a_slide  most pixels drawn of one
     rows            list, the largest landslide first:
-        id              number of the landslide, as `l4s_ensemble.scenes.outlines` counts
+        id              number of the landslide, as `l4s_ensemble.scenes.landslides` counts
         pixels          its size
         pixels_explained
         logit           mean of the classifier's logit over the drawn pixels
@@ -43,7 +43,7 @@ from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.run.tasks import in_processes
-from l4s_ensemble.scenes.outlines import Outlines, predicted_outlines
+from l4s_ensemble.scenes.landslides import Outlines, predicted_outlines
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -30,7 +30,7 @@ from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.run.tasks import in_processes
-from l4s_ensemble.scenes.surroundings import SURROUNDINGS_FILE
+from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,7 +61,7 @@ def stage(ctx: StageContext) -> Summary:
     config, seed = ctx.config.pixel, ctx.config.seed
     dataset = open_store(ctx.input("data/train") / STORE)
     folds = load_folds(ctx.input("scenes"))
-    for name in (FEATURES_FILE, SURROUNDINGS_FILE, STATISTICS_FILE):
+    for name in (FEATURES_FILE, NEIGHBOURHOOD_FILE, STATISTICS_FILE):
         if (ctx.input("features") / name).is_file():
             shutil.copyfile(ctx.input("features") / name, ctx.out / name)
     source = FeatureSource.beside(ctx.out, ctx.input("data/train") / STORE)

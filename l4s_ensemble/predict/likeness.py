@@ -1,6 +1,6 @@
 """How like the training tiles the tiles of a split are: a table of tiles, and what differs.
 
-`l4s_ensemble.scenes.likeness` says what the distance is. No mask is read.
+`l4s_ensemble.scenes.applicability` says what the distance is. No mask is read.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from l4s_ensemble.data.store import sensor_of
 from l4s_ensemble.run.files import write_text
 from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.scenes.applicability import Applicability, describe, load_applicability
 from l4s_ensemble.scenes.folds import patches_to_predict
-from l4s_ensemble.scenes.likeness import Likeness, describe, load_likeness
 
 TABLE = "tiles.csv"
 COLUMNS = ("patch", "scene", "distance", "like_training")
@@ -33,7 +33,7 @@ def stage(ctx: StageContext) -> Summary:
     tile held out by its fold; a training tile's own is that), ``like_training`` (1: the distance
     is no longer than those that the run's scores were measured at).
     """
-    held = load_likeness(ctx.input("scenes"))
+    held = load_applicability(ctx.input("scenes"))
     if held is None:
         return {"known": False}
     data = patches_to_predict(ctx)
@@ -41,7 +41,7 @@ def stage(ctx: StageContext) -> Summary:
     names, described = describe(data, sensor_of(data))
     if names != held.names:
         return {"known": False}
-    found = held.distance(described)
+    found = held.index(described)
     if ctx.params["data"] == "data/train":
         own = {int(p): d for p, d in zip(held.patch, held.held_out, strict=True)}
         found = np.array([own.get(int(p), d) for p, d in zip(patch, found, strict=True)])
@@ -82,7 +82,7 @@ def _shares(distance: NDArray[np.floating[Any]], edges: NDArray[np.float64]) -> 
     return [float(n) / len(distance) for n in counts]
 
 
-def _differs(held: Likeness, described: NDArray[np.float32]) -> list[dict[str, Any]]:
+def _differs(held: Applicability, described: NDArray[np.float32]) -> list[dict[str, Any]]:
     """What differs most: the median of the tiles in standard deviations of the training tiles."""
     moved = np.median(held.standard(described), axis=0)
     first: dict[str, dict[str, Any]] = {}

@@ -29,8 +29,7 @@ from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
-from l4s_ensemble.scenes.objects import TileObjects, count_objects, tile_objects
-from l4s_ensemble.scenes.outlines import places_of
+from l4s_ensemble.scenes.landslides import TileObjects, count_objects, places_of, tile_objects
 from l4s_ensemble.stack.comparison import MODELS, compare, seconds_of
 from l4s_ensemble.stack.learners import BATCH_TILES
 from l4s_ensemble.stack.uncertainty import summarise_uncertainty

@@ -33,7 +33,7 @@ from l4s_ensemble.predict.split import open_logits, open_probability, open_uncer
 from l4s_ensemble.run.files import digest_of, read_json, write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.outlines import Outlines, Place, predicted_outlines
+from l4s_ensemble.scenes.landslides import Outlines, Place, predicted_outlines
 
 SHOWN = 20
 """Slides in the summary, the largest ones."""

@@ -6,8 +6,8 @@ of two correlated views, fitted to cuts inside the tiles. Its log-likelihood rat
 against unrelated ground) is a scalar product, so all pairs of tiles cost one matrix product, which
 is made in blocks: what is kept are the few good pairs.
 
-How high the ratio climbs by chance is read off pairs that cannot adjoin: two right rims, two left
-rims. Odds are given in units of that.
+How high the ratio climbs by chance is read off pairs that cannot adjoin: two right edges, two
+left ones. Odds are given in units of that.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def weigh(images: Any, spectral: Flags, relative: bool) -> Odds:
     images : array-like, shape (tile, band, y, x)
         Counts. A numpy array, or anything that gives one for a slice of tiles.
     spectral : ndarray of bool, shape (band,)
-        Bands that measure light.
+        Bands of reflectance.
     relative : bool
         The level of each tile is unknown: spectral bands are compared up to one common factor.
     """
@@ -222,7 +222,7 @@ def learn(lines: Lines, spectral: Flags, relative: bool) -> list[Block]:
 
     Within a group of frequencies the bands are turned so that components are independent and of
     unit variance, and their correlations across the cut are kept (canonical correlations, both
-    views treated alike). Bands that do not measure light stand alone: they may be silent.
+    views treated alike). Other bands stand alone: they may be silent.
     """
     before = _spectrum(lines.before, spectral, relative)
     after = _spectrum(lines.after, spectral, relative)

@@ -1,10 +1,10 @@
 """Spatial folds: made once, saved, read by every stage that fits.
 
 A fold is a set of square blocks of tiles, or of whole scenes. For each fold the tiles that touch a
-held tile, and tiles with the same content as one of those, are its buffer: they leave its training,
-and are scored in their own fold. Holdout tiles, their neighbours and tiles without terrain fit
-nothing.
-`Folds.check` is the assertion that every fit makes.
+held-out tile, and tiles with the same content as one of those, are its buffer: they leave its
+training, and are scored in their own fold. Holdout tiles, their neighbours and tiles without
+terrain fit nothing. `Folds.check` is the assertion that every fit makes, `check_stack` that of a
+meta-learner.
 """
 
 from __future__ import annotations
@@ -25,28 +25,34 @@ from l4s_ensemble.data.store import open_store, positions_of
 from l4s_ensemble.errors import DataError, LeakError, RunError
 from l4s_ensemble.run.files import read_json, write_json, write_text
 from l4s_ensemble.run.stage import StageContext
-from l4s_ensemble.scenes.grid import Grid, GridName
+from l4s_ensemble.scenes.layout import Layout
 
 TABLE = "patches.csv"
 HEAD = "folds.json"
 FoldsBy = Literal["blocks", "scenes"]
 ROLES: tuple[str, ...] = ("fit", "holdout", "guard", "degenerate")
 
-_COLUMNS = (
-    "patch", "scene", "row", "col", "role", "fold", "block", "landslide_pixels", "content_hash",
-)  # fmt: skip
+AGAIN = "run `l4s-ensemble fit-all` again with this run folder"
+
+_COLUMNS: dict[str, Any] = {
+    "patch": np.int64,
+    "scene": np.int32,
+    "row": np.int32,
+    "col": np.int32,
+    "role": np.str_,
+    "fold": np.int32,
+    "block": np.int32,
+    "landslide_pixels": np.int64,
+    "content_hash": np.str_,
+}
 
 
 @dataclass(frozen=True)
-class Folds:
-    """Role, fold and bootstrap block of every training tile.
+class Folds(Layout):
+    """Place, role, fold and bootstrap block of every training tile, in the order of the store.
 
     Attributes
     ----------
-    patch : int64 array, shape (tile,)
-        Ids, in the order of the store.
-    scene, row, col : int32 array, shape (tile,)
-        Place, -1 where it is not known; a scene below -1 is that of one tile that stands alone.
     role : str array, shape (tile,)
         ``fit``, ``holdout`` (set aside), ``guard`` (beside the holdout, or a copy of such a tile)
         or ``degenerate`` (no terrain).
@@ -57,24 +63,18 @@ class Folds:
     landslide_pixels : int64 array, shape (tile,)
     content_hash : str array, shape (tile,)
     n_folds : int
-    grid : {'official', 'manifest', 'pixels', 'none'}
     block_tiles : int
         Edge of a fold's block, tiles, after shrinking; 0 where folds are whole scenes.
     by : {'blocks', 'scenes'}
         What a fold is made of.
     """
 
-    patch: NDArray[np.int64]
-    scene: NDArray[np.int32]
-    row: NDArray[np.int32]
-    col: NDArray[np.int32]
     role: NDArray[np.str_]
     fold: NDArray[np.int32]
     block: NDArray[np.int32]
     landslide_pixels: NDArray[np.int64]
     content_hash: NDArray[np.str_]
     n_folds: int
-    grid: GridName
     block_tiles: int
     by: FoldsBy = "blocks"
 
@@ -83,11 +83,11 @@ class Folds:
         return self.patch[self._may_train(fold)]
 
     def held_ids(self, fold: int) -> NDArray[np.int64]:
-        """Ids that model `fold` scores and never sees."""
+        """Ids held out of model `fold`: it scores them and never sees them."""
         return self.patch[self._held(fold)]
 
     def buffer_ids(self, fold: int) -> NDArray[np.int64]:
-        """Ids that touch a held tile of `fold`, or copy one that does; scored in their own fold."""
+        """Ids that touch a held-out tile of `fold`, or copy one that does."""
         return self.patch[self._buffer(fold)]
 
     @property
@@ -130,8 +130,8 @@ class Folds:
         Raises
         ------
         LeakError
-            If an id or a content hash is also in the fold's held tiles, its buffer, the holdout,
-            a guard or a degenerate tile, or an id is unknown.
+            If an id or a content hash is also that of a tile held out, in the buffer, holdout,
+            guard or degenerate, or an id is unknown.
         """
         trained = {int(i) for i in ids_trained}
         allowed = {int(i) for i in self.patch[self._may_train(fold)]}
@@ -187,8 +187,7 @@ class Folds:
 
     def _buffer(self, fold: int) -> NDArray[np.bool_]:
         held = self._held(fold)
-        grid = Grid(self.grid, self.patch, self.scene, self.row, self.col)
-        touching = grid.touching(held)
+        touching = self.touching(held)
         copies = np.isin(self.content_hash, self.content_hash[touching | held])
         return self._is_fit & ~held & (touching | copies)
 
@@ -199,7 +198,7 @@ class Folds:
             return "unknown to the folds"
         if not self._is_fit[position]:
             return f"role {self.role[position]}"
-        return "held" if self.fold[position] == fold else "buffer beside held tiles"
+        return "held out" if self.fold[position] == fold else "buffer beside held-out tiles"
 
 
 def load_folds(folder: str | Path) -> Folds:
@@ -216,27 +215,99 @@ def load_folds(folder: str | Path) -> Folds:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        column = {name: [row[name] for row in rows] for name in _COLUMNS}
+        columns = {
+            name: np.array([row[name] for row in rows], kind) for name, kind in _COLUMNS.items()
+        }
         return Folds(
-            patch=np.array(column["patch"], np.int64),
-            scene=np.array(column["scene"], np.int32),
-            row=np.array(column["row"], np.int32),
-            col=np.array(column["col"], np.int32),
-            role=np.array(column["role"], np.str_),
-            fold=np.array(column["fold"], np.int32),
-            block=np.array(column["block"], np.int32),
-            landslide_pixels=np.array(column["landslide_pixels"], np.int64),
-            content_hash=np.array(column["content_hash"], np.str_),
-            n_folds=int(head["n_folds"]),
             grid=head["grid"],
+            n_folds=int(head["n_folds"]),
             block_tiles=int(head["block_tiles"]),
             by=head["by"],
+            **columns,
         )
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(
-            "the table of folds is missing or damaged", where=path, found=error,
+            "the table of folds is missing or damaged",
+            where=path,
+            found=error,
             fix="delete the folder and run the scenes stage again",
-        ) from None  # fmt: skip
+        ) from None
+
+
+def check_stack(
+    folds: Folds,
+    hashes: Mapping[int, str],
+    scores: Mapping[str, xr.Dataset],
+    fitted: Mapping[int, Iterable[int]],
+) -> dict[str, Any]:
+    """Check a cross-fitted meta-learner and the out-of-fold scores that it is fitted on.
+
+    Parameters
+    ----------
+    folds : Folds
+    hashes : mapping of int to str
+        Content hash of every tile.
+    scores : mapping of str to xarray.Dataset
+        Of each base model, from `l4s_ensemble.run.scores.open_scores`: coordinates ``patch`` and
+        ``fold``, attribute ``seed``.
+    fitted : mapping of int to iterable of int
+        Ids that the meta-learner of each fold is fitted on; it scores the tiles of that fold.
+
+    Returns
+    -------
+    dict
+        ``details``, a list of ``{check, fold (or None), passed, said}``; ``checked``, their number;
+        ``passed``, how many of them hold. What does not hold is no leak by itself.
+
+    Raises
+    ------
+    LeakError
+        If a base model was scored on tiles that fit nothing, or in other folds, the base models
+        differ in tiles, folds or seeds, or a meta-learner is fitted on tiles that its fold must
+        not see (see `Folds.check`).
+    """
+    details: list[dict[str, Any]] = []
+
+    def note(check: str, fold: int | None, said: str, *, passed: bool = True) -> None:
+        details.append({"check": check, "fold": fold, "passed": passed, "said": said})
+
+    first, *_ = scores
+    for name, one in scores.items():
+        ids, own = one["patch"].values, one["fold"].values
+        wrong = ids[folds.of(ids, "fold") != own]
+        if len(wrong):
+            raise LeakError(
+                f"out-of-fold scores of {name} are of other folds, or of tiles that fit nothing",
+                found=f"patches {wrong[:10].tolist()}",
+                fix=AGAIN,
+            )
+        note("folds of scores", None, f"{name}: {len(ids)} tiles, each of its own fold")
+        other = scores[first]
+        same = {
+            "tiles": np.array_equal(ids, other["patch"].values),
+            "folds": np.array_equal(own, other["fold"].values),
+            "seeds": one.attrs.get("seed") == other.attrs.get("seed"),
+        }
+        for what, equal in same.items():
+            if not equal:
+                text = f"out-of-fold scores of {first} and {name} differ in {what}"
+                raise LeakError(text, fix=AGAIN)
+        if name != first:
+            note("same scores", None, f"{first} and {name} have the same tiles, folds and seed")
+    fold = scores[first]["fold"].values
+    for k in np.unique(fold).tolist():
+        fits = [int(i) for i in fitted[k]]
+        folds.check(k, fits, hashes)
+        said = (
+            f"{len(fits)} tiles fitted it; it scores {(fold == k).sum()} others, none of which, "
+            "nor a neighbour or a copy of one, is among them"
+        )
+        note("fitted on other folds", k, said)
+    known = folds.grid != "none"
+    said = "nobody knows where the tiles lie: neighbours cannot be kept apart"
+    note("places", None, "the places of the tiles are known" if known else said, passed=known)
+    held = sum(bool(d["passed"]) for d in details)
+    return {"checked": len(details), "passed": held, "details": details}
 
 
 def patches_to_predict(ctx: StageContext) -> xr.Dataset:
@@ -256,7 +327,8 @@ def patches_to_predict(ctx: StageContext) -> xr.Dataset:
     ids = load_folds(ctx.input("scenes")).holdout_ids
     if not len(ids):
         raise RunError(
-            "the run has no holdout tiles", where=ctx.run,
+            "the run has no holdout tiles",
+            where=ctx.run,
             fix="set data.holdout before fitting, or name another split",
-        )  # fmt: skip
+        )
     return dataset.isel(patch=positions_of(dataset, ids))

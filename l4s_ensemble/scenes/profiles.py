@@ -1,4 +1,4 @@
-"""What the seam solver reads of the tiles: the lines at their rims, and lines at cuts inside them.
+"""What the seam solver reads of the tiles: the lines at their edges, and lines at cuts inside them.
 
 A profile is a line continued by half a pixel, to where the next tile begins. Cuts inside a tile
 are seams whose answer is known: they teach the model of `evidence` without labels.
@@ -51,7 +51,7 @@ class Lines:
 def read_lines(
     images: Any, spectral: Flags, *, chunk: int = CHUNK_TILES, taught: int = TAUGHT_TILES
 ) -> tuple[dict[Axis, Lines], NDArray[np.intp]]:
-    """Read the lines at the rims of all tiles and at inner cuts of some, a chunk at a time.
+    """Read the lines at the edges of all tiles and at inner cuts of some, a chunk at a time.
 
     Which tiles are cut depends on their content alone, so the order of the tiles does not matter.
 
@@ -60,7 +60,7 @@ def read_lines(
     images : array-like, shape (tile, band, y, x)
         Counts. A numpy array, or anything that gives one for a slice of tiles.
     spectral : ndarray of bool, shape (band,)
-        Bands that measure light; they are compared as logarithms.
+        Bands of reflectance; they are compared as logarithms.
     chunk : int
         Tiles in memory at a time.
     taught : int
@@ -71,11 +71,11 @@ def read_lines(
     lines : dict
         ``x``: seams between left and right neighbours; ``y``: between upper and lower ones.
     original : ndarray of int, shape (tile,)
-        Position of the first tile with the same rims: the tile itself, unless it is a duplicate.
+        Position of the first tile with the same edges: the tile itself, unless it is a duplicate.
     """
     n, bands, height, width = images.shape
     floor = _floor(np.asarray(images[: min(n, chunk)]), spectral)
-    rims: dict[Axis, list[Any]] = {
+    edges: dict[Axis, list[Any]] = {
         axis: [np.empty((n, bands, length), np.float32) for _ in range(2)]
         + [np.zeros((n, bands), bool) for _ in range(2)]
         for axis, length in zip(AXES, (height, width), strict=True)
@@ -86,19 +86,21 @@ def read_lines(
         block = np.asarray(images[start : start + chunk])
         here = slice(start, start + len(block))
         steady[here] = block.max((2, 3)) == block.min((2, 3))
-        for axis, (last, first, last_silent, first_silent) in rims.items():
+        for axis, (last, first, last_silent, first_silent) in edges.items():
             across = _across(block, axis)
             last[here], mute = profile(across[..., [-1, -2]], spectral, floor)
             last_silent[here] = steady[here] | mute
             first[here], mute = profile(across[..., [0, 1]], spectral, floor)
             first_silent[here] = steady[here] | mute
         for t in range(start, start + len(block)):
-            rim = [a[t] for parts in rims.values() for a in parts[:2]]
-            digests.append(blake2b(b"".join(r.tobytes() for r in rim), digest_size=16).digest())
+            edge = [a[t] for parts in edges.values() for a in parts[:2]]
+            digests.append(
+                blake2b(b"".join(line.tobytes() for line in edge), digest_size=16).digest()
+            )
     keys, original = np.unique(np.array(digests, "S16"), return_index=True, return_inverse=True)[1:]
     chosen = np.sort(keys[:taught])  # first of the digests' order: random, but by content
     lines = {}
-    for axis, (last, first, last_silent, first_silent) in rims.items():
+    for axis, (last, first, last_silent, first_silent) in edges.items():
         length = height if axis == "x" else width
         inner = len(_cuts(width if axis == "x" else height))
         before = np.empty((inner, len(chosen), bands, length), np.float32)
@@ -139,9 +141,9 @@ def profile(pair: NDArray[Any], spectral: Flags, floor: float) -> tuple[Floats, 
     values = np.nan_to_num(pair.astype(np.float32), posinf=0.0, neginf=0.0)
     empty: Flags = np.zeros((len(pair), pair.shape[2]), bool)
     if spectral.any():
-        light = values[:, spectral]
-        empty = np.asarray((light <= 0).all(1).any(-1))
-        values[:, spectral] = np.log(np.maximum(light, 0) + np.float32(floor))
+        reflectance = values[:, spectral]
+        empty = np.asarray((reflectance <= 0).all(1).any(-1))
+        values[:, spectral] = np.log(np.maximum(reflectance, 0) + np.float32(floor))
     found = np.float32(1.5) * values[..., 0] - np.float32(0.5) * values[..., 1]
     for t in np.flatnonzero(empty.any(1) & ~empty.all(1)):
         known = np.flatnonzero(~empty[t])
@@ -165,6 +167,6 @@ def _floor(block: NDArray[Any], spectral: Flags) -> float:
     """Half a count keeps the logarithm of zero finite; for real numbers a thousandth."""
     if np.issubdtype(block.dtype, np.integer) or not spectral.any():
         return 0.5
-    light = block[:, spectral]
-    positive = light[light > 0]
+    reflectance = block[:, spectral]
+    positive = reflectance[reflectance > 0]
     return min(0.5, 1e-3 * float(np.median(positive))) if positive.size else 1.0

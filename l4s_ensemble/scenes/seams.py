@@ -1,43 +1,117 @@
-"""Find which tiles adjoin, from the pixels alone: scene, row and column of every tile.
+"""Find where tiles lie from their pixels: which adjoin, edge to edge.
 
-`solve` works on arrays, `solve_dataset` on the dataset of patches. The evidence for a seam is
-weighed in `evidence`, tiles are put together in `placing`. A tile that is doubtful gets no place.
+The evidence for a seam is weighed in `l4s_ensemble.scenes.evidence`, tiles are put together in
+`l4s_ensemble.scenes.assembly`. A tile that is doubtful gets no place.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
+from l4s_ensemble.data.patches import find_patches, read_image
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
+from l4s_ensemble.scenes.assembly import Parts, assemble
 from l4s_ensemble.scenes.evidence import weigh
-from l4s_ensemble.scenes.placement import Placement
-from l4s_ensemble.scenes.placing import DOUBT, Parts, assemble
-
-if TYPE_CHECKING:
-    import xarray as xr
+from l4s_ensemble.scenes.layout import (
+    ALONE,
+    UNKNOWN,
+    GridName,
+    Layout,
+    is_official,
+    manifest_places,
+    official_places,
+)
 
 log = logging.getLogger("l4s_ensemble")
 
 LEAST_PIXELS = 8
 
+DOUBT = 0.01
+"""Chance of a wrong place at odds of zero; on the careful side, see `Seams`."""
+
+
+def find_layout(
+    dataset: xr.Dataset,
+    sensor: Sensor,
+    choice: Literal["auto", "official", "manifest", "pixels", "none"] = "auto",
+) -> Layout:
+    """Find the places of a split's patches.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `l4s_ensemble.data.store.open_store`.
+    choice : {'auto', 'official', 'manifest', 'pixels', 'none'}
+        ``auto``: the manifest's places if the data root has a ``scenes.csv``, else the official
+        ones for the training split of an official sensor, else what the pixels tell; none where
+        they place less than half of the tiles.
+
+    Raises
+    ------
+    DataError
+        If the places asked for are not known, or known for some tiles only.
+    """
+    patch = dataset["patch"].values.astype(np.int64)
+    manifest, official = manifest_places(dataset), official_places(patch)
+    chosen: GridName = "pixels"
+    if choice != "auto":
+        chosen = choice
+    elif (manifest[0] != UNKNOWN).any():
+        chosen = "manifest"
+    elif is_official(dataset, sensor):
+        if (official[0] != UNKNOWN).all():
+            chosen = "official"
+        else:
+            log.warning("scenes: some ids are no official training ids, so the pixels decide")
+    if chosen == "pixels":
+        found = _layout_from_pixels(dataset, sensor)
+        if choice == "pixels" or 2 * found.placed.sum() >= len(patch):
+            return found
+        # Ids in a row are a safer guess than tiles that nearly all stand alone.
+        chosen = "none"
+    if chosen == "none":
+        log.warning(
+            "scenes: the places of the tiles are not known. Runs of ids stand for blocks and only "
+            "id - 1 and id + 1 count as neighbours; tiles above and below may leak between folds, "
+            "so scores may be too good. A scenes.csv in the data folder (split, patch, scene, "
+            "row, col) gives true blocks"
+        )
+        nowhere = np.full(patch.shape, UNKNOWN, np.int32)
+        return Layout("none", patch, nowhere, nowhere, nowhere)
+    scene, row, col = manifest if chosen == "manifest" else official
+    unknown = patch[(scene == UNKNOWN) | (row < 0) | (col < 0)]
+    if len(unknown):
+        raise DataError(
+            f"{len(unknown)} of {len(patch)} tiles have no place in the {chosen} grid",
+            where=dataset.attrs.get("root"),
+            found="patches " + ", ".join(map(str, unknown)),
+            fix=("complete scenes.csv, or " if chosen == "manifest" else "")
+            + "set scenes.grid=pixels or scenes.grid=none",
+        )
+    return Layout(chosen, patch, scene, row, col)
+
 
 def solve(
     images: Any,
     *,
-    ids: Any = None,
-    spectral: Any = None,
+    ids: ArrayLike | None = None,
+    spectral: ArrayLike | None = None,
     relative: bool = False,
-) -> Placement:
+) -> tuple[Layout, NDArray[np.float64]]:
     """Find which tiles adjoin edge to edge, without overlap.
 
     All bands are used. What a true seam looks like is learned from cuts inside the tiles, and what
-    chance can do from rims that cannot adjoin, so there is nothing to tune. Tiles may be missing
+    chance can do from edges that cannot adjoin, so there is nothing to tune. Tiles may be missing
     and in any order. Equal tiles, tiles without structure and tiles that fit in two places are not
     placed. Parts that no seam joins are scenes of their own.
 
@@ -49,82 +123,167 @@ def solve(
     ids : array-like of int, shape (tile,), optional
         Patch ids; default positions. Their order says nothing.
     spectral : array-like of bool, shape (band,), optional
-        Bands that measure light, compared as logarithms; default all. Others (slope, elevation)
-        are compared as they are.
+        Bands of reflectance, compared as logarithms; default all. Others (slope, elevation) are
+        compared as they are.
     relative : bool
-        The level of every tile is unknown: spectral bands are compared up to a factor a tile.
+        The gain of every tile is unknown: spectral bands are compared up to a factor a tile.
 
     Returns
     -------
-    Placement
-        Scenes by falling number of tiles.
+    layout : Layout
+        Scenes from 1, by falling number of tiles; -1 for a tile without a place.
+    confidence : float64 array, shape (tile,)
+        Chance that the tile lies right relative to its neighbours; 0 without a place.
 
     Raises
     ------
     DataError
-        If the array is not of four axes, holds tiles under 8 pixels, or ids or bands do not fit.
+        If the array is not of four axes, or holds tiles under 8 pixels.
     """
-    found_ids, bands = _check(images, ids, spectral)
-    started = time.monotonic()
-    n = len(found_ids)
-    if n < 2:
-        none = np.full(n, -1, np.int64)
-        return Placement(found_ids, none, none.copy(), none.copy(), np.zeros(n))
-    placement = _placement(found_ids, assemble(weigh(images, bands, relative)))
-    log.info(
-        "seams: %d of %d tiles placed in %d scenes, %.1f s", placement.placed.sum(), n,
-        len(np.unique(placement.scene[placement.placed])), time.monotonic() - started,
-    )  # fmt: skip
-    return placement
-
-
-def solve_dataset(patches: xr.Dataset) -> Placement:
-    """Find which patches of a dataset adjoin; see `solve`.
-
-    Parameters
-    ----------
-    patches : xarray.Dataset
-        As the data stage stores it: ``image (patch, band, y, x)`` in counts, coordinate ``patch``,
-        attribute ``sensor``. Read in small pieces.
-    """
-    sensor = Sensor.model_validate_json(patches.attrs["sensor"])
-    light = set(sensor.spectral)
-    return solve(
-        patches["image"],
-        ids=patches["patch"].values,
-        spectral=[str(b) in light for b in patches["band"].values],
-        relative=sensor.level == "relative",
-    )
-
-
-def _check(images: Any, ids: Any, spectral: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     shape = tuple(images.shape)
     if len(shape) != 4 or min(shape[2:], default=0) < LEAST_PIXELS or not shape[1]:
         raise DataError(
-            "tiles of this shape cannot be put together", found=shape,
+            "tiles of this shape cannot be put together",
+            found=shape,
             allowed=f"(tile, band, y, x) with at least one band and {LEAST_PIXELS} x "
             f"{LEAST_PIXELS} pixels",
-        )  # fmt: skip
-    found = np.arange(shape[0]) if ids is None else np.asarray(ids)
-    if found.shape != shape[:1] or len(np.unique(found)) != len(found):
-        raise DataError("one id is needed for each tile, none twice", found=found.shape,
-                        allowed=shape[:1])  # fmt: skip
+        )
+    started, n = time.monotonic(), shape[0]
+    patch = np.arange(n) if ids is None else np.asarray(ids, np.int64)
     bands = np.ones(shape[1], bool) if spectral is None else np.asarray(spectral, bool)
-    if bands.shape != shape[1:2]:
-        raise DataError("one flag is needed for each band", where="spectral",
-                        found=bands.shape, allowed=shape[1:2])  # fmt: skip
-    return found.astype(np.int64), bands
-
-
-def _placement(ids: NDArray[np.int64], parts: Parts) -> Placement:
-    n = len(ids)
-    scene, row, col = (np.full(n, -1, np.int64) for _ in range(3))
-    sure = 1 / (1 + DOUBT * np.exp(-np.maximum(parts.odds, -50)))
+    scene, row, col = (np.full(n, UNKNOWN, np.int32) for _ in range(3))
     confidence = np.zeros(n)
+    if n > 1:
+        parts = assemble(weigh(images, bands, relative))
+        for number, tiles in enumerate(_scenes(parts, patch), start=1):
+            scene[tiles] = number
+            row[tiles], col[tiles] = (parts.at[tiles] - parts.at[tiles].min(0)).T
+            confidence[tiles] = 1 / (1 + DOUBT * np.exp(-np.maximum(parts.odds[tiles], -50)))
+        log.info(
+            "seams: %d of %d tiles placed in %d scenes, %.1f s",
+            (scene >= 0).sum(),
+            n,
+            max(scene.max(), 0),
+            time.monotonic() - started,
+        )
+    return Layout("pixels", patch, scene, row, col), confidence
+
+
+def survey(root: Path, split: str, sensor: Sensor) -> dict[str, Any]:
+    """Find which patches of a split adjoin, for ``data scenes``.
+
+    Parameters
+    ----------
+    root : Path
+        Folder in the official or the Hugging Face layout.
+    split : {'train', 'valid', 'test'}
+    sensor : Sensor
+
+    Returns
+    -------
+    dict
+        ``tiles, placed, confidence_min`` (None if no tile is placed); ``scenes``: for each
+        ``scene, tiles, rows, cols`` (extent of what is there); ``places``: for every placed tile
+        ``patch, scene, row, col, confidence``.
+    """
+    files = find_patches(root, split, sensor)
+    images = TileFiles([file.image for file in files], sensor)
+    relative = sensor.level == "relative"
+    layout, confidence = solve(
+        images, ids=[file.id for file in files], spectral=_spectral(sensor), relative=relative
+    )
+    places = [
+        {
+            "patch": int(layout.patch[i]),
+            "scene": int(layout.scene[i]),
+            "row": int(layout.row[i]),
+            "col": int(layout.col[i]),
+            "confidence": round(float(confidence[i]), 4),
+        }
+        for i in np.flatnonzero(layout.placed)
+    ]
+    scenes = []
+    for scene in np.unique(layout.scene[layout.placed]).tolist():
+        here = layout.scene == scene
+        rows, cols = (int(np.ptp(a[here])) + 1 for a in (layout.row, layout.col))
+        scenes.append({"scene": scene, "tiles": int(here.sum()), "rows": rows, "cols": cols})
+    return {
+        "tiles": len(layout),
+        "placed": len(places),
+        "confidence_min": float(confidence[layout.placed].min()) if places else None,
+        "scenes": scenes,
+        "places": places,
+    }
+
+
+@dataclass(frozen=True)
+class TileFiles:
+    """Image files as an array ``(tile, band, y, x)`` of counts that reads slices of tiles.
+
+    A file that cannot be read is a black tile, which says nothing: the check of files names it.
+    """
+
+    paths: Sequence[Path]
+    sensor: Sensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the array."""
+        edge = self.sensor.patch_pixels
+        return len(self.paths), len(self.sensor.bands), edge, edge
+
+    def __getitem__(self, which: slice) -> NDArray[np.float32]:
+        chosen = self.paths[which]
+        counts = np.zeros((len(chosen), *self.shape[1:]), np.float32)
+        for place, path in zip(counts, chosen, strict=True):
+            try:
+                stored: NDArray[Any] = read_image(path, self.sensor)
+            except DataError:
+                continue
+            if np.isfinite(stored).all():
+                place[:] = np.moveaxis(stored * self.sensor.stored_to_count, -1, 0)
+        return counts
+
+
+def _layout_from_pixels(dataset: xr.Dataset, sensor: Sensor) -> Layout:
+    """Places that the seams between the tiles tell; tiles that no seam joins are scenes alone."""
+    patches = dataset.sizes["patch"]
+    # Equal tiles fit equally well, so the solver would place none of them and nobody would know
+    # their neighbours. One is placed; the folds keep the others with it.
+    once = np.sort(np.unique(dataset["content_hash"].values, return_index=True)[1])
+    own = dataset if len(once) == patches else dataset.isel(patch=once)
+    solved, _ = solve(
+        own["image"],
+        ids=own["patch"].values,
+        spectral=_spectral(sensor),
+        relative=sensor.level == "relative",
+    )
+    scene, row, col = (np.full(patches, UNKNOWN, np.int32) for _ in range(3))
+    scene[once], row[once], col[once] = solved.scene, solved.row, solved.col
+    alone = scene < 0
+    scene[alone] = ALONE - np.arange(alone.sum())
+    log.info(
+        "scenes: %d of %d tiles placed by their pixels, in %d scenes",
+        (~alone).sum(),
+        patches,
+        len(np.unique(scene[~alone])),
+    )
+    if alone.any():
+        log.warning(
+            "scenes: no seam tells where %d of %d tiles lie. Each stands alone; those that touch "
+            "another tile after all may leak between folds, so scores may be too good. A "
+            "scenes.csv in the data folder (split, patch, scene, row, col) settles it",
+            alone.sum(),
+            patches,
+        )
+    return Layout("pixels", dataset["patch"].values.astype(np.int64), scene, row, col)
+
+
+def _scenes(parts: Parts, patch: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Tiles of each part of several, the largest first; of equal ones that of the lowest id."""
     members = [np.flatnonzero(parts.part == p) for p in np.unique(parts.part)]
-    several = [tiles for tiles in members if len(tiles) > 1]
-    for number, tiles in enumerate(sorted(several, key=lambda t: (-len(t), ids[t].min())), start=1):
-        scene[tiles] = number
-        row[tiles], col[tiles] = (parts.at[tiles] - parts.at[tiles].min(0)).T
-        confidence[tiles] = sure[tiles]
-    return Placement(ids, scene, row, col, confidence)
+    return sorted((m for m in members if len(m) > 1), key=lambda m: (-len(m), patch[m].min()))
+
+
+def _spectral(sensor: Sensor) -> list[bool]:
+    return [name in set(sensor.spectral) for name in sensor.band_names]

@@ -14,8 +14,7 @@ from l4s_ensemble.metrics.error_auc import BINS, error_histogram
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import SIZE_PX, ObjectCounts, labelled, size_of
 from l4s_ensemble.run.tasks import in_processes
-from l4s_ensemble.scenes.objects import TileObjects, count_objects, tile_objects
-from l4s_ensemble.scenes.outlines import Place, join
+from l4s_ensemble.scenes.landslides import Place, TileObjects, count_objects, join, tile_objects
 from l4s_ensemble.stack.threshold import remove_small
 from l4s_ensemble.stack.uncertainty import summarise_uncertainty, uncertainty
 
@@ -57,7 +56,7 @@ def diagnose(
     thresholds : mapping of str to float
         Of each model.
     place : tuple of array_like of int, each of shape (tile,)
-        Scene, row and column of the tiles; see `l4s_ensemble.scenes.outlines.join`.
+        Scene, row and column of the tiles; see `l4s_ensemble.scenes.landslides.join`.
     smallest_px : int
         Smallest landslide that the stack keeps.
     jobs : int

@@ -12,8 +12,7 @@ from l4s_ensemble.data.store import hashes_of, open_store
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.folds import load_folds
-from l4s_ensemble.scenes.leaks import about_scores, check_stack
+from l4s_ensemble.scenes.folds import check_stack, load_folds
 from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.stack.comparison import BASE_MODELS, compare, seconds_of
 from l4s_ensemble.stack.diagnostics import diagnose
@@ -38,8 +37,7 @@ def stage(ctx: StageContext) -> Summary:
     patch = scores["pixel"]["patch"].values
     fold, block = (folds.of(patch, name) for name in ("fold", "block"))
     allowed = {int(k): np.intersect1d(patch, folds.train_ids(int(k))) for k in np.unique(fold)}
-    of_scores = {name: about_scores(one) for name, one in scores.items()}
-    leaks = check_stack(folds, hashes_of(store), of_scores, allowed)
+    leaks = check_stack(folds, hashes_of(store), scores, allowed)
 
     tiles = scores["pixel"]["logit"], scores["unet"]["logit"], store["mask"].sel(patch=patch)
     stack = Stack(**ctx.config.stack.model_dump(), random_state=ctx.config.seed)

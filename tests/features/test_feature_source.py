@@ -26,7 +26,11 @@ from l4s_ensemble.features.source import (
     source_to_predict,
 )
 from l4s_ensemble.run.files import write_json
-from l4s_ensemble.scenes.surroundings import Surroundings, load_surroundings, measure_surroundings
+from l4s_ensemble.scenes.neighbourhood import (
+    Neighbourhood,
+    load_neighbourhood,
+    measure_neighbourhood,
+)
 
 TILE, ROWS, COLS = 76, 3, 4
 ALL = np.arange(ROWS * COLS)
@@ -62,7 +66,7 @@ def save(dataset: xr.Dataset, folder: Path) -> Path:
 
 
 def source_of(dataset: xr.Dataset, plan: FeaturePlan, **settings: Any) -> FeatureSource:
-    return FeatureSource(dataset, plan, measure_surroundings(dataset, **settings))
+    return FeatureSource(dataset, plan, measure_neighbourhood(dataset, **settings))
 
 
 def alone(source: FeatureSource) -> FeatureSource:
@@ -118,11 +122,11 @@ def test_without_neighbours_a_tile_is_one_patch(world):
 
 def test_which_tiles_are_neighbours(world):
     dataset = world[1].patches
-    known = measure_surroundings(dataset)
+    known = measure_neighbourhood(dataset)
     assert len(known.neighbours(MIDDLE)) == 8 and len(known.neighbours(0)) == 3
     nowhere = dataset.assign_coords(scene=("patch", -2 - ALL))
-    assert measure_surroundings(nowhere).neighbours(MIDDLE) == {}
-    flat = measure_surroundings(dataset.assign_coords(degenerate=("patch", ALL == MIDDLE + 1)))
+    assert measure_neighbourhood(nowhere).neighbours(MIDDLE) == {}
+    flat = measure_neighbourhood(dataset.assign_coords(degenerate=("patch", ALL == MIDDLE + 1)))
     assert flat.neighbours(MIDDLE + 1) == {}
     assert MIDDLE + 1 not in flat.neighbours(MIDDLE).values()
     held_out = replace(known, aside=ALL == MIDDLE)
@@ -135,17 +139,17 @@ def test_gains_of_tiles_to_fit_know_nothing_of_held_out_tiles():
     changed = counts.copy()
     changed[MIDDLE] = scene(TILE, TILE, RGB, seed=9) * 2
     role = np.where(ALL == MIDDLE, "holdout", "fit")
-    made: list[Surroundings] = []
+    made: list[Neighbourhood] = []
     for tiles in (counts, changed):
         dataset = patches_of(tiles, RGB)
         of = {n: dataset[n].values for n in ("scene", "row", "col")} | {"role": role}
-        folds: Any = SimpleNamespace(of=lambda ids, field, of=of: of[field])
-        made.append(measure_surroundings(dataset, folds))
+        folds: Any = SimpleNamespace(grid="manifest", of=lambda ids, field, of=of: of[field])
+        made.append(measure_neighbourhood(dataset, folds))
     one, two = made
     for tile in np.flatnonzero(role == "fit"):
         for other in one.neighbours(int(tile)).values():
-            assert one.light_factor(tile, other) == two.light_factor(tile, other)
-    assert one.light_factor(MIDDLE, 0) != two.light_factor(MIDDLE, 0)
+            assert one.gain_factor(tile, other) == two.gain_factor(tile, other)
+    assert one.gain_factor(MIDDLE, 0) != two.gain_factor(MIDDLE, 0)
 
 
 def relative(rng: np.random.Generator) -> tuple[np.ndarray, xr.Dataset]:
@@ -185,7 +189,7 @@ def test_some_tiles_are_trained_on_as_if_they_stood_alone():
         np.testing.assert_array_equal(training[tile], (single if dropped[tile] else joined)[tile])
         assert not np.array_equal(joined[tile], single[tile])
     # The draw follows the id, not the place among the patches.
-    again = measure_surroundings(dataset.isel(patch=ALL[::-1]), drop_share=0.5, seed=4)
+    again = measure_neighbourhood(dataset.isel(patch=ALL[::-1]), drop_share=0.5, seed=4)
     np.testing.assert_array_equal([again.dropped(int(t)) for t in ALL], dropped[::-1])
 
 
@@ -321,7 +325,7 @@ def test_patches_in_memory_are_completed_or_refused():
 def test_damaged_files_are_named(tmp_path):
     (tmp_path / "surroundings.npz").write_bytes(b"no zip")
     with pytest.raises(RunError, match="surroundings"):
-        load_surroundings(tmp_path / "surroundings.npz")
+        load_neighbourhood(tmp_path / "surroundings.npz")
     write_json(tmp_path / "scene_statistics.json", {"scenes": [1, 2]})
     with pytest.raises(ModelError, match="statistics of scenes"):
         load_statistics(tmp_path / "scene_statistics.json")

@@ -22,7 +22,7 @@ from l4s_ensemble.metrics.objects import (
     matched,
     summarise_objects,
 )
-from l4s_ensemble.scenes.objects import count_objects, tile_objects
+from l4s_ensemble.scenes.landslides import count_objects, tile_objects
 
 EDGE = 40
 

@@ -18,7 +18,7 @@ from l4s_ensemble.pixel.model import PixelModel, booster_file
 from l4s_ensemble.pixel.reasons import found_by, mean_probability
 from l4s_ensemble.pixel.shapley import contributions
 from l4s_ensemble.run.scores import open_scores
-from l4s_ensemble.scenes.outlines import find_outlines
+from l4s_ensemble.scenes.landslides import find_outlines
 
 
 def boosted(folder: Path, leaves: int = 31) -> tuple[PixelModel, np.ndarray]:

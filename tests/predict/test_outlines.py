@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from l4s_ensemble.scenes.outlines import find_outlines
+from l4s_ensemble.scenes.landslides import find_outlines
 
 EDGE = 16
 

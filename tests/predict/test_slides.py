@@ -10,7 +10,7 @@ import pytest
 
 from l4s_ensemble.predict.slides import TileMaps, slides_of
 from l4s_ensemble.predict.slides_table import COLUMNS, as_csv, by_size, why
-from l4s_ensemble.scenes.outlines import find_outlines
+from l4s_ensemble.scenes.landslides import find_outlines
 
 EDGE = 20
 THRESHOLDS = {"pixel": 0.5, "unet": 0.3}

@@ -15,9 +15,11 @@ from l4s_ensemble.report.pages.data import data
 from l4s_ensemble.report.parts.faults import faults
 from l4s_ensemble.report.parts.shift import standardised
 from l4s_ensemble.report.pictures import mosaics
+from l4s_ensemble.report.pictures.scene import draw_scene, thumbnails
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.scenes.layout import layout_of
 
 
 @pytest.fixture
@@ -104,10 +106,9 @@ def test_mosaics_lie_in_the_report(tiny_report: Path) -> None:
 
 def test_what_fits_nothing_is_patterned(tiny_run: Path) -> None:
     from l4s_ensemble.scenes.folds import load_folds
-    from l4s_ensemble.scenes.placement import Placement
 
     folds = load_folds(tiny_run / "scenes")
-    place = Placement.known(folds.patch, folds.scene, folds.row, folds.col)
+    place = layout_of(folds.patch, folds.scene, folds.row, folds.col)
     grey = np.full((3 * 8, 6 * 8, 3), 128, np.uint8)
     role = np.array(["fit"] * 15 + ["holdout", "guard", "degenerate"])
     drawn = mosaics._marked(grey, place, np.zeros(18, int), role, 8)
@@ -135,3 +136,15 @@ def test_pictures_of_scenes_that_are_gone_are_removed(data_run: Path, tmp_path: 
     assert sorted(p.name for p in (out / "assets").glob("mosaic*")) == [
         "mosaic-test-3-plain.webp", "mosaic-train-1-folds.webp", "mosaic-train-1-plain.webp",
     ]  # fmt: skip
+
+
+def test_a_scene_shows_every_tile_in_its_place() -> None:
+    images = np.full((7, 3, 16, 16), 100, np.uint16)
+    images[2] = 1000
+    where = layout_of(
+        np.arange(7), [1, 1, 1, 1, 2, 2, -1], [0, 0, 1, 2, 0, 0, -1], [0, 1, 0, 0, 0, 1, -1]
+    )
+    picture = draw_scene(thumbnails(images, (0, 1, 2), 20), where, 1)
+    assert picture.shape == (60, 40, 3)
+    assert (picture[20:40, :20] > 250).all()
+    assert (picture > 250).sum() == 3 * 20 * 20

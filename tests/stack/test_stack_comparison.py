@@ -11,7 +11,7 @@ from scipy.ndimage import label
 from l4s_ensemble.metrics.counts import count, scores_pooled
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import write_json
-from l4s_ensemble.scenes.objects import count_objects, tile_objects
+from l4s_ensemble.scenes.landslides import count_objects, tile_objects
 from l4s_ensemble.stack.comparison import BASE_MODELS, MODELS, PARTS, compare, seconds_of
 
 TILES, EDGE, CUT = 10, 24, 0.5

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from l4s_ensemble.report import words
 from l4s_ensemble.report.pictures import draw as pictures
 from l4s_ensemble.report.pictures.draw import Picture
+from l4s_ensemble.report.pictures.scene import draw_scene, thumbnails
 from l4s_ensemble.report.source import PLACE, RunSource
 
 if TYPE_CHECKING:
     from l4s_ensemble.data.sensor import Sensor
     from l4s_ensemble.scenes.folds import Folds
-    from l4s_ensemble.scenes.placement import Placement
+    from l4s_ensemble.scenes.layout import Layout
 
 MOST_PIXELS = 1_000_000
 """Of one picture."""
@@ -92,16 +93,16 @@ def build(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[s
     }
 
 
-def largest_scenes(scene: NDArray[np.int64], most: int) -> list[int]:
+def largest_scenes(scene: NDArray[np.integer[Any]], most: int) -> list[int]:
     """Numbers of the scenes with most tiles, in order; tiles without a scene (-1) are left out."""
     numbers, tiles = np.unique(scene[scene >= 0], return_counts=True)
     return sorted(numbers[np.argsort(-tiles, kind="stable")[:most]].tolist())
 
 
-def _placement(source: RunSource, split: str) -> Placement | None:
+def _placement(source: RunSource, split: str) -> Layout | None:
     """Places of the tiles in the order of the store, or None if none is known."""
     from l4s_ensemble.errors import DataError
-    from l4s_ensemble.scenes.placement import Placement
+    from l4s_ensemble.scenes.layout import layout_of
 
     ids, places = source.store(split)["patch"].values, source.places(split)
     known = [places.get(i, dict.fromkeys(PLACE, -1)) for i in ids.tolist()]
@@ -110,22 +111,21 @@ def _placement(source: RunSource, split: str) -> Placement | None:
     if not (scene >= 0).any():
         return None
     try:
-        return Placement.known(ids, scene, row, col)
+        return layout_of(ids, scene, row, col)
     except DataError:  # two tiles in one place: the page of data must still be made
         return None
 
 
 def _scene(
-    source: RunSource, split: str, placement: Placement, scene: int, assets: Path, drawn: set[str]
+    source: RunSource, split: str, placement: Layout, scene: int, assets: Path, drawn: set[str]
 ) -> dict[str, Any]:
     """Draw one scene and describe it."""
     from l4s_ensemble.data.store import sensor_of
-    from l4s_ensemble.scenes.drawing import draw_scene
-    from l4s_ensemble.scenes.placement import Placement
+    from l4s_ensemble.scenes.layout import layout_of
 
     store = source.store(split)
     sensor, here = sensor_of(store), np.flatnonzero(placement.scene == scene)
-    own = Placement.known(*(getattr(placement, k)[here] for k in ("ids", *PLACE)))
+    own = layout_of(*(getattr(placement, k)[here] for k in ("patch", *PLACE)))
     rows, cols = int(np.ptp(own.row)) + 1, int(np.ptp(own.col)) + 1
     edge = tile_edge_px(sensor.patch_pixels, rows * cols)
     closer = tile_edge_px(sensor.patch_pixels, rows * cols, LARGE_PIXELS)
@@ -148,7 +148,7 @@ def _scene(
         _save(draw_scene(large, own, scene), name, LARGE_BYTES, assets, drawn)
         made[0]["large"] = f"assets/{name}"
     if split == "train" and source.folds is not None:
-        fold, role = (source.folds.of(own.ids, key) for key in ("fold", "role"))
+        fold, role = (source.folds.of(own.patch, key) for key in ("fold", "role"))
         title = f"Scene {scene}: which tiles are scored together"
         read = (
             "Tiles of one colour are held out in one fold; lines are the boundaries between "
@@ -163,11 +163,10 @@ def _scene(
 
 
 def _tiles(
-    images: Any, sensor: Sensor, place: Placement, edge: int, closer: int
+    images: Any, sensor: Sensor, place: Layout, edge: int, closer: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
     """Tiles in both sizes, and whether they were brought to the level of their neighbours."""
-    from l4s_ensemble.scenes.drawing import thumbnails
-    from l4s_ensemble.scenes.harmonise import harmonise
+    from l4s_ensemble.scenes.neighbourhood import harmonise
 
     bands = tuple(sensor.band_names.index(b) for b in pictures.colour_bands(sensor)[0])
     large, step = thumbnails(images, bands, closer), closer // edge
@@ -181,11 +180,11 @@ def _tiles(
     return large, _shrunk(large, step), levelled
 
 
-def _grid(placement: Placement, rows: int, cols: int) -> dict[str, Any]:
+def _grid(placement: Layout, rows: int, cols: int) -> dict[str, Any]:
     """First cell of a scene and the tiles of all cells."""
     row, col = int(placement.row.min()), int(placement.col.min())
     ids = np.full((rows, cols), -1)
-    ids[placement.row - row, placement.col - col] = placement.ids
+    ids[placement.row - row, placement.col - col] = placement.patch
     return {"row": row, "col": col, "ids": ids.ravel().tolist()}
 
 
@@ -203,7 +202,7 @@ def _shrunk(tiles: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     return means
 
 
-def _marked(panel: Picture, placement: Placement, fold: Any, role: Any, edge: int) -> Picture:
+def _marked(panel: Picture, placement: Layout, fold: Any, role: Any, edge: int) -> Picture:
     """Colours of the folds, patterns on tiles that fit nothing, lines between folds."""
     first = int(placement.row.min()), int(placement.col.min())
     shape = panel.shape[0] // edge, panel.shape[1] // edge

@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.scenes.placement import Placement
+from l4s_ensemble.scenes.layout import Layout
 
 CHUNK_TILES = 64
 EMPTY = (44, 47, 52)
 
 
-def draw_scene(small: NDArray[np.float32], placement: Placement, scene: int) -> NDArray[np.uint8]:
+def draw_scene(small: NDArray[np.float32], layout: Layout, scene: int) -> NDArray[np.uint8]:
     """Draw one scene, each band between its own 1 % and 99 % quantiles; shape (y, x, 3).
 
     Parameters
     ----------
     small : ndarray, shape (tile, edge, edge, 3)
-        From `thumbnails`, of all tiles of the placement.
+        From `thumbnails`, of all tiles of the layout.
     """
     edge = small.shape[1]
-    here = placement.scene == scene
-    tiles, rows, cols = small[here], placement.row[here], placement.col[here]
+    here = layout.scene == scene
+    tiles, rows, cols = small[here], layout.row[here], layout.col[here]
     rows, cols = rows - rows.min(), cols - cols.min()
     low, high = np.quantile(tiles, [0.01, 0.99], axis=(0, 1, 2))
     shown = 255 * np.clip((tiles - low) / np.maximum(high - low, 1e-6), 0, 1) ** 0.8

@@ -1,33 +1,31 @@
-"""How like the training tiles a tile is: where scores from training speak, and where they do not.
+"""The area of applicability: how dissimilar a tile is to the training tiles.
 
-After Meyer & Pebesma 2021, https://doi.org/10.1111/2041-210X.13650: the distance of a tile to the
-training tiles in the space of what its bands look like, in units of that of a tile held out by its
-fold from the models of that fold. Beyond the upper whisker of the latter (upper quartile and 1.5
-times the interquartile range) no score of the run was measured on anything alike. No mask is read.
+After Meyer & Pebesma 2021, https://doi.org/10.1111/2041-210X.13650. The dissimilarity index of a
+tile is its distance to the training tiles in the space of what its bands look like, in units of
+that of a tile held out by its fold from the models of that fold. Beyond the upper whisker of the
+latter (upper quartile and 1.5 times the interquartile range) a tile lies outside the area of
+applicability: no score of the run was measured on such a tile. No mask is read.
 
-A tile is described by its logarithm of light, band by band (mean, spread, quantiles, roughness),
-and without what all bands share (colour), by its slope and, since altitude tells no landslide, by
-the relief of its terrain. Where the level of a tile's light is not known it is left out.
+A tile is described by the logarithm of its reflectance, band by band (mean, spread, quantiles,
+roughness), and without what all bands share (colour), by its slope and, since altitude says
+nothing of landslides, by the relief of its terrain. An unknown gain of a tile is left out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.run.files import atomic_path
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from l4s_ensemble.scenes.folds import Folds
+from l4s_ensemble.scenes.folds import Folds
 
 FILE = "likeness.npz"
 
@@ -45,8 +43,8 @@ _QUANTILES = (0.05, 0.5, 0.95)
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """The training tiles as described, and how far apart they are.
+class Applicability:
+    """The training tiles as described, and their dissimilarity indices.
 
     Attributes
     ----------
@@ -59,9 +57,9 @@ class Likeness:
     mean, spread : float32 array, shape (description,)
         Of the training tiles, before.
     held_out : float32 array, shape (tile,)
-        Distance of each to those that its fold's models were trained on, in units of their median.
+        Dissimilarity index of each against those that its fold's models were trained on.
     unit : float
-        That median: the root mean square over descriptions, standard deviations.
+        Median distance of these, standard deviations: an index of 1.
     """
 
     names: tuple[str, ...]
@@ -74,7 +72,7 @@ class Likeness:
 
     @property
     def limit(self) -> float:
-        """Distance up to which a tile is like those that scores of the run were measured on."""
+        """Largest dissimilarity index inside the area of applicability."""
         low, high = np.quantile(self.held_out, (0.25, 0.75))
         return float(high + WHISKER * (high - low))
 
@@ -82,22 +80,19 @@ class Likeness:
         """Bring descriptions to standard deviations of the training tiles."""
         return (described - self.mean) / self.spread
 
-    def distance(self, described: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Distance of tiles to the training tiles, shape (tile,): 1 is a held-out tile's median."""
+    def index(self, described: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Dissimilarity index of tiles, shape (tile,): 1 is the median of held-out tiles."""
         return distances(self.tiles, self.standard(described)) / np.float32(self.unit)
 
     def save(self, folder: Path) -> None:
         """Write `FILE`."""
+        kept: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
         with atomic_path(folder / FILE) as path, path.open("wb") as file:
-            np.savez_compressed(
-                file, names=np.array(self.names), patch=self.patch, tiles=self.tiles,
-                mean=self.mean, spread=self.spread, held_out=self.held_out,
-                unit=np.float64(self.unit),
-            )  # fmt: skip
+            np.savez_compressed(file, **kept)
 
 
-def load_likeness(folder: Path) -> Likeness | None:
-    """Read what `Likeness.save` wrote; None where a run has no such table.
+def load_applicability(folder: Path) -> Applicability | None:
+    """Read what `Applicability.save` wrote; None where a run has no such table.
 
     Raises
     ------
@@ -108,19 +103,20 @@ def load_likeness(folder: Path) -> Likeness | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return Likeness(
-                tuple(str(n) for n in held["names"]), held["patch"], held["tiles"], held["mean"],
-                held["spread"], held["held_out"], float(held["unit"]),
-            )  # fmt: skip
+        with np.load(path, allow_pickle=False) as kept:
+            values: dict[str, Any] = {f.name: kept[f.name] for f in fields(Applicability)}
     except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise RunError(
-            "the table of the training tiles' likeness is damaged", where=path, found=error,
+            "the table of the area of applicability is damaged",
+            where=path,
+            found=error,
             fix="delete the folder and run fit-all: models are kept",
-        ) from None  # fmt: skip
+        ) from None
+    names = tuple(values.pop("names").tolist())
+    return Applicability(names=names, unit=float(values.pop("unit")), **values)
 
 
-def measure(dataset: xr.Dataset, sensor: Sensor, folds: Folds) -> Likeness:
+def measure_applicability(dataset: xr.Dataset, sensor: Sensor, folds: Folds) -> Applicability:
     """Describe the tiles that fit, and measure each against those its fold trains on.
 
     Parameters
@@ -142,7 +138,7 @@ def measure(dataset: xr.Dataset, sensor: Sensor, folds: Folds) -> Likeness:
         if trained.any() and held.any():
             apart[held] = distances(tiles[trained], tiles[held])
     unit = float(np.median(apart)) or 1.0
-    return Likeness(names, patch, tiles, mean, spread, apart / np.float32(unit), unit)
+    return Applicability(names, patch, tiles, mean, spread, apart / np.float32(unit), unit)
 
 
 def describe(dataset: xr.Dataset, sensor: Sensor) -> tuple[tuple[str, ...], NDArray[np.float32]]:
@@ -158,7 +154,7 @@ def describe(dataset: xr.Dataset, sensor: Sensor) -> tuple[tuple[str, ...], NDAr
     -------
     names : tuple of str
     described : float32 array, shape (patch, description)
-        Light in logarithms of counts, terrain in counts.
+        Reflectance in logarithms of counts, terrain in counts.
 
     Raises
     ------
@@ -198,31 +194,14 @@ def distances(tiles: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray
     return out
 
 
-def summary_of(held: Likeness, folds: Folds) -> dict[str, Any]:
-    """Say how far apart the training tiles are, scene by scene."""
-    scene, limit = folds.of(held.patch, "scene"), held.limit
-    return {
-        "limit": limit,
-        "scenes": [
-            {
-                "scene": int(s),
-                "tiles": int((scene == s).sum()),
-                "median": float(np.median(held.held_out[scene == s])),
-                "beyond": int((held.held_out[scene == s] > limit).sum()),
-            }
-            for s in np.unique(scene)
-        ],
-    }
-
-
 def _describe(
     image: NDArray[np.float32], sensor: Sensor
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    is_light = np.array([b.name in sensor.spectral for b in sensor.bands])
-    light = np.log1p(image[:, is_light])
-    if sensor.level == "relative" and is_light.any():
-        light -= light.mean(axis=(1, 2, 3), keepdims=True)
-    image[:, is_light] = light
+    spectral = np.array([b.name in sensor.spectral for b in sensor.bands])
+    reflectance = np.log1p(image[:, spectral])
+    if sensor.level == "relative" and spectral.any():
+        reflectance -= reflectance.mean(axis=(1, 2, 3), keepdims=True)
+    image[:, spectral] = reflectance
     columns: dict[str, NDArray[np.float32]] = {}
     few = image[:, :, ::_EVERY, ::_EVERY].reshape(*image.shape[:2], -1)
     low, middle, high = np.quantile(few, _QUANTILES, axis=2)
@@ -237,8 +216,8 @@ def _describe(
                 columns[f"{band.name} {name}"] = values[:, i]
         columns[f"{band.name} spread"] = spread[:, i]
         columns[f"{band.name} roughness"] = rough[:, i]
-    if is_light.sum() > 1:
-        colour = light - light.mean(axis=1, keepdims=True)
+    if spectral.sum() > 1:
+        colour = reflectance - reflectance.mean(axis=1, keepdims=True)
         mean, spread = colour.mean(axis=(2, 3)), colour.std(axis=(2, 3))
         for i, name in enumerate(sensor.spectral):
             columns[f"{name} colour"] = mean[:, i]

@@ -3,8 +3,7 @@
 All tiles start as parts of one tile. In each round every empty cell beside a part asks for the tile
 that fits all its known neighbours best; a tile joins, with the part it belongs to, if the cell and
 the tile choose each other with a margin over every rival. Cells with more neighbours know more, so
-later rounds place what was doubtful before. Parts that no single seam can join may still be joined
-by many weak ones along a common edge. What stays doubtful is not placed.
+later rounds place what was doubtful before. What stays doubtful is not placed.
 
 A tile fits a cell only if a seam of it has positive odds, and only rivals of positive odds count:
 so the few pairs of positive odds are candidates, and odds of other pairs are computed when asked.
@@ -27,12 +26,6 @@ ACCEPT = 2.0
 """Least odds, and least margin over a rival, for a tile to join."""
 ACCEPT_BRIDGE = 3.0
 """The same where two parts of several tiles would hang on a single seam."""
-EVEN = -6.0
-"""Odds at which a seam of a given place, not the best of many, is as likely true as not."""
-ACCEPT_EDGE = 30.0
-"""Least sum of ``odds - EVEN`` over the seams of an edge, at least three, that joins two parts."""
-DOUBT = 0.01
-"""Chance of a wrong place at odds of zero; on the careful side, see `Odds`."""
 
 LEFT, RIGHT, UP, DOWN = range(4)
 STEPS = ((0, -1), (0, 1), (-1, 0), (1, 0))
@@ -70,7 +63,7 @@ def assemble(odds: Odds) -> Parts:
         Evidence for pairs of tiles.
     """
     work = _Assembly(odds)
-    while work.play_round() or work.join_edges():
+    while work.play_round():
         log.debug("seams: %d parts", len(work.cells))
     return Parts(work.part, work.at, work.final_odds())
 
@@ -175,26 +168,24 @@ class _Assembly:
         return fit
 
     def _join(self, anchor: int, tile: int, step: Cell, strength: float) -> bool:
-        """Move the part of `tile` to the part of `anchor`, if all their common seams agree."""
-        keep, move, shift = self._shift(anchor, tile, step)
+        """Join the parts of two tiles (the smaller moves), if all their common seams agree."""
+        keep, move = int(self.part[anchor]), int(self.part[tile])
+        down, right = (self.at[anchor] + step - self.at[tile]).tolist()
+        if (len(self.cells[keep]), keep) < (len(self.cells[move]), move):
+            keep, move, down, right = move, keep, -down, -right
         if keep == move:
             return False
-        seams = self._seams(keep, move, shift)
+        seams = self._seams(keep, move, (down, right))
         if seams.sum() < ACCEPT:
             return False
         alone = min(len(self.cells[keep]), len(self.cells[move])) == 1
         if len(seams) == 1 and not alone and strength < ACCEPT_BRIDGE:
             return False
-        self._merge(keep, move, shift)
+        for (row, col), t in self.cells.pop(move).items():
+            cell = (row + down, col + right)
+            self.cells[keep][cell] = t
+            self.part[t], self.at[t] = keep, cell
         return True
-
-    def _shift(self, anchor: int, tile: int, step: Cell) -> tuple[int, int, Cell]:
-        """Part that stays, part that moves (the smaller), and by how much."""
-        keep, move = int(self.part[anchor]), int(self.part[tile])
-        down, right = (self.at[anchor] + step - self.at[tile]).tolist()
-        if (len(self.cells[keep]), keep) < (len(self.cells[move]), move):
-            return move, keep, (-down, -right)
-        return keep, move, (down, right)
 
     def _seams(self, keep: int, move: int, shift: Cell) -> Floats:
         """Odds of the seams that two parts would share; none if they collide."""
@@ -209,38 +200,6 @@ class _Assembly:
                 if other is not None:
                     seams.append((side, t, other))
         return self.toward(*np.array(seams, np.intp).reshape(-1, 3).T)
-
-    def _merge(self, keep: int, move: int, shift: Cell) -> None:
-        for (row, col), t in self.cells.pop(move).items():
-            cell = (row + shift[0], col + shift[1])
-            self.cells[keep][cell] = t
-            self.part[t], self.at[t] = keep, cell
-
-    def join_edges(self) -> int:
-        """Join parts that share an edge of several seams, none of them sure on its own."""
-        size = np.array([len(self.cells[int(p)]) for p in self.part])
-        sums: dict[tuple[int, int, Cell], float] = {}
-        for side in (RIGHT, DOWN):
-            a, b = self.good[side].nonzero()
-            large = (size[a] >= 3) & (size[b] >= 3) & (self.part[a] != self.part[b])
-            for one, other in zip(a[large].tolist(), b[large].tolist(), strict=True):
-                key = self._shift(one, other, STEPS[side])
-                if key not in sums:
-                    seams = self._seams(*key)
-                    good = len(seams) >= 3 and seams.mean() > EVEN / 2
-                    sums[key] = float((seams - EVEN).sum()) if good else 0.0
-        joins = 0
-        ranked = sorted(sums.items(), key=lambda item: -item[1])
-        moved: set[int] = set()
-        for (keep, move, shift), total in ranked:
-            rivals = (v for k, v in ranked if k[:2] == (keep, move) and k[2] != shift)
-            rival = max(rivals, default=0.0)
-            if total < ACCEPT_EDGE or rival > total / 2 or {keep, move} & moved:
-                continue
-            self._merge(keep, move, shift)
-            moved |= {keep, move}
-            joins += 1
-        return joins
 
     def _links(self) -> tuple[Ints, Ints, Ints]:
         """Side, tile and the tile that adjoins it there, of all seams, each seen from both."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from l4s_ensemble.config import Holdout, ScenesConfig
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.scenes.folds import Folds
-from l4s_ensemble.scenes.grid import Grid
+from l4s_ensemble.scenes.layout import Layout
 
 log = logging.getLogger("l4s_ensemble")
 
@@ -23,7 +23,7 @@ _TILES_WEIGHT = 0.2  # folds are balanced in landslide pixels first, then a litt
 
 
 def make_folds(
-    grid: Grid,
+    layout: Layout,
     landslide_pixels: NDArray[np.int64],
     content_hash: NDArray[np.str_],
     degenerate: NDArray[np.bool_],
@@ -44,9 +44,9 @@ def make_folds(
 
     Parameters
     ----------
-    grid : Grid
+    layout : Layout
     landslide_pixels, content_hash, degenerate : array, shape (patch,)
-        In the order of ``grid.patch``.
+        In the order of ``layout.patch``.
     config : ScenesConfig
     holdout : Holdout, optional
         Tiles set aside.
@@ -63,7 +63,7 @@ def make_folds(
         If even single tiles cannot give every fold landslide pixels to hold and to train on, or
         whole scenes cannot.
     """
-    role = _roles(grid, content_hash, degenerate, holdout, holdout_guard)
+    role = _roles(layout, content_hash, degenerate, holdout, holdout_guard)
     fit = role == "fit"
     if not landslide_pixels[fit].any():
         raise DataError(
@@ -74,32 +74,41 @@ def make_folds(
             fix="use a smaller data.holdout, or patches with landslides",
         )
     landslide_tiles = int((landslide_pixels[fit] > 0).sum())
-    bootstrap = _windows(grid, config.bootstrap_tiles)
+    bootstrap = _windows(layout, config.bootstrap_tiles)
 
     def folds_of(fold: NDArray[np.int32], edge: int) -> Folds:
         return Folds(
-            grid.patch, grid.scene, grid.row, grid.col, role,
-            _join_copies(fold, content_hash, fit), bootstrap, landslide_pixels, content_hash,
-            int(fold.max()) + 1 if config.by == "scenes" else config.folds, grid.name, edge,
-            config.by,
-        )  # fmt: skip
+            **vars(layout),
+            role=role,
+            fold=_join_copies(fold, content_hash, fit),
+            block=bootstrap,
+            landslide_pixels=landslide_pixels,
+            content_hash=content_hash,
+            n_folds=int(fold.max()) + 1 if config.by == "scenes" else config.folds,
+            block_tiles=edge,
+            by=config.by,
+        )
 
     if config.by == "scenes":
-        folds = folds_of(_whole_scenes(grid, landslide_pixels, fit, config.folds), 0)
+        folds = folds_of(_whole_scenes(layout, landslide_pixels, fit, config.folds), 0)
         _require_landslides_in_scenes(folds)
         return folds
     for edge in range(config.block_tiles, 0, -1):
-        block = _blocks(grid, fit, edge)
+        block = _blocks(layout, fit, edge)
         folds = folds_of(
-            _balance(block, grid.scene, landslide_pixels, fit, config.folds, seed), edge
+            _balance(block, layout.scene, landslide_pixels, fit, config.folds, seed), edge
         )
         short = _folds_without_landslides(folds)
         if not short:
             if edge < config.block_tiles:
                 log.warning(
                     "scenes: blocks of %d tiles are too few for %d folds; blocks of %d x %d tiles "
-                    "are used", config.block_tiles, config.folds, edge, edge,
-                )  # fmt: skip
+                    "are used",
+                    config.block_tiles,
+                    config.folds,
+                    edge,
+                    edge,
+                )
             return folds
     raise DataError(
         f"too few tiles for {config.folds} spatial folds",
@@ -111,17 +120,17 @@ def make_folds(
 
 
 def _roles(
-    grid: Grid,
+    layout: Layout,
     content_hash: NDArray[np.str_],
     degenerate: NDArray[np.bool_],
     holdout: Holdout | None,
     holdout_guard: bool,
 ) -> NDArray[np.str_]:
-    aside = _holdout_tiles(grid, holdout)
+    aside = _holdout_tiles(layout, holdout)
     guard = np.zeros_like(aside)
     if aside.any():
         if holdout_guard:
-            guard = grid.touching(aside)
+            guard = layout.touching(aside)
         # A copy of a holdout or guard tile elsewhere would tell what must not be known.
         guard |= np.isin(content_hash, content_hash[aside | guard])
     role = np.full(len(aside), "fit", dtype="<U10")
@@ -131,51 +140,56 @@ def _roles(
     return role
 
 
-def _holdout_tiles(grid: Grid, holdout: Holdout | None) -> NDArray[np.bool_]:
+def _holdout_tiles(layout: Layout, holdout: Holdout | None) -> NDArray[np.bool_]:
     """Tiles that the setting ``data.holdout`` names."""
-    chosen = np.zeros(len(grid.patch), bool)
+    chosen = np.zeros(len(layout.patch), bool)
     if holdout is None:
         return chosen
-    missing = sorted(set(holdout.ids) - {int(i) for i in grid.patch})
+    missing = sorted(set(holdout.ids) - {int(i) for i in layout.patch})
     if missing:
         raise ConfigError(
-            "data.holdout names patches that are not there", where="data.holdout.ids",
+            "data.holdout names patches that are not there",
+            where="data.holdout.ids",
             found=", ".join(map(str, missing[:20])),
-            allowed=f"{len(grid.patch)} ids from {grid.patch.min()} to {grid.patch.max()}",
-        )  # fmt: skip
-    chosen |= np.isin(grid.patch, holdout.ids)
+            allowed=f"{len(layout.patch)} ids from {layout.patch.min()} to {layout.patch.max()}",
+        )
+    chosen |= np.isin(layout.patch, holdout.ids)
     windowed = holdout.scene is not None or holdout.columns or holdout.rows
     if not windowed:
         if not chosen.any():
             raise ConfigError(
-                "data.holdout names no tile", allowed="ids, or scene with columns or rows",
+                "data.holdout names no tile",
+                allowed="ids, or scene with columns or rows",
                 fix="leave data.holdout out for no holdout",
-            )  # fmt: skip
+            )
         return chosen
-    if grid.name == "none":
+    if layout.grid == "none":
         raise ConfigError(
             "data.holdout names a scene, but the places of the tiles are not known",
-            where="data.holdout", fix="give data.holdout.ids, or a scenes.csv in the data folder",
-        )  # fmt: skip
-    window = np.ones(len(grid.patch), bool)
+            where="data.holdout",
+            fix="give data.holdout.ids, or a scenes.csv in the data folder",
+        )
+    window = np.ones(len(layout.patch), bool)
     if holdout.scene is not None:
-        window &= grid.scene == holdout.scene
-    for limits, place in ((holdout.columns, grid.col), (holdout.rows, grid.row)):
+        window &= layout.scene == holdout.scene
+    for limits, place in ((holdout.columns, layout.col), (holdout.rows, layout.row)):
         if limits is not None:
             window &= (place >= min(limits)) & (place <= max(limits))
     if not window.any():
         raise ConfigError(
-            "no tile lies in data.holdout", where="data.holdout",
-            found=holdout.model_dump(exclude_defaults=True), allowed=_extents(grid),
-        )  # fmt: skip
+            "no tile lies in data.holdout",
+            where="data.holdout",
+            found=holdout.model_dump(exclude_defaults=True),
+            allowed=_extents(layout),
+        )
     return chosen | window
 
 
-def _extents(grid: Grid) -> str:
+def _extents(layout: Layout) -> str:
     parts = []
-    for scene in np.unique(grid.scene[grid.scene >= 0]):
-        inside = grid.scene == scene
-        row, col = grid.row[inside], grid.col[inside]
+    for scene in np.unique(layout.scene[layout.scene >= 0]):
+        inside = layout.scene == scene
+        row, col = layout.row[inside], layout.col[inside]
         parts.append(
             f"scene {scene}: columns {col.min()}-{col.max()}, rows {row.min()}-{row.max()}"
         )
@@ -183,7 +197,7 @@ def _extents(grid: Grid) -> str:
     return "; ".join(parts[:20]) + more
 
 
-def _blocks(grid: Grid, fit: NDArray[np.bool_], edge: int) -> NDArray[np.int64]:
+def _blocks(layout: Layout, fit: NDArray[np.bool_], edge: int) -> NDArray[np.int64]:
     """Block of each tile, -1 for tiles that do not fit; shape (patch,).
 
     The extent of a scene's tiles is cut evenly, so that no sliver of one column remains. A scene
@@ -191,18 +205,18 @@ def _blocks(grid: Grid, fit: NDArray[np.bool_], edge: int) -> NDArray[np.int64]:
     along it: blocks ask about another part of a known scene, and only ``scenes.by=scenes`` about
     one never seen. Where no place is known a block is a run of edge x edge ids.
     """
-    block = np.full(len(grid.patch), -1, np.int64)
-    if grid.name == "none":
-        order = np.argsort(grid.patch[fit], kind="stable")
+    block = np.full(len(layout.patch), -1, np.int64)
+    if layout.grid == "none":
+        order = np.argsort(layout.patch[fit], kind="stable")
         runs = np.empty(len(order), np.int64)
         runs[order] = np.arange(len(order)) // (edge * edge)
         block[fit] = runs
         return block
     first = 0
-    for scene in np.unique(grid.scene[fit]):
-        inside = fit & (grid.scene == scene)
-        parts = _parts(grid.row[inside], grid.col[inside], edge)
-        r, c = _even_cut(grid.row[inside], parts[0]), _even_cut(grid.col[inside], parts[1])
+    for scene in np.unique(layout.scene[fit]):
+        inside = fit & (layout.scene == scene)
+        parts = _parts(layout.row[inside], layout.col[inside], edge)
+        r, c = _even_cut(layout.row[inside], parts[0]), _even_cut(layout.col[inside], parts[1])
         columns = parts[1]
         _, numbered = np.unique(r * columns + c, return_inverse=True)
         block[inside] = first + numbered
@@ -268,22 +282,23 @@ def _weights(
 
 
 def _whole_scenes(
-    grid: Grid, landslide_pixels: NDArray[np.int64], fit: NDArray[np.bool_], most: int
+    layout: Layout, landslide_pixels: NDArray[np.int64], fit: NDArray[np.bool_], most: int
 ) -> NDArray[np.int32]:
     """Fold of each tile: one a scene, in the order of scenes; the lightest share one.
 
     Scenes without landslides are the first to be put together with others.
     """
-    scenes, position = np.unique(grid.scene[fit], return_inverse=True)
+    scenes, position = np.unique(layout.scene[fit], return_inverse=True)
     if len(scenes) < 2:
-        places = "the places of the tiles are not known" if grid.name == "none" else "one scene"
+        places = "the places of the tiles are not known" if layout.grid == "none" else "one scene"
         raise DataError(
-            "one scene cannot be left out of one", where="scenes.by=scenes",
+            "one scene cannot be left out of one",
+            where="scenes.by=scenes",
             found=f"{places}, {int(fit.sum())} tiles to fit",
             allowed="two scenes or more, with landslides in each fold",
             fix="set scenes.by=blocks",
-        )  # fmt: skip
-    if grid.name == "pixels":
+        )
+    if layout.grid == "pixels":
         log.warning(
             "scenes: parts that no seam joins count as scenes of their own, though they may lie "
             "in one place; scores of scenes left out may be too good"
@@ -299,8 +314,10 @@ def _whole_scenes(
     if len(heap) < len(scenes):
         log.warning(
             "scenes: %d scenes are put together to %d folds; a fold of several scenes is held out "
-            "as one", len(scenes), len(heap),
-        )  # fmt: skip
+            "as one",
+            len(scenes),
+            len(heap),
+        )
     fold_of_scene = np.empty(len(scenes), np.int32)
     # In the order of scenes; folds of tiles that stand alone (below 0) follow.
     rank = np.where(scenes >= 0, scenes, np.iinfo(np.int32).max)
@@ -322,11 +339,12 @@ def _require_landslides_in_scenes(folds: Folds) -> None:
     enough = len(np.unique(folds.scene[fit & (folds.landslide_pixels > 0)]))
     fewer = f"set scenes.folds={enough}, then it shares a fold with another scene; or "
     raise DataError(
-        "a scene without landslides cannot be a fold", where=f"scenes.by=scenes, scene {named}",
+        "a scene without landslides cannot be a fold",
+        where=f"scenes.by=scenes, scene {named}",
         found=f"no landslide pixel {part} in fold {k} of {folds.n_folds}",
         allowed="landslide pixels in every fold, and in its training part",
         fix=(fewer if 2 <= enough < folds.n_folds else "") + "set scenes.by=blocks",
-    )  # fmt: skip
+    )
 
 
 def _join_copies(
@@ -350,11 +368,11 @@ def _folds_without_landslides(folds: Folds) -> list[tuple[int, str]]:
     return short
 
 
-def _windows(grid: Grid, edge: int) -> NDArray[np.int32]:
+def _windows(layout: Layout, edge: int) -> NDArray[np.int32]:
     """Bootstrap block of every tile: windows of edge x edge tiles, or runs of as many ids."""
-    if grid.name == "none":
-        order = np.argsort(np.argsort(grid.patch, kind="stable"), kind="stable")
+    if layout.grid == "none":
+        order = np.argsort(np.argsort(layout.patch, kind="stable"), kind="stable")
         return (order // (edge * edge)).astype(np.int32)
-    r, c = grid.row.astype(np.int64) // edge, grid.col.astype(np.int64) // edge
-    key = (grid.scene.astype(np.int64) << 40) + (r << 20) + c
+    r, c = layout.row.astype(np.int64) // edge, layout.col.astype(np.int64) // edge
+    key = (layout.scene.astype(np.int64) << 40) + (r << 20) + c
     return np.unique(key, return_inverse=True)[1].astype(np.int32)

@@ -1,0 +1,314 @@
+"""The eight neighbours of a patch where they are known, and the gains between tiles.
+
+Neighbours and the protocol: no label is read across a seam. A tile to fit on may read the pixels
+of a guard tile or of another fold's tiles; it never reads a tile that is set aside (holdout), which
+matters where the guard is switched off. Tiles without terrain are no neighbours: their elevation
+would make a cliff at the seam.
+
+Gains: adjoining tiles see the same ground at their seam. The median log ratio there, over pixels
+and spectral bands, is the difference of their log-gains; least squares over all seams gives these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.data.counts import level_factor
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.data.store import sensor_of
+from l4s_ensemble.errors import RunError
+from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.scenes.folds import Folds
+from l4s_ensemble.scenes.layout import AROUND, Layout, known_layout
+from l4s_ensemble.scenes.profiles import AXES, read_lines
+
+NEIGHBOURHOOD_FILE = "surroundings.npz"
+
+SPREAD_MIN = 0.02
+"""Log units added to the spread of a seam, so that no seam outweighs all others."""
+
+PASSES = 4
+"""Of the least squares, in which seams that do not fit the others lose weight."""
+
+_KEY = 0x5EA4
+"""Keeps these random numbers apart from others with the same seed."""
+
+OPEN, ASIDE = 0, 1
+"""Rows of `Neighbourhood.log_gain`: without tiles that are set aside, and for these."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhood(Layout):
+    """Which tiles of a store adjoin, and how the reflectance of one is expressed in another's gain.
+
+    Attributes
+    ----------
+    aside : bool array, shape (tile,)
+        Set aside: read by tiles that are set aside too, and by no others.
+    silent : bool array, shape (tile,)
+        Without terrain: no neighbour to any tile, and no tile is one to it.
+    level : float64 array, shape (tile,)
+        Factor that `l4s_ensemble.data.counts.to_units` normalises the tile's gain with; 1 for
+        absolute sensors.
+    log_gain : float64 array, shape (2, tile)
+        Log of the factor that brings spectral counts to one gain over all seams, measured without
+        the tiles set aside, and with them. The second row is used for tiles set aside only. Zeros
+        for absolute sensors.
+    part : int64 array, shape (2, tile)
+        Tiles whose gains seams connect have the same number.
+    cross : bool
+        Whether features read across seams at all.
+    drop_share : float
+        Share of the training tiles that are computed as if they stood alone.
+    seed : int
+        Of the draw of these.
+    """
+
+    aside: NDArray[np.bool_]
+    silent: NDArray[np.bool_]
+    level: NDArray[np.float64]
+    log_gain: NDArray[np.float64]
+    part: NDArray[np.int64]
+    cross: bool = True
+    drop_share: float = 0.0
+    seed: int = 0
+
+    @cached_property
+    def _cells(self) -> dict[tuple[int, int, int], int]:
+        return {cell: tile for cell, tile in self.cells().items() if not self.silent[tile]}
+
+    def neighbours(self, tile: int) -> dict[tuple[int, int], int]:
+        """Positions of the known neighbours by their step in rows and columns."""
+        if not self.cross or self.scene[tile] < 0 or self.silent[tile]:
+            return {}
+        scene, row, col = (int(a[tile]) for a in (self.scene, self.row, self.col))
+        found = {}
+        for down, right in AROUND:
+            other = self._cells.get((scene, row + down, col + right))
+            if other is not None and (self.aside[tile] or not self.aside[other]):
+                found[down, right] = other
+        return found
+
+    def gain_factor(self, tile: int, other: int) -> float:
+        """Factor that expresses the spectral counts of `other` in the units of `tile`.
+
+        Where no seams connect the two, each keeps its own gain.
+        """
+        row = ASIDE if self.aside[tile] else OPEN
+        part, gain = self.part[row], self.log_gain[row]
+        if part[tile] != part[other]:
+            return float(self.level[other])
+        return float(self.level[tile] * np.exp(gain[other] - gain[tile]))
+
+    def dropped(self, tile: int) -> bool:
+        """Whether the tile is fitted on as if it stood alone; depends on seed and id only."""
+        if self.drop_share <= 0:
+            return False
+        draw = np.random.default_rng([self.seed, _KEY, int(self.patch[tile])])
+        return bool(draw.random() < self.drop_share)
+
+    def save(self, path: Path) -> None:
+        """Write ``surroundings.npz``; the same bytes for the same content."""
+        kept: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez(file, **kept)
+
+
+def load_neighbourhood(path: Path) -> Neighbourhood:
+    """Read what `Neighbourhood.save` wrote.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            values: dict[str, Any] = {f.name: kept[f.name] for f in fields(Neighbourhood)}
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        raise RunError(
+            "the neighbourhood of the tiles cannot be read",
+            where=path,
+            found=error,
+            fix="run fit-all again",
+        ) from None
+    scalars = {name: value.item() for name, value in values.items() if value.ndim == 0}
+    return Neighbourhood(**values | scalars)
+
+
+def measure_neighbourhood(
+    dataset: xr.Dataset,
+    folds: Folds | None = None,
+    *,
+    cross: bool = True,
+    drop_share: float = 0.0,
+    seed: int = 0,
+) -> Neighbourhood:
+    """Find the neighbours in a store and, for a relative sensor, the gains over its seams.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `l4s_ensemble.data.store.open_store` or `l4s_ensemble.data.store.in_memory`.
+    folds : Folds, optional
+        Of the same tiles, for a training split: places, and which tiles are set aside.
+    cross, drop_share, seed
+        See `Neighbourhood`.
+    """
+    sensor, n = sensor_of(dataset), dataset.sizes["patch"]
+    patch = dataset["patch"].values.astype(np.int64)
+    aside = np.zeros(n, bool)
+    if folds is None:
+        layout = known_layout(dataset, sensor)
+    else:
+        places = (folds.of(patch, name) for name in ("scene", "row", "col"))
+        layout = Layout(folds.grid, patch, *places)
+        aside = np.asarray(folds.of(patch, "role") == "holdout")
+    level, log_gain, part = np.ones(n), np.zeros((2, n)), np.zeros((2, n), np.int64)
+    if sensor.level == "relative" and cross and layout.placed.any():
+        if dataset.attrs.get("values") != "unit":  # else every tile has one gain already
+            level = _levels(dataset, sensor)
+        spectral = [name in set(sensor.spectral) for name in sensor.band_names]
+        steps = seam_steps(dataset["image"], layout, spectral)
+        log_gain[:], part[:] = _gains(steps, n)
+        if aside.any():
+            log_gain[OPEN], part[OPEN] = _gains(steps.of(~aside[steps.pairs].any(axis=1)), n)
+    silent = np.asarray(dataset["degenerate"].values, bool)
+    return Neighbourhood(
+        **vars(layout),
+        aside=aside,
+        silent=silent,
+        level=level,
+        log_gain=log_gain,
+        part=part,
+        cross=cross,
+        drop_share=drop_share,
+        seed=seed,
+    )
+
+
+class SeamSteps(NamedTuple):
+    """Steps of reflectance from tile to tile.
+
+    Attributes
+    ----------
+    pairs : ndarray of int, shape (seam, 2)
+        Positions of the adjoining tiles.
+    log_ratio : ndarray, shape (seam,)
+        Median of the log of the first over the second, at the seam.
+    spread : ndarray, shape (seam,)
+        Median absolute deviation of the same.
+    """
+
+    pairs: NDArray[np.intp]
+    log_ratio: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    def of(self, seams: ArrayLike) -> SeamSteps:
+        """Some of the seams."""
+        kept = np.flatnonzero(seams)
+        return SeamSteps(self.pairs[kept], self.log_ratio[kept], self.spread[kept])
+
+    def after(self, log_gain: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log ratios that remain once the gains are applied, shape (seam,)."""
+        a, b = self.pairs.T
+        return np.asarray(self.log_ratio + log_gain[a] - log_gain[b])
+
+
+def seam_steps(images: Any, layout: Layout, spectral: ArrayLike | None = None) -> SeamSteps:
+    """Measure the step of reflectance at every seam.
+
+    Parameters
+    ----------
+    images : array-like, shape (tile, band, y, x)
+        Counts; see `l4s_ensemble.scenes.seams.solve`.
+    layout : Layout
+        Of the same tiles, in the same order.
+    spectral : array-like of bool, shape (band,), optional
+        Bands of reflectance; default all.
+    """
+    bands = np.ones(images.shape[1], bool) if spectral is None else np.asarray(spectral, bool)
+    lines, _ = read_lines(images, bands, taught=0)
+    pairs, ratios, spreads = [], [], []
+    for axis in AXES:
+        line = lines[axis]
+        for a, b in layout.pairs(axis):
+            if line.last_silent[a, bands].all() or line.first_silent[b, bands].all():
+                continue
+            step = line.last[a, bands] - line.first[b, bands]
+            middle = float(np.median(step))
+            pairs.append((a, b))
+            ratios.append(middle)
+            spreads.append(float(np.median(np.abs(step - middle))))
+    return SeamSteps(np.array(pairs, np.intp).reshape(-1, 2), np.array(ratios), np.array(spreads))
+
+
+def harmonise(
+    images: Any, layout: Layout, spectral: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """One log-gain a tile that takes the steps of reflectance out of the seams.
+
+    Multiply the spectral bands of a tile by ``exp(log_gain)``.
+
+    Parameters
+    ----------
+    images, layout, spectral
+        As `seam_steps` takes them.
+
+    Returns
+    -------
+    ndarray, shape (tile,)
+        Mean zero over every group of tiles that seams connect; zero for a lone tile.
+    """
+    return _gains(seam_steps(images, layout, spectral), len(layout))[0]
+
+
+def _gains(steps: SeamSteps, n: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Log-gains of n tiles from the steps at their seams, and the group that seams connect.
+
+    Least squares over all seams, each weighted by how well it is known, with steps that do not fit
+    the others (a cloud at the edge) losing weight.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse.linalg import lsqr
+
+    found = np.zeros(n)
+    seams = len(steps.pairs)
+    if not seams:
+        return found, np.arange(n, dtype=np.int32)
+    a, b = steps.pairs.T
+    rows = np.tile(np.arange(seams), 2)
+    columns = np.concatenate([a, b])
+    certainty = 1 / (steps.spread + SPREAD_MIN)
+    trust = np.ones(seams)
+    for _ in range(PASSES):
+        weight = certainty * np.sqrt(trust)
+        matrix = coo_array((np.concatenate([weight, -weight]), (rows, columns)), shape=(seams, n))
+        found = lsqr(matrix.tocsr(), -weight * steps.log_ratio, atol=1e-10, btol=1e-10)[0]
+        left = np.abs(steps.after(found))
+        trust = 1 / np.maximum(1, left / (2 * np.median(left) + 1e-9))  # Huber's weights
+    graph = coo_array((np.ones(seams), (a, b)), shape=(n, n))
+    group = connected_components(graph, directed=False)[1]
+    mean = np.bincount(group, found) / np.bincount(group)
+    return np.asarray(found - mean[group], np.float64), group
+
+
+def _levels(dataset: xr.Dataset, sensor: Sensor) -> NDArray[np.float64]:
+    """Factor that normalises the gain of each tile by itself."""
+    spectral = [sensor.band_names.index(name) for name in sensor.spectral]
+    scale = sensor.count_to_unit[spectral][:, np.newaxis, np.newaxis]
+    images = dataset["image"].variable
+    levels = np.ones(dataset.sizes["patch"])
+    for t in range(len(levels)):
+        counts = np.asarray(images[t].values)[spectral].astype(np.float32)
+        counts *= scale
+        levels[t] = np.float32(level_factor(counts))
+    return levels
