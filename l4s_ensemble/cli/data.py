@@ -91,7 +91,7 @@ def data_scenes(
     found = survey(named(data), split, load_sensor(sensor))
     console.scenes(found)
     if as_json:
-        console.say(json.dumps({k: v for k, v in found.items() if k != "places"}))
+        console.say(json.dumps(found))
 
 
 @data_app.command("fetch")

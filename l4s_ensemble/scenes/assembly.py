@@ -12,7 +12,6 @@ so the few pairs of positive odds are candidates, and odds of other pairs are co
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,37 +34,25 @@ Cell = tuple[int, int]
 Ints = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Tiles put together.
-
-    Attributes
-    ----------
-    part : ndarray of int, shape (tile,)
-        Label of the part; a tile on its own has a label of its own.
-    at : ndarray of int, shape (tile, 2)
-        Row and column within the part.
-    odds : ndarray, shape (tile,)
-        The lesser of: odds of all seams of the tile; margin over the best rival for its cell.
-    """
-
-    part: Ints
-    at: Ints
-    odds: NDArray[np.float64]
-
-
-def assemble(odds: Odds) -> Parts:
+def assemble(odds: Odds) -> tuple[Ints, Ints]:
     """Put tiles together by their seams alone.
 
     Parameters
     ----------
     odds : Odds
         Evidence for pairs of tiles.
+
+    Returns
+    -------
+    part : ndarray of int, shape (tile,)
+        Label of the part; a tile on its own has a label of its own.
+    at : ndarray of int, shape (tile, 2)
+        Row and column within the part.
     """
     work = _Assembly(odds)
     while work.play_round():
         log.debug("seams: %d parts", len(work.cells))
-    return Parts(work.part, work.at, work.final_odds())
+    return work.part, work.at
 
 
 class _Assembly:
@@ -144,8 +131,10 @@ class _Assembly:
     def _taken(self) -> Flags:
         """Sides of tiles where their part already has a neighbour, shape (side, tile)."""
         taken = np.zeros((4, len(self.part)), bool)
-        side, tile, _ = self._links()
-        taken[side, tile] = True
+        for cells in self.cells.values():
+            for (row, col), tile in cells.items():
+                for side, (down, right) in enumerate(STEPS):
+                    taken[side, tile] = (row + down, col + right) in cells
         return taken
 
     def _candidates(self, near: Ints) -> tuple[Ints, Ints]:
@@ -200,32 +189,6 @@ class _Assembly:
                 if other is not None:
                     seams.append((side, t, other))
         return self.toward(*np.array(seams, np.intp).reshape(-1, 3).T)
-
-    def _links(self) -> tuple[Ints, Ints, Ints]:
-        """Side, tile and the tile that adjoins it there, of all seams, each seen from both."""
-        found = [
-            (side, t, cells[row + down, col + right])
-            for cells in self.cells.values()
-            if len(cells) > 1
-            for (row, col), t in cells.items()
-            for side, (down, right) in enumerate(STEPS)
-            if (row + down, col + right) in cells
-        ]
-        side, tile, other = np.array(found, np.intp).reshape(-1, 3).T
-        return side, tile, other
-
-    def final_odds(self) -> NDArray[np.float64]:
-        """For each tile the lesser of its seams' odds and its margin; -inf for a lone tile."""
-        n = len(self.part)
-        side, tile, other = self._links()
-        near = np.full((n, 4), -1, np.intp)
-        near[other, side] = tile
-        own = self._fit(near, np.arange(n)).astype(np.float64)
-        cell, rival = self._candidates(near)
-        fit = np.where(rival == cell, 0, self._fit(near[cell], rival))
-        most = np.zeros(n)
-        np.maximum.at(most, cell, fit)
-        return np.where((near < 0).all(1), -np.inf, np.minimum(own, own - most))
 
 
 def _best_two(group: Ints, value: Floats, groups: int) -> tuple[Ints, Floats]:

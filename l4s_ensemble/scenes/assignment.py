@@ -66,14 +66,12 @@ def make_folds(
     role = _roles(layout, content_hash, degenerate, holdout, holdout_guard)
     fit = role == "fit"
     if not landslide_pixels[fit].any():
+        counts = zip(*np.unique(role, return_counts=True), strict=True)
         raise DataError(
             "no tile left for fitting holds a landslide",
-            found=", ".join(
-                f"{n} {r}" for r, n in zip(*np.unique(role, return_counts=True), strict=True)
-            ),
+            found=", ".join(f"{n} {r}" for r, n in counts),
             fix="use a smaller data.holdout, or patches with landslides",
         )
-    landslide_tiles = int((landslide_pixels[fit] > 0).sum())
     bootstrap = _windows(layout, config.bootstrap_tiles)
 
     def folds_of(fold: NDArray[np.int32], edge: int) -> Folds:
@@ -95,28 +93,25 @@ def make_folds(
         return folds
     for edge in range(config.block_tiles, 0, -1):
         block = _blocks(layout, fit, edge)
-        folds = folds_of(
-            _balance(block, layout.scene, landslide_pixels, fit, config.folds, seed), edge
-        )
+        fold = _balance(block, layout.scene, landslide_pixels, fit, config.folds, seed)
+        folds = folds_of(fold, edge)
         short = _folds_without_landslides(folds)
         if not short:
-            if edge < config.block_tiles:
-                log.warning(
-                    "scenes: blocks of %d tiles are too few for %d folds; blocks of %d x %d tiles "
-                    "are used",
-                    config.block_tiles,
-                    config.folds,
-                    edge,
-                    edge,
-                )
-            return folds
-    raise DataError(
-        f"too few tiles for {config.folds} spatial folds",
-        found=f"{int(fit.sum())} tiles to fit, {landslide_tiles} with a landslide; fold "
-        f"{short[0][0]} has no landslide pixel {short[0][1]}, even with single tiles as blocks",
-        allowed="landslide pixels in every fold, and in its training part without the tiles beside",
-        fix="set scenes.folds to a smaller number (at least 2), or add tiles",
-    )
+            break
+    if short:
+        k, part = short[0]
+        raise DataError(
+            f"too few tiles for {config.folds} spatial folds",
+            found=f"{int(fit.sum())} tiles to fit, {int((landslide_pixels[fit] > 0).sum())} with a "
+            f"landslide; fold {k} has no landslide pixel {part}, even with single tiles as blocks",
+            allowed="landslide pixels in every fold, and in its training part without the tiles "
+            "beside",
+            fix="set scenes.folds to a smaller number (at least 2), or add tiles",
+        )
+    if edge < config.block_tiles:
+        words = "scenes: blocks of %d tiles are too few for %d folds; blocks of %d x %d are used"
+        log.warning(words, config.block_tiles, config.folds, edge, edge)
+    return folds
 
 
 def _roles(
@@ -205,39 +200,24 @@ def _blocks(layout: Layout, fit: NDArray[np.bool_], edge: int) -> NDArray[np.int
     along it: blocks ask about another part of a known scene, and only ``scenes.by=scenes`` about
     one never seen. Where no place is known a block is a run of edge x edge ids.
     """
-    block = np.full(len(layout.patch), -1, np.int64)
+    block = np.full(len(layout), -1, np.int64)
     if layout.grid == "none":
-        order = np.argsort(layout.patch[fit], kind="stable")
-        runs = np.empty(len(order), np.int64)
-        runs[order] = np.arange(len(order)) // (edge * edge)
-        block[fit] = runs
+        block[fit] = _runs(layout.patch[fit], edge)
         return block
     first = 0
     for scene in np.unique(layout.scene[fit]):
         inside = fit & (layout.scene == scene)
-        parts = _parts(layout.row[inside], layout.col[inside], edge)
-        r, c = _even_cut(layout.row[inside], parts[0]), _even_cut(layout.col[inside], parts[1])
-        columns = parts[1]
-        _, numbered = np.unique(r * columns + c, return_inverse=True)
+        places = (a[inside].astype(np.int64) for a in (layout.row, layout.col))
+        row, col = (place - place.min() for place in places)
+        high, wide = int(row.max()) + 1, int(col.max()) + 1
+        rows, columns = (max(1, round(extent / edge)) for extent in (high, wide))
+        if rows * columns == 1 and max(high, wide) >= FEWEST_TO_CUT:
+            rows, columns = (2, 1) if high > wide else (1, 2)
+        cell = row * rows // high * columns + col * columns // wide
+        numbered = np.unique(cell, return_inverse=True)[1]
         block[inside] = first + numbered
         first += int(numbered.max()) + 1
     return block
-
-
-def _parts(row: NDArray[np.int32], col: NDArray[np.int32], edge: int) -> tuple[int, int]:
-    """Rows and columns of blocks in a scene."""
-    high, wide = (int(values.max()) - int(values.min()) + 1 for values in (row, col))
-    rows, columns = (max(1, round(extent / edge)) for extent in (high, wide))
-    if rows * columns == 1 and max(high, wide) >= FEWEST_TO_CUT:
-        return (2, 1) if high > wide else (1, 2)
-    return rows, columns
-
-
-def _even_cut(values: NDArray[np.int32], parts: int) -> NDArray[np.int64]:
-    """Cut the range of values into parts; part of each value."""
-    low = int(values.min())
-    extent = int(values.max()) - low + 1
-    return (values.astype(np.int64) - low) * parts // extent
 
 
 def _balance(
@@ -371,8 +351,13 @@ def _folds_without_landslides(folds: Folds) -> list[tuple[int, str]]:
 def _windows(layout: Layout, edge: int) -> NDArray[np.int32]:
     """Bootstrap block of every tile: windows of edge x edge tiles, or runs of as many ids."""
     if layout.grid == "none":
-        order = np.argsort(np.argsort(layout.patch, kind="stable"), kind="stable")
-        return (order // (edge * edge)).astype(np.int32)
+        return _runs(layout.patch, edge).astype(np.int32)
     r, c = layout.row.astype(np.int64) // edge, layout.col.astype(np.int64) // edge
     key = (layout.scene.astype(np.int64) << 40) + (r << 20) + c
     return np.unique(key, return_inverse=True)[1].astype(np.int32)
+
+
+def _runs(patch: NDArray[np.int64], edge: int) -> NDArray[np.int64]:
+    """Runs of edge x edge ids."""
+    rank = np.argsort(np.argsort(patch, kind="stable"), kind="stable")
+    return np.asarray(rank // (edge * edge))

@@ -235,8 +235,9 @@ def learn(lines: Lines, spectral: Flags, relative: bool) -> list[Block]:
             continue
         a, b = before[:, use][:, :, bands], after[:, use][:, :, bands]
         for level, bins in ((True, [(0, 1)]), (False, _half_octaves(a.shape[-1]))):
-            groups = [(low, high, *_turn(a[..., low:high], b[..., low:high], level))
-                      for low, high in bins]  # fmt: skip
+            groups = [
+                (low, high, *_turn(a[..., low:high], b[..., low:high], level)) for low, high in bins
+            ]
             blocks.append(Block(bands, groups, level))
     return blocks
 

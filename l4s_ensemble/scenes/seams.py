@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.data.patches import find_patches, read_image
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.scenes.assembly import Parts, assemble
+from l4s_ensemble.scenes.assembly import assemble
 from l4s_ensemble.scenes.evidence import weigh
 from l4s_ensemble.scenes.layout import (
     ALONE,
@@ -35,9 +35,6 @@ from l4s_ensemble.scenes.layout import (
 log = logging.getLogger("l4s_ensemble")
 
 LEAST_PIXELS = 8
-
-DOUBT = 0.01
-"""Chance of a wrong place at odds of zero; on the careful side, see `Seams`."""
 
 
 def find_layout(
@@ -107,7 +104,7 @@ def solve(
     ids: ArrayLike | None = None,
     spectral: ArrayLike | None = None,
     relative: bool = False,
-) -> tuple[Layout, NDArray[np.float64]]:
+) -> Layout:
     """Find which tiles adjoin edge to edge, without overlap.
 
     All bands are used. What a true seam looks like is learned from cuts inside the tiles, and what
@@ -130,10 +127,8 @@ def solve(
 
     Returns
     -------
-    layout : Layout
+    Layout
         Scenes from 1, by falling number of tiles; -1 for a tile without a place.
-    confidence : float64 array, shape (tile,)
-        Chance that the tile lies right relative to its neighbours; 0 without a place.
 
     Raises
     ------
@@ -152,21 +147,23 @@ def solve(
     patch = np.arange(n) if ids is None else np.asarray(ids, np.int64)
     bands = np.ones(shape[1], bool) if spectral is None else np.asarray(spectral, bool)
     scene, row, col = (np.full(n, UNKNOWN, np.int32) for _ in range(3))
-    confidence = np.zeros(n)
     if n > 1:
-        parts = assemble(weigh(images, bands, relative))
-        for number, tiles in enumerate(_scenes(parts, patch), start=1):
+        part, at = assemble(weigh(images, bands, relative))
+        members = [np.flatnonzero(part == p) for p in np.unique(part)]
+        several = [tiles for tiles in members if len(tiles) > 1]
+        # Of equally many tiles, those with the lowest id come first.
+        several.sort(key=lambda tiles: (-len(tiles), patch[tiles].min()))
+        for number, tiles in enumerate(several, start=1):
             scene[tiles] = number
-            row[tiles], col[tiles] = (parts.at[tiles] - parts.at[tiles].min(0)).T
-            confidence[tiles] = 1 / (1 + DOUBT * np.exp(-np.maximum(parts.odds[tiles], -50)))
+            row[tiles], col[tiles] = (at[tiles] - at[tiles].min(0)).T
         log.info(
             "seams: %d of %d tiles placed in %d scenes, %.1f s",
             (scene >= 0).sum(),
             n,
-            max(scene.max(), 0),
+            len(several),
             time.monotonic() - started,
         )
-    return Layout("pixels", patch, scene, row, col), confidence
+    return Layout("pixels", patch, scene, row, col)
 
 
 def survey(root: Path, split: str, sensor: Sensor) -> dict[str, Any]:
@@ -182,38 +179,22 @@ def survey(root: Path, split: str, sensor: Sensor) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``tiles, placed, confidence_min`` (None if no tile is placed); ``scenes``: for each
-        ``scene, tiles, rows, cols`` (extent of what is there); ``places``: for every placed tile
-        ``patch, scene, row, col, confidence``.
+        ``tiles, placed``; ``scenes``: for each ``scene, tiles, rows, cols`` (extent of what is
+        there).
     """
     files = find_patches(root, split, sensor)
-    images = TileFiles([file.image for file in files], sensor)
-    relative = sensor.level == "relative"
-    layout, confidence = solve(
-        images, ids=[file.id for file in files], spectral=_spectral(sensor), relative=relative
+    layout = solve(
+        TileFiles([file.image for file in files], sensor),
+        ids=[file.id for file in files],
+        spectral=_spectral(sensor),
+        relative=sensor.level == "relative",
     )
-    places = [
-        {
-            "patch": int(layout.patch[i]),
-            "scene": int(layout.scene[i]),
-            "row": int(layout.row[i]),
-            "col": int(layout.col[i]),
-            "confidence": round(float(confidence[i]), 4),
-        }
-        for i in np.flatnonzero(layout.placed)
-    ]
     scenes = []
     for scene in np.unique(layout.scene[layout.placed]).tolist():
         here = layout.scene == scene
         rows, cols = (int(np.ptp(a[here])) + 1 for a in (layout.row, layout.col))
         scenes.append({"scene": scene, "tiles": int(here.sum()), "rows": rows, "cols": cols})
-    return {
-        "tiles": len(layout),
-        "placed": len(places),
-        "confidence_min": float(confidence[layout.placed].min()) if places else None,
-        "scenes": scenes,
-        "places": places,
-    }
+    return {"tiles": len(layout), "placed": int(layout.placed.sum()), "scenes": scenes}
 
 
 @dataclass(frozen=True)
@@ -252,7 +233,7 @@ def _layout_from_pixels(dataset: xr.Dataset, sensor: Sensor) -> Layout:
     # their neighbours. One is placed; the folds keep the others with it.
     once = np.sort(np.unique(dataset["content_hash"].values, return_index=True)[1])
     own = dataset if len(once) == patches else dataset.isel(patch=once)
-    solved, _ = solve(
+    solved = solve(
         own["image"],
         ids=own["patch"].values,
         spectral=_spectral(sensor),
@@ -277,12 +258,6 @@ def _layout_from_pixels(dataset: xr.Dataset, sensor: Sensor) -> Layout:
             patches,
         )
     return Layout("pixels", dataset["patch"].values.astype(np.int64), scene, row, col)
-
-
-def _scenes(parts: Parts, patch: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """Tiles of each part of several, the largest first; of equal ones that of the lowest id."""
-    members = [np.flatnonzero(parts.part == p) for p in np.unique(parts.part)]
-    return sorted((m for m in members if len(m) > 1), key=lambda m: (-len(m), patch[m].min()))
 
 
 def _spectral(sensor: Sensor) -> list[bool]:
