@@ -43,7 +43,8 @@ _TILES: tuple[Column, ...] = (
     ("fewer", "fewer wrong in B", "count"),
 )  # fmt: skip
 
-Pixels = tuple[NDArray[np.int64], Counts]
+Ids = NDArray[np.int64]
+Pixels = dict[int, list[int]]
 
 
 @dataclass(frozen=True)
@@ -73,19 +74,24 @@ class Side:
         return {name: found[name] for name in MODEL_NAMES if name in found}
 
     def counts(self, place: str, model: str) -> Pixels | None:
-        """Ids and pixel counts of each tile, at the threshold of the model's row.
+        """Pixels of each tile by its id (TP, FP, FN, TN), at the threshold of the model's row.
 
         Of the stack on a split the submitted masks are counted. None where no counts are kept.
         """
         listed = self.source.summary(f"predict/{place}/scores").get("tiles")
         if place != TRAIN and model == "stack" and listed:
-            keys = ("patch", "tp", "fp", "fn", "tn")
-            patch, *counts = (np.array([t[k] for t in listed], np.int64) for k in keys)
-            return patch, Counts(*counts)
+            return {t["patch"]: [t[k] for k in ("tp", "fp", "fn", "tn")] for t in listed}
         tiles = self.source.tiles(_stage(place), f"tiles_{model}.npz")
         if tiles is None:
             return None
-        return tiles.patch, tiles.counts(float(self.rows(place)[model]["threshold"]))
+        counts = tiles.counts(float(self.rows(place)[model]["threshold"])).table()
+        return dict(zip(tiles.patch.tolist(), counts.tolist(), strict=True))
+
+    def aligned(self, place: str, model: str, ids: Ids) -> Counts:
+        """Counts of some tiles, in the order of `ids`."""
+        found = self.counts(place, model)
+        assert found is not None
+        return Counts(*np.array([found[i] for i in ids.tolist()], np.int64).T)
 
     def tiles(self, place: str) -> dict[int, tuple[str, int]]:
         """Content hash and bootstrap block of each tile by its id."""
@@ -199,7 +205,7 @@ def compared(a: Side, b: Side) -> dict[str, Any]:
     }
 
 
-def paired(a: Side, b: Side, place: str) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+def paired(a: Side, b: Side, place: str) -> tuple[Ids, NDArray[np.int64], str]:
     """Ids of the tiles that are the same in both runs, their blocks, and a sentence on them.
 
     The same means: the same id, the same content of the image, as many landslide pixels.
@@ -210,14 +216,13 @@ def paired(a: Side, b: Side, place: str) -> tuple[NDArray[np.int64], NDArray[np.
         none = np.zeros(0, np.int64)
         return none, none, f"{title(place)}: a run keeps no counts of its tiles."
     known = a.tiles(place), b.tiles(place)
-    contents = [
-        {int(p): (n, tiles[int(p)][0]) for p, n in zip(patch, c.tp + c.fn, strict=True)
-         if int(p) in tiles}
-        for (patch, c), tiles in ((kept[0][0], known[0]), (kept[1][0], known[1]))
-    ]  # fmt: skip
-    ids = np.array(sorted(i for i, c in contents[0].items() if contents[1].get(i) == c), np.int64)
+    one, other = (
+        {i: (tp + fn, tiles[i][0]) for i, (tp, _, fn, _) in counts[0].items() if i in tiles}
+        for counts, tiles in zip(kept, known, strict=True)
+    )
+    ids = np.array(sorted(i for i in one if other.get(i) == one[i]), np.int64)
     blocks = np.array([known[1][i][1] for i in ids.tolist()], np.int64)
-    n = [len(side[0][0]) for side in kept]
+    n = [len(counts[0]) for counts in kept]
     said = (
         f"{title(place)}: {words.plural(len(ids), 'tile')} with the same image and mask in both "
         f"runs (A scores {n[0]:,}, B {n[1]:,})."
@@ -252,9 +257,9 @@ def settings(a: Side, b: Side) -> dict[str, Any]:
     return table(heading, columns, rows, note=note)
 
 
-def changed(a: Side, b: Side, place: str, model: str, ids: NDArray[np.int64]) -> dict[str, Any]:
+def changed(a: Side, b: Side, place: str, model: str, ids: Ids) -> dict[str, Any]:
     """Table of the tiles whose number of wrong pixels differs most."""
-    one, other = (_aligned(s, place, model, ids) for s in (a, b))
+    one, other = (s.aligned(place, model, ids) for s in (a, b))
     columns = {"patch": ids, "reference": one.tp + one.fn, "wrong_a": one.fp + one.fn}
     columns["wrong_b"] = other.fp + other.fn
     columns["fewer"] = fewer = columns["wrong_a"] - columns["wrong_b"]
@@ -279,13 +284,13 @@ def _stage(place: str) -> str:
 
 
 def _row(
-    a: Side, b: Side, place: str, model: str, ids: NDArray[np.int64], block: NDArray[np.int64]
+    a: Side, b: Side, place: str, model: str, ids: Ids, block: NDArray[np.int64]
 ) -> dict[str, Any]:
     rows = [{**s.rows(place)[model], "model": model} for s in (a, b)]
     names = [name_of(r) for r in rows]
     difference = None
     if len(ids) and all(s.counts(place, model) for s in (a, b)):
-        one, other = (_aligned(s, place, model, ids) for s in (a, b))
+        one, other = (s.aligned(place, model, ids) for s in (a, b))
         found = f1_gain_interval(other, one, block, seed=b.source.config.seed)
         ends = {k: getattr(found, k) for k in ("value", "low", "high", "blocks")}
         difference = {**ends, "verdict": verdict(found)}
@@ -327,16 +332,6 @@ def _sentence(a: Side, b: Side, rows: list[dict[str, Any]]) -> str:
     return f"{said} On the same tiles the difference is {words.gain(d['value'])}{over}: " + (
         f"{d['verdict']}."
     )
-
-
-def _aligned(side: Side, place: str, model: str, ids: NDArray[np.int64]) -> Counts:
-    """Counts of some tiles, in the order of `ids`."""
-    found = side.counts(place, model)
-    assert found is not None
-    patch, c = found
-    order = np.argsort(patch)
-    at = order[np.searchsorted(patch, ids, sorter=order)]
-    return Counts(*(np.asarray(k)[at] for k in (c.tp, c.fp, c.fn, c.tn)))
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

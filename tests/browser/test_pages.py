@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 from viewing import DESK, PHONE, OpenPage, whole
@@ -58,22 +57,6 @@ def test_every_page_loads_and_fits(
         if found:
             wrong[name] = found
     assert not wrong
-
-
-def test_links_lead_somewhere(open_page: OpenPage, tiny_report: Path) -> None:
-    """Files, and places in pages; a place that a script reads is named with a ``=``."""
-    ids: dict[str, set[str]] = {}
-    asked: set[tuple[str, str]] = set()
-    for name in pages_of(tiny_report):
-        page = open_page(name)
-        ids[f"{name}.html"] = set(page.eval_on_selector_all("[id]", "all => all.map(e => e.id)"))
-        links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))")
-        asked |= {(f"{name}.html", unquote(link)) for link in links}
-    for name, link in asked:
-        path, _, anchor = link.partition("#")
-        assert (tiny_report / (path or name)).is_file(), f"{name}: {link}"
-        if anchor and "=" not in anchor:
-            assert anchor in ids[path or name], f"{name}: {link}"
 
 
 def test_the_index_tells_its_story_on_one_screen(open_page: OpenPage) -> None:

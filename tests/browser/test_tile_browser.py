@@ -137,6 +137,9 @@ def test_a_link_brings_back_the_whole_view(open_page: OpenPage, told: dict[str, 
     assert page.locator('[name="mode"][value="blend"]').is_checked()
     assert part(page, "over").evaluate("e => e.style.opacity") == "0.3"
     assert part(page, "divider").is_hidden()
+    page.locator('[name="mode"][value="swipe"]').check()
+    assert "30%" in part(page, "over").evaluate("e => e.style.clipPath")
+    page.locator('[name="mode"][value="blend"]').check()
     assert part(page, "cut-value").inner_text() == "0.200"
     assert part(page, "sort").input_value() == "called"
     assert page.locator('[name="lines"]:checked').count() == 2
@@ -216,19 +219,6 @@ def test_the_threshold_moves_the_counts(
     address(page, "cut=0.6")
     part(page, "cut-back").click()
     assert counts() == [told["tiles"][k][i] for k in ("tp", "fn", "fp")]
-
-
-def test_the_divider_cuts_and_the_slider_blends(open_page: OpenPage, told: dict[str, Any]) -> None:
-    page = open_page("tiles-train")
-    shows(page, worst(told))
-    assert "50%" in part(page, "over").evaluate("e => e.style.clipPath")
-    part(page, "mix").evaluate(
-        "e => { e.value = 20; e.dispatchEvent(new Event('input', {bubbles: true})); }"
-    )
-    assert "20%" in part(page, "over").evaluate("e => e.style.clipPath")
-    page.locator('[name="mode"][value="blend"]').check()
-    assert part(page, "over").evaluate("e => e.style.opacity") == "0.2"
-    assert part(page, "divider").is_hidden()
 
 
 def test_neighbours_lead_around_the_scene(open_page: OpenPage, told: dict[str, Any]) -> None:

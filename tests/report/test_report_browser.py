@@ -101,13 +101,16 @@ def test_the_bar_has_one_entry_for_all_tiles(tiny_report: Path) -> None:
     assert 'aria-label="Splits"' in text
 
 
-def test_settings_limit_and_switch_off(tiny_run: Path, tmp_path: Path) -> None:
+def test_settings_limit_and_switch_off(tiny_run: Path, tiny_report: Path, tmp_path: Path) -> None:
+    """Those most wrong are kept."""
     few = {"gallery_tiles": 1, "browser_tiles": 4}
     out = render_report(tiny_run, tmp_path / "out", settings({"report": few})).parent
-    t = read_json(out / "tiles-train.json")["browser"]["tiles"]
-    assert len(t["patch"]) == 4 and t["patch"] == sorted(t["patch"])
-    wrong = read_json(out / "tiles-train.json")["browser"]
-    assert wrong["total"] > 4 and "report.browser_tiles" in (out / "tiles-train.html").read_text()
+    t = read_json(tiny_report / "tiles-train.json")["browser"]["tiles"]
+    wrong = np.array(t["fp"]) + np.array(t["fn"])
+    most = sorted(np.array(t["patch"])[np.argsort(-wrong, kind="stable")[:4]].tolist())
+    kept = read_json(out / "tiles-train.json")["browser"]
+    assert kept["tiles"]["patch"] == most and kept["total"] == len(wrong) > 4
+    assert "report.browser_tiles" in (out / "tiles-train.html").read_text()
     off = settings({"report": {"gallery_tiles": 1, "browser": False}})
     render_report(tiny_run, out, off)
     assert not list(out.glob("tiles-*")) and not list((out / "assets/browser").glob("tiles-*"))
@@ -115,20 +118,10 @@ def test_settings_limit_and_switch_off(tiny_run: Path, tmp_path: Path) -> None:
     assert all(t.get("link") is None for t in gallery)
 
 
-def test_those_most_wrong_are_kept(tiny_run: Path, tiny_report: Path, tmp_path: Path) -> None:
-    t = read_json(tiny_report / "tiles-train.json")["browser"]["tiles"]
-    wrong = np.array(t["fp"]) + np.array(t["fn"])
-    most = sorted(np.array(t["patch"])[np.argsort(-wrong, kind="stable")[:4]].tolist())
-    few = settings({"report": {"gallery_tiles": 1, "browser_tiles": 4}})
-    out = render_report(tiny_run, tmp_path / "few", few).parent
-    assert read_json(out / "tiles-train.json")["browser"]["tiles"]["patch"] == most
-
-
-def test_a_prediction_s_masks_and_thresholds_are_its_own(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_prediction_s_masks_and_thresholds_are_its_own(run_copy: Path, tmp_path: Path) -> None:
     import h5py
 
-    run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
+    run = run_copy
     folder = run / "predict/valid/result"
     summary = read_json(folder / "summary.json")
     scene = int(open_store(run / "data/valid")["scene"].values[0])
@@ -171,16 +164,15 @@ def test_a_tile_costs_little(tiny_report: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_folder_of_any_name_has_its_pages(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_folder_of_any_name_has_its_pages(tiny_run: Path, run_copy: Path, tmp_path: Path) -> None:
     """``predict --data`` and ``report``, as typed: no link of the report is dead."""
-    run, data, out = tmp_path / "run", tmp_path / "tiles #1 50%", tmp_path / "out"
-    shutil.copytree(tiny_run, run)
+    data, out = tmp_path / "tiles #1 50%", tmp_path / "out"
     shutil.copytree(tiny_run.parent / "data" / "ValidData", data / "ValidData")
     for words in (
         ["predict", "--split", "valid", "--data", data], ["report", "--out", out],
     ):  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-m", "l4s_ensemble", *map(str, words), "--run", str(run)],
+            [sys.executable, "-m", "l4s_ensemble", *map(str, words), "--run", str(run_copy)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,6 @@ from l4s_ensemble.run.files import read_json, write_json
 
 Change = Callable[[dict[str, Any]], Any]
 SCORES, RESULT = "predict/valid/scores", "predict/valid/result"
-
-
-@pytest.fixture
-def run(tiny_run: Path, tmp_path: Path) -> Path:
-    """The run, to be changed."""
-    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
 
 
 def levels(run: Path) -> dict[str, str]:
@@ -111,53 +104,53 @@ def area(factor: float) -> Change:
     ],
 )  # fmt: skip
 def test_a_planted_fault_is_found(
-    run: Path, stage: str, change: Change, key: str, level: str
+    run_copy: Path, stage: str, change: Change, key: str, level: str
 ) -> None:
-    path = run / stage / "summary.json"
+    path = run_copy / stage / "summary.json"
     summary = read_json(path)
     change(summary)
     write_json(path, summary)
-    assert levels(run)[key] == level
+    assert levels(run_copy)[key] == level
 
 
 @pytest.mark.parametrize(("kind", "level"), [("warning", "tip"), ("error", "issue")])
-def test_what_the_scan_found_is_told(run: Path, kind: str, level: str) -> None:
-    assert "scan" not in levels(run)
+def test_what_the_scan_found_is_told(run_copy: Path, kind: str, level: str) -> None:
+    assert "scan" not in levels(run_copy)
     fault = {"level": kind, "code": "nan", "where": "b", "message": "m", "split": "valid"}
-    write_json(run / "data/check.json", {"faults": [fault]})
-    assert levels(run)["scan"] == level
+    write_json(run_copy / "data/check.json", {"faults": [fault]})
+    assert levels(run_copy)["scan"] == level
 
 
-def test_copies_across_splits_are_an_issue_within_one_a_tip(run: Path) -> None:
+def test_copies_across_splits_are_an_issue_within_one_a_tip(run_copy: Path) -> None:
     hashes = {
-        s: zarr.open_group(run / f"data/{s}/patches.zarr", mode="r+")["content_hash"]
+        s: zarr.open_group(run_copy / f"data/{s}/patches.zarr", mode="r+")["content_hash"]
         for s in ("train", "valid")
     }
     own, other = hashes["train"][:], hashes["valid"][:]
     own[1] = own[0]
     hashes["train"][:] = own
-    assert levels(run)["copies"] == "tip"
+    assert levels(run_copy)["copies"] == "tip"
     other[0] = own[2]
     hashes["valid"][:] = other
-    assert levels(run)["copies"] == "issue"
+    assert levels(run_copy)["copies"] == "issue"
 
 
-def test_copies_of_a_tile_across_folds_are_a_leak(run: Path) -> None:
-    with (run / "scenes/patches.csv").open(newline="") as file:
+def test_copies_of_a_tile_across_folds_are_a_leak(run_copy: Path) -> None:
+    with (run_copy / "scenes/patches.csv").open(newline="") as file:
         rows = [r for r in csv.DictReader(file) if r["role"] == "fit"]
     first, last = rows[0], rows[-1]
     assert first["fold"] != last["fold"]
-    store = zarr.open_group(run / "data/train/patches.zarr", mode="r+")
+    store = zarr.open_group(run_copy / "data/train/patches.zarr", mode="r+")
     ids, hashes = store["patch"][:].tolist(), store["content_hash"][:]
     hashes[ids.index(int(last["patch"]))] = hashes[ids.index(int(first["patch"]))]
     store["content_hash"][:] = hashes
-    assert levels(run)["folds-leak"] == "issue"
+    assert levels(run_copy)["folds-leak"] == "issue"
 
 
-def test_ids_that_a_model_wrote_down_are_held_against_its_folds(run: Path) -> None:
+def test_ids_that_a_model_wrote_down_are_held_against_its_folds(run_copy: Path) -> None:
     from l4s_ensemble.scenes.folds import load_folds
 
-    note = run / "pixel/fold_0.json"
-    held = [int(i) for i in load_folds(run / "scenes").held_ids(0)]
+    note = run_copy / "pixel/fold_0.json"
+    held = [int(i) for i in load_folds(run_copy / "scenes").held_ids(0)]
     write_json(note, {**read_json(note), "trained": held})
-    assert levels(run)["trained-tiles"] == "issue"
+    assert levels(run_copy)["trained-tiles"] == "issue"

@@ -69,6 +69,13 @@ def test_a_figure_says_what_it_shows_and_how_to_read_it(
         assert len(figure["read"].split()) >= 6, where
 
 
+def test_every_figure_and_table_stands_in_a_section(tiny_report: Path) -> None:
+    for path in tiny_report.glob("*.json"):
+        page = read_json(path)
+        named = {item for section in page["sections"] for item in section["items"]}
+        assert set(page["figures"]) | set(page["tables"]) <= named, path.name
+
+
 def test_axes_have_units(figures: list[tuple[str, dict[str, Any]]]) -> None:
     """An axis without a title holds names that speak for themselves."""
     for where, figure in figures:

@@ -7,8 +7,7 @@ from l4s_ensemble.report import words
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.65449, "0.654"), (1, "1.000"), (None, "–"), (-0.02, "−0.020")],
+    ("value", "text"), [(0.65449, "0.654"), (1, "1.000"), (None, "–"), (-0.02, "−0.020")]
 )
 def test_scores_have_three_digits(value: float | None, text: str) -> None:
     assert words.score(value) == text

@@ -27,7 +27,7 @@ FOLDER = "browser"
 
 PHOTO_QUALITY = 84
 
-MEASURES = {"near_threshold": "nearness to the threshold"}
+UNCERTAINTY = "nearness to the threshold"
 """What the uncertainty is, in a few words."""
 
 
@@ -85,7 +85,7 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         "pixel_m": sensor.pixel_m,
         "models": [{"key": m, "name": MODEL_NAMES[m]} for m in scored.scores],
         "photos": [{"key": k, "name": name, "note": note} for k, name, note in layers_of(sensor)],
-        "doubt": MEASURES.get(scored.measure, scored.measure) if columns["doubt"] else None,
+        "doubt": UNCERTAINTY if columns["doubt"] else None,
         "has_truth": scored.has_reference,
         "threshold": float(np.median(scored.threshold[at])) if len(at) else None,
         "palettes": {

@@ -37,7 +37,7 @@ class Tile:
     probability : dict of str to float32 array
         Of each model, fold models averaged.
     uncertainty : float32 array or None
-        0 to 1.
+        Of the stack, 0 to 1.
     predicted : bool array
         What the main model predicts as landslide.
     reference : bool array or None
@@ -86,11 +86,9 @@ class ScoredTiles:
         Whether masks may be shown: a split's only after it was scored.
     counts : Counts or None
         Of each tile at the median threshold; None where masks may not be shown.
-    measure : str
-        What the uncertainty measures; empty where there is none.
+    usual : float
+        The threshold that is not adapted to a scene.
     fold : int64 array, shape (tile,), or None
-    uncertainty : xarray.DataArray or None
-        As it was written; without it, what `measure` names is computed.
     masks : Path or None
         Folder of the masks that were submitted.
     """
@@ -105,9 +103,8 @@ class ScoredTiles:
     place: dict[int, dict[str, int]]
     has_reference: bool
     counts: Counts | None
-    measure: str
+    usual: float
     fold: NDArray[np.int64] | None = None
-    uncertainty: xr.DataArray | None = None
     masks: Path | None = None
 
     @property
@@ -135,13 +132,15 @@ class ScoredTiles:
 
     def _block(self, at: NDArray[np.int64]) -> Iterator[Tile]:
         from l4s_ensemble.data.store import positions_of, units
+        from l4s_ensemble.stack.uncertainty import uncertainty
 
         ids = self.patch[at]
         stored = positions_of(self.store, ids)
         images = units(self.store, stored)
         masks = self.store["mask"].isel(patch=stored).values == 1 if self.has_reference else None
         probability = {name: _read(array, ids) for name, array in self.scores.items()}
-        unsure = self._uncertainty(ids, probability)
+        is_stack = self.main == "stack"
+        unsure = uncertainty(probability["stack"], self.usual) if is_stack else None
         for i, patch in enumerate(ids):
             final = probability[self.main][i]
             yield Tile(
@@ -160,15 +159,6 @@ class ScoredTiles:
         if path is not None and path.is_file():
             return np.asarray(read_mask(path) == 1)
         return np.asarray(final >= np.float32(threshold))
-
-    def _uncertainty(self, ids: NDArray[np.int64], probability: dict[str, Map]) -> Map | None:
-        from l4s_ensemble.stack.uncertainty import uncertainty
-
-        if self.uncertainty is not None:
-            return np.asarray(self.uncertainty.sel(patch=ids).values, np.float32)
-        if not self.measure:
-            return None
-        return uncertainty(probability["stack"], float(self.threshold[0]))
 
 
 def _read(array: xr.DataArray, ids: NDArray[np.int64]) -> Map:
@@ -212,7 +202,7 @@ def of_fit(source: RunSource, model: str = "stack") -> ScoredTiles | None:
         place=source.places("train"),
         has_reference="mask" in store,
         counts=_counts(source, main, patch, threshold),
-        measure=summary["uncertainty"]["measure"] if main == "stack" else "",
+        usual=threshold,
         fold=None if fold is None else fold.values.astype(np.int64),
     )
 
@@ -233,7 +223,7 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
     threshold = np.array([by_scene.get(s, usual) for s in scene])
     at = float(np.median(threshold)) if len(threshold) else usual
     has_reference = scored in source and "mask" in store
-    unsure, masks = source.array(stage, "uncertainty.zarr"), source.run / stage / "masks"
+    masks = source.run / stage / "masks"
     return ScoredTiles(
         page="tiles-train-predicted" if split == "train" else f"tiles-{split}",
         split=split,
@@ -245,8 +235,7 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
         place=place,
         has_reference=has_reference,
         counts=_counts(source, scored, patch, at) if has_reference else None,
-        measure=summary["uncertainty"],
-        uncertainty=None if unsure is None else unsure["probability"],
+        usual=usual,
         masks=masks if masks.is_dir() else None,
     )
 

@@ -26,10 +26,6 @@ def card(source: RunSource, page: str) -> Page:
     """Lay the model card out; nothing is computed here."""
     made = source.card
     data, protocol, licence = made["data"], made["protocol"], made["licence"]
-    thresholds = [
-        {"model": name_of({"model": name}), "threshold": value}
-        for name, value in made["thresholds"].items()
-    ]
     return {
         "lead": f"What these models are, what they were measured on, and what they are not for. "
         f"Fitted on {data['sensor'] or 'patches'}"
@@ -53,11 +49,6 @@ def card(source: RunSource, page: str) -> Page:
         "tables": {
             "splits": table("The patches", _SPLITS, data["splits"]),
             "card_scores": _scores(made["scores"]),
-            "thresholds": table(
-                "Thresholds, chosen out-of-fold",
-                [("model", "text"), ("threshold", "score")],
-                thresholds,
-            ),
         },
         "misuse": lines(made["misuse"]),
         "limits": lines(made["limits"]),
@@ -65,7 +56,7 @@ def card(source: RunSource, page: str) -> Page:
         "sections": [
             section("misuse", "What it is not for", "", "misuse"),
             section("limits", "Limits", "", "limits"),
-            section("scores", "Scores", "", "card_scores", "thresholds"),
+            section("scores", "Scores", "", "card_scores"),
             section("data", "Data and protocol", "", "facts", "splits"),
             section("licence", "Licence", "", "licences"),
         ],

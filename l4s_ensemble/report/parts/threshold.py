@@ -35,9 +35,15 @@ TOLD = {
 }
 """Sentences with places for numbers; the page's script fills in the same ones."""
 
-_SCORES: tuple[Column, ...] = (
+_THRESHOLDS: tuple[Column, ...] = (
     ("threshold", "score"), ("f1", "F1", "score"), ("precision", "score"), ("recall", "score"),
-    ("iou", "IoU", "score"),
+    ("iou", "IoU", "score"), ("called", "predicted (km²)", "number"),
+    ("found", "of it landslide (km²)", "number"), ("false", "of it false (km²)", "number"),
+    ("missed", "missed (km²)", "number"), ("mark", "note", "text"),
+)  # fmt: skip
+_AREAS: tuple[Column, ...] = (
+    ("threshold", "score"), ("called", "predicted (km²)", "number"),
+    ("share", "share of all pixels", "share"), ("mark", "note", "text"),
 )  # fmt: skip
 
 
@@ -66,12 +72,7 @@ def of_stage(source: RunSource, stage: str, split: str) -> dict[str, Any] | None
     histograms = pooled(source, stage)
     in_use = {str(r["model"]): float(r["threshold"]) for r in summary["ledger"]}
     in_use["stack"] = float(summary["threshold"])
-    counts = {
-        m: {k: [int(n) for n in histograms[m][k]] for k in ("positive", "negative")}
-        for m in MODEL_NAMES
-        if m in histograms and m in in_use
-    }
-    area = pixel_km2(source, split)
+    area = source.pixel_m(split) ** 2 / 1e6  # km²
     whole = ScoreHistogram.from_dict(dict(histograms["stack"]))
     return {
         "kind": "decide",
@@ -87,23 +88,22 @@ def of_stage(source: RunSource, stage: str, split: str) -> dict[str, Any] | None
         "same": SAME,
         "told": TOLD,
         "models": [
-            {"model": m, "name": MODEL_NAMES[m], "threshold": in_use[m], **each}
-            for m, each in counts.items()
+            {"model": m, "name": name, "threshold": in_use[m], **histograms[m]}
+            for m, name in MODEL_NAMES.items()
+            if m in histograms
         ],
         "sentence": sentence(whole, in_use["stack"], area),
         "table": thresholds_table(whole, in_use["stack"], area),
     }
 
 
-def sentence(
-    histogram: ScoreHistogram, threshold: float, area: float | None, model: str = "stack"
-) -> str:
-    """Say a threshold in plain words, with what the best one would give.
+def sentence(histogram: ScoreHistogram, threshold: float, area: float) -> str:
+    """Say a threshold of the stack in plain words, with what the best one would give.
 
     Parameters
     ----------
-    area : float or None
-        Of one pixel, km²; without it pixels are counted.
+    area : float
+        Of one pixel, km².
     """
     k = _bin(histogram.bins, threshold)
     curve, best = histogram.curve(), histogram.best()
@@ -115,8 +115,8 @@ def sentence(
         "high": best.plateau_high,
     }  # fmt: skip
     values = {key: words.score(value) for key, value in numbers.items()} | {
-        "model": MODEL_NAMES[model],
-        "called": _area(predicted, area),
+        "model": MODEL_NAMES["stack"],
+        "called": f"{words.number(predicted * area)}\u202fkm²",
         "precision": _of_100(curve["precision"][k]),
         "recall": _of_100(curve["recall"][k]),
     }
@@ -125,9 +125,7 @@ def sentence(
     return " ".join(TOLD[key].format(**values) for key in (first, "as_here", third, "plateau"))
 
 
-def thresholds_table(
-    histogram: ScoreHistogram, threshold: float, area: float | None
-) -> dict[str, Any]:
+def thresholds_table(histogram: ScoreHistogram, threshold: float, area: float) -> dict[str, Any]:
     """Table of thresholds, for readers and printers without a script."""
     best = round(histogram.best().value * histogram.bins)
     used = _bin(histogram.bins, threshold)
@@ -143,43 +141,25 @@ def thresholds_table(
                 "threshold": k / histogram.bins,
                 "mark": ", ".join(marks) or None,
                 **{name: float(values[k]) for name, values in curve.items()},
-                **{name: n * (area or 1) for name, n in sizes.items()},
+                **{name: n * area for name, n in sizes.items()},
             }
         )
-    unit, kind = _unit(area)
-    columns = [*_SCORES, ("called", f"predicted ({unit})", kind),
-               ("found", f"of it landslide ({unit})", kind), ("false", f"of it false ({unit})",
-               kind), ("missed", f"missed ({unit})", kind), ("mark", "note", "text")]  # fmt: skip
     note = "A pixel is predicted landslide where its probability is at least the threshold."
-    return table("The stack at other thresholds", columns, rows, note=note)
+    return table("The stack at other thresholds", _THRESHOLDS, rows, note=note)
 
 
 def predicted_table(source: RunSource, split: str) -> dict[str, Any]:
     """What can be said of a threshold without masks: how much is predicted at others."""
     result = source.summary(f"predict/{split}/result")
     counts = result["histogram"]
-    area, used = pixel_km2(source, split), _bin(len(counts), float(result["threshold"]))
+    area, used = source.pixel_m(split) ** 2 / 1e6, _bin(len(counts), result["threshold"])
     rows = []
     for k in sorted({*_steps(len(counts)), used}):
-        above = sum(counts[k:])
-        row = {"threshold": k / len(counts), "called": above * (area or 1)}
-        mark = "in use" if k == used else None
-        rows.append({**row, "share": above / sum(counts), "mark": mark})
-    unit, kind = _unit(area)
-    return table(
-        "The predicted area at other thresholds",
-        [("threshold", "score"), ("called", f"predicted ({unit})", kind),
-         ("share", "share of all pixels", "share"), ("mark", "note", "text")],
-        rows,
-        note=f"There are no masks of {split}: nobody can say here how much of it is right.",
-    )  # fmt: skip
-
-
-def pixel_km2(source: RunSource, split: str) -> float | None:
-    """Area of one pixel of a split's tiles in km², None where their store is not there."""
-    if source.data_stage(split) not in source:
-        return None
-    return source.pixel_m(split) ** 2 / 1e6
+        above, mark = sum(counts[k:]), "in use" if k == used else None
+        row = {"threshold": k / len(counts), "called": above * area, "mark": mark}
+        rows.append({**row, "share": above / sum(counts)})
+    note = f"There are no masks of {split}: nobody can say here how much of it is right."
+    return table("The predicted area at other thresholds", _AREAS, rows, note=note)
 
 
 def _steps(bins: int) -> range:
@@ -188,17 +168,6 @@ def _steps(bins: int) -> range:
 
 def _bin(bins: int, threshold: float) -> int:
     return min(round(threshold * bins), bins - 1)
-
-
-def _unit(area: float | None) -> tuple[str, str]:
-    """Unit of a number of pixels, and how it is written."""
-    return ("pixels", "count") if area is None else ("km²", "number")
-
-
-def _area(pixels: int, area: float | None) -> str:
-    if area is None:
-        return f"{words.count(pixels)} pixels"
-    return f"{words.number(pixels * area)}\u202fkm²"
 
 
 def _of_100(share: float | np.floating[Any]) -> str:

@@ -47,8 +47,7 @@
     let model = models[data.chosen], curve = null, later = 0;
 
     const edge = (k) => k / bins;
-    const km2 = (pixels) => (area === null ? count(pixels) + " pixels"
-      : number(pixels * area) + NARROW + "km²");
+    const km2 = (pixels) => number(pixels * area) + NARROW + "km²";
     function put(key, value, text) {
       const cell = find(`[data-key="${key}"]`);
       if (!cell) return;
@@ -70,7 +69,7 @@
       }
       for (const [key, value] of Object.entries(c)) {
         put(key, value, count(value));
-        if (area !== null) put(key + "_km2", value * area, number(value * area));
+        put(key + "_km2", value * area, number(value * area));
       }
       const first = c.called > 0 ? filled(told.at, { ...at, called: km2(c.called),
         precision: of100(curve.precision[k]), recall: of100(curve.recall[k]) })
