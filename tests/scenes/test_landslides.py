@@ -29,19 +29,19 @@ def test_over_known_seams_the_objects_are_those_of_the_whole_picture(rng, share)
     whole = (rng.random((3 * EDGE, 4 * EDGE)) < share).astype(np.uint8)
     masks, place = tiles_of(whole)
     found = outlines(masks, place)
-    truth, count = ndimage.label(whole, structure=np.ones((3, 3)))
+    reference, count = ndimage.label(whole, structure=np.ones((3, 3)))
     assert len(found) == count
-    joined = np.zeros_like(truth)
+    joined = np.zeros_like(reference)
     for i, (r, c) in enumerate(zip(*place[1:], strict=True)):
         joined[r * EDGE : (r + 1) * EDGE, c * EDGE : (c + 1) * EDGE] = found.labels(i)
     # One to one: no object is split, none are mixed.
-    pairs = np.unique(np.stack([joined.ravel(), truth.ravel()]), axis=1)
+    pairs = np.unique(np.stack([joined.ravel(), reference.ravel()]), axis=1)
     assert pairs.shape[1] == count + 1
     np.testing.assert_array_equal(np.bincount(joined.ravel())[1:], found.pixels)
     assert (np.diff(found.pixels) <= 0).all()
 
 
-def test_without_places_nothing_is_joined_and_what_reaches_a_rim_is_cut():
+def test_without_places_nothing_is_joined_and_what_reaches_an_edge_is_cut():
     whole = np.zeros((EDGE, 2 * EDGE), np.uint8)
     whole[4:6, EDGE - 3 : EDGE + 2] = 1
     whole[10, 5] = 1
