@@ -44,7 +44,6 @@ _TILES: tuple[Column, ...] = (
 )  # fmt: skip
 
 Ids = NDArray[np.int64]
-Pixels = dict[int, list[int]]
 
 
 @dataclass(frozen=True)
@@ -73,24 +72,21 @@ class Side:
         found = {str(r["model"]): r for r in self.source.summary(_stage(place)).get("ledger", [])}
         return {name: found[name] for name in MODEL_NAMES if name in found}
 
-    def counts(self, place: str, model: str) -> Pixels | None:
+    def counts(self, place: str, model: str) -> dict[int, list[int]]:
         """Pixels of each tile by its id (TP, FP, FN, TN), at the threshold of the model's row.
 
-        Of the stack on a split the submitted masks are counted. None where no counts are kept.
+        Of the stack on a split the submitted masks are counted.
         """
-        listed = self.source.summary(f"predict/{place}/scores").get("tiles")
-        if place != TRAIN and model == "stack" and listed:
+        if place != TRAIN and model == "stack":
+            listed = self.source.summary(_stage(place))["tiles"]
             return {t["patch"]: [t[k] for k in ("tp", "fp", "fn", "tn")] for t in listed}
         tiles = self.source.tiles(_stage(place), f"tiles_{model}.npz")
-        if tiles is None:
-            return None
         counts = tiles.counts(float(self.rows(place)[model]["threshold"])).table()
         return dict(zip(tiles.patch.tolist(), counts.tolist(), strict=True))
 
     def aligned(self, place: str, model: str, ids: Ids) -> Counts:
         """Counts of some tiles, in the order of `ids`."""
         found = self.counts(place, model)
-        assert found is not None
         return Counts(*np.array([found[i] for i in ids.tolist()], np.int64).T)
 
     def tiles(self, place: str) -> dict[int, tuple[str, int]]:
@@ -211,18 +207,15 @@ def paired(a: Side, b: Side, place: str) -> tuple[Ids, NDArray[np.int64], str]:
     The same means: the same id, the same content of the image, as many landslide pixels.
     """
     # Of any model: they were scored on the same tiles.
-    kept = [[c for m in s.rows(place) if (c := s.counts(place, m))] for s in (a, b)]
-    if not all(kept):
-        none = np.zeros(0, np.int64)
-        return none, none, f"{title(place)}: a run keeps no counts of its tiles."
+    kept = [s.counts(place, next(iter(s.rows(place)))) for s in (a, b)]
     known = a.tiles(place), b.tiles(place)
     one, other = (
-        {i: (tp + fn, tiles[i][0]) for i, (tp, _, fn, _) in counts[0].items() if i in tiles}
+        {i: (tp + fn, tiles[i][0]) for i, (tp, _, fn, _) in counts.items() if i in tiles}
         for counts, tiles in zip(kept, known, strict=True)
     )
     ids = np.array(sorted(i for i in one if other.get(i) == one[i]), np.int64)
     blocks = np.array([known[1][i][1] for i in ids.tolist()], np.int64)
-    n = [len(counts[0]) for counts in kept]
+    n = [len(counts) for counts in kept]
     said = (
         f"{title(place)}: {words.plural(len(ids), 'tile')} with the same image and mask in both "
         f"runs (A scores {n[0]:,}, B {n[1]:,})."
@@ -289,7 +282,7 @@ def _row(
     rows = [{**s.rows(place)[model], "model": model} for s in (a, b)]
     names = [name_of(r) for r in rows]
     difference = None
-    if len(ids) and all(s.counts(place, model) for s in (a, b)):
+    if len(ids):
         one, other = (s.aligned(place, model, ids) for s in (a, b))
         found = f1_gain_interval(other, one, block, seed=b.source.config.seed)
         ends = {k: getattr(found, k) for k in ("value", "low", "high", "blocks")}

@@ -220,15 +220,13 @@ class RunSource:
         except Exception as error:  # zipfile, zlib and numpy each have their own errors
             raise _damaged(path, error) from None
 
-    def tiles(self, stage: str, name: str = "tiles.npz") -> TileHistograms | None:
-        """Histograms of probability tile by tile, or None if they are not there."""
+    def tiles(self, stage: str, name: str = "tiles.npz") -> TileHistograms:
+        """Histograms of probability tile by tile."""
         from l4s_ensemble.metrics.tiles import TileHistograms
 
-        found = self.arrays(stage, name)
-        if found is None:
-            return None
+        found = self.arrays(stage, name) or {}
         if not {"patch", "positive", "negative"} <= set(found):
-            raise _damaged(self.run / stage / name, f"holds {', '.join(sorted(found))}")
+            raise _damaged(self.run / stage / name, f"holds {', '.join(sorted(found)) or None}")
         return TileHistograms(found["patch"], found["positive"], found["negative"])
 
 

@@ -246,13 +246,9 @@ def _scores(found: Mapping[str, xr.Dataset | None]) -> dict[str, xr.DataArray]:
     return {m: f[name.get(m, "logit")] for m, f in found.items() if f is not None}
 
 
-def _counts(
-    source: RunSource, stage: str, patch: NDArray[np.int64], threshold: float
-) -> Counts | None:
+def _counts(source: RunSource, stage: str, patch: NDArray[np.int64], threshold: float) -> Counts:
     """Counts of tiles from the histograms of a stage, in the order of `patch`."""
     tiles = source.tiles(stage)
-    if tiles is None or not np.isin(patch, tiles.patch).all():
-        return None
     order = np.argsort(tiles.patch)
     return tiles.subset(order[np.searchsorted(tiles.patch[order], patch)]).counts(threshold)
 

@@ -88,15 +88,9 @@ def of_model(summary: Mapping[str, Any], model: str) -> Figures:
 
 
 def pooled(source: RunSource, stage: str) -> dict[str, Mapping[str, Any]]:
-    """Pooled histograms of the models of a comparison, as far as their files are there."""
-    summary = source.summary(stage)
-    found: dict[str, Mapping[str, Any]] = {}
-    for model in (row["model"] for row in summary["ledger"]):
-        tiles = source.tiles(stage, f"tiles_{model}.npz")
-        if tiles is not None:
-            found[model] = tiles.pooled().as_dict()
-    found.setdefault("stack", summary["histogram"])
-    return found
+    """Pooled histograms of the models of a comparison."""
+    models = [row["model"] for row in source.summary(stage)["ledger"]]
+    return {m: source.tiles(stage, f"tiles_{m}.npz").pooled().as_dict() for m in models}
 
 
 def gain_sentence(gain: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@
     ramp: (name) => `linear-gradient(to right, ${L4S.told.palettes[name].map(rgb).join(", ")})`,
   };
 
-  // What is called at a threshold; without one, what the run itself called.
+  // What is predicted at a threshold; without one, what the run itself predicted.
   L4S.calledAt = (tile, threshold) => {
     if (threshold === null) return tile.called;
     const plane = tile.planes[L4S.told.models.at(-1).key];
