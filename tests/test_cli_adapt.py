@@ -55,11 +55,11 @@ def test_rows_of_a_ledger_that_the_unet_has_a_part_in_name_the_split(capsys):
     for scored in tiles.values():
         for i in ids:
             scored.add(int(i), rng.random((8, 8)), rng.integers(0, 2, (8, 8)))
-    console.ledger("", compare(tiles, ids, adapted_to="valid", resamples=100))
+    console.ledger("", compare(tiles, ids, adapted_to="valid"))
     told = capsys.readouterr().out
     for name in ("pixel", "unet, adapted to valid", "stack, adapted to valid"):
         assert re.search(rf"^\s*{name}\s+0\.\d+", told, re.M)
-    console.ledger("", compare(tiles, ids, resamples=100))
+    console.ledger("", compare(tiles, ids))
     assert "adapted" not in capsys.readouterr().out
 
 

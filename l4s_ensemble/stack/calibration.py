@@ -79,12 +79,7 @@ def fit_calibration(kind: Literal["beta", "isotonic"], histogram: ScoreHistogram
 
 
 def choose_calibration(
-    tiles: TileHistograms,
-    groups: ArrayLike,
-    blocks: ArrayLike,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    tiles: TileHistograms, groups: ArrayLike, blocks: ArrayLike, *, seed: int = 0
 ) -> tuple[Calibration, dict[str, Any]]:
     """Choose a map under cross-fitting: fitted on all folds but one, scored on that one.
 
@@ -118,7 +113,6 @@ def choose_calibration(
             lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1),
             np.stack([loss[over] - loss[kind], pixels], axis=1),
             blocks,
-            resamples=resamples,
             seed=seed,
         )
 

@@ -40,7 +40,6 @@ def compare(
     objects: Mapping[str, ObjectCounts] | None = None,
     adapted_to: str | None = None,
     seconds: Mapping[str, Mapping[str, float | None]] | None = None,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Score every model on the same tiles, and the stack's paired gain over the others.
@@ -71,7 +70,6 @@ def compare(
         F1 of whole landslides. ``marginal``: such a gain of each part of `PARTS`. A stack of two
         models without one of them is the other model: a rising map changes no F1.
     """
-    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
     counted = objects or {}
     rows = []
     for name, scored in histograms.items():
@@ -81,8 +79,8 @@ def compare(
             {
                 "model": name,
                 "adapted_to": None if name == "pixel" else adapted_to,
-                **summarise(scored, blocks, threshold=(thresholds or {}).get(name), **options),
-                "objects": None if whole is None else summarise_objects(whole, blocks, **options),
+                **summarise(scored, blocks, threshold=(thresholds or {}).get(name), seed=seed),
+                "objects": None if whole is None else summarise_objects(whole, blocks, seed=seed),
                 "fit_s": took.get("fit_s"),
                 "predict_s": took.get("predict_s"),
             }
@@ -92,7 +90,7 @@ def compare(
     def gain(over: str) -> dict[str, Any]:
         pair = ("stack", over)
         one, other = (histograms[name].counts(by_name[name]["threshold"]) for name in pair)
-        found = f1_gain_interval(one, other, blocks, **options)
+        found = f1_gain_interval(one, other, blocks, seed=seed)
         out = {"over": over, **asdict(found), "shown": found.is_above_zero}
         if all(name in counted for name in pair):
             columns = np.concatenate([counted[name].table() for name in pair], axis=1)
@@ -100,7 +98,7 @@ def compare(
                 lambda sums: f1_objects(sums[..., :4]) - f1_objects(sums[..., 4:]),
                 columns,
                 blocks,
-                **options,
+                seed=seed,
             )
             out["objects"] = {**asdict(whole), "shown": whole.is_above_zero}
         return out

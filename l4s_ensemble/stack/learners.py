@@ -220,19 +220,14 @@ def score_learners(
 
 
 def choose_learner(
-    histograms: Mapping[str, TileHistograms],
-    blocks: ArrayLike,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    histograms: Mapping[str, TileHistograms], blocks: ArrayLike, *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Choose the simplest learner whose F1 is not shown to be below the best one's.
 
-    Each is scored at its own best pooled threshold. The best one's paired gain over each other is
-    resampled over spatial blocks; where its interval includes zero, or it is below `LEAST_GAIN`,
-    no gain is shown, and the simpler of the two is preferred. Without an interval a gain of
-    `LEAST_GAIN_ALONE` counts. Each is scored on all tiles by learners that never saw them, but
-    the choice is made on those tiles too: the chosen one's score is slightly optimistic.
+    Each is scored at its own best pooled threshold. A paired gain is shown where its interval over
+    spatial blocks is above zero and it is `LEAST_GAIN` or more; without an interval, where it is
+    `LEAST_GAIN_ALONE` or more. The choice is made on the tiles that are scored: the chosen one's
+    score is slightly optimistic.
 
     Parameters
     ----------
@@ -250,7 +245,6 @@ def choose_learner(
         this one: ``over, value, low, high, shown``), ``gain`` (this one's gain over the chosen
         one, likewise), ``within_noise, chosen, why``.
     """
-    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
     kinds = [kind for kind in KINDS if kind in histograms]
     order = [*(name for name in histograms if name not in kinds), *kinds]
     pooled = {name: histograms[name].pooled() for name in order}
@@ -258,7 +252,7 @@ def choose_learner(
     counts = {name: histograms[name].counts(best_of[name].value) for name in order}
 
     def paired(name: str, over: str) -> dict[str, Any]:
-        gain = f1_gain_interval(counts[name], counts[over], blocks, **options)
+        gain = f1_gain_interval(counts[name], counts[over], blocks, seed=seed)
         bounds = {"value": gain.value, "low": gain.low, "high": gain.high}
         return {"over": over, **bounds, "shown": _is_shown(gain)}
 
@@ -267,7 +261,7 @@ def choose_learner(
     chosen = next(name for name in kinds if name == best or not behind[name]["shown"])
     rows = []
     for name in order:
-        interval = f1_interval(counts[name], blocks, **options)
+        interval = f1_interval(counts[name], blocks, seed=seed)
         rows.append(
             {
                 "name": name,

@@ -174,7 +174,6 @@ def choose_smallest(
     groups: ArrayLike,
     blocks: ArrayLike,
     *,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Choose the smallest landslide that is kept, under cross-fitting over the folds.
@@ -208,7 +207,6 @@ def choose_smallest(
         lambda sums: _f1(sums[..., :3]) - _f1(sums[..., 3:]),
         np.concatenate([crossed, counts[:, 0]], axis=1),
         blocks,
-        resamples=resamples,
         seed=seed,
     )
     best = SIZES_PX[_best_size(counts)]

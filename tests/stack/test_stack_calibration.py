@@ -39,7 +39,7 @@ def test_a_map_rises_strictly_and_keeps_the_best_f1(rng, kind):
 
 def test_overconfident_scores_are_corrected_and_it_shows(rng):
     *_, tiles = scores(rng, factor=2.0)
-    found, table = choose_calibration(tiles, FOLD, BLOCK, resamples=200)
+    found, table = choose_calibration(tiles, FOLD, BLOCK)
     assert table["chosen"] in KINDS
     assert table["after"]["calibration_error"] < table["before"]["calibration_error"] / 3
     assert table["after"]["log_loss"] < table["before"]["log_loss"]
@@ -49,7 +49,7 @@ def test_overconfident_scores_are_corrected_and_it_shows(rng):
 
 def test_calibrated_scores_are_left_alone(rng):
     probability, _, tiles = scores(rng)
-    found, table = choose_calibration(tiles, FOLD, BLOCK, resamples=200)
+    found, table = choose_calibration(tiles, FOLD, BLOCK)
     assert table["chosen"] == "none" and table["after"] == table["before"]
     assert found(probability) is probability
 

@@ -54,7 +54,6 @@ def test_rows_hold_pixels_landslides_and_seconds(world: dict) -> None:
         objects={"stack": world["objects"]["stack"]},
         seconds={"pixel": {"fit_s": 3.0, "predict_s": None}},
         adapted_to="valid",
-        resamples=200,
     )
     by_name = {r["model"]: r for r in found["ledger"]}
     wanted = scores_pooled(count(world["maps"]["stack"] >= CUT, world["truth"]))
@@ -69,13 +68,13 @@ def test_rows_hold_pixels_landslides_and_seconds(world: dict) -> None:
 
 
 def test_without_thresholds_each_model_has_its_best(world: dict) -> None:
-    found = compare(world["tiles"], np.arange(TILES), resamples=20)
+    found = compare(world["tiles"], np.arange(TILES))
     assert all(r["threshold_chosen_here"] and r["f1"] == r["f1_best"] for r in found["ledger"])
 
 
 def test_each_part_is_paired_with_the_stack(world: dict) -> None:
     block, objects = np.arange(TILES), world["objects"]
-    found = compare(world["tiles"], block, thresholds=THRESHOLDS, objects=objects, resamples=200)
+    found = compare(world["tiles"], block, thresholds=THRESHOLDS, objects=objects)
     by_name = {r["model"]: r for r in found["ledger"]}
     parts = {g["part"]: g for g in found["marginal"]}
     assert {p: g["over"] for p, g in parts.items()} == dict(PARTS)

@@ -117,7 +117,7 @@ def test_the_simplest_within_noise_of_the_best_is_chosen(rng, plain, weighted, b
         "plain": scored(reference, plain, 31 if blocks > 2 else 1),
         "pixel": scored(reference, 0.3, 3),
     }
-    rows = choose_learner(tiles, np.arange(TILES) % blocks, resamples=300)
+    rows = choose_learner(tiles, np.arange(TILES) % blocks)
     assert [row["name"] for row in rows] == ["pixel", "plain", "weighted"]
     assert [row["name"] for row in rows if row["chosen"]] == [chosen]
     by_name = {row["name"]: row for row in rows}

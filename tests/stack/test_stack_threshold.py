@@ -110,18 +110,18 @@ def masks(rng: np.random.Generator, specks: int):
 
 
 def test_small_landslides_are_removed_where_that_is_shown_to_help(rng):
-    found = choose_smallest(masks(rng, 9), FOLD, BLOCK, resamples=200)
+    found = choose_smallest(masks(rng, 9), FOLD, BLOCK)
     assert found["smallest_px"] > 0 and found["low"] > 0
     predicted, reference = next(masks(rng, 9))
     np.testing.assert_array_equal(remove_small(predicted, found["smallest_px"]), reference)
-    found = choose_smallest(masks(rng, 0), FOLD, BLOCK, resamples=200)
+    found = choose_smallest(masks(rng, 0), FOLD, BLOCK)
     assert (found["smallest_px"], found["gain"]) == (0, 0) and "not shown" in found["reason"]
     for fold, block in ((FOLD * 0, BLOCK), (FOLD, FOLD)):
-        assert choose_smallest(masks(rng, 9), fold, block, resamples=200)["smallest_px"] == 0
+        assert choose_smallest(masks(rng, 9), fold, block)["smallest_px"] == 0
 
 
 def test_each_fold_is_cleaned_as_is_best_on_the_others(rng):
     """Fold 0 alone has specks, and they are false: no other fold says that they should go."""
     tiles = [(p if k == 0 else t, t) for (p, t), k in zip(masks(rng, 9), FOLD, strict=True)]
-    found = choose_smallest(tiles, FOLD, BLOCK, resamples=200)
+    found = choose_smallest(tiles, FOLD, BLOCK)
     assert (found["smallest_px"], found["gain"]) == (0, 0)
