@@ -48,8 +48,8 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
             sections=("features",),
         ),
         Stage(
-            "pixel", "l4s_ensemble.pixel.train:stage", needs=("data/train", "scenes", "features"),
-            sections=("pixel",),
+            "pixel", "l4s_ensemble.pixel.stage:fit_stage",
+            needs=("data/train", "scenes", "features"), sections=("pixel",),
         ),
         Stage(
             "unet", "l4s_ensemble.unet.stage:stage",
@@ -105,7 +105,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
             needs=(data.name, "scenes"),
         ),
         replace(
-            base, name=logits[0], target="l4s_ensemble.pixel.infer:stage",
+            base, name=logits[0], target="l4s_ensemble.pixel.stage:predict_stage",
             needs=(data.name, "pixel", *seen),
         ),
         replace(
@@ -118,7 +118,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
             needs=(data.name, *logits, "stack", *seen),
         ),
         replace(
-            base, name=f"{folder}/reasons", target="l4s_ensemble.pixel.reasons:stage",
+            base, name=f"{folder}/reasons", target="l4s_ensemble.pixel.stage:reasons_stage",
             needs=(data.name, "pixel", *logits, result, "stack", *places),
         ),
         replace(

@@ -151,7 +151,7 @@ def stack_model(place: Place) -> None:
 def pixel_model(place: Place) -> None:
     from l4s_ensemble.pixel.model import PixelModel
 
-    PixelModel.load(place.run / "pixel").trees(0)
+    PixelModel.load(place.run / "pixel")
 
 
 def unet_model(place: Place) -> None:
@@ -224,13 +224,17 @@ def a_folder_instead(place: Place) -> None:
 
 
 def write_pixel_model(place: Place) -> None:
-    """A pixel model's JSON whose boosters are made of text that is none."""
+    """A pixel model of one fold whose booster is missing."""
+    from l4s_ensemble.pixel import classifier, model
+
+    folder = place.run / "pixel"
+    about = {"kind": model.KIND, "version": model.VERSION, "sensor": SENSOR, "seed": 0}
+    write_json(folder / "model.json", {**about, "folds": 1})
     write_json(
-        place.run / "pixel/model.json",
+        folder / "fold_0/classifier.json",
         {
-            "kind": "l4s_ensemble pixel classifier", "version": 2, "features": ["a"],
-            "groups": ["b"], "sensor": SENSOR, "folds": 1, "support_px": 1, "seed": 0,
-            "boosters": [["fold_0.txt"]],
+            "kind": classifier.KIND, "version": classifier.VERSION, "features": ["a"],
+            "classes": [0, 1], "settings": {}, "boosters": ["booster_0.txt"], "digest": "",
         },
     )  # fmt: skip
 

@@ -152,8 +152,9 @@ def test_tiles_of_a_place_unlike_the_training_are_told_apart(place):
 
 def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
     from l4s_ensemble.config import load
-    from l4s_ensemble.pixel import reasons
+    from l4s_ensemble.pixel.landslides import PIXELS, draw_pixels
     from l4s_ensemble.pixel.model import PixelModel
+    from l4s_ensemble.pixel.stage import reasons_stage
     from l4s_ensemble.run.scores import open_scores
     from l4s_ensemble.run.stage import StageContext
     from l4s_ensemble.scenes.landslides import predicted_outlines
@@ -172,7 +173,7 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
         *(f"predict/valid/{n}" for n in ("pixel", "unet", "result")),
     )
     ctx = StageContext(run, tmp_path, load("demo"), params, needs)
-    summary = reasons.stage(ctx)
+    summary = reasons_stage(ctx)
     told = json.loads((tmp_path / "reasons.json").read_text())
     _, place_of_tiles, outlines = predicted_outlines(ctx)
     ledger = json.loads((run / "stack/summary.json").read_text())["ledger"]
@@ -180,14 +181,15 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
     assert summary["explained"] == summary["slides"] == len(outlines) > 0
     assert (place_of_tiles[0] >= 0).all()
     logit = open_scores(folder / "pixel/logit.zarr")["logit"].values.reshape(2, 4, -1)
-    folds = PixelModel.load(run / "pixel").folds
-    drawn = reasons.draw_pixels(outlines, folds, seed=load("demo").seed)
+    folds = len(PixelModel.load(run / "pixel").folds)
+    numbers = range(1, len(outlines) + 1)
+    drawn = draw_pixels(outlines, numbers, folds, seed=load("demo").seed)
     for row in told["rows"]:
         own = drawn[drawn[:, 0] == row["id"]]
         said = logit[own[:, 3], own[:, 1], own[:, 2]].mean()
         assert row["logit"] == pytest.approx(said, abs=2e-3)
         assert row["pixels"] == outlines.pixels[row["id"] - 1] and row["sentence"]
-        assert set(own[:, 3]) == set(range(folds)) and len(own) <= reasons.PIXELS
+        assert set(own[:, 3]) == set(range(folds)) and len(own) <= PIXELS
         # The pixel classifier does not explain what it would not map.
         alone = row["probability"]["pixel"] < at
         assert row["sentence"].startswith("found by") == alone == (not row["features"])

@@ -1,20 +1,23 @@
-"""Features block by block: a few tiles at a time, in as many processes as allowed.
+"""Features and logits block by block: a few tiles at a time, in as many processes as allowed.
 
 The features of all pixels together are tens of gigabytes. Nobody holds them: sampled rows and
-scores are made from blocks of a few tiles, by the same function for training and for prediction.
+logits are made from blocks of a few tiles, by the same functions for training and for prediction.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.tasks import in_processes
 
 BLOCK_TILES = 4
@@ -41,7 +44,7 @@ def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs:
         (source, positions[b], [plan.pixel[s:e] for s, e in zip(starts[b], ends[b], strict=True)])
         for b in (slice(i, i + BLOCK_TILES) for i in range(0, len(starts), BLOCK_TILES))
     ]
-    parts = in_processes(_rows_of_block, tasks, jobs)
+    parts = in_processes(rows_of_block, tasks, jobs)
     with atomic_path(path) as partial:
         rows = np.lib.format.open_memmap(partial, "w+", np.float32, (len(plan), source.features()))
         done = 0
@@ -51,8 +54,65 @@ def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs:
         rows.flush()
 
 
-def _rows_of_block(
-    source: FeatureSource, positions: NDArray[np.int64], pixels: list[NDArray[np.int32]]
+def rows_of_block(
+    source: FeatureSource, positions: NDArray[np.int64], pixels: list[NDArray[np.integer]]
 ) -> NDArray[np.float32]:
+    """Features of some pixels of a few tiles, tile by tile, float32 (row, feature)."""
     tiles = zip(source.each(positions), pixels, strict=True)
     return np.concatenate([tile.reshape(len(tile), -1)[:, chosen].T for tile, chosen in tiles])
+
+
+def score_tiles(
+    scores: ScoreFile, source: FeatureSource, model: PixelModel, fold: NDArray[np.int64], jobs: int
+) -> NDArray[np.float64]:
+    """Write the logits of all tiles that a score file lacks.
+
+    Parameters
+    ----------
+    scores : ScoreFile
+    source : FeatureSource
+    model : PixelModel
+    fold : int64 array, shape (tile,) or (fold_model, tile)
+        The folds whose classifiers score each tile; with one axis as with two in the file.
+    jobs : int
+
+    Returns
+    -------
+    float64 array, shape (tile,)
+        Seconds of work on each tile; 0 where it was scored before.
+    """
+    positions = source.positions(scores.patch)
+    todo = scores.missing()
+    tasks = [(source, model, positions[b], np.atleast_2d(fold)[:, b]) for b in todo]
+    parts = track(in_processes(score_block, tasks, jobs), "pixel: scoring tiles", len(todo))
+    spent = np.zeros(len(positions))
+    for block, (logit, seconds) in zip(todo, parts, strict=True):
+        scores.write(block, logit if fold.ndim > 1 else logit[0])
+        spent[block] = seconds / (block.stop - block.start)
+    return spent
+
+
+def score_block(
+    source: FeatureSource,
+    model: PixelModel,
+    positions: NDArray[np.int64],
+    fold: NDArray[np.int64],
+) -> tuple[NDArray[np.float32], float]:
+    """Predict the logits of a few tiles; features are computed once for all classifiers.
+
+    Parameters
+    ----------
+    positions : int64 array, shape (tile,)
+        Positions in the store.
+    fold : int64 array, shape (fold_model, tile)
+
+    Returns
+    -------
+    logit : float32 array, shape (fold_model, tile, y, x)
+    seconds : float
+        Time spent here.
+    """
+    started = time.monotonic()
+    tiles = zip(source.each(positions), fold.T, strict=True)
+    logit = [[model.folds[k].predict_logit_image(tile) for k in own] for tile, own in tiles]
+    return np.stack([np.stack(one) for one in logit], axis=1), time.monotonic() - started

@@ -1,109 +1,241 @@
-"""Landslides mapped out of fold, found and false, in words.
+"""Predicted landslides, explained by contributions of their pixels.
 
-The summary's ``slides`` is a list, the largest found landslides first, then the largest false
-ones; a landslide is what touches (8-connected) within a tile::
-
-    kind                'found' (at least half of its pixels are landslide) or 'false' (none is)
-    patch, fold         its tile, and the fold whose model is explained: it did not see the tile
-    pixels, area_m2     its size
-    box                 first and last row and column, pixels
-    true_share          share of its pixels that are landslide
-    probability         mean over its pixels
-    logit               mean over the explained pixels
-    expected            where the sum of contributions starts, see `shap`
-    sentence, words, features
-                        see `slide_words.reason`
+Contributions are exact but not free: the largest landslides are explained, each by some of its
+pixels, drawn at random. See `slide_words.reason` for what is said of one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label
 
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.pixel.blocks import BLOCK_TILES, rows_of_block
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
 from l4s_ensemble.pixel.slide_words import reason
+from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
+from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.scenes.landslides import Outlines, find_outlines
 
-EACH = 6
-"""Landslides of a kind."""
 PIXELS = 30
 """Most pixels of a landslide that are explained: their mean is known to a fifth of their spread."""
 
-_STREAM = 1709
+EACH = 6
+"""Landslides of a kind that are explained out of fold."""
+
+_STREAM = 2203
 
 
-def explained_landslides(
-    model: PixelModel,
+def draw_pixels(
+    outlines: Outlines, numbers: Sequence[int], folds: int, *, seed: int
+) -> NDArray[np.int64]:
+    """Draw pixels of some landslides, and give each pixel to the classifier of one fold.
+
+    Parameters
+    ----------
+    outlines : Outlines
+    numbers : sequence of int
+        Of the landslides.
+    folds : int
+        The folds take turns. A landslide of fewer pixels than folds is drawn from more than once.
+    seed : int
+
+    Returns
+    -------
+    int64 array, shape (draw, 4)
+        Number of the landslide, position of the tile, pixel in it (row by row), fold; sorted by
+        tile.
+    """
+    found = [np.zeros((0, 3), np.int64)]
+    for tile in outlines.with_objects():
+        labels = outlines.labels(tile).ravel()
+        inside = np.flatnonzero(np.isin(labels, numbers))
+        found.append(np.column_stack([labels[inside], np.full(len(inside), tile), inside]))
+    pixels = np.concatenate(found)
+    pixels = pixels[np.argsort(pixels[:, 0], kind="stable")]
+    drawn = [np.zeros((0, 4), np.int64)]
+    for own in np.split(pixels, np.flatnonzero(np.diff(pixels[:, 0])) + 1):
+        if not len(own):
+            continue
+        rng = np.random.default_rng([seed, _STREAM, int(own[0, 0])])
+        some = own[rng.permutation(len(own))[:PIXELS]]
+        turn = np.arange(max(len(some), folds))
+        drawn.append(np.column_stack([some[turn % len(some)], turn % folds]))
+    rows = np.concatenate(drawn)
+    return rows[np.argsort(rows[:, 1], kind="stable")]
+
+
+def explain_landslides(
     source: FeatureSource,
+    model: PixelModel,
+    ground: Ground,
+    patch: NDArray[np.int64],
+    drawn: NDArray[np.int64],
+    *,
+    jobs: int = 1,
+) -> dict[int, dict[str, Any]]:
+    """Explain landslides by the mean over their drawn pixels.
+
+    Parameters
+    ----------
+    source : FeatureSource
+        As the landslides' logits were made from it.
+    model : PixelModel
+    ground : Ground
+    patch : int64 array, shape (tile,)
+        Ids of the tiles that `drawn` counts.
+    drawn : int64 array, shape (draw, 4)
+        See `draw_pixels`.
+    jobs : int
+
+    Returns
+    -------
+    dict of int to dict
+        See `slide_words.reason`, by the number of the landslide.
+    """
+    if not len(drawn):
+        return {}
+    tiles = np.unique(drawn[:, 1])
+    at = source.positions(patch[tiles])
+    of_tile = [drawn[drawn[:, 1] == tile, 2:] for tile in tiles]
+    tasks = [
+        (source, model, ground, at[i : i + BLOCK_TILES], of_tile[i : i + BLOCK_TILES])
+        for i in range(0, len(tiles), BLOCK_TILES)
+    ]
+    made = track(in_processes(_explain_pixels, tasks, jobs), "pixel: reasons", len(tasks))
+    values, added, expected = (np.concatenate(a) for a in zip(*made, strict=True))
+    # Draws are sorted by tile, as the blocks are.
+    owns = {int(number): drawn[:, 0] == number for number in np.unique(drawn[:, 0])}
+    return {
+        number: reason(
+            model.plan, ground.typical, values[own], added[own].mean(axis=0), expected[own].mean()
+        )
+        for number, own in owns.items()
+    }
+
+
+def _explain_pixels(
+    source: FeatureSource,
+    model: PixelModel,
+    ground: Ground,
+    positions: NDArray[np.int64],
+    drawn: list[NDArray[np.int64]],
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Features of each tile's drawn ``(pixel, fold)``, what they add, and where sums start."""
+    values = rows_of_block(source, positions, [own[:, 0] for own in drawn])
+    fold = np.concatenate([own[:, 1] for own in drawn])
+    added, expected = np.empty(values.shape), np.empty(len(values))
+    for k in np.unique(fold):
+        own = fold == k
+        added[own], expected[own] = ground.contributions(model.folds[k], values[own])
+    return values, added, expected
+
+
+def landslides_out_of_fold(
+    source: FeatureSource,
+    model: PixelModel,
     ground: Ground,
     scores: ScoreFile,
     fold: NDArray[np.int64],
     masks: NDArray[np.uint8],
     threshold: float,
+    *,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
-    """Find the largest landslides of each kind and explain them; see the module.
+    """Explain the largest landslides that are mapped out of fold, found and false.
+
+    A landslide is what touches (8-connected) within a tile. It is explained by the classifier that
+    was not fitted on its tile.
 
     Parameters
     ----------
+    source : FeatureSource
+    model : PixelModel
+    ground : Ground
     scores : ScoreFile
         Out-of-fold logits.
     fold : int64 array, shape (tile,)
         Fold of each tile of `scores`.
     masks : uint8 array, shape (tile, y, x)
+        Reference.
     threshold : float
         Of probability.
+    jobs : int
+
+    Returns
+    -------
+    list of dict
+        See `l4s_ensemble.pixel.summary.LandslideOutOfFold`; the largest found ones first, then
+        the largest false ones.
     """
-    found: list[tuple[int, int, int, float]] = []  # pixels, tile, label, true share
-    for block in scores.blocks():
-        for tile, logit in enumerate(scores.read(block), start=block.start):
-            labels = _mapped(logit, threshold)
-            sizes = np.bincount(labels.ravel())[1:]
-            true = np.bincount(labels.ravel(), weights=masks[tile].ravel(), minlength=1)[1:]
-            found += [
-                (int(n), tile, i, float(hit / n))
-                for i, (n, hit) in enumerate(zip(sizes, true, strict=True), start=1)
-            ]
-    found.sort(key=lambda one: (-one[0], one[1], one[2]))
-    kinds = {
-        "found": [one for one in found if one[3] >= 0.5],
-        "false": [one for one in found if one[3] == 0],
-    }
+    mapped = np.concatenate([sigmoid(scores.read(b)) >= threshold for b in scores.blocks()])
+    alone = np.full(len(mapped), -1)
+    outlines = find_outlines(lambda i: mapped[i].astype(np.uint8), len(mapped), (alone,) * 3)
+    true = sum_over(outlines, lambda tile: masks[tile]) / outlines.pixels
+    kinds = {"found": true >= 0.5, "false": true == 0}
+    chosen = [(k, int(i)) for k, own in kinds.items() for i in np.flatnonzero(own)[:EACH] + 1]
+    drawn = draw_pixels(outlines, [number for _, number in chosen], 1, seed=model.seed)
+    drawn[:, 3] = fold[drawn[:, 1]]
+    reasons = explain_landslides(source, model, ground, scores.patch, drawn, jobs=jobs)
     rows = []
-    largest = [(kind, *one) for kind, some in kinds.items() for one in some[:EACH]]
-    for kind, pixels, tile, number, true_share in largest:
-        patch = int(scores.patch[tile])
-        logit = scores.read(slice(tile, tile + 1))[0]
-        labels = _mapped(logit, threshold)
-        y, x = find_objects(labels)[number - 1]
-        inside = np.flatnonzero(labels == number)
-        rng = np.random.default_rng([model.seed, _STREAM, patch, number])
-        some = np.sort(rng.permutation(inside)[:PIXELS])
-        cube = source.tiles(source.positions([patch]))[0]
-        values = np.ascontiguousarray(cube.reshape(len(cube), -1)[:, some].T)
-        added, expected = ground.contributions(model, int(fold[tile]), values)
+    for kind, number in chosen:
+        tile = int(drawn[drawn[:, 0] == number][0, 1])
+        y, x = np.nonzero(outlines.labels(tile) == number)
+        p = sigmoid(scores.read(slice(tile, tile + 1))[0][y, x])
         rows.append(
             {
                 "kind": kind,
-                "patch": patch,
+                "patch": int(scores.patch[tile]),
                 "fold": int(fold[tile]),
-                "pixels": pixels,
-                "area_m2": pixels * model.sensor.pixel_m**2,
-                "true_share": true_share,
-                "box": [y.start, y.stop - 1, x.start, x.stop - 1],
-                "probability": float(sigmoid(logit.ravel()[inside]).mean(dtype=np.float64)),
-                **reason(model, ground, values, added.mean(axis=0), expected),
+                "pixels": len(y),
+                "area_m2": len(y) * model.sensor.pixel_m**2,
+                "true_share": float(true[number - 1]),
+                "box": [int(i) for i in (y.min(), y.max(), x.min(), x.max())],
+                "probability": float(p.mean(dtype=np.float64)),
+                **reasons[number],
             }
         )
     return rows
 
 
-def _mapped(logit: NDArray[np.float32], threshold: float) -> NDArray[np.int32]:
-    """Number the landslides of a tile from 1 on; 0 elsewhere."""
-    labels: NDArray[np.int32] = label(sigmoid(logit) >= threshold, structure=np.ones((3, 3)))[0]
-    return labels
+def sum_over(
+    outlines: Outlines, image: Callable[[int], NDArray[np.generic]]
+) -> NDArray[np.float64]:
+    """Sum an image (y, x) of each tile over the pixels of each landslide, shape (landslide,)."""
+    total = np.zeros(len(outlines) + 1)
+    for tile in outlines.with_objects():
+        labels = outlines.labels(tile).ravel()
+        total += np.bincount(labels, weights=image(tile).ravel(), minlength=len(total))
+    return total[1:]
+
+
+def found_by(probability: Mapping[str, float], threshold: Mapping[str, float]) -> dict[str, Any]:
+    """Say who found a landslide that the pixel classifier alone would not map.
+
+    Parameters
+    ----------
+    probability, threshold : mapping
+        Mean probability over the landslide, and threshold, of ``pixel`` and ``unet`` alone.
+
+    Returns
+    -------
+    dict
+        Other ``sentence``, ``words`` and ``features`` of its reason; empty where the pixel
+        classifier would map it.
+    """
+    p = {name: f"p={value:.2f}" for name, value in probability.items()}
+    if probability["pixel"] >= threshold["pixel"]:
+        return {}
+    sentence = f"found by the U-Net; the pixel classifier gives {p['pixel']}"
+    if probability["unet"] < threshold["unet"]:
+        sentence = (
+            f"found by neither model alone: the U-Net gives {p['unet']}, the pixel classifier "
+            f"{p['pixel']}"
+        )
+    return {"sentence": sentence, "words": [], "features": []}

@@ -1,76 +1,55 @@
-"""The saved pixel classifier: LightGBM text and one JSON that says what it is and wants."""
+"""The pixel classifiers of a run: one for each fold, the plan of their features, the sensor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.errors import ModelError, RunError
-from l4s_ensemble.run.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from l4s_ensemble.pixel.trees import Trees
+from l4s_ensemble.errors import ModelError
+from l4s_ensemble.features.registry import FEATURES_FILE, FeaturePlan, plan_from_file
+from l4s_ensemble.pixel.classifier import PixelClassifier, read_saved
+from l4s_ensemble.run.files import write_json
 
 MODEL_FILE = "model.json"
-FEATURES_FILE = "features.json"
-KIND = "l4s_ensemble pixel classifier"
-VERSION = 2
+KIND = "pixel model"
+VERSION = 3
 """Of the saved form: raised when an older reader would misread a newer model."""
 
 
 @dataclass(frozen=True)
 class PixelModel:
-    """The boosters of each fold, and what they were trained on.
+    """The classifiers of all folds, and what they were fitted on.
 
     Attributes
     ----------
     folder : Path
-        Holds ``model.json``, ``features.json`` and the boosters, see `booster_file`.
-    features, groups : tuple of str
-        Names in the order of the columns, and the group of each.
+        Holds ``model.json``, ``features.json`` and a folder for each fold, see `fold_folder`.
+        Another process that is given the model reads it from there.
+    plan : FeaturePlan
+        Features in the order of the columns.
     sensor : Sensor
-        What the training files held.
-    folds : int
-    support_px : int
-        Largest reach of a feature, pixels.
+        Of the tiles that were fitted on.
     seed : int
-    boosters : int
-        Of a fold; the mean of their raw scores counts.
+        Of the run; fold k was fitted with ``seed + k``.
+    folds : tuple of PixelClassifier
     """
 
     folder: Path
-    features: tuple[str, ...]
-    groups: tuple[str, ...]
+    plan: FeaturePlan
     sensor: Sensor
-    folds: int
-    support_px: int
     seed: int
-    boosters: int = 1
+    folds: tuple[PixelClassifier, ...]
 
-    def files(self, fold: int) -> list[str]:
-        """Names of the files of a fold's boosters."""
-        return [booster_file(fold, n) for n in range(self.boosters)]
-
-    def save(self) -> None:
-        """Write ``model.json`` (the boosters are there already), atomically."""
-        write_json(
-            self.folder / MODEL_FILE,
-            {
-                "kind": KIND,
-                "version": VERSION,
-                "features": self.features,
-                "groups": self.groups,
-                "sensor": self.sensor,
-                "folds": self.folds,
-                "support_px": self.support_px,
-                "seed": self.seed,
-                "boosters": [self.files(k) for k in range(self.folds)],
-            },
-        )
+    @classmethod
+    def write(cls, folder: Path, sensor: Sensor, seed: int, folds: int) -> PixelModel:
+        """Write ``model.json`` beside the plan and the saved classifiers, and load them."""
+        value = {"sensor": sensor, "seed": seed, "folds": folds}
+        write_json(folder / MODEL_FILE, {"kind": KIND, "version": VERSION, **value})
+        return cls.load(folder)
 
     @classmethod
     def load(cls, folder: Path) -> PixelModel:
@@ -79,42 +58,29 @@ class PixelModel:
         Raises
         ------
         ModelError
-            If it is not a pixel model, or of another version, or a part is missing.
+            If it is not the model of a run, of another version, damaged or incomplete.
         """
         path = folder / MODEL_FILE
-        try:
-            value: dict[str, Any] = read_json(path)
-        except RunError as error:
-            raise ModelError(
-                "the pixel model cannot be read", where=path, found=error.what,
-                fix="run fit-all again",
-            ) from None  # fmt: skip
-        if value.get("kind") != KIND:
-            raise ModelError("not a pixel model", where=path, found=value.get("kind"), allowed=KIND)
-        if value.get("version") != VERSION:
-            raise ModelError(
-                "the pixel model has another version", where=path, found=value.get("version"),
-                allowed=VERSION, fix="fit it again with this version of the package",
-            )  # fmt: skip
-        missing = [n for own in value["boosters"] for n in own if not (folder / n).is_file()]
-        if missing:
-            raise ModelError(
-                "boosters of the pixel model are missing", where=folder,
-                found=", ".join(missing), fix="run fit-all again",
-            )  # fmt: skip
-        return cls(
-            folder=folder,
-            features=tuple(value["features"]),
-            groups=tuple(value["groups"]),
-            sensor=Sensor.model_validate(value["sensor"]),
-            folds=int(value["folds"]),
-            support_px=int(value["support_px"]),
-            seed=int(value["seed"]),
-            boosters=len(value["boosters"][0]),
-        )
+        value = read_saved(path, KIND, VERSION)
+        folds = tuple(PixelClassifier.load(fold_folder(folder, k)) for k in range(value["folds"]))
+        plan = plan_from_file(folder / FEATURES_FILE)
+        for k, classifier in enumerate(folds):
+            if tuple(classifier.feature_names_in_) != plan.names:
+                raise ModelError(
+                    f"the features of fold {k} are not those of the plan",
+                    where=fold_folder(folder, k),
+                    found=f"{classifier.n_features_in_} features",
+                    allowed=f"{len(plan.names)} features",
+                    fix="run fit-all again",
+                )
+        return cls(folder, plan, Sensor.model_validate(value["sensor"]), int(value["seed"]), folds)
+
+    def __reduce__(self) -> tuple[Callable[..., PixelModel], tuple[Any, ...]]:
+        # Texts of many megabytes do not travel with each task; a process reads them once.
+        return _loaded, (self.folder, (self.folder / MODEL_FILE).stat().st_mtime_ns)
 
     def require(self, features: Sequence[str], sensor: Sensor) -> None:
-        """Refuse columns or files other than those the model was trained on.
+        """Refuse features or files other than those the model was fitted on.
 
         Raises
         ------
@@ -122,66 +88,41 @@ class PixelModel:
             If a feature is missing, new or in another place, or the bands, their scaling, the
             kind of level or the pixel size differ.
         """
-        given = tuple(features)
-        if given != self.features:
-            missing = [n for n in self.features if n not in given]
-            extra = [n for n in given if n not in self.features]
-            at = next(
-                (i for i, (a, b) in enumerate(zip(given, self.features, strict=False)) if a != b),
-                min(len(given), len(self.features)),
+        given, known = tuple(features), self.plan.names
+        if given != known:
+            same = [a == b for a, b in zip(given, known, strict=False)]
+            missing, extra = (
+                [n for n in one if n not in other]
+                for one, other in ((known, given), (given, known))
             )
             raise ModelError(
                 "the features are not those of the model, in the same order",
                 where=self.folder,
                 found=f"{len(given)} features; missing {missing}, not known to it {extra}; "
-                f"first difference in column {at}",
-                allowed=f"{len(self.features)} features",
+                f"first difference in column {[*same, False].index(False)}",
+                allowed=f"{len(known)} features",
                 fix="compute the features with the model's own features.json, or fit again",
             )
         for field in ("bands", "level", "pixel_m"):
             found, wanted = getattr(sensor, field), getattr(self.sensor, field)
             if found != wanted:
                 raise ModelError(
-                    f"the sensor is not the model's: {field} differs", where=self.folder,
+                    f"the sensor is not the model's: {field} differs",
+                    where=self.folder,
                     found=f"{sensor.name}: {_shown(found)}",
                     allowed=f"{self.sensor.name}: {_shown(wanted)}",
                     fix="predict files of the same sensor, or fit a model for this one",
-                )  # fmt: skip
-
-    def trees(self, fold: int) -> Trees:
-        """Give the trees of a fold's boosters, read once per process.
-
-        Raises
-        ------
-        ModelError
-            If a text cannot be read or does not belong to this model.
-        """
-        paths = [self.folder / name for name in self.files(fold)]
-        try:
-            trees = _trees(tuple((path, path.stat().st_mtime_ns) for path in paths))
-        except (KeyError, ValueError, IndexError) as error:
-            raise ModelError(
-                "a booster cannot be read", where=paths[0], found=error, fix="run fit-all again"
-            ) from None
-        if trees.names != self.features:
-            raise ModelError(
-                "a booster's columns are not those of its model.json", where=paths[0],
-                found=f"{len(trees.names)} columns", allowed=f"{len(self.features)} columns",
-                fix="run fit-all again",
-            )  # fmt: skip
-        return trees
+                )
 
 
-def booster_file(fold: int, number: int = 0) -> str:
-    """Name of the file of a fold's booster, LightGBM's text; several have a number."""
-    return f"fold_{fold}.{number}.txt" if number else f"fold_{fold}.txt"
+def fold_folder(folder: Path, fold: int) -> Path:
+    """Folder of a fold's classifier below that of the run's."""
+    return folder / f"fold_{fold}"
 
 
-@lru_cache(maxsize=16)
-def _trees(files: tuple[tuple[Path, int], ...]) -> Trees:
-    from l4s_ensemble.pixel.trees import read_trees
-
-    return read_trees([path.read_text(encoding="utf-8") for path, _ in files])
+@lru_cache(maxsize=2)
+def _loaded(folder: Path, _changed_ns: int) -> PixelModel:
+    return PixelModel.load(folder)
 
 
 def _shown(value: object) -> object:

@@ -63,12 +63,8 @@ class PixelPlan:
         """Class of each row, 1 = landslide, shape (row,)."""
         return np.asarray(self.stratum == LANDSLIDE, dtype=np.uint8)
 
-    def rows_of(self, ids: ArrayLike) -> NDArray[np.int64]:
-        """Positions of the rows that lie in the tiles `ids`, ascending."""
-        return np.flatnonzero(np.isin(self.patch, np.asarray(ids, dtype=np.int64)))
-
     def weights_of(self, ids: ArrayLike) -> NDArray[np.float64]:
-        """Weights to train with of the rows in the tiles `ids`, aligned with `rows_of`.
+        """Weights to fit with on the tiles `ids`, shape (row,); 0 for rows of other tiles.
 
         Within each stratum they sum to the pixels that the stratum has in these tiles: the
         prevalence of the weighted rows is the prevalence of the tiles, fold by fold.
@@ -78,19 +74,16 @@ class PixelPlan:
         DataError
             If these tiles hold no landslide pixel, or nothing else.
         """
-        rows = self.rows_of(ids)
         wanted = np.asarray(ids, dtype=np.int64)
-        stratum = self.stratum[rows]
-        weight = self.weight[rows]
+        weight = np.where(np.isin(self.patch, wanted), self.weight, 0.0)
         total = self.available[np.isin(self.tile, wanted)].sum(axis=0)
-        drawn = np.bincount(stratum, weights=weight, minlength=len(STRATA))
+        drawn = np.bincount(self.stratum, weights=weight, minlength=len(STRATA))
         if drawn[LANDSLIDE] == 0 or drawn[RIM:].sum() == 0:
             raise DataError(
                 "the training part of a fold has pixels of one class only",
                 where=f"{len(wanted)} tiles",
-                found={name: int(n) for name, n in zip(STRATA, total, strict=True)},
-                fix="use fewer folds or smaller blocks (scenes.folds, scenes.block_tiles), "
-                "or more tiles",
+                found=dict(zip(STRATA, total.tolist(), strict=True)),
+                fix="use fewer folds or smaller blocks (scenes.folds, scenes.block_tiles)",
             )
         # A stratum with pixels but no drawn row cannot be stood for by its own rows: the other
         # pixels without landslide stand for it.
@@ -100,27 +93,16 @@ class PixelPlan:
                 total[other] += total[s]
                 total[s] = 0
         factor = np.divide(total, drawn, out=np.zeros(len(STRATA)), where=drawn > 0)
-        return np.asarray(weight * factor[stratum])
+        return np.asarray(weight * factor[self.stratum])
 
 
 def strata(mask: ArrayLike) -> NDArray[np.uint8]:
-    """Stratum of every pixel of a tile: of a landslide, close to one, elsewhere.
-
-    Parameters
-    ----------
-    mask : array_like of {0, 1}, shape (y, x)
-        1 = landslide.
-
-    Returns
-    -------
-    uint8 array, shape (y, x)
-        Index into `STRATA`.
-    """
-    slide = np.asarray(mask).astype(bool)
-    out = np.full(slide.shape, ELSEWHERE, np.uint8)
-    if slide.any():
-        out[distance_transform_edt(~slide) <= RIM_PX] = RIM
-        out[slide] = LANDSLIDE
+    """Stratum of every pixel of a mask (y, x), 1 = landslide: uint8 (y, x), index into `STRATA`."""
+    landslide = np.asarray(mask).astype(bool)
+    out = np.full(landslide.shape, ELSEWHERE, np.uint8)
+    if landslide.any():
+        out[distance_transform_edt(~landslide) <= RIM_PX] = RIM
+        out[landslide] = LANDSLIDE
     return out
 
 
@@ -134,6 +116,7 @@ def allocate(available: ArrayLike, total: int, power: float = 0.5) -> NDArray[np
     Parameters
     ----------
     available : array_like of int, shape (tile,)
+        Pixels of each tile.
     total : int
         Draws to share out; all pixels are taken when there are no more than that.
 
@@ -164,12 +147,7 @@ def allocate(available: ArrayLike, total: int, power: float = 0.5) -> NDArray[np
     return out
 
 
-def plan_pixels(
-    ids: ArrayLike,
-    masks: ArrayLike,
-    config: PixelConfig,
-    seed: int,
-) -> PixelPlan:
+def plan_pixels(ids: ArrayLike, masks: ArrayLike, config: PixelConfig, seed: int) -> PixelPlan:
     """Choose the pixels to learn from.
 
     All landslide pixels up to ``positives_max``, and ``negatives_per_positive`` others for each,
@@ -193,25 +171,28 @@ def plan_pixels(
     tile = np.asarray(ids, dtype=np.int64)
     kinds = np.stack([strata(m) for m in np.asarray(masks)]).reshape(len(tile), -1)
     available = np.stack([np.bincount(k, minlength=len(STRATA)) for k in kinds], dtype=np.int64)
-    if available[:, LANDSLIDE].sum() == 0:
+    landslides, *others = available.sum(axis=0).tolist()
+    if landslides == 0:
         raise DataError(
             "no tile to fit on has a landslide pixel",
             where=f"{len(tile)} tiles",
             fix="check the masks (l4s-ensemble data check) and data.holdout",
         )
-    power = config.patch_power
-    draws = np.zeros_like(available)
-    draws[:, LANDSLIDE] = allocate(available[:, LANDSLIDE], config.positives_max, power)
-    negatives = round(config.negatives_per_positive * int(draws[:, LANDSLIDE].sum()))
-    there = available[:, RIM:].sum(axis=0)
-    # Never fewer than chance would draw: a rim without rows would be learnt from afar.
-    rim_share = max(config.rim_share, there[0] / max(int(there.sum()), 1))
-    rim = min(round(rim_share * negatives), int(there[0]))
-    draws[:, RIM] = allocate(available[:, RIM], rim, power)
-    draws[:, ELSEWHERE] = allocate(available[:, ELSEWHERE], negatives - rim, power)
+    positives = min(landslides, config.positives_max)
+    negatives = round(config.negatives_per_positive * positives)
+    # Never fewer than chance would draw: a boundary without rows would be learnt from afar.
+    rim = min(round(max(config.rim_share, others[0] / max(sum(others), 1)) * negatives), others[0])
+    totals = (positives, rim, negatives - rim)
+    draws = np.stack(
+        [
+            allocate(n, total, config.patch_power)
+            for n, total in zip(available.T, totals, strict=True)
+        ],
+        axis=1,
+    )
     parts = [_draw(int(tile[i]), kinds[i], draws[i], available[i], seed) for i in range(len(tile))]
     pixel, stratum, weight = (np.concatenate(a) for a in zip(*parts, strict=True))
-    patch = np.repeat(tile, [len(p[0]) for p in parts])
+    patch = np.repeat(tile, draws.sum(axis=1))
     return PixelPlan(patch, pixel, stratum, weight, tile, available)
 
 
@@ -222,6 +203,7 @@ def _draw(
     available: NDArray[np.int64],
     seed: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.float64]]:
+    """Pixels of a tile, their strata, and how many pixels of the stratum each stands for."""
     rng = np.random.default_rng([seed, _STREAM, patch])
     chosen = []
     for s, n in enumerate(draws):

@@ -15,27 +15,25 @@ tree, as in Linear TreeSHAP (Yu et al. 2022, arXiv:2209.08192).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.pixel.trees import Trees
+from l4s_ensemble.pixel.trees import Nodes, Trees
 
 LANES = 8
 """Rows that go through a tree together."""
 
 
-def contributions(
-    model: PixelModel, fold: int, rows: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], float]:
-    """What each feature adds to the logit of each row, by one fold's boosters, on one thread.
+def contributions(trees: Trees, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """What each feature adds to the logit of each row, on one thread.
 
     Parameters
     ----------
+    trees : Trees
     rows : float32 array, shape (row, feature)
         All finite.
 
@@ -43,32 +41,21 @@ def contributions(
     -------
     added : float64 array, shape (row, feature)
     expected : float
-        Mean logit over the rows that the boosters were trained on.
+        Mean logit over the rows that the trees were fitted on.
         ``added.sum(axis=1) + expected`` is the logit.
     """
-    trees = model.trees(fold)
     steps = _steps_of(trees)
-    lanes = _in_lanes(rows)
-    added = np.zeros_like(lanes, dtype=np.float64)
-    _add_contributions(
-        lanes, trees.start, trees.feature, trees.threshold, trees.parent, trees.right,
-        trees.before, trees.share, trees.value, steps.points, steps.kept, steps.lost,
-        steps.for_kept, steps.for_lost, added,
-    )  # fmt: skip
-    out = added.swapaxes(1, 2).reshape(len(added) * LANES, rows.shape[1])[: len(rows)]
-    return out, steps.expected
-
-
-def _in_lanes(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows side by side, `LANES` at a time, float32 (block, feature, lane); zeros at the end."""
+    # Rows side by side, some at a time: (block, feature, lane), zeros at the end.
     blocks, features = -(-len(rows) // LANES), rows.shape[1]
     padded = np.zeros((blocks * LANES, features), np.float32)
     padded[: len(rows)] = rows
-    return np.ascontiguousarray(padded.reshape(blocks, LANES, features).swapaxes(1, 2))
+    lanes = np.ascontiguousarray(padded.reshape(blocks, LANES, features).swapaxes(1, 2))
+    added = np.zeros_like(lanes, dtype=np.float64)
+    _add_contributions(lanes, trees.nodes, steps, added)
+    return added.swapaxes(1, 2).reshape(padded.shape)[: len(rows)], steps.expected
 
 
-@dataclass(frozen=True)
-class _Steps:
+class _Steps(NamedTuple):
     """What going to a node does at each point of the quadrature, shape (node, point).
 
     Attributes
@@ -94,7 +81,8 @@ class _Steps:
 
 
 @lru_cache(maxsize=8)
-def _steps_of(trees: Trees) -> _Steps:
+def _steps_of(of: Trees) -> _Steps:
+    trees = of.nodes
     nodes = np.diff(trees.start)
     root = np.repeat(trees.start[:-1], nodes)
     n = len(root)
@@ -137,22 +125,10 @@ def _steps_of(trees: Trees) -> _Steps:
     cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}
 )
 def _add_contributions(
-    rows: NDArray[np.float32],
-    start: NDArray[np.int64],
-    feature: NDArray[np.int32],
-    threshold: NDArray[np.float64],
-    parent: NDArray[np.int32],
-    right: NDArray[np.int32],
-    before: NDArray[np.int32],
-    share: NDArray[np.float64],
-    value: NDArray[np.float64],
-    points: NDArray[np.int64],
-    kept: NDArray[np.float64],
-    lost: NDArray[np.float64],
-    for_kept: NDArray[np.float64],
-    for_lost: NDArray[np.float64],
-    out: NDArray[np.float64],
+    rows: NDArray[np.float32], trees: Nodes, steps: _Steps, out: NDArray[np.float64]
 ) -> None:
+    start, feature, threshold, parent, right, before, share, value = trees
+    points, kept, lost, for_kept, for_lost, _ = steps
     most = 0
     for t in range(len(points)):
         most = max(most, start[t + 1] - start[t])

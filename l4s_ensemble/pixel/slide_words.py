@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.features.definition import Words
-from l4s_ensemble.features.registry import catalogue
-from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.pixel.shap import Ground
+from l4s_ensemble.features.registry import FeaturePlan, catalogue
 
 FEATURES, WORDS = 5, 8
 """Most features and words of a reason."""
@@ -74,8 +72,8 @@ def weighed_words(
 
 
 def reason(
-    model: PixelModel,
-    ground: Ground,
+    plan: FeaturePlan,
+    typical: NDArray[np.floating[Any]],
     pixels: NDArray[np.floating[Any]],
     added: NDArray[np.floating[Any]],
     expected: float,
@@ -84,6 +82,9 @@ def reason(
 
     Parameters
     ----------
+    plan : FeaturePlan
+    typical : float array, shape (feature,)
+        What each feature usually is.
     pixels : float array, shape (pixel, feature)
         Features of the landslide's pixels.
     added : float array, shape (feature,)
@@ -94,23 +95,22 @@ def reason(
     Returns
     -------
     dict
-        ``logit, expected, sentence``, the largest ``words`` and ``features`` (``name, group,
-        log_odds, value, typical``).
+        See `l4s_ensemble.pixel.summary.Reason`; the largest words and features.
     """
     values = np.median(pixels, axis=0)
-    words = weighed_words(added, model.features, values, ground.typical)
+    words = weighed_words(added, plan.names, values, typical)
     return {
-        "logit": float(added.sum()) + expected,
-        "expected": expected,
+        "logit": float(added.sum() + expected),
+        "expected": float(expected),
         "sentence": sentence(words),
         "words": words[:WORDS],
         "features": [
             {
-                "name": model.features[i],
-                "group": model.groups[i],
+                "name": plan.features[i].name,
+                "group": plan.features[i].group,
                 "log_odds": float(added[i]),
                 "value": float(values[i]),
-                "typical": float(ground.typical[i]),
+                "typical": float(typical[i]),
             }
             for i in np.argsort(-np.abs(added), kind="stable")[:FEATURES]
         ],

@@ -175,8 +175,7 @@ def _search(
 @_compiled
 def _place(
     image: NDArray[np.float32],
-    cuts: NDArray[np.float32],
-    cut_start: NDArray[np.uint64],
+    trees: Any,
     y0: int,
     x0: int,
     value: NDArray[np.float32],
@@ -188,6 +187,7 @@ def _place(
 
     The block of feature f goes to ``place[start + f * step:]``.
     """
+    cuts, cut_start = trees.cuts, trees.cut_start
     features, height, width = image.shape
     inside = y0 + EDGE <= height and x0 + EDGE <= width
     for f in range(np.uint64(features)):
@@ -213,16 +213,9 @@ def _place(
 
 
 @_compiled
-def score(
-    image: NDArray[np.float32],
-    cuts: NDArray[np.float32],
-    cut_start: NDArray[np.uint64],
-    root: NDArray[np.uint64],
-    node: NDArray[np.uint64],
-    leaf: NDArray[np.float64],
-    depth: int,
-) -> NDArray[np.float64]:
-    """Sum the leaves of every pixel, tree by tree; the arguments are those of `BitTrees`."""
+def score(image: NDArray[np.float32], trees: Any) -> NDArray[np.float64]:
+    """Sum the leaves of `BitTrees` for every pixel, tree by tree."""
+    root, node, leaf, depth = trees.root, trees.node, trees.leaf, trees.depth
     features, height, width = image.shape
     out = np.empty((height, width))
     value = np.empty(LANES, np.float32)
@@ -238,7 +231,7 @@ def score(
         many = min(BATCH, blocks - b0)
         for b in range(many):
             y0, x0 = (b0 + b) // across * EDGE, (b0 + b) % across * EDGE
-            _place(image, cuts, cut_start, y0, x0, value, place, np.uint64(b * LANES), step)
+            _place(image, trees, y0, x0, value, place, np.uint64(b * LANES), step)
         total[:] = 0.0
         for t in range(np.uint64(len(root))):
             for b in range(np.uint64(many)):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,16 +30,13 @@ _LEFT_BY_DEFAULT = 2
 _PLAIN_SPLITS = {0, _LEFT_BY_DEFAULT}
 
 
-@dataclass(frozen=True, eq=False)
-class Trees:
+class Nodes(NamedTuple):
     """Nodes of all trees, each tree in the order node, left side, right side.
 
     The left child of node i is therefore i + 1. Places of nodes count from the tree's root.
 
     Attributes
     ----------
-    names : tuple of str
-        Features in the order of the columns.
     start : int64 array, shape (tree + 1,)
         Where each tree's nodes begin.
     feature : int32 array, shape (node,)
@@ -53,11 +50,8 @@ class Trees:
         Training rows here / those at the parent; 1 at the root.
     value : float64 array, shape (node,)
         What a leaf adds to the raw score; 0 elsewhere.
-    depth : int
-        Most splits from a root to a leaf.
     """
 
-    names: tuple[str, ...]
     start: NDArray[np.int64]
     feature: NDArray[np.int32]
     threshold: NDArray[np.float64]
@@ -66,6 +60,14 @@ class Trees:
     before: NDArray[np.int32]
     share: NDArray[np.float64]
     value: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """Trees of boosters: names of the columns, nodes, and most splits from a root to a leaf."""
+
+    names: tuple[str, ...]
+    nodes: Nodes
     depth: int
 
 
@@ -89,22 +91,14 @@ def read_trees(texts: Sequence[str]) -> Trees:
     trees = [_tree(_fields(t.partition("\nend of trees")[0])) for some in in_turn for t in some]
     if not trees:
         raise ValueError("there is no tree")
-    return Trees(
-        names=names.pop(),
-        start=np.cumsum([0, *(len(t.feature) for t in trees)]),
-        feature=np.concatenate([t.feature for t in trees]),
-        threshold=np.concatenate([t.threshold for t in trees]),
-        parent=np.concatenate([t.parent for t in trees]),
-        right=np.concatenate([t.right for t in trees]),
-        before=np.concatenate([t.before for t in trees]),
-        share=np.concatenate([t.share for t in trees]),
-        value=np.concatenate([t.value for t in trees]) * (1 / len(texts)),
-        depth=max(t.depth for t in trees),
-    )
+    nodes, depths = zip(*trees, strict=True)
+    start = np.cumsum([0, *(len(tree.feature) for tree in nodes)])
+    joined = Nodes(start, *(np.concatenate(part) for part in list(zip(*nodes, strict=True))[1:]))
+    joined.value[:] *= 1 / len(texts)
+    return Trees(names.pop(), joined, max(depths))
 
 
-@dataclass(frozen=True)
-class BitTrees:
+class BitTrees(NamedTuple):
     """Trees in the form that `score` reads.
 
     Attributes
@@ -141,11 +135,7 @@ class BitTrees:
         features = len(self.cut_start) - 1
         if image.ndim != 3 or len(image) != features:
             raise ValueError(f"({features}, y, x) is wanted, {image.shape} was given")
-        scores: NDArray[np.float64] = score(
-            np.ascontiguousarray(image, dtype=np.float32), self.cuts, self.cut_start, self.root,
-            self.node, self.leaf, self.depth,
-        )  # fmt: skip
-        return scores
+        return score(np.ascontiguousarray(image, dtype=np.float32), self)
 
 
 @lru_cache(maxsize=16)
@@ -157,8 +147,9 @@ def bit_trees(trees: Trees) -> BitTrees:
     ValueError
         If a feature has more than `CUTS_MOST` thresholds.
     """
-    feature, root = trees.feature.astype(np.int64), trees.start[:-1]
-    limit = _float32_below(trees.threshold)
+    nodes = trees.nodes
+    feature, root = nodes.feature.astype(np.int64), nodes.start[:-1]
+    limit = _float32_below(nodes.threshold)
     by_feature = [np.unique(limit[feature == f]) for f in range(len(trees.names))]
     if max(len(c) for c in by_feature) > CUTS_MOST:
         raise ValueError(f"a feature has more than {CUTS_MOST} thresholds: lower pixel.max_bin")
@@ -167,7 +158,7 @@ def bit_trees(trees: Trees) -> BitTrees:
         own = feature == f
         cut[own] = np.searchsorted(c, limit[own])
     is_leaf = feature < 0
-    right = trees.right + np.repeat(root, np.diff(trees.start))
+    right = nodes.right + np.repeat(root, np.diff(nodes.start))
     number = np.cumsum(is_leaf) - 1
     node = np.where(
         is_leaf,
@@ -179,7 +170,7 @@ def bit_trees(trees: Trees) -> BitTrees:
         cut_start=np.cumsum([0, *(len(c) for c in by_feature)]).astype(np.uint64),
         root=root.astype(np.uint64),
         node=node,
-        leaf=trees.value[is_leaf],
+        leaf=nodes.value[is_leaf],
         depth=trees.depth,
     )
 
@@ -199,8 +190,8 @@ def _float32_below(value: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(near.astype(np.float64) > value, low, near)
 
 
-def _tree(fields: dict[str, str]) -> Trees:
-    """Put the nodes of one tree in order.
+def _tree(fields: dict[str, str]) -> tuple[Nodes, int]:
+    """Put the nodes of one tree in order; and most splits from its root to a leaf.
 
     Raises
     ------
@@ -248,4 +239,4 @@ def _tree(fields: dict[str, str]) -> Trees:
     if done < nodes:
         raise ValueError("some splits of a tree are not reached")
     start = np.array([0, nodes])
-    return Trees((), start, feature, threshold, parents, right, before, share, value, deepest)
+    return Nodes(start, feature, threshold, parents, right, before, share, value), deepest

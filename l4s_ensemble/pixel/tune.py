@@ -1,34 +1,36 @@
-"""Search for settings of the boosters, over the run's spatial folds.
+"""Search for settings of the pixel classifier, over the run's spatial folds.
 
 A trial fits every fold on the rows that the pixel stage sampled, and scores the rows of the tiles
 that the fold holds out; each row counts as many pixels as it stands for, so that F1 is that of
-whole tiles. The search is Optuna's and stands in a file: the same command goes on.
+whole tiles. The search is Optuna's and stands in a file: the same command continues it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.metrics import precision_recall_curve
 
 from l4s_ensemble.config import Config, PixelConfig
 from l4s_ensemble.data.store import STORE, open_store
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.features.registry import plan_from_file
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.pixel.fit import FitJob, at_most, fit_job
-from l4s_ensemble.pixel.model import FEATURES_FILE, PixelModel
-from l4s_ensemble.pixel.sampling import plan_pixels
-from l4s_ensemble.pixel.train import tiles_to_fit
+from l4s_ensemble.pixel.classifier import PixelClassifier
+from l4s_ensemble.pixel.fit import at_most, classifier_of, tiles_to_fit
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
 from l4s_ensemble.run.execute import locked, read_manifest
 from l4s_ensemble.run.files import write_text
 from l4s_ensemble.run.tasks import in_processes
-from l4s_ensemble.scenes.folds import load_folds
+from l4s_ensemble.scenes.folds import Folds, load_folds
 
 if TYPE_CHECKING:
     import optuna
@@ -51,6 +53,49 @@ SPACE: dict[str, tuple[float, float]] = {
 """What is varied and between which values, on a logarithmic scale."""
 
 _STREAM = 1706
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What every trial reads.
+
+    Attributes
+    ----------
+    classifier : PixelClassifier
+        Unfitted; trials change its settings.
+    rows : Path
+        ``.npy`` with the features of the sampled pixels.
+    pixels : PixelPlan
+    folds : Folds
+    tiles : int64 array, shape (tile,)
+        Those that are fitted on and scored.
+    """
+
+    classifier: PixelClassifier
+    rows: Path
+    pixels: PixelPlan
+    folds: Folds
+    tiles: NDArray[np.int64]
+
+    def f1(self, settings: Mapping[str, Any], jobs: int = 1) -> float:
+        """Best F1 over thresholds, pooled over the held-out tiles of all folds."""
+        at_once = max(1, min(jobs, self.folds.n_folds, at_most(self.rows)))
+        tasks = [(settings, k, max(1, jobs // at_once)) for k in range(self.folds.n_folds)]
+        parts = in_processes(self.held_out, tasks, at_once)
+        y, p, weight = (np.concatenate(a) for a in zip(*parts, strict=True))
+        precision, recall, _ = precision_recall_curve(y, p, sample_weight=weight)
+        return float((2 * precision * recall / np.maximum(precision + recall, 1e-12)).max())
+
+    def held_out(self, settings: Mapping[str, Any], k: int, threads: int) -> tuple[Any, Any, Any]:
+        """Class, probability and weight of the rows that fold `k` holds out, each (row,)."""
+        rows, y = np.load(self.rows, mmap_mode="r"), self.pixels.landslide
+        fold = {"random_state": self.classifier.random_state + k, "n_jobs": threads}
+        classifier = clone(self.classifier).set_params(**settings, **fold)
+        train = np.intersect1d(self.folds.train_ids(k), self.tiles)
+        classifier.fit(rows, y, self.pixels.weights_of(train))
+        held = np.isin(self.pixels.patch, np.intersect1d(self.folds.held_ids(k), self.tiles))
+        p = sigmoid(classifier.predict_logit(rows[held]))
+        return y[held], p, self.pixels.weights_of(self.pixels.tile)[held]
 
 
 def tune(
@@ -84,8 +129,7 @@ def tune(
     Returns
     -------
     dict
-        ``trials`` (best first: ``number, own, f1, settings``), ``tiles``,
-        ``preset``.
+        ``trials`` (best first: ``number, own, f1, settings``), ``tiles``, ``preset``.
 
     Raises
     ------
@@ -101,12 +145,9 @@ def tune(
     folder = run / "tune"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(run):
-        job = _job(run, config)
-        rng = np.random.default_rng([config.seed, _STREAM])
-        tiles = job.plan.tile[rng.random(len(job.plan.tile)) < share]
-        mark = read_manifest(run / "pixel")["fingerprint"][:12]
+        data = _trials_of(run, config, share)
         study = optuna.create_study(
-            study_name=f"pixel-{mark}-{share:g}",
+            study_name=f"pixel-{read_manifest(run / 'pixel')['fingerprint'][:12]}-{share:g}",
             storage=f"sqlite:///{(folder / 'pixel.db').resolve()}",
             direction="maximize",
             load_if_exists=True,
@@ -114,32 +155,21 @@ def tune(
         done = len(_finished(study))
         study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
         if not done:
-            own = {name: getattr(config.pixel, name) for name in SPACE}
-            study.enqueue_trial(
-                {n: min(max(own[n], low), high) for n, (low, high) in SPACE.items()}
-            )
-
-        def f1_of(trial: optuna.Trial) -> float:
-            f1 = score(job, _suggested(trial), tiles, jobs)
-            log.info("tune: trial %d, F1 %.4f", trial.number + 1, f1)
-            return f1
-
+            own = ((name, getattr(config.pixel, name), *SPACE[name]) for name in SPACE)
+            study.enqueue_trial({n: min(max(value, low), high) for n, value, low, high in own})
         if done < trials:
-            study.optimize(f1_of, n_trials=trials - done, timeout=timeout_s)
-        found = [
-            {
-                "number": trial.number + 1,
-                "own": "fixed_params" in trial.system_attrs,
-                "f1": trial.value,
-                "settings": dict(trial.params),
-            }
-            for trial in sorted(_finished(study), key=lambda t: -(t.value or 0.0))
-        ]
+            study.optimize(
+                lambda trial: data.f1(_suggested(trial), jobs),
+                n_trials=trials - done,
+                timeout=timeout_s,
+                callbacks=[lambda _, t: log.info("tune: trial %d, F1 %.4f", t.number + 1, t.value)],
+            )
+        found = _finished(study)
     if not found:
         raise ConfigError("no trial was finished", where="--timeout", fix="give it more time")
-    preset = out if out is not None else folder / "pixel.yaml"
-    _write_preset(preset, config, found[0], len(tiles))
-    return {"trials": found, "tiles": len(tiles), "preset": str(preset)}
+    preset = folder / "pixel.yaml" if out is None else out
+    _write_preset(preset, config, found[0], len(data.tiles))
+    return {"trials": found, "tiles": len(data.tiles), "preset": str(preset)}
 
 
 def require_optuna() -> None:
@@ -153,82 +183,51 @@ def require_optuna() -> None:
     try:
         import optuna  # noqa: F401
     except ImportError:
-        raise ConfigError(
-            "a search needs Optuna, which is not installed",
-            fix="pip install 'l4s_ensemble[tune]'",
-        ) from None
+        fix = "pip install 'l4s_ensemble[tune]'"
+        raise ConfigError("a search needs Optuna, which is not installed", fix=fix) from None
 
 
-def score(
-    job: FitJob, settings: Mapping[str, Any], tiles: NDArray[np.int64], jobs: int = 1
-) -> float:
-    """Fit all folds with other settings on some tiles; F1 of each fold's held-out ones.
-
-    It is the best over thresholds, pooled over folds.
-    """
-    from sklearn.metrics import precision_recall_curve
-
-    job = replace(job, config=PixelConfig.model_validate({**job.config.model_dump(), **settings}))
-    folds = range(job.folds.n_folds)
-    at_once = max(1, min(jobs, len(folds), at_most(len(job.plan), len(job.model.features))))
-    tasks = [(job, k, tiles, max(1, jobs // at_once)) for k in folds]
-    parts = list(in_processes(_scored_fold, tasks, at_once))
-    y, p, weight = (np.concatenate(a) for a in zip(*parts, strict=True))
-    precision, recall, _ = precision_recall_curve(y, p, sample_weight=weight)
-    return float((2 * precision * recall / np.maximum(precision + recall, 1e-12)).max())
-
-
-def _scored_fold(
-    job: FitJob, k: int, tiles: NDArray[np.int64], threads: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
-    """Class, probability and weight of the rows in the tiles that fold `k` holds out."""
-    import lightgbm as lgb
-
-    texts = job.boost(np.intersect1d(job.folds.train_ids(k), tiles), k, threads)
-    at = job.plan.rows_of(np.intersect1d(job.folds.held_ids(k), tiles))
-    rows = np.load(job.rows, mmap_mode="r")[at]
-    logit = [
-        lgb.Booster(model_str=text).predict(rows, raw_score=True, num_threads=threads)
-        for text in texts
-    ]
-    p = np.asarray(sigmoid(np.mean(logit, axis=0)), dtype=np.float64)
-    return job.plan.landslide[at], p, job.plan.weights_of(job.plan.tile)[at]
-
-
-def _job(run: Path, config: Config) -> FitJob:
-    """Read what the pixel stage of a run was fitted on."""
-    folds, folder = load_folds(run / "scenes"), run / "pixel"
+def _trials_of(run: Path, config: Config, share: float) -> Trials:
+    """Read what the pixel stage of a run was fitted on, and draw the tiles of the trials."""
+    folds, model = load_folds(run / "scenes"), PixelModel.load(run / "pixel")
     ids, masks = tiles_to_fit(open_store(run / "data" / "train" / STORE), folds)
-    plan = plan_pixels(ids, masks, config.pixel, config.seed)
-    features = plan_from_file(folder / FEATURES_FILE)
-    model = PixelModel.load(folder)
-    return fit_job(folds, plan, folder / "rows.npy", model, config.pixel, features)
+    pixels = plan_pixels(ids, masks, config.pixel, config.seed)
+    rng = np.random.default_rng([config.seed, _STREAM])
+    tiles = pixels.tile[rng.random(len(pixels.tile)) < share]
+    classifier = classifier_of(config.pixel, model.plan, model.sensor, model.seed)
+    return Trials(classifier, model.folder / "rows.npy", pixels, folds, tiles)
 
 
-def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+def _finished(study: optuna.Study) -> list[dict[str, Any]]:
+    """Finished trials, the best first."""
+    found = [
+        {
+            "number": trial.number + 1,
+            "own": "fixed_params" in trial.system_attrs,
+            "f1": trial.value or 0.0,
+            "settings": dict(trial.params),
+        }
+        for trial in study.trials
+        if trial.state.name == "COMPLETE"
+    ]
+    return sorted(found, key=lambda one: -one["f1"])
 
 
 def _suggested(trial: optuna.Trial) -> dict[str, Any]:
-    return {
-        name: trial.suggest_int(name, int(low), int(high), log=True)
-        if isinstance(low, int)
-        else trial.suggest_float(name, low, high, log=True)
-        for name, (low, high) in SPACE.items()
-    }
+    def ask(name: str, low: float, high: float) -> float:
+        kind: Any = trial.suggest_int if isinstance(low, int) else trial.suggest_float
+        return cast(float, kind(name, low, high, log=True))
+
+    return {name: ask(name, *between) for name, between in SPACE.items()}
 
 
 def _write_preset(path: Path, config: Config, best: Mapping[str, Any], tiles: int) -> None:
-    import yaml
-
-    found = {**config.pixel.model_dump(), **best["settings"]}
-    values = config.model_copy(
-        update={
-            "name": path.stem,
-            "pixel": PixelConfig.model_validate(found),
-            "data": config.data.model_copy(update={"root": None}),
-        }
-    ).model_dump(mode="json", exclude_defaults=True)
+    changed = {
+        "name": path.stem,
+        "pixel": PixelConfig.model_validate(config.pixel.model_dump() | best["settings"]),
+        "data": config.data.model_copy(update={"root": None}),
+    }
+    values = config.model_copy(update=changed).model_dump(mode="json", exclude_defaults=True)
     head = (
         f"# Found by `l4s-ensemble tune pixel`: F1 {best['f1']:.4f} out of fold on {tiles} tiles.\n"
         "# Optimistic: the same tiles chose it. Judge it on tiles set aside.\n"

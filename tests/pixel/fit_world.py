@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
-from pixel_world import SENSOR
 
 from l4s_ensemble.config import PixelConfig
-from l4s_ensemble.pixel.fit import FitJob
-from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.classifier import PixelClassifier
 from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
 from l4s_ensemble.scenes.folds import Folds
 
 EDGE = 12
 SIZE = 24
 NAMES = ("bare", "steep", "noise")
+
+
+class World(NamedTuple):
+    """What the fits of all folds read."""
+
+    classifier: PixelClassifier
+    rows: Path
+    pixels: PixelPlan
+    folds: Folds
 
 
 def folds_of(masks: NDArray[np.uint8], folds: int = 3) -> Folds:
@@ -60,34 +66,15 @@ def ground(seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return masks, image
 
 
-def job_of(folder: Path, seed: int = 0, plan_seed: int = 0, **pixel: Any) -> FitJob:
-    """Write ``rows.npy`` and give the job of fitting; small and quick settings."""
-    values = {
-        "trees": 30, "leaves": 8, "learning_rate": 0.15, "min_child_samples": 20,
-        "positives_max": 1200, "negatives_per_positive": 2, "rim_share": 0.2, **pixel,
-    }  # fmt: skip
-    config = PixelConfig(**values)
-    masks, image = ground(seed)
+def world(folder: Path, **settings: Any) -> World:
+    """Write ``rows.npy`` of sampled pixels; small and quick settings of the classifier."""
+    quick = {"trees": 30, "leaves": 8, "learning_rate": 0.15, "min_child_samples": 20}
+    config = PixelConfig(positives_max=1200, negatives_per_positive=2, rim_share=0.2)
+    masks, image = ground()
     folds = folds_of(masks)
-    plan = plan_pixels(folds.patch, masks, config, plan_seed)
+    pixels = plan_pixels(folds.patch, masks, config, 0)
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "rows.npy", features_of(plan, image))
-    model = PixelModel(folder, NAMES, ("a", "a", "b"), SENSOR, folds.n_folds, 0, 7)
-    return FitJob(folds, plan, folder / "rows.npy", model, config, (1, 1, 0))
-
-
-def features_of(plan: PixelPlan, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features of the planned rows, float32 (row, feature)."""
     flat = image.reshape(*image.shape[:2], -1)
-    return np.ascontiguousarray(flat[plan.patch - 100, :, plan.pixel])
-
-
-def text_of(job: FitJob, k: int) -> list[str]:
-    """A fold's boosters, without the parameters that their texts end with."""
-    files = sorted(job.model.folder.glob(f"fold_{k}*.txt"), key=lambda p: (len(p.name), p.name))
-    return [path.read_text().split("parameters:")[0] for path in files]
-
-
-def boosters_of(job: FitJob, k: int) -> list[lgb.Booster]:
-    """A fold's boosters as LightGBM reads them."""
-    return [lgb.Booster(model_str=text) for text in text_of(job, k)]
+    np.save(folder / "rows.npy", flat[pixels.patch - 100, :, pixels.pixel])
+    classifier = PixelClassifier(**quick | settings, expected=(1, 1, 0), random_state=7)
+    return World(classifier, folder / "rows.npy", pixels, folds)

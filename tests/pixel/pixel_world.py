@@ -121,7 +121,7 @@ def run_stage(
 
 def run_pixel(run: Path, config: Config, jobs: int = 1) -> dict[str, Any]:
     needs = ("data/train", "scenes", "features")
-    return run_stage(run, "pixel", "l4s_ensemble.pixel.train:stage", config, needs, jobs=jobs)
+    return run_stage(run, "pixel", "l4s_ensemble.pixel.stage:fit_stage", config, needs, jobs=jobs)
 
 
 def prepare(run: Path, config: Config, dataset: xr.Dataset) -> Path:

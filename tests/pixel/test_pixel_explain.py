@@ -10,64 +10,55 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pytest
-import xarray as xr
-from pixel_world import SENSOR, config_of, made_up, run_pixel
+from pixel_world import config_of, made_up, run_pixel
 
 from l4s_ensemble.pixel import shap
-from l4s_ensemble.pixel.model import PixelModel, booster_file
-from l4s_ensemble.pixel.reasons import found_by, mean_probability
+from l4s_ensemble.pixel.landslides import found_by, sum_over
+from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.pixel.trees import read_trees
 from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.scenes.landslides import find_outlines
 
 
-def boosted(folder: Path, leaves: int = 31) -> tuple[PixelModel, np.ndarray]:
+def boosted(leaves: int = 31) -> tuple[lgb.Booster, np.ndarray]:
     """A booster on five features that depend on each other, and rows."""
     rng = np.random.default_rng(5)
     x = rng.normal(size=(3000, 5)).astype(np.float32)
     x[:, 1] += x[:, 0]
     x[:, 4] = np.round(x[:, 4])
     y = (x[:, 0] + x[:, 2] * x[:, 1] + 0.3 * x[:, 4] > 0.7).astype(int)
-    names = [f"f{i}" for i in range(5)]
     settings = {"objective": "binary", "num_leaves": leaves, "verbosity": -1, "num_threads": 1}
     settings |= {"bagging_fraction": 0.7, "bagging_freq": 1, "seed": 1, "min_data_in_leaf": 5}
     weight = rng.uniform(0.5, 2, len(y))
-    data = lgb.Dataset(x, y, weight=weight, feature_name=names)
-    booster = lgb.train(settings, data, 15)
-    booster.save_model(folder / booster_file(0))
-    groups = ("a", "a", "b", "b", "c")
-    return PixelModel(folder, tuple(names), groups, SENSOR, 1, 0, 0), x
+    return lgb.train(settings, lgb.Dataset(x, y, weight=weight), 15), x
 
 
 @pytest.mark.parametrize("leaves", [2, 31, 100])
-def test_contributions_are_those_of_lightgbm_and_sum_to_the_logit(
-    leaves: int, tmp_path: Path
-) -> None:
-    model, x = boosted(tmp_path, leaves)
-    rows = x[:333]
-    added, expected = contributions(model, 0, rows)
-    booster = lgb.Booster(model_file=str(tmp_path / booster_file(0)))
+def test_contributions_are_those_of_lightgbm_and_sum_to_the_logit(leaves: int) -> None:
+    booster, x = boosted(leaves)
+    rows, trees = x[:333], read_trees([booster.model_to_string()])
+    added, expected = contributions(trees, rows)
     told = booster.predict(rows, pred_contrib=True)
     np.testing.assert_allclose(added, told[:, :-1], rtol=1e-9, atol=1e-11)
     assert expected == pytest.approx(told[0, -1], abs=1e-11)
     logit = booster.predict(rows, raw_score=True)
     np.testing.assert_allclose(added.sum(axis=1) + expected, logit, rtol=1e-9, atol=1e-9)
-    nothing, same = contributions(model, 0, rows[:0])
+    nothing, same = contributions(trees, rows[:0])
     assert nothing.shape == (0, 5)
     assert same == expected
 
 
-def test_contributions_of_two_features_by_hand(tmp_path: Path) -> None:
+def test_contributions_of_two_features_by_hand() -> None:
     """One tree, two features: the Shapley value is the mean over both orders."""
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 50, np.float32)
     y = x[:, 0] * x[:, 1] + 0.1 * x[:, 0]
     settings = {"objective": "regression", "num_leaves": 4, "verbosity": -1, "learning_rate": 1.0}
     settings |= {"min_data_in_leaf": 1, "num_threads": 1}
-    booster = lgb.train(settings, lgb.Dataset(x, y, feature_name=["u", "v"]), 1)
-    booster.save_model(tmp_path / booster_file(0))
-    model = PixelModel(tmp_path, ("u", "v"), ("a", "a"), SENSOR, 1, 0, 0)
+    booster = lgb.train(settings, lgb.Dataset(x, y), 1)
+    trees = read_trees([booster.model_to_string()])
     f = booster.predict(np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(2, 2)
-    added, expected = contributions(model, 0, np.array([[1, 1]], np.float32))
+    added, expected = contributions(trees, np.array([[1, 1]], np.float32))
     u_first, u_last = f[1].mean() - f.mean(), f[1, 1] - f[:, 1].mean()
     # The tree splits u first and v only below u = 1, where paths lead either way.
     assert expected == pytest.approx(f.mean())
@@ -91,6 +82,23 @@ def test_the_stage_explains_itself(fitted: Path) -> None:
     assert all(row["probability"] >= threshold for row in told["slides"])
 
 
+def test_contributions_sum_to_the_raw_logit_out_of_fold(fitted: Path) -> None:
+    folder = fitted / "pixel"
+    model, told = PixelModel.load(folder), np.load(folder / "contributions.npz")
+    n = len(told["y"])
+    assert told["values"].shape == told["contributions"].shape == (n, len(model.plan.names))
+    assert told["names"].tolist() == list(model.plan.names)
+    assert 0 < told["y"].sum() < n
+    for k in range(3):
+        own = told["fold"] == k
+        trained = json.loads((folder / f"fold_{k}.json").read_text())["trained"]
+        assert own.any() and not set(told["patch"][own].tolist()) & set(trained)
+        booster = lgb.Booster(model_file=str(folder / f"fold_{k}/booster_0.txt"))
+        raw = booster.predict(told["values"][own], raw_score=True)
+        total = told["contributions"][own].sum(axis=1) + told["expected"][own]
+        np.testing.assert_allclose(total, raw, atol=1e-4)
+
+
 def test_contributions_start_at_the_ground_as_it_is(fitted: Path) -> None:
     """The mean contribution of a pixel of the ground is nothing; the sums start at its logit."""
     told = np.load(fitted / "pixel" / "contributions.npz")
@@ -107,7 +115,7 @@ def test_contributions_start_at_the_ground_as_it_is(fitted: Path) -> None:
     assert start == pytest.approx(float(logit.mean()), abs=0.05 * float(logit.std()))
     # LightGBM's own base is the mean of the sample, in which landslides are many.
     model = PixelModel.load(fitted / "pixel")
-    base = np.mean([contributions(model, k, told["values"][:1])[1] for k in range(3)])
+    base = np.mean([contributions(c.trees_, told["values"][:1])[1] for c in model.folds])
     assert base - start > 0.5
 
 
@@ -132,7 +140,7 @@ def test_the_same_for_two_jobs_whose_workers_have_one_thread_each(
     running, lock = [0], threading.Lock()
 
     def spied(*args: Any, **more: Any) -> Any:
-        assert not more and len(args) == 3, "a worker must not be given threads"
+        assert not more and len(args) == 2, "a worker must not be given threads"
         with lock:
             running[0] += 1
             active.append(running[0])
@@ -145,7 +153,7 @@ def test_the_same_for_two_jobs_whose_workers_have_one_thread_each(
     monkeypatch.setattr(shap, "contributions", spied)
     monkeypatch.setattr(lgb.Booster, "predict", lambda *a, **k: pytest.fail("LightGBM was asked"))
     # Has processes of its own, and reads the scores only.
-    monkeypatch.setattr("l4s_ensemble.pixel.train.failures", lambda *a, **k: {})
+    monkeypatch.setattr("l4s_ensemble.pixel.stage.failures", lambda *a, **k: {})
     run = tmp_path / "run"
     shutil.copytree(prepared, run)
     run_pixel(run, config_of(), jobs=2)
@@ -196,14 +204,10 @@ def test_a_landslide_of_the_unet_alone_is_not_explained_by_the_pixel_classifier(
     assert "neither model alone" in told["sentence"] and "p=0.45" in told["sentence"]
 
 
-def test_probability_of_a_landslide_is_the_mean_over_its_pixels() -> None:
+def test_sums_over_landslides() -> None:
     masks = np.zeros((2, 6, 6), np.uint8)
     masks[0, :2, :2] = masks[1, 3:, 3:] = 1
-    alone = np.full(2, -1)
-    outlines = find_outlines(lambda i: masks[i], 2, (alone, alone, alone))
-    rng = np.random.default_rng(0)
-    logit = xr.DataArray(rng.normal(size=(3, 2, 6, 6)), dims=("fold_model", "patch", "y", "x"))
-    p = (1 / (1 + np.exp(-logit.values))).mean(axis=0)
-    found = mean_probability(outlines, logit)
-    known = [p[1, 3:, 3:].mean(), p[0, :2, :2].mean()]  # the largest first
-    np.testing.assert_allclose(found, known, rtol=1e-6)
+    outlines = find_outlines(lambda i: masks[i], 2, (np.full(2, -1),) * 3)
+    image = np.random.default_rng(0).normal(size=(2, 6, 6))
+    known = [image[1, 3:, 3:].sum(), image[0, :2, :2].sum()]  # the largest first
+    np.testing.assert_allclose(sum_over(outlines, lambda i: image[i]), known)

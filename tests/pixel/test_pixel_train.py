@@ -11,17 +11,17 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 import xarray as xr
-from pixel_world import SENSOR, config_of, made_up, prepare, run_pixel, save
+from pixel_world import config_of, made_up, prepare, run_pixel, save
+from pydantic import ValidationError
 
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import DataError, LeakError
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.pixel.fit import FitJob, fit_fold
-from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.classifier import PixelClassifier
 from l4s_ensemble.pixel.sampling import plan_pixels
-from l4s_ensemble.scenes.folds import Folds
+from l4s_ensemble.pixel.summary import PixelSummary
 
 
 def summary_of(run: Path) -> dict[str, Any]:
@@ -31,14 +31,15 @@ def summary_of(run: Path) -> dict[str, Any]:
 
 def test_it_learns_a_plain_problem_and_says_so(fitted: Path) -> None:
     told = summary_of(fitted)
+    assert PixelSummary.model_validate(told).features == told["features"]
     assert told["oof"]["f1"] > 0.9
     assert told["oof"]["calibration_error"] < 0.02
     assert {f["fold"] for f in told["folds"]} == {0, 1, 2}
     assert all(f["f1"] > 0.8 for f in told["folds"])
     assert told["rows"]["positives"] < told["rows"]["pixels"]
-    keys = {"rows", "positives", "held_tiles", "buffer_tiles", "seconds_fit", "seconds_score"}
-    keys |= {"fold", "trees", "f1", "precision", "recall"}
-    assert keys == set(told["folds"][0])
+    for damage in ({"folds": [{}]}, {"oof": None}, {"surprise": 1}, {"seconds": "9"}):
+        with pytest.raises(ValidationError):
+            PixelSummary.model_validate(told | damage)
 
 
 def test_out_of_fold_scores_are_whole_and_of_fit_tiles_only(fitted: Path) -> None:
@@ -53,8 +54,6 @@ def test_out_of_fold_scores_are_whole_and_of_fit_tiles_only(fitted: Path) -> Non
     np.testing.assert_array_equal(oof["patch"], fit)
     np.testing.assert_array_equal(oof["fold"], folds.of(fit, "fold"))
     assert np.isfinite(oof["logit"].values).all()
-    rows = np.load(fitted / "pixel" / "rows.npz")
-    assert set(rows["patch"].tolist()) <= set(fit.tolist())
     assert 6 not in fit  # the tile set aside
     # tiles.npz counts every pixel of these tiles, at the probability of its logit.
     tiles = TileHistograms.load(fitted / "pixel" / "tiles.npz")
@@ -75,7 +74,7 @@ def test_no_tile_is_scored_by_a_model_that_saw_it(fitted: Path) -> None:
         assert trained and len(held)
         assert not trained & set(held.tolist())
         # The stored logits are those of this very booster, by LightGBM's plain call.
-        booster = lgb.Booster(model_file=str(folder / f"fold_{k}.txt"))
+        booster = lgb.Booster(model_file=str(folder / f"fold_{k}/booster_0.txt"))
         cube = source.tiles(np.flatnonzero(ids == held[0]))[0]
         raw = booster.predict(cube.reshape(len(cube), -1).T.astype(np.float64), raw_score=True)
         np.testing.assert_allclose(
@@ -92,17 +91,19 @@ def test_an_interrupted_run_goes_on(
     shutil.copytree(fitted, run)
     folder = run / "pixel"
     before = zarr.open_array(folder / "oof.zarr/logit", mode="r")[...]
-    for name in ("fold_1.txt", "summary.json", "manifest.json", "model.json", "tiles.npz"):
+    for name in ("fold_1/classifier.json", "summary.json", "model.json", "tiles.npz"):
         (folder / name).unlink()
     zarr.open_array(folder / "oof.zarr/logit", mode="r+")[8:] = np.nan
-    rounds = []
-    boost = FitJob.boost
-    monkeypatch.setattr(FitJob, "boost", lambda *a: rounds.append(a[2]) or boost(*a))
+    seeds = []
+    fit = PixelClassifier.fit
     monkeypatch.setattr(
-        "l4s_ensemble.pixel.train.write_sampled_rows", lambda *a: pytest.fail("rows were kept")
+        PixelClassifier, "fit", lambda c, *a, **k: seeds.append(c.random_state) or fit(c, *a, **k)
+    )
+    monkeypatch.setattr(
+        "l4s_ensemble.pixel.stage.write_sampled_rows", lambda *a: pytest.fail("rows were kept")
     )
     told = run_pixel(run, config_of())
-    assert rounds == [1]  # only the fold whose text was missing
+    assert seeds == [3 + 1]  # only the fold whose classifier was not whole
     np.testing.assert_array_equal(zarr.open_array(folder / "oof.zarr/logit", mode="r")[...], before)
     assert told["oof"] == summary_of(fitted)["oof"]
 
@@ -132,34 +133,19 @@ def test_tiles_without_masks_are_refused(prepared: Path, tmp_path: Path) -> None
         run_pixel(run, config_of())
 
 
-def test_probabilities_mean_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probabilities_mean_what_they_say() -> None:
     """Labels drawn with a known chance: sampled three to one, scored at the true frequency."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 48, 48)).astype(np.float32)
     chance = 1 / (1 + np.exp(-(1.6 * x - 4.2)))
     masks = (rng.random(x.shape) < chance).astype(np.uint8)
-    ids = np.arange(40)
-    config = PixelConfig(
-        positives_max=1500, negatives_per_positive=3, rim_share=0.6, trees=40, leaves=4,
-        learning_rate=0.15, feature_fraction=1.0,
-    )  # fmt: skip
-    plan = plan_pixels(ids, masks, config, seed=0)
+    config = PixelConfig(positives_max=1500, negatives_per_positive=3, rim_share=0.6)
+    plan = plan_pixels(np.arange(40), masks, config, seed=0)
     assert plan.landslide.mean() > 0.2 > 3 * masks.mean()
-    np.save(tmp_path / "rows.npy", x.reshape(40, -1)[plan.patch, plan.pixel][:, None])
-    model = PixelModel(tmp_path, ("x",), ("none",), SENSOR, 1, 0, 0)
-    held = ids >= 30
-    folds = Folds(
-        patch=ids, scene=np.full(40, -1), row=np.full(40, -1), col=np.full(40, -1),
-        role=np.full(40, "fit"), fold=np.where(held, 0, 1), block=ids,
-        landslide_pixels=masks.sum(axis=(1, 2)), content_hash=ids.astype(str), n_folds=2,
-        grid="manifest", block_tiles=1,
-    )  # fmt: skip
-    job = FitJob(folds, plan, tmp_path / "rows.npy", model, config)
-    monkeypatch.setattr(Folds, "train_ids", lambda self, k: ids[:30])
-    info = fit_fold(job, 0)
-    assert info["prevalence"] == pytest.approx(masks[:30].mean(), rel=1e-9)
-    booster = lgb.Booster(model_file=str(tmp_path / "fold_0.txt"))
-    p = sigmoid(booster.predict(x[30:].reshape(-1, 1), raw_score=True))
+    classifier = PixelClassifier(trees=40, leaves=4, learning_rate=0.15, feature_fraction=1.0)
+    rows = x.reshape(40, -1)[plan.patch, plan.pixel][:, None]
+    classifier.fit(rows, plan.landslide, plan.weights_of(np.arange(30)))
+    p = classifier.predict_proba(x[30:].reshape(-1, 1))[:, 1]
     assert p.mean() == pytest.approx(masks[30:].mean(), rel=0.1)
     pooled = ScoreHistogram.empty()
     pooled.add(p, masks[30:])

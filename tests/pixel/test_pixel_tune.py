@@ -9,38 +9,39 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fit_world import job_of
+from fit_world import world
 from pixel_world import config_of
+from sklearn.base import clone
 from sklearn.metrics import f1_score
 
 from l4s_ensemble import config as configuration
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.pixel import tune as room
-from l4s_ensemble.pixel.infer import score_tile
-from l4s_ensemble.pixel.tune import SPACE, require_optuna, score, tune
+from l4s_ensemble.pixel.tune import SPACE, Trials, require_optuna, tune
 from l4s_ensemble.run.files import write_json
 
 pytest.importorskip("optuna")
 
 
 def test_a_trial_scores_what_each_fold_holds_out(tmp_path: Path) -> None:
-    job = job_of(tmp_path, trees=8)
-    tiles = job.plan.tile[:100]
-    f1 = score(job, {"leaves": 4}, tiles)
+    given = world(tmp_path, trees=8)
+    pixels, tiles = given.pixels, given.pixels.tile[:100]
+    f1 = Trials(*given, tiles).f1({"leaves": 4})
     # By hand: folds fitted on these tiles, with these settings.
     y, p, weight = [], [], []
-    some = np.isin(job.plan.patch, tiles)
-    other = job_of(tmp_path / "other", trees=8, leaves=4)
+    rows, some = np.load(given.rows), np.isin(pixels.patch, tiles)
     for k in range(3):
-        ids = np.intersect1d(job.folds.train_ids(k), tiles)
-        (tmp_path / "other" / f"fold_{k}.txt").write_text(other.boost(ids, k, 1)[0])
-        own = some & (job.folds.of(job.plan.patch, "fold") == k)
-        rows = np.ascontiguousarray(np.load(job.rows)[own].T[:, None])
-        p.append(sigmoid(score_tile(other.model, k, rows)[0]))
-        y.append(job.plan.landslide[own])
-        weight.append(job.plan.weights_of(job.plan.tile)[own])
+        classifier = clone(given.classifier).set_params(leaves=4, random_state=7 + k)
+        train = some & np.isin(pixels.patch, given.folds.train_ids(k))
+        classifier.fit(
+            rows[train],
+            pixels.landslide[train],
+            pixels.weights_of(np.unique(pixels.patch[train]))[train],
+        )
+        own = some & (given.folds.of(pixels.patch, "fold") == k)
+        p.append(classifier.predict_proba(rows[own])[:, 1])
+        y.append(pixels.landslide[own])
+        weight.append(pixels.weights_of(pixels.tile)[own])
     y, p, weight = (np.concatenate(a) for a in (y, p, weight))
     best = max(
         f1_score(y, p >= t, sample_weight=weight) for t in np.quantile(p, np.arange(99) / 99)
@@ -68,14 +69,14 @@ def test_a_killed_search_goes_on_and_writes_a_preset_that_loads(
     class Killed(BaseException):
         """Ends a search as a signal does."""
 
-    def scored(job: Any, settings: dict[str, Any], *_: Any) -> float:
+    def scored(_: Any, settings: dict[str, Any], *__: Any) -> float:
         if len(tried) == 2:
             tried.append({})
             raise Killed
         tried.append(settings)
         return 1 - abs(np.log(settings["learning_rate"] / 0.08)) / 9
 
-    monkeypatch.setattr(room, "score", scored)
+    monkeypatch.setattr(Trials, "f1", scored)
     with pytest.raises(Killed):
         tune(run, config, trials=4)
     told = tune(run, config, trials=4, out=tmp_path / "found.yaml")

@@ -1,0 +1,238 @@
+"""The pixel classifier in a run: its fit, its scores of a split, its reasons for landslides."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.failures import failures
+from l4s_ensemble.data.store import STORE, open_store, positions_of, sensor_of
+from l4s_ensemble.features.registry import FEATURES_FILE
+from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource, source_to_predict
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
+from l4s_ensemble.pixel.blocks import score_tiles, write_sampled_rows
+from l4s_ensemble.pixel.fit import classifier_of, fit_folds, tiles_to_fit
+from l4s_ensemble.pixel.landslides import (
+    PIXELS,
+    draw_pixels,
+    explain_landslides,
+    found_by,
+    landslides_out_of_fold,
+    sum_over,
+)
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.rule import ndvi_slope
+from l4s_ensemble.pixel.sampling import plan_pixels
+from l4s_ensemble.pixel.shap import CONTRIBUTIONS_FILE, Ground, by_feature, explain_rows
+from l4s_ensemble.pixel.summary import PixelSummary
+from l4s_ensemble.run.files import atomic_path, digest_of, read_json, write_json
+from l4s_ensemble.run.scores import ScoreFile, open_scores
+from l4s_ensemble.run.stage import StageContext, Summary
+from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
+from l4s_ensemble.scenes.landslides import Outlines, predicted_outlines
+from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE
+
+REASONS_FILE = "reasons.json"
+LANDSLIDES = 500
+"""Most predicted landslides that are explained, the largest ones."""
+
+
+def fit_stage(ctx: StageContext) -> Summary:
+    """Fit a classifier for each fold, score every tile out of fold, explain.
+
+    Writes ``rows.npy`` (features of the sampled pixels), ``fold_<k>/`` (classifiers) and
+    ``fold_<k>.json`` (see `fit_folds`), ``model.json``, ``features.json`` and what stands beside
+    it, ``oof.zarr``, ``tiles.npz`` and ``contributions.npz``. What an interrupted process had
+    finished is kept.
+
+    Raises
+    ------
+    DataError
+        If there are no masks, or a fold's training part has one class only.
+    LeakError
+        If a tile to train on is also held out, by id or by content.
+    """
+    started, config, seed = time.monotonic(), ctx.config.pixel, ctx.config.seed
+    store, folds = ctx.input("data/train") / STORE, load_folds(ctx.input("scenes"))
+    source, dataset = _copied_source(ctx, store), open_store(store)
+    plan, sensor = source.feature_plan(), sensor_of(dataset)
+    ids, masks = tiles_to_fit(dataset, folds)
+    pixels = plan_pixels(ids, masks, config, seed)
+    rows = ctx.out / "rows.npy"
+    if not rows.is_file():
+        write_sampled_rows(rows, source.to_train(), pixels, ctx.jobs)
+    classifier = classifier_of(config, plan, sensor, seed)
+    fits = fit_folds(classifier, rows, pixels, plan.names, folds, ctx.out, ctx.jobs)
+    model = PixelModel.write(ctx.out, sensor, seed, folds.n_folds)
+    fold, size = folds.of(ids, "fold").astype(np.int64), masks.shape[1:]
+    attrs = {"seed": seed, "model": "pixel"}
+    scores = ScoreFile(ctx.out / "oof.zarr", ids, size, fold=fold, attrs=attrs)
+    scoring = time.monotonic()
+    seconds = score_tiles(scores, source, model, fold, ctx.jobs)
+    scored, scoring_s = np.count_nonzero(seconds), time.monotonic() - scoring
+    tiles = _histograms(scores, masks)
+    tiles.save(ctx.out / "tiles.npz")
+    oof, pooled = summarise(tiles, folds.of(ids, "block"), seed=seed), tiles.pooled()
+    explaining = time.monotonic()
+    sample = explain_rows(
+        model, pixels, np.load(rows, mmap_mode="r"), folds.of(pixels.patch, "fold"), jobs=ctx.jobs
+    )
+    with atomic_path(ctx.out / CONTRIBUTIONS_FILE) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **sample)
+    mapped = (scores, fold, masks, oof["threshold"])
+    found = {
+        "contribution": by_feature(sample, plan),
+        "slides": landslides_out_of_fold(
+            source, model, Ground.load(ctx.out), *mapped, jobs=ctx.jobs
+        ),
+        "failures": failures(store, scores.path, oof["threshold"], jobs=ctx.jobs),
+        "rule": ndvi_slope(store, folds, ids, jobs=ctx.jobs),
+        "seconds_explain": time.monotonic() - explaining,
+    }
+    return PixelSummary.model_validate(
+        {
+            "features": list(plan.names),
+            "rows": {"pixels": len(pixels), "positives": int(pixels.landslide.sum())},
+            "folds": [
+                {
+                    "fold": k,
+                    **{n: fits[k][n] for n in ("rows", "positives", "trees", "seconds_fit")},
+                    "held_tiles": int((fold == k).sum()),
+                    "buffer_tiles": len(folds.buffer_ids(k)),
+                    "seconds_score": float(seconds[fold == k].sum() / ctx.jobs),
+                    **fold_scores(tiles, fold, k, oof["threshold"]),
+                }
+                for k in range(folds.n_folds)
+            ],
+            "oof": oof,
+            "histogram": pooled.as_dict(),
+            "reliability": pooled.reliability(),
+            **found,
+            "seconds": time.monotonic() - started,
+            "patches_per_s": scored / scoring_s if scored else None,
+        }
+    ).model_dump(mode="json")
+
+
+def predict_stage(ctx: StageContext) -> Summary:
+    """Predict the logits of a split with the classifier of every fold.
+
+    Writes ``logit.zarr``: ``logit (fold_model, patch, y, x)`` float32.
+
+    Raises
+    ------
+    ModelError
+        If the tiles are not of the sensor that the model was fitted on.
+    """
+    started = time.monotonic()
+    dataset, model = patches_to_predict(ctx), PixelModel.load(ctx.input("pixel"))
+    model.require(model.plan.names, sensor_of(dataset))
+    store, ids = ctx.input(ctx.params["data"]) / STORE, dataset["patch"].values
+    source = source_to_predict(
+        store,
+        model.folder,
+        ctx.out,
+        positions_of(open_store(store), ids),
+        is_training_store=ctx.params["data"] == "data/train",
+        jobs=ctx.jobs,
+    )
+    size = (dataset.sizes["y"], dataset.sizes["x"])
+    scores = ScoreFile(ctx.out / "logit.zarr", ids, size, models=len(model.folds))
+    every = np.repeat(np.arange(len(model.folds))[:, None], len(ids), axis=1)
+    seconds = score_tiles(scores, source, model, every, ctx.jobs)
+    passed = time.monotonic() - started
+    return {
+        "patches": len(ids),
+        "fold_models": len(model.folds),
+        "seconds": passed,
+        "patches_per_s": np.count_nonzero(seconds) / passed,
+    }
+
+
+def reasons_stage(ctx: StageContext) -> Summary:
+    """Explain the largest predicted landslides, after the result of a prediction.
+
+    The folds' classifiers take turns. A landslide that the pixel classifier alone would not map is
+    not explained by it: the sentence says who found it. Writes ``reasons.json``::
+
+        unit            'log-odds'
+        slides          number of predicted landslides
+        explained       number of those in `rows`: the largest
+        pixels_a_slide  most pixels drawn of one
+        rows            list, the largest landslide first: id (its number, as
+                        `l4s_ensemble.scenes.landslides` counts), pixels, pixels_explained,
+                        probability ({pixel, unet}: mean of each model over all its pixels), and
+                        the fields of `l4s_ensemble.pixel.summary.Reason`
+    """
+    started, folder = time.monotonic(), ctx.params["folder"]
+    patch, _, outlines = predicted_outlines(ctx)
+    model = PixelModel.load(ctx.input("pixel"))
+    numbers = range(1, min(len(outlines), LANDSLIDES) + 1)
+    drawn = draw_pixels(outlines, numbers, len(model.folds), seed=ctx.config.seed)
+    # As the scores of this prediction were made: nothing is measured again.
+    source = FeatureSource.beside(
+        model.folder, ctx.input(ctx.params["data"]) / STORE, ctx.input(f"{folder}/pixel")
+    )
+    ground = Ground.load(model.folder)
+    reasons = explain_landslides(source, model, ground, patch, drawn, jobs=ctx.jobs)
+    ledger = read_json(ctx.input("stack") / "summary.json")["ledger"]
+    threshold = {row["model"]: float(row["threshold"]) for row in ledger}
+    mean = {
+        name: _mean_probability(outlines, ctx.input(f"{folder}/{name}") / "logit.zarr")
+        for name in ("pixel", "unet")
+    }
+    rows = []
+    for number in sorted(reasons):
+        probability = {name: float(p[number - 1]) for name, p in mean.items()}
+        row = {
+            "id": number,
+            "pixels": int(outlines.pixels[number - 1]),
+            "pixels_explained": int((drawn[:, 0] == number).sum()),
+            "probability": probability,
+        }
+        rows.append(row | reasons[number] | found_by(probability, threshold))
+    head = {
+        "unit": "log-odds",
+        "slides": len(outlines),
+        "explained": len(rows),
+        "pixels_a_slide": PIXELS,
+    }
+    write_json(ctx.out / REASONS_FILE, {**head, "rows": rows})
+    return {
+        **head,
+        "pixels": len(drawn),
+        "seconds": round(time.monotonic() - started, 3),
+        "digest": digest_of(ctx.out / REASONS_FILE),
+    }
+
+
+def _copied_source(ctx: StageContext, store: Path) -> FeatureSource:
+    """Features by the plan, neighbourhood and statistics of the features stage, kept with us."""
+    for name in (FEATURES_FILE, NEIGHBOURHOOD_FILE, STATISTICS_FILE):
+        if (ctx.input("features") / name).is_file():
+            shutil.copyfile(ctx.input("features") / name, ctx.out / name)
+    return FeatureSource.beside(ctx.out, store)
+
+
+def _histograms(scores: ScoreFile, masks: NDArray[np.uint8]) -> TileHistograms:
+    """Histogram of probability by class for every tile of a score file."""
+    tiles = TileHistograms.empty(scores.patch)
+    for block in scores.blocks():
+        for i, logit in enumerate(scores.read(block), start=block.start):
+            tiles.add(i, sigmoid(logit), masks[i])
+    return tiles
+
+
+def _mean_probability(outlines: Outlines, scores: Path) -> NDArray[np.float64]:
+    """Mean probability of each landslide over its pixels and all folds, shape (landslide,)."""
+    logit = open_scores(scores)["logit"]
+    total = sum_over(
+        outlines,
+        lambda tile: sigmoid(logit.isel(patch=tile).values).mean(axis=0, dtype=np.float64),
+    )
+    return total / outlines.pixels
