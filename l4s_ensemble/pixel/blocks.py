@@ -24,26 +24,30 @@ BLOCK_TILES = 4
 """Tiles of one task; one after the other is computed."""
 
 
-def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs: int) -> None:
-    """Compute the features of the planned pixels and write them as an ``.npy``, atomically.
+def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs: int) -> Path:
+    """Compute the features of the planned pixels; what an interrupted process wrote is kept.
 
     Parameters
     ----------
     path : Path
-        Gets float32, shape (row, feature), in the order of the plan; made to be memory-mapped.
+        Gets float32, shape (row, feature), in the order of the plan, as an ``.npy`` made to be
+        memory-mapped. It appears when it is whole.
     source : FeatureSource
         `FeatureSource.to_train` for rows that a model is trained on.
     plan : PixelPlan
     jobs : int
+
+    Returns
+    -------
+    Path
+        `path`.
     """
+    if path.is_file():
+        return path
     # Rows of one tile stand together; tiles without a row are never read.
     starts = np.flatnonzero(np.diff(plan.patch, prepend=plan.patch[0] - 1))
-    ends = np.append(starts[1:], len(plan))
-    positions = source.positions(plan.patch[starts])
-    tasks = [
-        (source, positions[b], [plan.pixel[s:e] for s, e in zip(starts[b], ends[b], strict=True)])
-        for b in (slice(i, i + BLOCK_TILES) for i in range(0, len(starts), BLOCK_TILES))
-    ]
+    positions, pixels = source.positions(plan.patch[starts]), np.split(plan.pixel, starts[1:])
+    tasks = [(source, positions[b], pixels[b]) for b in blocks_of(len(starts))]
     parts = in_processes(rows_of_block, tasks, jobs)
     with atomic_path(path) as partial:
         rows = np.lib.format.open_memmap(partial, "w+", np.float32, (len(plan), source.features()))
@@ -52,6 +56,12 @@ def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs:
             rows[done : done + len(part)] = part
             done += len(part)
         rows.flush()
+    return path
+
+
+def blocks_of(tiles: int) -> list[slice]:
+    """Slices of so many tiles, a task each."""
+    return [slice(i, i + BLOCK_TILES) for i in range(0, tiles, BLOCK_TILES)]
 
 
 def rows_of_block(
@@ -98,19 +108,10 @@ def score_block(
     positions: NDArray[np.int64],
     fold: NDArray[np.int64],
 ) -> tuple[NDArray[np.float32], float]:
-    """Predict the logits of a few tiles; features are computed once for all classifiers.
+    """Predict logits, float32 (fold_model, tile, y, x), of the tiles at `positions` of the store.
 
-    Parameters
-    ----------
-    positions : int64 array, shape (tile,)
-        Positions in the store.
-    fold : int64 array, shape (fold_model, tile)
-
-    Returns
-    -------
-    logit : float32 array, shape (fold_model, tile, y, x)
-    seconds : float
-        Time spent here.
+    Features are computed once for all classifiers; `fold` is (fold_model, tile). Also gives the
+    seconds spent here.
     """
     started = time.monotonic()
     tiles = zip(source.each(positions), fold.T, strict=True)

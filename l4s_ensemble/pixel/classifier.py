@@ -331,9 +331,8 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         count = self.n_features_in_
         if names is None:
             names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(count)])
-        for given in (names, self.expected, self.relational):
-            if given is not None and len(given) != count:
-                raise ValueError(f"X has {count} features, but names or signs are {given}")
+        if any(len(g) != count for g in (names, self.expected, self.relational) if g is not None):
+            raise ValueError(f"names, expected and relational need a value for {count} features")
         if any(len(name.split()) != 1 for name in names):
             raise ValueError("names of features must not be empty or hold spaces")
         self.feature_names_in_ = np.array(names, dtype=object)

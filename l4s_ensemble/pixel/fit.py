@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def fit_folds(
     folds: Folds,
     out: Path,
     jobs: int,
-) -> list[Mapping[str, Any]]:
+) -> list[dict[str, Any]]:
     """Fit the classifier of each fold on its training tiles and save it; see `fold_folder`.
 
     A process for each fold with few threads is much faster than one fold after the other with
@@ -100,9 +99,9 @@ def fit_folds(
 
     Returns
     -------
-    list of mapping
-        What stands in ``fold_<k>.json``: ``trained`` (ids of tiles), ``rows, positives,
-        prevalence`` (of the weighted rows), ``trees, seeds, views, seconds_fit``.
+    list of dict
+        ``rows, positives, trees, seconds_fit`` of each fold. They stand in ``fold_<k>.json``, too,
+        with ``trained`` (ids of tiles), ``prevalence`` (of the weighted rows), ``seeds, views``.
     """
     every = [fold_folder(out, k) for k in range(folds.n_folds)]
     todo = [k for k, folder in enumerate(every) if not (folder / CLASSIFIER_FILE).is_file()]
@@ -117,7 +116,8 @@ def fit_folds(
         tasks.append((own, rows, pixels, ids, names, every[k]))
     for _ in track(in_processes(fit_fold, tasks, at_once), "pixel: fitting folds", len(todo)):
         pass
-    return [read_json(_note(folder)) for folder in every]
+    told = ("rows", "positives", "trees", "seconds_fit")
+    return [{name: read_json(_note(folder))[name] for name in told} for folder in every]
 
 
 def at_most(rows: Path) -> int:

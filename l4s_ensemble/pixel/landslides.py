@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.pixel.blocks import BLOCK_TILES, rows_of_block
+from l4s_ensemble.pixel.blocks import blocks_of, rows_of_block
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
 from l4s_ensemble.pixel.slide_words import reason
@@ -57,14 +57,10 @@ def draw_pixels(
         labels = outlines.labels(tile).ravel()
         inside = np.flatnonzero(np.isin(labels, numbers))
         found.append(np.column_stack([labels[inside], np.full(len(inside), tile), inside]))
-    pixels = np.concatenate(found)
-    pixels = pixels[np.argsort(pixels[:, 0], kind="stable")]
-    drawn = [np.zeros((0, 4), np.int64)]
-    for own in np.split(pixels, np.flatnonzero(np.diff(pixels[:, 0])) + 1):
-        if not len(own):
-            continue
-        rng = np.random.default_rng([seed, _STREAM, int(own[0, 0])])
-        some = own[rng.permutation(len(own))[:PIXELS]]
+    pixels, drawn = np.concatenate(found), [np.zeros((0, 4), np.int64)]
+    for number in numbers:
+        own = pixels[pixels[:, 0] == number]
+        some = own[np.random.default_rng([seed, _STREAM, number]).permutation(len(own))[:PIXELS]]
         turn = np.arange(max(len(some), folds))
         drawn.append(np.column_stack([some[turn % len(some)], turn % folds]))
     rows = np.concatenate(drawn)
@@ -102,22 +98,16 @@ def explain_landslides(
     if not len(drawn):
         return {}
     tiles = np.unique(drawn[:, 1])
-    at = source.positions(patch[tiles])
-    of_tile = [drawn[drawn[:, 1] == tile, 2:] for tile in tiles]
-    tasks = [
-        (source, model, ground, at[i : i + BLOCK_TILES], of_tile[i : i + BLOCK_TILES])
-        for i in range(0, len(tiles), BLOCK_TILES)
-    ]
+    at, own = source.positions(patch[tiles]), [drawn[drawn[:, 1] == tile, 2:] for tile in tiles]
+    tasks = [(source, model, ground, at[b], own[b]) for b in blocks_of(len(tiles))]
     made = track(in_processes(_explain_pixels, tasks, jobs), "pixel: reasons", len(tasks))
     values, added, expected = (np.concatenate(a) for a in zip(*made, strict=True))
-    # Draws are sorted by tile, as the blocks are.
-    owns = {int(number): drawn[:, 0] == number for number in np.unique(drawn[:, 0])}
-    return {
-        number: reason(
-            model.plan, ground.typical, values[own], added[own].mean(axis=0), expected[own].mean()
-        )
-        for number, own in owns.items()
-    }
+    reasons = {}
+    for number in np.unique(drawn[:, 0]).tolist():
+        of = drawn[:, 0] == number  # draws are sorted by tile, as the blocks are
+        means = added[of].mean(axis=0), float(expected[of].mean())
+        reasons[number] = reason(model.plan, ground.typical, values[of], *means)
+    return reasons
 
 
 def _explain_pixels(
@@ -155,9 +145,8 @@ def landslides_out_of_fold(
 
     Parameters
     ----------
-    source : FeatureSource
-    model : PixelModel
-    ground : Ground
+    source, model, ground
+        See `explain_landslides`.
     scores : ScoreFile
         Out-of-fold logits.
     fold : int64 array, shape (tile,)
@@ -171,8 +160,8 @@ def landslides_out_of_fold(
     Returns
     -------
     list of dict
-        See `l4s_ensemble.pixel.summary.LandslideOutOfFold`; the largest found ones first, then
-        the largest false ones.
+        Fields of `l4s_ensemble.pixel.summary.LandslideOutOfFold`; the largest found ones first,
+        then the largest false ones.
     """
     mapped = np.concatenate([sigmoid(scores.read(b)) >= threshold for b in scores.blocks()])
     alone = np.full(len(mapped), -1)
@@ -218,16 +207,9 @@ def sum_over(
 def found_by(probability: Mapping[str, float], threshold: Mapping[str, float]) -> dict[str, Any]:
     """Say who found a landslide that the pixel classifier alone would not map.
 
-    Parameters
-    ----------
-    probability, threshold : mapping
-        Mean probability over the landslide, and threshold, of ``pixel`` and ``unet`` alone.
-
-    Returns
-    -------
-    dict
-        Other ``sentence``, ``words`` and ``features`` of its reason; empty where the pixel
-        classifier would map it.
+    Both mappings are of ``pixel`` and ``unet``: mean probability over the landslide, and threshold
+    of each model alone. Returns another ``sentence``, and no ``words`` and ``features``, for its
+    reason; nothing where the pixel classifier would map it.
     """
     p = {name: f"p={value:.2f}" for name, value in probability.items()}
     if probability["pixel"] >= threshold["pixel"]:
@@ -236,6 +218,6 @@ def found_by(probability: Mapping[str, float], threshold: Mapping[str, float]) -
     if probability["unet"] < threshold["unet"]:
         sentence = (
             f"found by neither model alone: the U-Net gives {p['unet']}, the pixel classifier "
-            f"{p['pixel']}"
         )
+        sentence += p["pixel"]
     return {"sentence": sentence, "words": [], "features": []}

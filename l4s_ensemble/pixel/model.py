@@ -90,15 +90,12 @@ class PixelModel:
         """
         given, known = tuple(features), self.plan.names
         if given != known:
+            lost, new = ([n for n in a if n not in b] for a, b in ((known, given), (given, known)))
             same = [a == b for a, b in zip(given, known, strict=False)]
-            missing, extra = (
-                [n for n in one if n not in other]
-                for one, other in ((known, given), (given, known))
-            )
             raise ModelError(
                 "the features are not those of the model, in the same order",
                 where=self.folder,
-                found=f"{len(given)} features; missing {missing}, not known to it {extra}; "
+                found=f"{len(given)} features; missing {lost}, not known to it {new}; "
                 f"first difference in column {[*same, False].index(False)}",
                 allowed=f"{len(known)} features",
                 fix="compute the features with the model's own features.json, or fit again",

@@ -20,6 +20,7 @@ from l4s_ensemble.pixel.classifier import PixelClassifier
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.pixel.shapley import contributions
+from l4s_ensemble.run.files import atomic_path
 
 CONTRIBUTIONS_FILE = "contributions.npz"
 
@@ -68,7 +69,7 @@ class Ground:
 def explain_rows(
     model: PixelModel,
     pixels: PixelPlan,
-    rows: NDArray[np.float32],
+    rows: Path,
     fold: NDArray[np.signedinteger[Any]],
     *,
     jobs: int = 1,
@@ -83,8 +84,8 @@ def explain_rows(
     ----------
     model : PixelModel
     pixels : PixelPlan
-    rows : float32 array, shape (row, feature)
-        In the order of `pixels`; may be memory-mapped.
+    rows : Path
+        ``.npy`` with their features, float32 (row, feature).
     fold : int array, shape (row,)
         Fold that holds the row's tile out.
     jobs : int
@@ -111,7 +112,8 @@ def explain_rows(
     pick = np.concatenate(chosen)
     order = np.argsort(pick)
     pick, weights = pick[order], np.concatenate(weight)[order]
-    values, own_fold, y = np.asarray(rows[pick]), fold[pick], pixels.landslide[pick]
+    values = np.asarray(np.load(rows, mmap_mode="r")[pick])
+    own_fold, y = fold[pick], pixels.landslide[pick]
     added, expected = np.empty(values.shape), np.empty(len(pick))
     parts = [own_fold == k for k in np.unique(own_fold)]
     # Threads will do: what they run is compiled, and lets go of the interpreter.
@@ -133,6 +135,13 @@ def explain_rows(
         "patch": pixels.patch[pick],
         "fold": own_fold.astype(np.int64),
     }
+
+
+def save_contributions(folder: Path, explained: dict[str, NDArray[Any]]) -> Ground:
+    """Write what `explain_rows` gave as ``contributions.npz``, atomically; its ground."""
+    with atomic_path(folder / CONTRIBUTIONS_FILE) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **explained)
+    return Ground(explained["ground_mean"], explained["typical"])
 
 
 def by_feature(explained: dict[str, NDArray[Any]], plan: FeaturePlan) -> list[dict[str, Any]]:

@@ -53,8 +53,7 @@ def weighed_words(
     Returns
     -------
     list of dict
-        ``word, log_odds`` (sum over the features that the word stands for) and ``features``
-        (their names, the largest contribution first); largest size first. The word of a topic is
+        Fields of `l4s_ensemble.pixel.summary.Word`, the largest size first. The word of a topic is
         that of the feature that adds most to its sum.
     """
     added = np.asarray(contributions, dtype=np.float64)
@@ -95,7 +94,7 @@ def reason(
     Returns
     -------
     dict
-        See `l4s_ensemble.pixel.summary.Reason`; the largest words and features.
+        Fields of `l4s_ensemble.pixel.summary.Reason`; the largest words and features.
     """
     values = np.median(pixels, axis=0)
     words = weighed_words(added, plan.names, values, typical)
@@ -118,18 +117,7 @@ def reason(
 
 
 def sentence(words: Sequence[Mapping[str, Any]]) -> str:
-    """Put the three to five largest words in a line, those against at the end.
-
-    Parameters
-    ----------
-    words : sequence of mapping
-        As `weighed_words` gives them.
-
-    Returns
-    -------
-    str
-        For example ``bare soil +1.9, slope +0.8, but water −0.7``.
-    """
+    """Put the three to five largest of `weighed_words` in a line, those against at the end."""
     largest = max((abs(one["log_odds"]) for one in words), default=0.0)
     parts: dict[bool, list[str]] = {True: [], False: []}
     for i, one in enumerate(words[:MOST]):

@@ -28,9 +28,9 @@ from l4s_ensemble.pixel.landslides import (
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.rule import ndvi_slope
 from l4s_ensemble.pixel.sampling import plan_pixels
-from l4s_ensemble.pixel.shap import CONTRIBUTIONS_FILE, Ground, by_feature, explain_rows
+from l4s_ensemble.pixel.shap import Ground, by_feature, explain_rows, save_contributions
 from l4s_ensemble.pixel.summary import PixelSummary
-from l4s_ensemble.run.files import atomic_path, digest_of, read_json, write_json
+from l4s_ensemble.run.files import digest_of, read_json, write_json
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
@@ -45,10 +45,9 @@ LANDSLIDES = 500
 def fit_stage(ctx: StageContext) -> Summary:
     """Fit a classifier for each fold, score every tile out of fold, explain.
 
-    Writes ``rows.npy`` (features of the sampled pixels), ``fold_<k>/`` (classifiers) and
-    ``fold_<k>.json`` (see `fit_folds`), ``model.json``, ``features.json`` and what stands beside
-    it, ``oof.zarr``, ``tiles.npz`` and ``contributions.npz``. What an interrupted process had
-    finished is kept.
+    Writes ``rows.npy`` (features of the sampled pixels), ``fold_<k>/`` and ``fold_<k>.json`` (see
+    `fit_folds`), ``model.json``, ``features.json`` and what stands beside it, ``oof.zarr``,
+    ``tiles.npz`` and ``contributions.npz``. What an interrupted process had finished is kept.
 
     Raises
     ------
@@ -57,66 +56,54 @@ def fit_stage(ctx: StageContext) -> Summary:
     LeakError
         If a tile to train on is also held out, by id or by content.
     """
-    started, config, seed = time.monotonic(), ctx.config.pixel, ctx.config.seed
+    started, config, seed, jobs = time.monotonic(), ctx.config.pixel, ctx.config.seed, ctx.jobs
     store, folds = ctx.input("data/train") / STORE, load_folds(ctx.input("scenes"))
-    source, dataset = _copied_source(ctx, store), open_store(store)
+    for name in (FEATURES_FILE, NEIGHBOURHOOD_FILE, STATISTICS_FILE):
+        if (ctx.input("features") / name).is_file():
+            shutil.copyfile(ctx.input("features") / name, ctx.out / name)
+    source, dataset = FeatureSource.beside(ctx.out, store), open_store(store)
     plan, sensor = source.feature_plan(), sensor_of(dataset)
     ids, masks = tiles_to_fit(dataset, folds)
     pixels = plan_pixels(ids, masks, config, seed)
-    rows = ctx.out / "rows.npy"
-    if not rows.is_file():
-        write_sampled_rows(rows, source.to_train(), pixels, ctx.jobs)
+    rows = write_sampled_rows(ctx.out / "rows.npy", source.to_train(), pixels, jobs)
     classifier = classifier_of(config, plan, sensor, seed)
-    fits = fit_folds(classifier, rows, pixels, plan.names, folds, ctx.out, ctx.jobs)
+    fits = fit_folds(classifier, rows, pixels, plan.names, folds, ctx.out, jobs)
     model = PixelModel.write(ctx.out, sensor, seed, folds.n_folds)
-    fold, size = folds.of(ids, "fold").astype(np.int64), masks.shape[1:]
-    attrs = {"seed": seed, "model": "pixel"}
-    scores = ScoreFile(ctx.out / "oof.zarr", ids, size, fold=fold, attrs=attrs)
+    fold, attrs = folds.of(ids, "fold").astype(np.int64), {"seed": seed, "model": "pixel"}
+    scores = ScoreFile(ctx.out / "oof.zarr", ids, masks.shape[1:], fold=fold, attrs=attrs)
     scoring = time.monotonic()
-    seconds = score_tiles(scores, source, model, fold, ctx.jobs)
+    seconds = score_tiles(scores, source, model, fold, jobs)
     scored, scoring_s = np.count_nonzero(seconds), time.monotonic() - scoring
     tiles = _histograms(scores, masks)
     tiles.save(ctx.out / "tiles.npz")
-    oof, pooled = summarise(tiles, folds.of(ids, "block"), seed=seed), tiles.pooled()
-    explaining = time.monotonic()
-    sample = explain_rows(
-        model, pixels, np.load(rows, mmap_mode="r"), folds.of(pixels.patch, "fold"), jobs=ctx.jobs
-    )
-    with atomic_path(ctx.out / CONTRIBUTIONS_FILE) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **sample)
-    mapped = (scores, fold, masks, oof["threshold"])
-    found = {
+    pooled, oof = tiles.pooled(), summarise(tiles, folds.of(ids, "block"), seed=seed)
+    explaining, threshold = time.monotonic(), oof["threshold"]
+    sample = explain_rows(model, pixels, rows, folds.of(pixels.patch, "fold"), jobs=jobs)
+    ground = save_contributions(ctx.out, sample)
+    mapped = (scores, fold, masks, threshold)
+    told = {
+        "features": list(plan.names),
+        "rows": {"pixels": len(pixels), "positives": int(pixels.landslide.sum())},
+        "folds": [
+            fits[k]
+            | {"fold": k, "held_tiles": int((fold == k).sum())}
+            | {"buffer_tiles": len(folds.buffer_ids(k))}
+            | {"seconds_score": float(seconds[fold == k].sum() / jobs)}
+            | fold_scores(tiles, fold, k, threshold)
+            for k in range(folds.n_folds)
+        ],
+        "oof": oof,
+        "histogram": pooled.as_dict(),
+        "reliability": pooled.reliability(),
         "contribution": by_feature(sample, plan),
-        "slides": landslides_out_of_fold(
-            source, model, Ground.load(ctx.out), *mapped, jobs=ctx.jobs
-        ),
-        "failures": failures(store, scores.path, oof["threshold"], jobs=ctx.jobs),
-        "rule": ndvi_slope(store, folds, ids, jobs=ctx.jobs),
+        "slides": landslides_out_of_fold(source, model, ground, *mapped, jobs=jobs),
+        "failures": failures(store, scores.path, threshold, jobs=jobs),
+        "rule": ndvi_slope(store, folds, ids, jobs=jobs),
         "seconds_explain": time.monotonic() - explaining,
+        "seconds": time.monotonic() - started,
+        "patches_per_s": scored / scoring_s if scored else None,
     }
-    return PixelSummary.model_validate(
-        {
-            "features": list(plan.names),
-            "rows": {"pixels": len(pixels), "positives": int(pixels.landslide.sum())},
-            "folds": [
-                {
-                    "fold": k,
-                    **{n: fits[k][n] for n in ("rows", "positives", "trees", "seconds_fit")},
-                    "held_tiles": int((fold == k).sum()),
-                    "buffer_tiles": len(folds.buffer_ids(k)),
-                    "seconds_score": float(seconds[fold == k].sum() / ctx.jobs),
-                    **fold_scores(tiles, fold, k, oof["threshold"]),
-                }
-                for k in range(folds.n_folds)
-            ],
-            "oof": oof,
-            "histogram": pooled.as_dict(),
-            "reliability": pooled.reliability(),
-            **found,
-            "seconds": time.monotonic() - started,
-            "patches_per_s": scored / scoring_s if scored else None,
-        }
-    ).model_dump(mode="json")
+    return PixelSummary.model_validate(told).model_dump(mode="json")
 
 
 def predict_stage(ctx: StageContext) -> Summary:
@@ -133,25 +120,17 @@ def predict_stage(ctx: StageContext) -> Summary:
     dataset, model = patches_to_predict(ctx), PixelModel.load(ctx.input("pixel"))
     model.require(model.plan.names, sensor_of(dataset))
     store, ids = ctx.input(ctx.params["data"]) / STORE, dataset["patch"].values
+    known, positions = ctx.params["data"] == "data/train", positions_of(open_store(store), ids)
     source = source_to_predict(
-        store,
-        model.folder,
-        ctx.out,
-        positions_of(open_store(store), ids),
-        is_training_store=ctx.params["data"] == "data/train",
-        jobs=ctx.jobs,
+        store, model.folder, ctx.out, positions, is_training_store=known, jobs=ctx.jobs
     )
     size = (dataset.sizes["y"], dataset.sizes["x"])
     scores = ScoreFile(ctx.out / "logit.zarr", ids, size, models=len(model.folds))
     every = np.repeat(np.arange(len(model.folds))[:, None], len(ids), axis=1)
     seconds = score_tiles(scores, source, model, every, ctx.jobs)
     passed = time.monotonic() - started
-    return {
-        "patches": len(ids),
-        "fold_models": len(model.folds),
-        "seconds": passed,
-        "patches_per_s": np.count_nonzero(seconds) / passed,
-    }
+    speed = {"seconds": passed, "patches_per_s": np.count_nonzero(seconds) / passed}
+    return {"patches": len(ids), "fold_models": len(model.folds), **speed}
 
 
 def reasons_stage(ctx: StageContext) -> Summary:
@@ -175,9 +154,8 @@ def reasons_stage(ctx: StageContext) -> Summary:
     numbers = range(1, min(len(outlines), LANDSLIDES) + 1)
     drawn = draw_pixels(outlines, numbers, len(model.folds), seed=ctx.config.seed)
     # As the scores of this prediction were made: nothing is measured again.
-    source = FeatureSource.beside(
-        model.folder, ctx.input(ctx.params["data"]) / STORE, ctx.input(f"{folder}/pixel")
-    )
+    store = ctx.input(ctx.params["data"]) / STORE
+    source = FeatureSource.beside(model.folder, store, ctx.input(f"{folder}/pixel"))
     ground = Ground.load(model.folder)
     reasons = explain_landslides(source, model, ground, patch, drawn, jobs=ctx.jobs)
     ledger = read_json(ctx.input("stack") / "summary.json")["ledger"]
@@ -187,7 +165,7 @@ def reasons_stage(ctx: StageContext) -> Summary:
         for name in ("pixel", "unet")
     }
     rows = []
-    for number in sorted(reasons):
+    for number in numbers:
         probability = {name: float(p[number - 1]) for name, p in mean.items()}
         row = {
             "id": number,
@@ -196,27 +174,11 @@ def reasons_stage(ctx: StageContext) -> Summary:
             "probability": probability,
         }
         rows.append(row | reasons[number] | found_by(probability, threshold))
-    head = {
-        "unit": "log-odds",
-        "slides": len(outlines),
-        "explained": len(rows),
-        "pixels_a_slide": PIXELS,
-    }
+    head = {"unit": "log-odds", "slides": len(outlines), "explained": len(rows)}
+    head["pixels_a_slide"] = PIXELS
     write_json(ctx.out / REASONS_FILE, {**head, "rows": rows})
-    return {
-        **head,
-        "pixels": len(drawn),
-        "seconds": round(time.monotonic() - started, 3),
-        "digest": digest_of(ctx.out / REASONS_FILE),
-    }
-
-
-def _copied_source(ctx: StageContext, store: Path) -> FeatureSource:
-    """Features by the plan, neighbourhood and statistics of the features stage, kept with us."""
-    for name in (FEATURES_FILE, NEIGHBOURHOOD_FILE, STATISTICS_FILE):
-        if (ctx.input("features") / name).is_file():
-            shutil.copyfile(ctx.input("features") / name, ctx.out / name)
-    return FeatureSource.beside(ctx.out, store)
+    spent = {"pixels": len(drawn), "seconds": round(time.monotonic() - started, 3)}
+    return {**head, **spent, "digest": digest_of(ctx.out / REASONS_FILE)}
 
 
 def _histograms(scores: ScoreFile, masks: NDArray[np.uint8]) -> TileHistograms:
@@ -231,8 +193,9 @@ def _histograms(scores: ScoreFile, masks: NDArray[np.uint8]) -> TileHistograms:
 def _mean_probability(outlines: Outlines, scores: Path) -> NDArray[np.float64]:
     """Mean probability of each landslide over its pixels and all folds, shape (landslide,)."""
     logit = open_scores(scores)["logit"]
-    total = sum_over(
-        outlines,
-        lambda tile: sigmoid(logit.isel(patch=tile).values).mean(axis=0, dtype=np.float64),
-    )
-    return total / outlines.pixels
+
+    def mean(tile: int) -> NDArray[np.float64]:
+        p = sigmoid(logit.isel(patch=tile).values)
+        return np.asarray(p.mean(axis=0, dtype=np.float64))
+
+    return sum_over(outlines, mean) / outlines.pixels

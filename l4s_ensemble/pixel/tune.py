@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,47 +54,53 @@ SPACE: dict[str, tuple[float, float]] = {
 _STREAM = 1706
 
 
-@dataclass(frozen=True)
-class Trials:
-    """What every trial reads.
+def held_out_f1(
+    classifier: PixelClassifier,
+    rows: Path,
+    pixels: PixelPlan,
+    folds: Folds,
+    tiles: NDArray[np.int64],
+    jobs: int = 1,
+) -> float:
+    """Fit a classifier for each fold on some tiles, and score those that the fold holds out.
 
-    Attributes
+    Parameters
     ----------
-    classifier : PixelClassifier
-        Unfitted; trials change its settings.
-    rows : Path
-        ``.npy`` with the features of the sampled pixels.
-    pixels : PixelPlan
-    folds : Folds
+    classifier, rows, pixels, folds
+        See `l4s_ensemble.pixel.fit.fit_folds`.
     tiles : int64 array, shape (tile,)
-        Those that are fitted on and scored.
+        Ids.
+    jobs : int
+
+    Returns
+    -------
+    float
+        Best F1 over thresholds, pooled over the folds.
     """
+    at_once = max(1, min(jobs, folds.n_folds, at_most(rows)))
+    tasks = []
+    for k in range(folds.n_folds):
+        fold = {"random_state": classifier.random_state + k, "n_jobs": max(1, jobs // at_once)}
+        parts = (np.intersect1d(ids, tiles) for ids in (folds.train_ids(k), folds.held_ids(k)))
+        tasks.append((clone(classifier).set_params(**fold), rows, pixels, *parts))
+    found = in_processes(_held_out, tasks, at_once)
+    y, p, weight = (np.concatenate(part) for part in zip(*found, strict=True))
+    precision, recall, _ = precision_recall_curve(y, p, sample_weight=weight)
+    return float((2 * precision * recall / np.maximum(precision + recall, 1e-12)).max())
 
-    classifier: PixelClassifier
-    rows: Path
-    pixels: PixelPlan
-    folds: Folds
-    tiles: NDArray[np.int64]
 
-    def f1(self, settings: Mapping[str, Any], jobs: int = 1) -> float:
-        """Best F1 over thresholds, pooled over the held-out tiles of all folds."""
-        at_once = max(1, min(jobs, self.folds.n_folds, at_most(self.rows)))
-        tasks = [(settings, k, max(1, jobs // at_once)) for k in range(self.folds.n_folds)]
-        parts = in_processes(self.held_out, tasks, at_once)
-        y, p, weight = (np.concatenate(a) for a in zip(*parts, strict=True))
-        precision, recall, _ = precision_recall_curve(y, p, sample_weight=weight)
-        return float((2 * precision * recall / np.maximum(precision + recall, 1e-12)).max())
-
-    def held_out(self, settings: Mapping[str, Any], k: int, threads: int) -> tuple[Any, Any, Any]:
-        """Class, probability and weight of the rows that fold `k` holds out, each (row,)."""
-        rows, y = np.load(self.rows, mmap_mode="r"), self.pixels.landslide
-        fold = {"random_state": self.classifier.random_state + k, "n_jobs": threads}
-        classifier = clone(self.classifier).set_params(**settings, **fold)
-        train = np.intersect1d(self.folds.train_ids(k), self.tiles)
-        classifier.fit(rows, y, self.pixels.weights_of(train))
-        held = np.isin(self.pixels.patch, np.intersect1d(self.folds.held_ids(k), self.tiles))
-        p = sigmoid(classifier.predict_logit(rows[held]))
-        return y[held], p, self.pixels.weights_of(self.pixels.tile)[held]
+def _held_out(
+    classifier: PixelClassifier,
+    rows: Path,
+    pixels: PixelPlan,
+    train: NDArray[np.int64],
+    held: NDArray[np.int64],
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64]]:
+    """Class, probability and weight of the rows in held-out tiles."""
+    x, y, own = np.load(rows, mmap_mode="r"), pixels.landslide, np.isin(pixels.patch, held)
+    classifier.fit(x, y, pixels.weights_of(train))
+    p = sigmoid(classifier.predict_logit(x[own]))
+    return y[own], p, pixels.weights_of(pixels.tile)[own]
 
 
 def tune(
@@ -138,14 +143,17 @@ def tune(
     RunError
         If another process works in the run folder.
     """
-    require_optuna()
-    import optuna
-
+    optuna = require_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = run / "tune"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(run):
-        data = _trials_of(run, config, share)
+        folds, model = load_folds(run / "scenes"), PixelModel.load(run / "pixel")
+        ids, masks = tiles_to_fit(open_store(run / "data" / "train" / STORE), folds)
+        pixels = plan_pixels(ids, masks, config.pixel, config.seed)
+        tiles = ids[np.random.default_rng([config.seed, _STREAM]).random(len(ids)) < share]
+        own = classifier_of(config.pixel, model.plan, model.sensor, model.seed)
+        data = (run / "pixel" / "rows.npy", pixels, folds, tiles, jobs)
         study = optuna.create_study(
             study_name=f"pixel-{read_manifest(run / 'pixel')['fingerprint'][:12]}-{share:g}",
             storage=f"sqlite:///{(folder / 'pixel.db').resolve()}",
@@ -155,11 +163,11 @@ def tune(
         done = len(_finished(study))
         study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
         if not done:
-            own = ((name, getattr(config.pixel, name), *SPACE[name]) for name in SPACE)
-            study.enqueue_trial({n: min(max(value, low), high) for n, value, low, high in own})
+            first = ((name, getattr(own, name), *SPACE[name]) for name in SPACE)
+            study.enqueue_trial({n: min(max(value, low), high) for n, value, low, high in first})
         if done < trials:
             study.optimize(
-                lambda trial: data.f1(_suggested(trial), jobs),
+                lambda trial: held_out_f1(clone(own).set_params(**_suggested(trial)), *data),
                 n_trials=trials - done,
                 timeout=timeout_s,
                 callbacks=[lambda _, t: log.info("tune: trial %d, F1 %.4f", t.number + 1, t.value)],
@@ -168,34 +176,24 @@ def tune(
     if not found:
         raise ConfigError("no trial was finished", where="--timeout", fix="give it more time")
     preset = folder / "pixel.yaml" if out is None else out
-    _write_preset(preset, config, found[0], len(data.tiles))
-    return {"trials": found, "tiles": len(data.tiles), "preset": str(preset)}
+    _write_preset(preset, config, found[0], len(tiles))
+    return {"trials": found, "tiles": len(tiles), "preset": str(preset)}
 
 
-def require_optuna() -> None:
-    """Refuse to go on without Optuna.
+def require_optuna() -> Any:
+    """Import Optuna.
 
     Raises
     ------
     ConfigError
-        If it cannot be imported.
+        If it is not installed.
     """
     try:
-        import optuna  # noqa: F401
+        import optuna
     except ImportError:
         fix = "pip install 'l4s_ensemble[tune]'"
         raise ConfigError("a search needs Optuna, which is not installed", fix=fix) from None
-
-
-def _trials_of(run: Path, config: Config, share: float) -> Trials:
-    """Read what the pixel stage of a run was fitted on, and draw the tiles of the trials."""
-    folds, model = load_folds(run / "scenes"), PixelModel.load(run / "pixel")
-    ids, masks = tiles_to_fit(open_store(run / "data" / "train" / STORE), folds)
-    pixels = plan_pixels(ids, masks, config.pixel, config.seed)
-    rng = np.random.default_rng([config.seed, _STREAM])
-    tiles = pixels.tile[rng.random(len(pixels.tile)) < share]
-    classifier = classifier_of(config.pixel, model.plan, model.sensor, model.seed)
-    return Trials(classifier, model.folder / "rows.npy", pixels, folds, tiles)
+    return optuna
 
 
 def _finished(study: optuna.Study) -> list[dict[str, Any]]:

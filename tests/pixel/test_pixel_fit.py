@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def test_folds_side_by_side_are_those_of_one_after_the_other(
     parts = (given.classifier, given.rows, given.pixels, NAMES, given.folds)
     told = fit.fit_folds(*parts, tmp_path / "one", 1)
     pixels = given.folds.landslide_pixels
-    for k, about in enumerate(told):
+    for k in range(3):
+        about = json.loads((tmp_path / f"one/fold_{k}.json").read_text())
+        assert told[k].items() <= about.items() and told[k]["rows"] > told[k]["positives"] > 0
         trained = np.isin(given.folds.patch, about["trained"])
         assert not trained[given.folds.fold == k].any()
         assert about["prevalence"] == pytest.approx(pixels[trained].sum() / trained.sum() / 24**2)

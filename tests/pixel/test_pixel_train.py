@@ -100,7 +100,7 @@ def test_an_interrupted_run_goes_on(
         PixelClassifier, "fit", lambda c, *a, **k: seeds.append(c.random_state) or fit(c, *a, **k)
     )
     monkeypatch.setattr(
-        "l4s_ensemble.pixel.stage.write_sampled_rows", lambda *a: pytest.fail("rows were kept")
+        "l4s_ensemble.pixel.blocks.rows_of_block", lambda *a: pytest.fail("rows were kept")
     )
     told = run_pixel(run, config_of())
     assert seeds == [3 + 1]  # only the fold whose classifier was not whole

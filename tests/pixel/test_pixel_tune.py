@@ -17,7 +17,8 @@ from sklearn.metrics import f1_score
 from l4s_ensemble import config as configuration
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import ConfigError
-from l4s_ensemble.pixel.tune import SPACE, Trials, require_optuna, tune
+from l4s_ensemble.pixel.classifier import PixelClassifier
+from l4s_ensemble.pixel.tune import SPACE, held_out_f1, require_optuna, tune
 from l4s_ensemble.run.files import write_json
 
 pytest.importorskip("optuna")
@@ -26,7 +27,7 @@ pytest.importorskip("optuna")
 def test_a_trial_scores_what_each_fold_holds_out(tmp_path: Path) -> None:
     given = world(tmp_path, trees=8)
     pixels, tiles = given.pixels, given.pixels.tile[:100]
-    f1 = Trials(*given, tiles).f1({"leaves": 4})
+    f1 = held_out_f1(clone(given.classifier).set_params(leaves=4), *given[1:], tiles)
     # By hand: folds fitted on these tiles, with these settings.
     y, p, weight = [], [], []
     rows, some = np.load(given.rows), np.isin(pixels.patch, tiles)
@@ -69,14 +70,15 @@ def test_a_killed_search_goes_on_and_writes_a_preset_that_loads(
     class Killed(BaseException):
         """Ends a search as a signal does."""
 
-    def scored(_: Any, settings: dict[str, Any], *__: Any) -> float:
+    def scored(classifier: PixelClassifier, *_: Any) -> float:
+        settings = {name: getattr(classifier, name) for name in SPACE}
         if len(tried) == 2:
             tried.append({})
             raise Killed
         tried.append(settings)
         return 1 - abs(np.log(settings["learning_rate"] / 0.08)) / 9
 
-    monkeypatch.setattr(Trials, "f1", scored)
+    monkeypatch.setattr("l4s_ensemble.pixel.tune.held_out_f1", scored)
     with pytest.raises(Killed):
         tune(run, config, trials=4)
     told = tune(run, config, trials=4, out=tmp_path / "found.yaml")
