@@ -80,8 +80,8 @@ def fit_folds(
     """Fit the classifier of each fold on its training tiles and save it; see `fold_folder`.
 
     A process for each fold with few threads is much faster than one fold after the other with
-    many: threads of one booster wait for each other several times a leaf. Folds that an
-    interrupted process had fitted are kept.
+    many, which wait for each other several times a leaf. Folds that an interrupted process had
+    fitted are kept.
 
     Parameters
     ----------
@@ -108,16 +108,22 @@ def fit_folds(
     if len(todo) < len(every):
         log.info("pixel: %d of %d folds fitted already", len(every) - len(todo), len(every))
     at_once = max(1, min(jobs, len(todo), at_most(rows)))
-    tasks = []
+    threads, tasks = max(1, jobs // at_once), []
     for k in todo:
-        settings = {"random_state": classifier.random_state + k, "n_jobs": max(1, jobs // at_once)}
         ids = np.intersect1d(folds.train_ids(k), pixels.tile)
-        own = clone(classifier).set_params(**settings)
+        own = for_fold(classifier, k, threads)
         tasks.append((own, rows, pixels, ids, names, every[k]))
     for _ in track(in_processes(fit_fold, tasks, at_once), "pixel: fitting folds", len(todo)):
         pass
     told = ("rows", "positives", "trees", "seconds_fit")
     return [{name: read_json(_note(folder))[name] for name in told} for folder in every]
+
+
+def for_fold(classifier: PixelClassifier, k: int, threads: int) -> PixelClassifier:
+    """Give an unfitted classifier for fold `k`, with a seed of its own."""
+    own: PixelClassifier = clone(classifier)
+    own.set_params(random_state=classifier.random_state + k, n_jobs=threads)
+    return own
 
 
 def at_most(rows: Path) -> int:

@@ -37,14 +37,7 @@ def draw_pixels(
 ) -> NDArray[np.int64]:
     """Draw pixels of some landslides, and give each pixel to the classifier of one fold.
 
-    Parameters
-    ----------
-    outlines : Outlines
-    numbers : sequence of int
-        Of the landslides.
-    folds : int
-        The folds take turns. A landslide of fewer pixels than folds is drawn from more than once.
-    seed : int
+    The folds take turns: a landslide of fewer pixels than `folds` is drawn from more than once.
 
     Returns
     -------

@@ -33,19 +33,8 @@ def ndvi_slope(
 ) -> dict[str, Any]:
     """Choose both thresholds on the training tiles of each fold and score its held-out tiles.
 
-    Parameters
-    ----------
-    store : Path
-        A ``patches.zarr`` with masks.
-    folds : Folds
-    ids : int64 array, shape (tile,)
-        Tiles that are fitted on and scored out of fold.
-    jobs : int
-
-    Returns
-    -------
-    dict
-        Fields of `l4s_ensemble.pixel.summary.Rule`.
+    `store` is a ``patches.zarr`` with masks, `ids` the tiles that are fitted on and scored, shape
+    (tile,). The fields are those of `l4s_ensemble.pixel.summary.Rule`.
     """
     known = sensor_of(open_store(store)).band_names
     if lacks := [name for name in BANDS if name not in known]:

@@ -113,17 +113,8 @@ def allocate(available: ArrayLike, total: int, power: float = 0.5) -> NDArray[np
     number. In between, large landslides give more rows, but not in proportion: their pixels are
     alike.
 
-    Parameters
-    ----------
-    available : array_like of int, shape (tile,)
-        Pixels of each tile.
-    total : int
-        Draws to share out; all pixels are taken when there are no more than that.
-
-    Returns
-    -------
-    int64 array, shape (tile,)
-        Sums to ``min(total, available.sum())``.
+    `available` is the number of pixels of each tile, shape (tile,), and so is the result. It sums
+    to `total`, or takes all pixels where there are no more than that.
     """
     n = np.asarray(available, dtype=np.int64)
     if total >= n.sum():

@@ -32,18 +32,10 @@ _STREAM = 1702
 
 @dataclass(frozen=True)
 class Ground:
-    """What contributions are relative to, and which values are usual.
+    """What contributions are relative to, and which values are usual, each of shape (feature,)."""
 
-    Attributes
-    ----------
-    mean : float array, shape (feature,)
-        Mean raw contribution of each feature over the ground, log-odds.
-    typical : float array, shape (feature,)
-        Median of each feature where there is no landslide.
-    """
-
-    mean: NDArray[np.floating[Any]]
-    typical: NDArray[np.floating[Any]]
+    mean: NDArray[np.floating[Any]]  # mean raw contribution over the ground, log-odds
+    typical: NDArray[np.floating[Any]]  # median where there is no landslide
 
     @classmethod
     def load(cls, folder: Path) -> Ground:
@@ -89,7 +81,6 @@ def explain_rows(
     fold : int array, shape (row,)
         Fold that holds the row's tile out.
     jobs : int
-        Threads.
 
     Returns
     -------
@@ -145,12 +136,9 @@ def save_contributions(folder: Path, explained: dict[str, NDArray[Any]]) -> Grou
 
 
 def by_feature(explained: dict[str, NDArray[Any]], plan: FeaturePlan) -> list[dict[str, Any]]:
-    """Summarise what `explain_rows` gave for each feature, the largest mean size first.
+    """Summarise what `explain_rows` gave, the feature with the largest mean size first.
 
-    Returns
-    -------
-    list of dict
-        Fields of `l4s_ensemble.pixel.summary.FeatureContribution`.
+    The fields are those of `l4s_ensemble.pixel.summary.FeatureContribution`.
     """
     values, added, weight = (explained[n] for n in ("values", "contributions", "weight"))
     size = np.average(np.abs(added), axis=0, weights=weight)

@@ -40,21 +40,11 @@ def feature_word(name: str, value: float, typical: float) -> str:
 def weighed_words(
     contributions: ArrayLike, names: Sequence[str], values: ArrayLike, typical: ArrayLike
 ) -> list[dict[str, Any]]:
-    """Add up contributions by topic.
+    """Add up contributions (log-odds) by topic, the largest size first.
 
-    Parameters
-    ----------
-    contributions : array_like of float, shape (feature,)
-        Log-odds.
-    names : sequence of str
-    values, typical : array_like of float, shape (feature,)
-        Value of each feature here, and what it usually is.
-
-    Returns
-    -------
-    list of dict
-        Fields of `l4s_ensemble.pixel.summary.Word`, the largest size first. The word of a topic is
-        that of the feature that adds most to its sum.
+    Each argument is of shape (feature,): `values` are those of the features here, `typical` what
+    they usually are. The fields are those of `l4s_ensemble.pixel.summary.Word`. The word of a topic
+    is that of the feature that adds most to its sum.
     """
     added = np.asarray(contributions, dtype=np.float64)
     here, usual = np.asarray(values, dtype=np.float64), np.asarray(typical, dtype=np.float64)

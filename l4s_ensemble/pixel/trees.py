@@ -99,30 +99,14 @@ def read_trees(texts: Sequence[str]) -> Trees:
 
 
 class BitTrees(NamedTuple):
-    """Trees in the form that `score` reads.
+    """Trees in the form that `score` reads."""
 
-    Attributes
-    ----------
-    cuts : float32 array, shape (cut,)
-        All thresholds, ascending within a feature.
-    cut_start : uint64 array, shape (feature + 1,)
-        Where each feature's thresholds begin.
-    root : uint64 array, shape (tree,)
-        Where each tree's nodes begin.
-    node : uint64 array, shape (node,)
-        Splits and leaves as words, in the order node, left side, right side.
-    leaf : float64 array, shape (leaf,)
-        Values of the leaves.
-    depth : int
-        Most splits from a root to a leaf.
-    """
-
-    cuts: NDArray[np.float32]
-    cut_start: NDArray[np.uint64]
-    root: NDArray[np.uint64]
-    node: NDArray[np.uint64]
-    leaf: NDArray[np.float64]
-    depth: int
+    cuts: NDArray[np.float32]  # all thresholds, ascending within a feature
+    cut_start: NDArray[np.uint64]  # where each feature's begin, shape (feature + 1,)
+    root: NDArray[np.uint64]  # where each tree's nodes begin
+    node: NDArray[np.uint64]  # splits and leaves as words, in the order of `Nodes`
+    leaf: NDArray[np.float64]  # values of the leaves
+    depth: int  # most splits from a root to a leaf
 
     def score(self, image: NDArray[np.float32]) -> NDArray[np.float64]:
         """Raw score of every pixel: float32 (feature, y, x), finite, to float64 (y, x).

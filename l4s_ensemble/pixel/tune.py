@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -23,7 +23,7 @@ from l4s_ensemble.data.store import STORE, open_store
 from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.pixel.classifier import PixelClassifier
-from l4s_ensemble.pixel.fit import at_most, classifier_of, tiles_to_fit
+from l4s_ensemble.pixel.fit import at_most, classifier_of, for_fold, tiles_to_fit
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
 from l4s_ensemble.run.execute import locked, read_manifest
@@ -62,27 +62,16 @@ def held_out_f1(
     tiles: NDArray[np.int64],
     jobs: int = 1,
 ) -> float:
-    """Fit a classifier for each fold on some tiles, and score those that the fold holds out.
+    """Best F1 over thresholds of the tiles that each fold holds out, pooled over the folds.
 
-    Parameters
-    ----------
-    classifier, rows, pixels, folds
-        See `l4s_ensemble.pixel.fit.fit_folds`.
-    tiles : int64 array, shape (tile,)
-        Ids.
-    jobs : int
-
-    Returns
-    -------
-    float
-        Best F1 over thresholds, pooled over the folds.
+    Classifiers are fitted and scored on the tiles with ids `tiles` only; for the others see
+    `l4s_ensemble.pixel.fit.fit_folds`.
     """
     at_once = max(1, min(jobs, folds.n_folds, at_most(rows)))
     tasks = []
     for k in range(folds.n_folds):
-        fold = {"random_state": classifier.random_state + k, "n_jobs": max(1, jobs // at_once)}
         parts = (np.intersect1d(ids, tiles) for ids in (folds.train_ids(k), folds.held_ids(k)))
-        tasks.append((clone(classifier).set_params(**fold), rows, pixels, *parts))
+        tasks.append((for_fold(classifier, k, max(1, jobs // at_once)), rows, pixels, *parts))
     found = in_processes(_held_out, tasks, at_once)
     y, p, weight = (np.concatenate(part) for part in zip(*found, strict=True))
     precision, recall, _ = precision_recall_curve(y, p, sample_weight=weight)
@@ -181,13 +170,7 @@ def tune(
 
 
 def require_optuna() -> Any:
-    """Import Optuna.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
+    """Import Optuna; ConfigError if it is not installed."""
     try:
         import optuna
     except ImportError:
@@ -212,11 +195,9 @@ def _finished(study: optuna.Study) -> list[dict[str, Any]]:
 
 
 def _suggested(trial: optuna.Trial) -> dict[str, Any]:
-    def ask(name: str, low: float, high: float) -> float:
-        kind: Any = trial.suggest_int if isinstance(low, int) else trial.suggest_float
-        return cast(float, kind(name, low, high, log=True))
-
-    return {name: ask(name, *between) for name, between in SPACE.items()}
+    whole, real = trial.suggest_int, trial.suggest_float
+    asks: dict[str, Any] = {n: whole if isinstance(SPACE[n][0], int) else real for n in SPACE}
+    return {name: asks[name](name, *SPACE[name], log=True) for name in SPACE}
 
 
 def _write_preset(path: Path, config: Config, best: Mapping[str, Any], tiles: int) -> None:
