@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from l4s_ensemble.features.compute import features_of
     from l4s_ensemble.metrics.counts import score
     from l4s_ensemble.pipeline import load_run, open_run
+    from l4s_ensemble.pixel.classifier import PixelClassifier
+    from l4s_ensemble.predict.ensemble import Ensemble
+    from l4s_ensemble.stack.classifier import Stack
+    from l4s_ensemble.unet.classifier import UNetClassifier
 
 _WHERE = {
+    "Ensemble": "l4s_ensemble.predict.ensemble:Ensemble",
     "L4SError": "l4s_ensemble.errors:L4SError",
+    "PixelClassifier": "l4s_ensemble.pixel.classifier:PixelClassifier",
+    "Stack": "l4s_ensemble.stack.classifier:Stack",
+    "UNetClassifier": "l4s_ensemble.unet.classifier:UNetClassifier",
     "features_of": "l4s_ensemble.features.compute:features_of",
     "load_config": "l4s_ensemble.config:load",
     "load_run": "l4s_ensemble.pipeline:load_run",
@@ -27,7 +35,11 @@ _WHERE = {
 }
 
 __all__ = [
+    "Ensemble",
     "L4SError",
+    "PixelClassifier",
+    "Stack",
+    "UNetClassifier",
     "features_of",
     "load_config",
     "load_run",

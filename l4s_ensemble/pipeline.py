@@ -12,6 +12,7 @@ from l4s_ensemble import config as configuration
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.run.execute import Executor
+from l4s_ensemble.run.export import unpack
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.settings import SAVED, mismatches, saved_settings, settings_to_fit
 from l4s_ensemble.run.stage import Stage
@@ -94,19 +95,17 @@ class Run:
             ``slides_stage`` and ``slides_folder``, where ``slides.csv`` has a row for each
             predicted landslide. ``likeness`` says how many tiles are unlike all training tiles.
         """
-        from l4s_ensemble.predict.split import open_masks, open_probability
+        from l4s_ensemble.predict.result import open_masks, open_probability
 
         stages = self._predict_stages(split, data)
         slides = self._bring_up_to_date(stages, "slides")
-        result, likeness = slides.with_name("result"), slides.with_name("likeness")
+        result = slides.with_name("result")
         found = open_probability(result)
         found.attrs = {
             **self.summary(result.relative_to(self.folder).as_posix()),
             "folder": str(result),
             "slides_stage": slides.relative_to(self.folder).as_posix(),
             "slides_folder": str(slides),
-            "likeness": self.summary(likeness.relative_to(self.folder).as_posix()),
-            "likeness_folder": str(likeness),
         }
         found["mask"] = ("patch", "y", "x"), open_masks(result, found["patch"].values)
         return found
@@ -187,12 +186,21 @@ class Run:
 def load_run(folder: str | Path, *, jobs: int | None = None, device: str = "auto") -> Run:
     """Open a run folder that `fit-all` (or `features`) has written.
 
+    Parameters
+    ----------
+    folder : str or Path
+        Or a file of `l4s_ensemble.run.export.export_run`: ``FILE.zip`` is unpacked into
+        ``runs/FILE``.
+
     Raises
     ------
     RunError
-        If the folder holds no run, or one of another version of this package.
+        If the folder holds no run, or one of another version of this package, or the file is
+        damaged.
     """
     path = Path(folder)
+    if path.is_file():
+        path = unpack(path, DEFAULT_RUN.parent / path.stem)
     values = saved_settings(path)
     if values is None:
         raise RunError(

@@ -96,41 +96,24 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
     seen = ("scenes",) if holdout else ()
     places = ("scenes",) if data.name == "data/train" else ()
     base = Stage("", "", params=params)
-    logits = (f"{folder}/pixel", f"{folder}/unet")
     result = f"{folder}/result"
     return [
         data,
         replace(
-            base, name=f"{folder}/likeness", target="l4s_ensemble.predict.likeness:stage",
-            needs=(data.name, "scenes"),
-        ),
-        replace(
-            base, name=logits[0], target="l4s_ensemble.pixel.stage:predict_stage",
-            needs=(data.name, "pixel", *seen),
-        ),
-        replace(
-            base, name=logits[1], target="l4s_ensemble.unet.stage:predict_stage",
-            needs=(data.name, "unet", *seen),
-            sections=("unet.tta", "unet.precision"),
-        ),
-        replace(
-            base, name=result, target="l4s_ensemble.predict.split:stage",
-            needs=(data.name, *logits, "stack", *seen),
+            base, name=result, target="l4s_ensemble.predict.stage:stage",
+            needs=(data.name, "scenes", "pixel", "unet", "stack"),
         ),
         replace(
             base, name=f"{folder}/reasons", target="l4s_ensemble.pixel.stage:reasons_stage",
-            needs=(data.name, "pixel", *logits, result, "stack", *places),
+            needs=(data.name, "pixel", result, "stack", *places),
         ),
         replace(
             base, name=f"{folder}/slides", target="l4s_ensemble.predict.slides:stage",
-            needs=(
-                data.name, *logits, result, f"{folder}/reasons", f"{folder}/likeness", "stack",
-                *places,
-            ),
+            needs=(data.name, result, f"{folder}/reasons", "stack", *places),
         ),
         replace(
             base, name=f"{folder}/scores", target="l4s_ensemble.predict.score:stage",
-            needs=(data.name, *logits, result, f"{folder}/likeness", "stack", *(places or seen)),
+            needs=(data.name, result, "stack", *(places or seen)),
             sections=("scenes.bootstrap_tiles",),
         ),
     ]  # fmt: skip

@@ -180,7 +180,7 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
     at = next(r["threshold"] for r in ledger if r["model"] == "pixel")
     assert summary["explained"] == summary["slides"] == len(outlines) > 0
     assert (place_of_tiles[0] >= 0).all()
-    logit = open_scores(folder / "pixel/logit.zarr")["logit"].values.reshape(2, 4, -1)
+    logit = open_scores(folder / "result/pixel.zarr")["logit"].values.reshape(2, 4, -1)
     folds = len(PixelModel.load(run / "pixel").folds)
     numbers = range(1, len(outlines) + 1)
     drawn = draw_pixels(outlines, numbers, folds, seed=load("demo").seed)

@@ -131,7 +131,7 @@ def predict(
     )
     console.say(f"masks       {where / 'masks' if out is None else where}")
     console.say(f"submission  {where / summary['submission']['path']} (read back and verified)")
-    console.likeness(split, summary["likeness"], Path(summary["likeness_folder"]))
+    console.likeness(split, summary["likeness"], Path(summary["folder"]))
     console.slides(opened.summary(summary["slides_stage"]), Path(summary["slides_folder"]))
 
 
@@ -183,6 +183,20 @@ def report(
         console.say(f"comparison {render_comparison(*compare, out)}")
         return
     _report(load_run(run), out)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    file: Annotated[Path, typer.Argument(help="The file to write: FILE.zip.")],
+    quiet: QuietOption = False,
+) -> None:
+    """Write the fitted models into one file, which --run accepts on another machine."""
+    from l4s_ensemble.run.export import export_run
+
+    start(quiet)
+    export_run(run, file)
+    console.say(f"export      {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
 @app.command("config")

@@ -24,7 +24,9 @@ DataOption = Annotated[
         "--data", envvar="L4S_DATA", help="Folder in the official or Hugging Face layout."
     ),
 ]
-RunOption = Annotated[Path, typer.Option("--run", envvar="L4S_RUN", help="The run folder.")]
+RunOption = Annotated[
+    Path, typer.Option("--run", envvar="L4S_RUN", help="The run folder, or an exported file.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")
 ]

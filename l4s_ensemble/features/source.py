@@ -297,6 +297,7 @@ def source_to_predict(
     *,
     is_training_store: bool,
     jobs: int,
+    statistics: Mapping[int, SceneStatistics] | None = None,
 ) -> FeatureSource:
     """Find where the features of patches to predict come from, and measure what is not known.
 
@@ -319,6 +320,8 @@ def source_to_predict(
     is_training_store : bool
         Whether the patches are those of the fit.
     jobs : int
+    statistics : mapping of int to SceneStatistics, optional
+        Of scenes that need not be measured.
     """
     fitted = FeatureSource.beside(model, patches)
     if fitted.neighbourhood is None:
@@ -334,6 +337,7 @@ def source_to_predict(
         source = replace(fitted, neighbourhood=known if out is None else out / NEIGHBOURHOOD_FILE)
     if fitted.statistics is None:
         return source
+    scenes |= statistics or {}
     at = np.asarray(positions, dtype=np.int64)
     scene = known.scene[at]
     missing = at[(scene >= 0) & ~np.isin(scene, list(scenes))]

@@ -17,7 +17,7 @@ from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.progress import track
-from l4s_ensemble.run.scores import ScoreFile
+from l4s_ensemble.run.scores import ScoreArray
 from l4s_ensemble.run.tasks import in_processes
 
 BLOCK_TILES = 4
@@ -73,13 +73,13 @@ def rows_of_block(
 
 
 def score_tiles(
-    scores: ScoreFile, source: FeatureSource, model: PixelModel, fold: NDArray[np.int64], jobs: int
+    scores: ScoreArray, source: FeatureSource, model: PixelModel, fold: NDArray[np.int64], jobs: int
 ) -> NDArray[np.float64]:
     """Write the logits of all tiles that a score file lacks.
 
     Parameters
     ----------
-    scores : ScoreFile
+    scores : ScoreArray or ScoreFile
     source : FeatureSource
     model : PixelModel
     fold : int64 array, shape (tile,) or (fold_model, tile)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.failures import failures
-from l4s_ensemble.data.store import STORE, open_store, positions_of, sensor_of
+from l4s_ensemble.data.store import STORE, open_store, sensor_of
 from l4s_ensemble.features.registry import FEATURES_FILE
-from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource, source_to_predict
+from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import score_tiles, write_sampled_rows
@@ -33,7 +33,7 @@ from l4s_ensemble.pixel.summary import PixelSummary
 from l4s_ensemble.run.files import digest_of, read_json, write_json
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
+from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.scenes.landslides import Outlines, predicted_outlines
 from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE
 
@@ -106,33 +106,6 @@ def fit_stage(ctx: StageContext) -> Summary:
     return PixelSummary.model_validate(told).model_dump(mode="json")
 
 
-def predict_stage(ctx: StageContext) -> Summary:
-    """Predict the logits of a split with the classifier of every fold.
-
-    Writes ``logit.zarr``: ``logit (fold_model, patch, y, x)`` float32.
-
-    Raises
-    ------
-    ModelError
-        If the tiles are not of the sensor that the model was fitted on.
-    """
-    started = time.monotonic()
-    dataset, model = patches_to_predict(ctx), PixelModel.load(ctx.input("pixel"))
-    model.require(model.plan.names, sensor_of(dataset))
-    store, ids = ctx.input(ctx.params["data"]) / STORE, dataset["patch"].values
-    known, positions = ctx.params["data"] == "data/train", positions_of(open_store(store), ids)
-    source = source_to_predict(
-        store, model.folder, ctx.out, positions, is_training_store=known, jobs=ctx.jobs
-    )
-    size = (dataset.sizes["y"], dataset.sizes["x"])
-    scores = ScoreFile(ctx.out / "logit.zarr", ids, size, models=len(model.folds))
-    every = np.repeat(np.arange(len(model.folds))[:, None], len(ids), axis=1)
-    seconds = score_tiles(scores, source, model, every, ctx.jobs)
-    passed = time.monotonic() - started
-    speed = {"seconds": passed, "patches_per_s": np.count_nonzero(seconds) / passed}
-    return {"patches": len(ids), "fold_models": len(model.folds), **speed}
-
-
 def reasons_stage(ctx: StageContext) -> Summary:
     """Explain the largest predicted landslides, after the result of a prediction.
 
@@ -155,13 +128,13 @@ def reasons_stage(ctx: StageContext) -> Summary:
     drawn = draw_pixels(outlines, numbers, len(model.folds), seed=ctx.config.seed)
     # As the scores of this prediction were made: nothing is measured again.
     store = ctx.input(ctx.params["data"]) / STORE
-    source = FeatureSource.beside(model.folder, store, ctx.input(f"{folder}/pixel"))
+    source = FeatureSource.beside(model.folder, store, ctx.input(f"{folder}/result"))
     ground = Ground.load(model.folder)
     reasons = explain_landslides(source, model, ground, patch, drawn, jobs=ctx.jobs)
     ledger = read_json(ctx.input("stack") / "summary.json")["ledger"]
     threshold = {row["model"]: float(row["threshold"]) for row in ledger}
     mean = {
-        name: _mean_probability(outlines, ctx.input(f"{folder}/{name}") / "logit.zarr")
+        name: _mean_probability(outlines, ctx.input(f"{folder}/result") / f"{name}.zarr")
         for name in ("pixel", "unet")
     }
     rows = []

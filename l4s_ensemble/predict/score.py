@@ -18,8 +18,8 @@ from l4s_ensemble.metrics.error_auc import BINS, error_histogram
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import ObjectCounts, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.predict.likeness import unlike_tiles
-from l4s_ensemble.predict.split import (
+from l4s_ensemble.predict.applicability import unlike_tiles
+from l4s_ensemble.predict.result import (
     open_logits,
     open_masks,
     open_probability,
@@ -84,11 +84,12 @@ def stage(ctx: StageContext) -> Summary:
         block, kind = bootstrap_blocks(data.sel(patch=patch), ctx.config.scenes.bootstrap_tiles)
     options: dict[str, Any] = {"seed": seed}
     folder = str(ctx.params["folder"])
-    adapted_to = read_json(ctx.input(f"{folder}/unet") / "summary.json").get("adapted_to")
+    result = read_json(ctx.input(f"{folder}/result") / "summary.json")
+    adapted_to = result["adapted_to"]
     objects = count_objects(found.objects, places_of(ctx, data.sel(patch=patch)))
     compared = compare(
         found.tiles, block, thresholds=thresholds, adapted_to=adapted_to, objects=objects,
-        seconds=seconds_of(ctx.run, predicted=folder), **options,
+        seconds=seconds_of(ctx.run, predicted=result["seconds_of"]), **options,
     )  # fmt: skip
     counts = found.tiles["stack"].counts(thresholds["stack"])
     handed_in = _as_handed_in(found.masks, counts, block, objects["stack"], options)
@@ -111,7 +112,7 @@ def stage(ctx: StageContext) -> Summary:
         "reliability": pooled.reliability(),
         "uncertainty": summarise_uncertainty(found.errors),
         "likeness": _by_likeness(
-            unlike_tiles(read_json(ctx.input(f"{folder}/likeness") / "summary.json")),
+            unlike_tiles(result["likeness"]),
             found.tiles, thresholds, block, options,
         ),
         "tiles": [

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.predict.likeness import unlike_tiles
+from l4s_ensemble.predict.applicability import unlike_tiles
+from l4s_ensemble.predict.result import open_logits, open_probability, open_uncertainty
 from l4s_ensemble.predict.slides_table import (
     COLUMNS,
     FORMAT,
@@ -29,7 +30,6 @@ from l4s_ensemble.predict.slides_table import (
     rounded,
     why,
 )
-from l4s_ensemble.predict.split import open_logits, open_probability, open_uncertainty
 from l4s_ensemble.run.files import digest_of, read_json, write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
@@ -195,7 +195,7 @@ def stage(ctx: StageContext) -> Summary:
             "the reasons are those of other slides", where=reasons_file,
             fix="delete the folder they stand in and predict again",
         )  # fmt: skip
-    unlike = unlike_tiles(read_json(ctx.input(f"{folder}/likeness") / "summary.json"))
+    unlike = unlike_tiles(read_json(ctx.input(f"{folder}/result") / "summary.json")["likeness"])
     for row in rows:
         row["like_training"] = None if unlike is None else unlike.isdisjoint(row["tiles"])
         row.update(why(reasons.get(row["id"])))

@@ -1,4 +1,4 @@
-"""Scores of tiles on disk, written block by block; a killed run goes on where it stopped."""
+"""Scores of tiles, written block by block; a killed run goes on from those on disk."""
 
 from __future__ import annotations
 
@@ -19,22 +19,71 @@ CHUNK_TILES = 4
 """Tiles in a chunk. A block of work is one chunk, so that no chunk is written twice."""
 
 
-class ScoreFile:
-    """A zarr group with one array of scores over tiles; `open_scores` reads it as float32.
+class ScoreArray:
+    """Scores of tiles in memory, written block by block, rounded as a file of `dtype` would.
 
-    Unwritten pixels are NaN. Chunks are replaced whole: a kill leaves a chunk old or new.
+    Unwritten pixels are NaN.
 
     Parameters
     ----------
-    path : Path
     patch : array_like of int, shape (tile,)
         Ids, in the order of the axis.
     size : tuple of int
         Height and width of a tile, pixels.
-    name : str
-        Name of the array: ``logit`` or ``probability``.
     models : int, optional
         With it there is a first axis ``fold_model`` of that length.
+    dtype : {'float32', 'float16'}
+    """
+
+    def __init__(
+        self,
+        patch: ArrayLike,
+        size: tuple[int, int],
+        *,
+        models: int | None = None,
+        dtype: Literal["float32", "float16"] = "float32",
+    ) -> None:
+        self.patch = np.asarray(patch, dtype=np.int64)
+        self._shape = (*(() if models is None else (models,)), len(self.patch), *size)
+        self._most = float(np.finfo(dtype).max)
+        self._array = self._made(dtype)
+
+    def _made(self, dtype: str) -> Any:
+        return np.full(self._shape, np.nan, dtype)
+
+    def blocks(self) -> list[slice]:
+        """All blocks of tiles, in order."""
+        n = len(self.patch)
+        return [slice(i, min(i + CHUNK_TILES, n)) for i in range(0, n, CHUNK_TILES)]
+
+    def missing(self) -> list[slice]:
+        """Blocks that still hold an unwritten pixel."""
+        return [b for b in self.blocks() if not np.isfinite(self.read(b)).all()]
+
+    def read(self, block: slice) -> NDArray[np.float32]:
+        """Scores of a block, float32 ([fold_model,] tile, y, x)."""
+        return np.asarray(self._array[..., block, :, :], dtype=np.float32)
+
+    def write(self, block: slice, scores: ArrayLike) -> None:
+        """Store the scores of a block."""
+        values = np.asarray(scores, dtype=np.float32)
+        # A score beyond float16 would be infinite, and count as missing.
+        self._array[..., block, :, :] = values.clip(-self._most, self._most)
+
+
+class ScoreFile(ScoreArray):
+    """The same as a zarr group with one array; `open_scores` reads it as float32.
+
+    Chunks are replaced whole: a kill leaves a chunk old or new. What a file of the same tiles, size
+    and type holds is kept.
+
+    Parameters
+    ----------
+    path : Path
+    patch, size, models
+        See `ScoreArray`.
+    name : str
+        Name of the array: ``logit`` or ``probability``.
     fold : array_like of int, shape (tile,), optional
         Fold of each tile; its model is the one that scored the tile.
     attrs : mapping, optional
@@ -55,37 +104,39 @@ class ScoreFile:
         attrs: Mapping[str, Any] | None = None,
         dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
-        import zarr
-
         self.path = path
         self.name = name
-        self.patch = np.asarray(patch, dtype=np.int64)
-        lead = () if models is None else (models,)
-        shape = (*lead, len(self.patch), *size)
-        self._most = float(np.finfo(dtype).max)
-        if self._usable(shape, dtype):
-            self._array = zarr.open_array(path / name, mode="r+")
-            return
+        self._fold = fold
+        self._attrs = dict(attrs or {})
+        super().__init__(patch, size, models=models, dtype=dtype)
+
+    def _made(self, dtype: str) -> Any:
+        import zarr
+
+        path, shape = self.path, self._shape
+        if self._usable(dtype):
+            return zarr.open_array(path / self.name, mode="r+")
         shutil.rmtree(path, ignore_errors=True)
-        group = zarr.create_group(path, attributes=dict(attrs or {}))
+        group = zarr.create_group(path, attributes=self._attrs)
         one = {"patch": self.patch}
-        if fold is not None:
-            one["fold"] = np.asarray(fold, dtype=np.int64)
+        if self._fold is not None:
+            one["fold"] = np.asarray(self._fold, dtype=np.int64)
         for key, value in one.items():
             array = group.create_array(
                 key, shape=value.shape, dtype=value.dtype, dimension_names=("patch",)
             )
             array[...] = value
-        self._array = group.create_array(
-            name,
+        lead = shape[:-3]
+        return group.create_array(
+            self.name,
             shape=shape,
             dtype=dtype,
-            chunks=(*lead, CHUNK_TILES, *size),
+            chunks=(*lead, CHUNK_TILES, *shape[-2:]),
             fill_value=float("nan"),
             dimension_names=(*(("fold_model",) if lead else ()), "patch", "y", "x"),
         )
 
-    def _usable(self, shape: tuple[int, ...], dtype: str) -> bool:
+    def _usable(self, dtype: str) -> bool:
         import zarr
 
         # The scores are created last: where they stand, the rest stands too.
@@ -93,27 +144,8 @@ class ScoreFile:
             return False
         known = np.asarray(zarr.open_array(self.path / "patch", mode="r")[...])
         there = zarr.open_array(self.path / self.name, mode="r")
-        same = there.shape == shape and there.dtype == np.dtype(dtype)
+        same = there.shape == self._shape and there.dtype == np.dtype(dtype)
         return bool(same and np.array_equal(known, self.patch))
-
-    def blocks(self) -> list[slice]:
-        """All blocks of tiles, in order."""
-        n = len(self.patch)
-        return [slice(i, min(i + CHUNK_TILES, n)) for i in range(0, n, CHUNK_TILES)]
-
-    def missing(self) -> list[slice]:
-        """Blocks that still hold an unwritten pixel."""
-        return [b for b in self.blocks() if not np.isfinite(self.read(b)).all()]
-
-    def read(self, block: slice) -> NDArray[np.float32]:
-        """Scores of a block, float32 ([fold_model,] tile, y, x)."""
-        return np.asarray(self._array[..., block, :, :], dtype=np.float32)
-
-    def write(self, block: slice, scores: ArrayLike) -> None:
-        """Store the scores of a block."""
-        values = np.asarray(scores, dtype=np.float32)
-        # A score beyond float16 would be infinite, and count as missing.
-        self._array[..., block, :, :] = values.clip(-self._most, self._most)
 
 
 def open_scores(path: Path) -> xr.Dataset:

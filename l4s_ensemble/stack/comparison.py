@@ -24,12 +24,8 @@ PARTS = (("unet", "pixel"), ("pixel", "unet"), ("weights", "mean"))
 _FIT: dict[str, tuple[str, ...]] = {"pixel": ("features", "pixel"), "unet": ("unet",)}
 _FIT["mean"] = (*_FIT["pixel"], *_FIT["unet"])
 _FIT["stack"] = (*_FIT["mean"], "stack")
-_PREDICT = {
-    "pixel": ("pixel",),
-    "unet": ("unet",),
-    "mean": ("pixel", "unet"),
-    "stack": ("pixel", "unet", "result"),
-}
+_PREDICT = {"pixel": ("pixel",), "unet": ("unet",), "mean": ("pixel", "unet")}
+_PREDICT["stack"] = (*_PREDICT["mean"], "stack")
 
 
 def compare(
@@ -111,7 +107,7 @@ def compare(
 
 
 def seconds_of(
-    run: Path, *, predicted: str | None = None, stack_s: float | None = None
+    run: Path, *, predicted: Mapping[str, float] | None = None, stack_s: float | None = None
 ) -> dict[str, dict[str, float | None]]:
     """Wall-clock seconds of each model, from the manifests of a run folder.
 
@@ -119,8 +115,8 @@ def seconds_of(
     ----------
     run : Path
         The run folder.
-    predicted : str, optional
-        Folder of a prediction below it, for example ``predict/valid``.
+    predicted : mapping of str to float, optional
+        Seconds of the steps of a prediction: ``pixel``, ``unet``, ``stack``.
     stack_s : float, optional
         What the stack's fit took, where its manifest is not written yet.
 
@@ -131,22 +127,21 @@ def seconds_of(
         and of the pixel classifier its features; data and scenes are needed by all.
     """
 
-    def took(folder: Path) -> float | None:
-        if folder == run / "stack" and stack_s is not None:
+    def took(stage: str) -> float | None:
+        if stage == "stack" and stack_s is not None:
             return stack_s
-        known = (folder / "manifest.json").is_file()
-        seconds = read_manifest(folder).get("seconds") if known else None
+        known = (run / stage / "manifest.json").is_file()
+        seconds = read_manifest(run / stage).get("seconds") if known else None
         return None if seconds is None else float(seconds)
 
-    def total(folder: Path, stages: tuple[str, ...]) -> float | None:
-        each = [took(folder / stage) for stage in stages]
-        known = [seconds for seconds in each if seconds is not None]
-        return float(sum(known)) if len(known) == len(each) else None
+    def total(stages: tuple[str, ...]) -> float | None:
+        known = [seconds for stage in stages if (seconds := took(stage)) is not None]
+        return float(sum(known)) if len(known) == len(stages) else None
 
     return {
         name: {
-            "fit_s": total(run, _FIT[name]),
-            "predict_s": total(run / predicted, _PREDICT[name]) if predicted else None,
+            "fit_s": total(_FIT[name]),
+            "predict_s": sum(predicted[s] for s in _PREDICT[name]) if predicted else None,
         }
         for name in MODELS
     }

@@ -214,9 +214,12 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         ModelError
             If the tiles are of another sensor than those of the training.
         """
-        tiles = self._known(X)
-        predict = Predictor(self.networks_, self.normalisation_, self._hardware(), tta=self.tta)
-        return predict(tiles).cpu().numpy()
+        return self.predictor()(self._known(X)).cpu().numpy()
+
+    def predictor(self) -> Predictor:
+        """What `predict_logit` applies to tiles; keep it to score many blocks of them."""
+        check_is_fitted(self, "networks_")
+        return Predictor(self.networks_, self.normalisation_, self._hardware(), tta=self.tta)
 
     def predict_proba(self, X: Tiles) -> NDArray[np.float32]:
         """Probability of landslide, float32 (tile, y, x); see `predict_logit`."""

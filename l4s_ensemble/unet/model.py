@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.run.files import write_json
+from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.scores import ScoreArray
 from l4s_ensemble.unet.classifier import MODEL_FILE, Saved, UNetClassifier, read_saved
+from l4s_ensemble.unet.inputs.tileset import TileSet, load
+
+READ_TILES = {"cpu": 64, "cuda": 512}
+"""Tiles read at once: on a CPU few, so that a kill loses little; on a GPU many, to keep it busy."""
 
 
 class SavedModel(Saved):
@@ -73,3 +85,59 @@ class UNetModel:
             for name in names
         ]
         return cls(models[0], saved.adapted_to, *models[1:])
+
+
+def score_tiles(
+    scores: ScoreArray,
+    patches: xr.Dataset,
+    positions: NDArray[np.int64],
+    models: Sequence[UNetClassifier],
+    halo_px: int = 0,
+) -> None:
+    """Write the logits of all tiles that `scores` lack.
+
+    The next block is read, and the last one written, while a block is scored.
+
+    Parameters
+    ----------
+    scores : ScoreArray or ScoreFile
+        ``(fold_model, tile, y, x)``.
+    patches : xarray.Dataset
+        ``image (patch, band, y + 2 halo_px, x + 2 halo_px)``.
+    positions : int64 array, shape (tile,)
+        Of the tiles along ``patch``.
+    models : sequence of UNetClassifier
+        Of each fold.
+    halo_px : int
+        Pixels on each side that are shown to the networks and not kept.
+    """
+    missing = (np.arange(b.start, b.stop) for b in scores.missing())
+    rows = np.concatenate([np.empty(0, np.int64), *missing])
+    predictors = [model.predictor() for model in models]
+    device = predictors[0].hardware.device
+    each = READ_TILES[device.type]
+    parts = [rows[i : i + each] for i in range(0, len(rows), each)]
+    inner = (
+        slice(halo_px, patches.sizes["y"] - halo_px),
+        slice(halo_px, patches.sizes["x"] - halo_px),
+    )
+
+    def read(part: NDArray[np.int64]) -> TileSet:
+        return load(patches, positions[part], masks=False).to(device)
+
+    def write(part: NDArray[np.int64], logit: NDArray[np.float32]) -> None:
+        for run in np.split(np.arange(len(part)), np.flatnonzero(np.diff(part) != 1) + 1):
+            scores.write(slice(part[run[0]], part[run[-1]] + 1), logit[(slice(None), run, *inner)])
+
+    with ThreadPoolExecutor(2) as pool:
+        coming = [pool.submit(read, part) for part in parts[:1]]
+        writing: Future[None] | None = None
+        for i, part in enumerate(track(parts, "unet: scoring blocks of tiles", len(parts))):
+            tiles = coming.pop().result()
+            coming += [pool.submit(read, after) for after in parts[i + 1 : i + 2]]
+            logit = torch.stack([predictor(tiles) for predictor in predictors]).cpu().numpy()
+            if writing is not None:
+                writing.result()
+            writing = pool.submit(write, part, logit)
+        if writing is not None:
+            writing.result()

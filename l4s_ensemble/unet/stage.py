@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,24 +20,21 @@ from l4s_ensemble.data.store import (
     landslide_pixels,
     open_store,
     positions_of,
-    sensor_of,
 )
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.log import start_logging
-from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.run.tasks import in_processes
-from l4s_ensemble.scenes.folds import Folds, load_folds, patches_to_predict
+from l4s_ensemble.scenes.folds import Folds, load_folds
 from l4s_ensemble.unet import summary
 from l4s_ensemble.unet.classifier import (
     MODEL_FILE,
     UNetClassifier,
     require_landslide,
-    require_sensor,
 )
 from l4s_ensemble.unet.explain import draw_tiles, occlusion
 from l4s_ensemble.unet.hardware import choose, devices_of
@@ -48,7 +44,7 @@ from l4s_ensemble.unet.networks.network import count_parameters
 from l4s_ensemble.unet.predictor import Predictor
 
 if TYPE_CHECKING:
-    import xarray as xr
+    pass
 
 LOGIT_EDGES = np.linspace(-12.0, 12.0, 97)
 """Of the histogram of logits."""
@@ -269,87 +265,6 @@ def logits_by_class(logit: NDArray[np.float32], mask: NDArray[np.uint8]) -> summ
         tuple(np.histogram(inside[(mask > 0) == kind], LOGIT_EDGES)[0].tolist()) for kind in (0, 1)
     )
     return summary.LogitCounts(edges=tuple(LOGIT_EDGES.tolist()), landslide=landslide, other=other)
-
-
-def predict_stage(ctx: StageContext) -> Summary:
-    """Score the tiles to predict with the models of every fold.
-
-    Writes ``logit.zarr``: ``logit (fold_model, patch, y, x)``. A killed run goes on with the tiles
-    that are missing.
-
-    Raises
-    ------
-    ModelError
-        If the tiles are not of the sensor that the model was trained on.
-    ConfigError
-        If the device cannot be had.
-    """
-    started = time.monotonic()
-    config, attrs = ctx.config.unet, {"seed": ctx.config.seed, "model": "unet"}
-    hardware = choose(ctx.device, config.precision, ctx.jobs)
-    store = open_store(ctx.input(str(ctx.params["data"])))
-    ids = patches_to_predict(ctx)["patch"].values
-    model, split = UNetModel.load(ctx.input("unet")), str(ctx.params.get("split", ""))
-    own = ctx.params.get("folder") == f"predict/{split}"  # else: of another folder than the fit's
-    folds = model.folds_for(split if own else None)
-    require_sensor(sensor_of(store), model.sensor)
-    predictors = [Predictor(m.networks_, m.normalisation_, hardware, tta=config.tta) for m in folds]
-    scores = ScoreFile(
-        ctx.out / "logit.zarr", ids, (store.sizes["y"], store.sizes["x"]), models=len(folds),
-        attrs=attrs, dtype=HALF,
-    )  # fmt: skip
-    missing = (np.arange(b.start, b.stop) for b in scores.missing())
-    rows = np.concatenate([np.empty(0, np.int64), *missing])
-    _score(scores, store, positions_of(store, ids), rows, predictors)
-    seconds = time.monotonic() - started
-    return {
-        "patches": len(ids),
-        "adapted_to": model.adapted_to,
-        "fold_models": len(folds),
-        "seeds": len(predictors[0].networks),
-        "device": str(hardware.device),
-        "precision": hardware.precision,
-        "tta": config.tta,
-        "batch": predictors[0].batch,
-        "seconds": seconds,
-        "patches_per_s": len(rows) / seconds,
-    }
-
-
-def _score(
-    scores: ScoreFile,
-    store: xr.Dataset,
-    positions: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    predictors: Sequence[Predictor],
-) -> None:
-    """Score some rows of a file, whose positions in the store are `positions[rows]`.
-
-    The next block is read, and the last one written, while a block is scored.
-    """
-    device = predictors[0].hardware.device
-    each = READ_TILES[device.type]
-    parts = [rows[i : i + each] for i in range(0, len(rows), each)]
-
-    def read(part: NDArray[np.int64]) -> TileSet:
-        return load(store, positions[part], masks=False).to(device)
-
-    def write(part: NDArray[np.int64], logit: NDArray[np.float32]) -> None:
-        for run in np.split(np.arange(len(part)), np.flatnonzero(np.diff(part) != 1) + 1):
-            scores.write(slice(part[run[0]], part[run[-1]] + 1), logit[:, run])
-
-    with ThreadPoolExecutor(2) as pool:
-        coming = [pool.submit(read, part) for part in parts[:1]]
-        writing: Future[None] | None = None
-        for i, part in enumerate(track(parts, "unet: scoring blocks of tiles", len(parts))):
-            tiles = coming.pop().result()
-            coming += [pool.submit(read, after) for after in parts[i + 1 : i + 2]]
-            logit = torch.stack([predictor(tiles) for predictor in predictors]).cpu().numpy()
-            if writing is not None:
-                writing.result()
-            writing = pool.submit(write, part, logit)
-        if writing is not None:
-            writing.result()
 
 
 def explain_stage(ctx: StageContext) -> Summary:

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from pixel_world import SENSOR, config_of, made_up, run_stage, save
+from pixel_world import SENSOR, made_up, save
 
 from l4s_ensemble.data.sensor import SensorBand
 from l4s_ensemble.errors import ModelError
-from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.features.source import FeatureSource, source_to_predict
+from l4s_ensemble.pixel.blocks import score_tiles
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.run.scores import ScoreFile
-
-PREDICT = "l4s_ensemble.pixel.stage:predict_stage"
 
 
 @pytest.fixture
@@ -84,64 +83,25 @@ def test_damaged_or_foreign_models_are_refused(model: PixelModel, tmp_path: Path
         PixelModel.load(tmp_path / "nowhere")
 
 
-def test_every_fold_scores_the_tiles_of_another_split(
-    fitted: Path, model: PixelModel, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(fitted, run)
+def test_every_fold_scores_the_tiles_of_another_split(model: PixelModel, tmp_path: Path) -> None:
     tiles = made_up(2, 5, seed=9, first_id=501)
-    save(tiles, run, "data/valid")
-    params = {"data": "data/valid", "holdout": False}
-    needs = ("data/valid", "pixel")
-    told = run_stage(run, "predict/valid/pixel", PREDICT, config_of(), needs, params)
-    assert told["patches"] == 10 and told["patches_per_s"] > 0
-    out = run / "predict/valid/pixel/logit.zarr"
-    logit = xr.open_zarr(out, chunks=None, consolidated=False)["logit"]
+    save(tiles, tmp_path, "data/valid")
+    store = tmp_path / "data/valid/patches.zarr"
+    source = source_to_predict(
+        store, model.folder, tmp_path, np.arange(10), is_training_store=False, jobs=1
+    )
+    size = tiles.sizes["y"], tiles.sizes["x"]
+    scores = ScoreFile(tmp_path / "pixel.zarr", tiles["patch"].values, size, models=3)
+    every = np.repeat(np.arange(3)[:, None], 10, axis=1)
+    assert (score_tiles(scores, source, model, every, 1) > 0).all()
+    logit = xr.open_zarr(scores.path, chunks=None, consolidated=False)["logit"]
     assert logit.dims == ("fold_model", "patch", "y", "x")
-    assert logit.sizes["fold_model"] == 3
     np.testing.assert_array_equal(logit["patch"], tiles["patch"])
-    source = FeatureSource(run / "data/valid/patches.zarr", model.folder / "features.json")
-    tile = source.tiles([7])[0]
+    tile = FeatureSource(store, model.folder / "features.json").tiles([7])[0]
     for k in range(3):
         wanted = model.folds[k].predict_logit_image(tile)
         np.testing.assert_array_equal(logit.sel(patch=508).values[k], wanted)
     # They generalise to tiles drawn by the same law.
-    called = logit.mean("fold_model").values > 0
-    truth = tiles["mask"].values.astype(bool)
-    assert (called & truth).sum() > 0.8 * (called | truth).sum()
-
-
-def test_the_holdout_comes_from_the_training_store(fitted: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(fitted, run)
-    params = {"data": "data/train", "holdout": True}
-    needs = ("data/train", "pixel", "scenes")
-    told = run_stage(run, "predict/holdout/pixel", PREDICT, config_of(), needs, params)
-    assert told["patches"] == 1
-    out = run / "predict/holdout/pixel/logit.zarr"
-    assert xr.open_zarr(out, chunks=None, consolidated=False)["patch"].values.tolist() == [6]
-
-
-def test_predicting_another_sensor_says_what_differs(fitted: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(fitted, run)
-    other = SENSOR.model_copy(update={"pixel_m": 30.0, "name": "coarse"})
-    tiles = made_up(1, 2, first_id=501).assign_attrs(sensor=other.model_dump_json())
-    save(tiles, run, "data/valid")
-    params = {"data": "data/valid", "holdout": False}
-    with pytest.raises(ModelError, match="pixel_m differs"):
-        run_stage(run, "predict/valid/pixel", PREDICT, config_of(), ("data/valid", "pixel"), params)
-
-
-def test_a_score_file_knows_what_is_missing_and_starts_anew_for_other_tiles(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "oof.zarr"
-    first = ScoreFile(path, np.arange(10), (4, 5), fold=np.zeros(10))
-    assert len(first.missing()) == len(first.blocks()) == 3
-    first.write(first.blocks()[1], np.ones((4, 4, 5)))
-    again = ScoreFile(path, np.arange(10), (4, 5), fold=np.zeros(10))
-    assert [b.start for b in again.missing()] == [0, 8]
-    assert (again.read(slice(4, 8)) == 1).all()
-    other = ScoreFile(path, np.arange(1, 11), (4, 5), fold=np.zeros(10))
-    assert len(other.missing()) == 3
+    predicted = logit.mean("fold_model").values > 0
+    reference = tiles["mask"].values.astype(bool)
+    assert (predicted & reference).sum() > 0.8 * (predicted | reference).sum()

@@ -99,8 +99,8 @@ def area(factor: float) -> Change:
          "uncertainty-prediction-valid", "issue"),
         ("predict/test/result", lambda s: s.update(predicted_share=0.6), "area-test", "issue"),
         (RESULT, lambda s: s["submission"].update(verified=False), "submission-valid", "issue"),
-        ("predict/valid/likeness", lambda s: s.update(unlike=1), "likeness-valid", "tip"),
-        ("predict/valid/likeness", lambda s: s.update(unlike=3), "likeness-valid", "issue"),
+        (RESULT, lambda s: s["likeness"].update(unlike=1), "likeness-valid", "tip"),
+        (RESULT, lambda s: s["likeness"].update(unlike=3), "likeness-valid", "issue"),
     ],
 )  # fmt: skip
 def test_a_planted_fault_is_found(

@@ -97,7 +97,6 @@ def manifest(folder: Path, seconds: float) -> None:
 
 def test_seconds_are_read_from_the_manifests(tmp_path: Path) -> None:
     took = {"features": 5, "pixel": 10, "unet": 100}
-    took |= {f"predict/valid/{k}": s for k, s in (("pixel", 2), ("unet", 3), ("result", 1))}
     for stage, seconds in took.items():
         manifest(tmp_path / stage, seconds)
     found = seconds_of(tmp_path)
@@ -105,7 +104,7 @@ def test_seconds_are_read_from_the_manifests(tmp_path: Path) -> None:
     assert found["mean"]["fit_s"] == 115 and found["stack"]["fit_s"] is None
     assert seconds_of(tmp_path, stack_s=7)["stack"]["fit_s"] == 122
     manifest(tmp_path / "stack", 9)
-    found = seconds_of(tmp_path, predicted="predict/valid")
+    found = seconds_of(tmp_path, predicted={"pixel": 2, "unet": 3, "stack": 1})
     assert found["stack"] == {"fit_s": 124, "predict_s": 6}
     assert found["mean"]["predict_s"] == 5
     assert set(found) == set(MODELS)

@@ -13,7 +13,6 @@ import pytest
 import xarray as xr
 from unet_world import (
     NEEDS,
-    SENSOR,
     SIZE,
     Killed,
     config_of,
@@ -25,16 +24,17 @@ from unet_world import (
 )
 
 from l4s_ensemble.config import load as load_settings
-from l4s_ensemble.errors import ConfigError, DataError, LeakError, ModelError
+from l4s_ensemble.errors import ConfigError, DataError, LeakError
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run import fingerprint
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.stages import OCCLUSION, fit_stages
+from l4s_ensemble.unet import model as models
 from l4s_ensemble.unet import stage as stages
 from l4s_ensemble.unet.model import UNetModel
-from l4s_ensemble.unet.stage import explain_stage, logits_by_class, predict_stage, stage
+from l4s_ensemble.unet.stage import explain_stage, logits_by_class, stage
 from l4s_ensemble.unet.training.engine import Trainer
 
 SETTINGS = config_of(seeds=2)
@@ -228,63 +228,38 @@ def test_logits_are_counted_by_class() -> None:
     assert np.array(found.edges)[at].tolist() == [-0.25, 0.0]
 
 
-def predict(run: Path, name: str, folder: str = "predict/valid") -> tuple[dict[str, Any], Path]:
-    params = {"data": name, "holdout": name == "data/train", "split": "valid", "folder": folder}
-    ctx = context(run, f"{folder}/unet", config_of(tta=True), (*NEEDS, name, "unet"), params)
-    return predict_stage(ctx), ctx.out / "logit.zarr"
-
-
-def test_tiles_that_were_held_out_can_be_predicted(fitted: Path, tmp_path: Path) -> None:
-    summary, out = predict(Path(shutil.copytree(fitted, tmp_path / "run")), "data/train")
-    scored = open_scores(out)
-    assert scored["logit"].dims == ("fold_model", "patch", "y", "x")
-    assert scored["logit"].shape == (2, 1, SIZE, SIZE) and scored["patch"].values.tolist() == [16]
-    assert np.isfinite(scored["logit"].values).all()
-    assert {"fold_models": 2, "seeds": 2, "tta": True, "patches": 1}.items() <= summary.items()
-
-
-def test_a_split_is_scored_with_its_own_statistics_and_a_killed_prediction_goes_on(
+def test_other_tiles_are_scored_by_every_fold_and_a_killed_prediction_goes_on(
     fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Path(shutil.copytree(fitted, tmp_path / "run"))
     ds = synthetic(seed=5).isel(patch=np.random.default_rng(0).permutation(16))
-    ds.to_zarr(put_stage(run, "data/valid") / "patches.zarr", consolidated=False)
-    monkeypatch.setitem(stages.READ_TILES, "cpu", 3)  # several blocks
-    model = UNetModel.load(run / "unet")
-    for folder, models in (("predict/valid-b", model.folds), ("predict/valid", model.target)):
-        summary, out = predict(run, "data/valid", folder)
-        assert summary["adapted_to"] == "valid"
-        whole = open_scores(out)["logit"].values
-        assert open_scores(out)["patch"].values.tolist() == ds["patch"].values.tolist()
-        for logit, one in zip(whole, models, strict=True):
-            wanted = one.set_params(tta=True).predict_logit(ds)
-            np.testing.assert_allclose(logit, wanted, rtol=1e-3, atol=1e-3)
-    file = ScoreFile(out, ds["patch"], (SIZE, SIZE), models=2, dtype="float16")
-    file.write(slice(4, 12), np.full((2, 8, SIZE, SIZE), np.nan))
+    monkeypatch.setitem(models.READ_TILES, "cpu", 3)  # several blocks
+    model, every, out = UNetModel.load(fitted / "unet"), np.arange(16), tmp_path / "unet.zarr"
+    assert model.folds_for(None) is model.folds_for("test") is model.folds
+    assert model.folds_for("valid") is model.target
+
+    def scores() -> ScoreFile:
+        return ScoreFile(out, ds["patch"].values, (SIZE, SIZE), models=2, dtype="float16")
+
+    models.score_tiles(scores(), ds, every, model.target)
+    assert open_scores(out)["patch"].values.tolist() == ds["patch"].values.tolist()
+    whole = open_scores(out)["logit"].values
+    for logit, one in zip(whole, model.target, strict=True):
+        np.testing.assert_allclose(logit, one.predict_logit(ds), rtol=1e-3, atol=1e-3)
+    scores().write(slice(4, 12), np.full((2, 8, SIZE, SIZE), np.nan))
     asked: list[int] = []
-    load = stages.load
+    load = models.load
 
     def noted(store: xr.Dataset, at: np.ndarray, **more: Any) -> object:
         asked.extend(at.tolist())
         return load(store, at, **more)
 
-    monkeypatch.setattr(stages, "load", noted)
-    predict(run, "data/valid")
+    monkeypatch.setattr(models, "load", noted)
+    models.score_tiles(scores(), ds, every, model.target)
     assert asked == list(range(4, 12))
     np.testing.assert_allclose(open_scores(out)["logit"], whole, atol=2e-3)
     asked.clear()
-    predict(run, "data/valid")
+    models.score_tiles(scores(), ds, every, model.target)
     assert not asked
-
-
-def test_another_sensor_is_refused_before_anything_is_written(fitted: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(fitted, tmp_path / "run"))
-    scaled = SENSOR.model_copy(update={"level": "relative"})
-    ds = synthetic().assign_attrs(sensor=scaled.model_dump_json())
-    ds.to_zarr(put_stage(run, "data/valid") / "patches.zarr", consolidated=False)
-    with pytest.raises(ModelError, match="level are not those"):
-        predict(run, "data/valid")
-    assert not (run / "predict/valid/unet/logit.zarr").exists()
 
 
 def test_half_precision_on_disk_reads_as_float32(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -213,7 +213,7 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
     result = source.array(stage, "probability.zarr")
     if result is None or source.data_stage(split) not in source:
         return None
-    logits = {name: source.array(f"predict/{split}/{name}", "logit.zarr") for name in BASES}
+    logits = {name: source.array(stage, f"{name}.zarr") for name in BASES}
     scores = _scores({**logits, "stack": result})
     patch, store, place = _common(scores), source.store(split), source.places(split)
     summary = source.summary(stage)

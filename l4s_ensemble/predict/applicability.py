@@ -8,16 +8,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.store import sensor_of
 from l4s_ensemble.run.files import write_text
-from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.applicability import Applicability, describe, load_applicability
-from l4s_ensemble.scenes.folds import patches_to_predict
+from l4s_ensemble.run.stage import Summary
+from l4s_ensemble.scenes.applicability import Applicability, describe
 
 TABLE = "tiles.csv"
 COLUMNS = ("patch", "scene", "distance", "like_training")
@@ -26,45 +27,56 @@ _MOST_TOLD = 5
 _BINS = 10  # up to the limit, and as many beyond
 
 
-def stage(ctx: StageContext) -> Summary:
-    """Measure each tile against the training tiles.
+def compare_with_training(
+    patches: xr.Dataset, reference: Applicability | None, out: Path, *, trained: bool
+) -> Summary:
+    """Measure each tile's dissimilarity to the training tiles.
 
-    Writes ``tiles.csv``: ``patch``, ``scene`` (-1: not known), ``distance`` (1 is the median of a
-    tile held out by its fold; a training tile's own is that), ``like_training`` (1: the distance
-    is no longer than those that the run's scores were measured at).
+    Writes ``tiles.csv``: ``patch``, ``scene`` (-1: not known), ``distance`` (dissimilarity index: 1
+    is the median of a tile held out by its fold; a training tile's own is that), ``like_training``
+    (1: within the area of applicability).
+
+    Parameters
+    ----------
+    patches : xarray.Dataset
+        The tiles.
+    reference : Applicability or None
+        Of the training tiles.
+    out : Path
+        Folder of the table.
+    trained : bool
+        Whether the tiles are of the training split.
     """
-    held = load_applicability(ctx.input("scenes"))
-    if held is None:
+    if reference is None:
         return {"known": False}
-    data = patches_to_predict(ctx)
-    patch, scene = data["patch"].values, data["scene"].values
-    names, described = describe(data, sensor_of(data))
-    if names != held.names:
+    patch, scene = patches["patch"].values, patches["scene"].values
+    names, described = describe(patches, sensor_of(patches))
+    if names != reference.names:
         return {"known": False}
-    found = held.index(described)
-    if ctx.params["data"] == "data/train":
-        own = {int(p): d for p, d in zip(held.patch, held.held_out, strict=True)}
+    found = reference.index(described)
+    if trained:
+        own = {int(p): d for p, d in zip(reference.patch, reference.held_out, strict=True)}
         found = np.array([own.get(int(p), d) for p, d in zip(patch, found, strict=True)])
     distance = np.round(found.astype(np.float64), 3)  # as written: the verdict is of that
-    like = distance <= held.limit
-    out = StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    like = distance <= reference.limit
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in zip(patch, scene, distance, like, strict=True):
         writer.writerow([int(row[0]), int(row[1]), f"{row[2]:.3f}", int(row[3])])
-    write_text(ctx.out / TABLE, out.getvalue())
-    edges = np.append(np.linspace(0, 2 * held.limit, 2 * _BINS + 1), np.inf)
+    write_text(out / TABLE, text.getvalue())
+    edges = np.append(np.linspace(0, 2 * reference.limit, 2 * _BINS + 1), np.inf)
     return {
         "known": True,
         "patches": len(patch),
-        "limit": held.limit,
+        "limit": reference.limit,
         "unlike": int((~like).sum()),
         "median": float(np.median(distance)),
         "edges": edges[:-1].tolist(),
         "here": _shares(distance, edges),
-        "held_out": _shares(held.held_out, edges),
+        "held_out": _shares(reference.held_out, edges),
         "distance": {int(p): float(d) for p, d in zip(patch, distance, strict=True)},
-        "differs": _differs(held, described[~like] if (~like).any() else described),
+        "differs": _differs(reference, described[~like] if (~like).any() else described),
     }
 
 

@@ -1,0 +1,182 @@
+"""The ensemble in memory, against what the command line left on disk."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from l4s_ensemble.data.patches import open_patches
+from l4s_ensemble.errors import DataError, ModelError, RunError
+from l4s_ensemble.predict.ensemble import Ensemble
+from l4s_ensemble.predict.result import (
+    open_masks,
+    open_probability,
+    open_uncertainty,
+)
+from l4s_ensemble.predict.submission import read_mask
+from l4s_ensemble.run.export import export_run, opened
+from l4s_ensemble.run.files import read_json
+from l4s_ensemble.run.scores import open_scores
+
+
+@pytest.fixture(scope="module")
+def ensemble(tiny_run: Path) -> Ensemble:
+    return Ensemble.load(tiny_run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def valid(tiny_run: Path) -> xr.Dataset:
+    """The valid patches, in units, with their places."""
+    root = read_json(tiny_run / "config.json")["data"]["root"]
+    patches = open_patches(root, "valid")
+    with (Path(root) / "scenes.csv").open() as file:
+        lines = [line.strip().split(",") for line in file if line.startswith("valid,")]
+    place = {int(p): tuple(map(int, rest)) for _, p, *rest in lines}
+    where = np.array([place[int(p)] for p in patches["patch"].values], np.int32)
+    names = ("scene", "row", "col")
+    return patches.assign_coords({n: ("patch", where[:, i]) for i, n in enumerate(names)})
+
+
+def test_patches_in_memory_give_the_bits_of_the_command(tiny_run, ensemble, valid):
+    found = ensemble.predict(valid, logits=True)
+    folder = tiny_run / "predict" / "valid" / "result"
+    patch = found["patch"].values
+    np.testing.assert_array_equal(found["mask"], open_masks(folder, patch))
+    for name, saved in (
+        ("probability", open_probability(folder)["probability"]),
+        ("uncertainty", open_uncertainty(folder)["probability"]),
+        ("logit_pixel", open_scores(folder / "pixel.zarr")["logit"]),
+        ("logit_unet", open_scores(folder / "unet.zarr")["logit"]),
+    ):
+        np.testing.assert_array_equal(found[name], saved, err_msg=name)
+    summary = read_json(folder / "summary.json")
+    assert found.attrs["threshold"] == summary["threshold"]
+    assert found.attrs["dissimilarity_limit"] == summary["likeness"]["limit"]
+    written = [summary["likeness"]["distance"][str(p)] for p in patch]
+    np.testing.assert_allclose(found["dissimilarity"], written, atol=6e-4)
+
+
+def test_a_worker_process_loads_it_from_its_folder(ensemble, valid):
+    sent = pickle.dumps(ensemble)
+    assert len(sent) < 1000
+    one = valid.isel(patch=[0])
+    again = pickle.loads(sent).predict(one)  # noqa: S301
+    xr.testing.assert_identical(again, ensemble.predict(one))
+
+
+def test_an_exported_file_predicts_the_same_elsewhere(tiny_run, ensemble, valid, tmp_path):
+    path = ensemble.export(tmp_path / "tiny.zip")
+    xr.testing.assert_identical(
+        Ensemble.load(path, device="cpu").predict(valid), ensemble.predict(valid)
+    )
+    assert read_json(opened(path) / "config.json")["data"]["root"] is None
+    with pytest.raises(RunError, match="exists"):
+        export_run(tiny_run, path)
+
+
+def test_the_command_predicts_with_an_exported_file(tiny_run, tmp_path, monkeypatch):
+    from tiny_run import _in_this_process
+
+    from l4s_ensemble.cli.app import app
+    from l4s_ensemble.run.execute import Executor
+
+    monkeypatch.setattr(Executor, "_run_child", _in_this_process)
+    monkeypatch.chdir(tmp_path)
+    data = read_json(tiny_run / "config.json")["data"]["root"]
+    for command in (
+        ["export", str(tiny_run), "tiny.zip"],
+        ["predict", "--run", "tiny.zip", "--data", data, "--out", "masks", "--device", "cpu"],
+    ):
+        ended = CliRunner().invoke(app, command)
+        assert ended.exit_code == 0, (ended.output, ended.exception)
+    for written in (tiny_run / "predict" / "valid" / "result" / "masks").glob("*.h5"):
+        np.testing.assert_array_equal(
+            read_mask(tmp_path / "masks" / written.name), read_mask(written)
+        )
+
+
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.9])
+def test_a_damaged_export_is_refused(ensemble, tmp_path, at):
+    path = ensemble.export(tmp_path / "tiny.zip")
+    data = bytearray(path.read_bytes())
+    for i in range(40):
+        data[int(at * len(data)) + i] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(RunError, match="export"):
+        Ensemble.load(path)
+
+
+def test_a_raster_of_one_tile_has_the_features_of_the_patch(ensemble, valid):
+    tile = valid.isel(patch=[0]).drop_vars(["scene", "row", "col"])
+    raster = tile.isel(patch=0)[["image"]]
+    raster.attrs.clear()
+    found = ensemble.predict(raster, logits=True)
+    assert found["probability"].dims == ("y", "x")
+    assert found["logit_pixel"].dims == ("fold_model", "y", "x")
+    alone = ensemble.predict(tile, logits=True)
+    np.testing.assert_array_equal(found["logit_pixel"], alone["logit_pixel"][:, 0])
+
+
+def test_a_raster_of_adjoining_tiles_has_their_pixel_logits(ensemble, valid):
+    """Rows and columns of the four valid tiles make one raster."""
+    grid = [[None, None], [None, None]]
+    for i in range(4):
+        one = valid.isel(patch=i)
+        grid[int(one["row"])][int(one["col"])] = one["image"].values
+    raster = xr.Dataset({"image": (("band", "y", "x"), np.block(grid))})
+    found = ensemble.predict(raster, logits=True)["logit_pixel"].values
+    logit = ensemble.predict(valid, logits=True)["logit_pixel"]
+    for i in range(4):
+        y, x = (128 * int(valid[n].values[i]) for n in ("row", "col"))
+        np.testing.assert_array_equal(found[:, y : y + 128, x : x + 128], logit[:, i])
+
+
+def test_pixels_that_are_not_valid_are_neither_predicted_nor_read(ensemble, valid):
+    image = valid["image"].values[0, :, :100, :90].copy()
+    image[:, 20:40, 30:60] = np.nan
+    other = image.copy()
+    other[:, 70:] = 65_000.0  # clouds
+    clear = np.ones((100, 90), bool)
+    clear[70:] = False
+    dims = ("band", "y", "x")
+    found = [
+        ensemble.predict(xr.Dataset({"image": (dims, data), "valid": (("y", "x"), clear)}))
+        for data in (image, other)
+    ]
+    xr.testing.assert_identical(*found)
+    one = found[0]
+    assert (one["mask"].values[~clear] == 0).all()
+    valid_pixels = clear & np.isfinite(image[0])
+    np.testing.assert_array_equal(np.isfinite(one["probability"].values), valid_pixels)
+
+
+def test_other_data_are_refused(ensemble, valid):
+    with pytest.raises(DataError, match="bands"):
+        ensemble.predict(valid.isel(patch=0, band=slice(3))[["image"]])
+    with pytest.raises(DataError, match="patches"):
+        ensemble.predict(valid[["mask"]])
+    other = ensemble.sensor.model_copy(update={"pixel_m": 30.0})
+    with pytest.raises(ModelError, match="pixel"):
+        ensemble.predict(valid.assign_attrs(sensor=other.model_dump_json()))
+    empty = xr.Dataset({"image": (("band", "y", "x"), np.full((14, 9, 9), np.nan))})
+    with pytest.raises(DataError, match="valid"):
+        ensemble.predict(empty)
+    with pytest.raises(RunError, match="no run"):
+        Ensemble.load("nowhere")
+
+
+def test_it_imports_neither_lightgbm_nor_the_report(tiny_run):
+    code = (
+        "import sys; from l4s_ensemble import Ensemble; "
+        f"Ensemble.load({str(tiny_run)!r}); "
+        "print([m for m in sys.modules if m.startswith(('lightgbm', 'l4s_ensemble.report'))])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
