@@ -209,8 +209,7 @@ def test_the_lines_of_the_readme_work_in_a_notebook(place, monkeypatch):
     patches = l4s.open_patches("patches", "valid")
     features = l4s.features_of(patches.isel(patch=[0]))
     assert features.dims == ("patch", "feature", "y", "x") and np.isfinite(features.values).all()
-    run = l4s.load_run("runs/default")
-    found = run.predict("valid")
+    found = l4s.Ensemble.load("runs/default").predict(patches)
     assert l4s.score(found["mask"], patches["mask"])["f1"] >= 0
     assert found["probability"].shape == patches["mask"].shape
 
