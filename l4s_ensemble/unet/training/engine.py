@@ -130,7 +130,10 @@ class Trainer:
         L4SError
             If a loss is not finite, or `SKIPPED_IN_A_ROW` gradients are not.
         """
-        name = f"{checkpoint.parent.name}/{checkpoint.stem}" if checkpoint else "network"
+        parts = (
+            (checkpoint.parent.name, checkpoint.name.split(".")[0]) if checkpoint else ("network",)
+        )
+        name = "/".join(parts)
         if checkpoint and self.resume(checkpoint):
             log.info("unet %s: going on after epoch %d", name, len(self.epochs))
         while len(self.epochs) < self.epochs_planned:
