@@ -204,9 +204,10 @@ class Ensemble:
         """
         if "image" in data and data["image"].dims == ("band", "y", "x"):
             valid = valid_pixels(data)
-            patches = cut_into_patches(data, valid, self.sensor)
             given = {0: statistics} if isinstance(statistics, SceneStatistics) else statistics
             wide = cut_into_patches(data, valid, self.sensor, HALO_PX)
+            inner = slice(HALO_PX, -HALO_PX)
+            patches = wide.isel(y=inner, x=inner)
             return joined(self._predict_patches(patches, given, logits, wide), data, valid)
         if isinstance(statistics, SceneStatistics):
             raise DataError("statistics of patches are given by the number of their scene")
@@ -235,7 +236,7 @@ class Ensemble:
         self.score(source, maps, wide=wide)
         every, scene = slice(None), patches["scene"].values
         probability = maps.probability.read(every)
-        mask = self.masks(probability, scene, self.thresholds(maps, scene))
+        mask = self.masks(probability, scene, self.thresholds(self.histograms(maps, scene)))
         dims = ("patch", "y", "x")
         found = xr.Dataset(
             {
@@ -291,7 +292,6 @@ class Ensemble:
         """
         patches = source.dataset()
         self.pixel.require(source.feature_plan().names, sensor_of(patches))
-        require_sensor(sensor_of(patches), self.unet.sensor)
         at = [time.monotonic()]
         folds = np.arange(len(self.pixel.folds))
         every = np.repeat(folds[:, None], len(maps.pixel.patch), axis=1)
@@ -312,20 +312,8 @@ class Ensemble:
         at.append(time.monotonic())
         return dict(zip((*BASE_MODELS, "stack"), np.diff(at).tolist(), strict=True))
 
-    def histogram(self, maps: Maps, own: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Count the pixels of some patches by bin of probability, int64 (bin,)."""
-        bins = self.stack.reference_.bins
-        total = np.zeros(bins, np.int64)
-        for block in maps.probability.blocks():
-            read = maps.probability.read(block)
-            kept = read if own is None else read[own[block]]
-            total += np.bincount(bin_index(kept.ravel(), bins), minlength=bins)
-        return total
-
-    def thresholds(
-        self, maps: Maps, scene: NDArray[np.int64], fitted: frozenset[int] = frozenset()
-    ) -> dict[int, SceneThreshold | None]:
-        """Threshold of each scene; None where it is the one chosen in training.
+    def histograms(self, maps: Maps, scene: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+        """Count the pixels of each scene by bin of probability, int64 (bin,), in one pass.
 
         Parameters
         ----------
@@ -333,12 +321,29 @@ class Ensemble:
             With probabilities.
         scene : int array, shape (patch,)
             Number of the scene of each patch.
+        """
+        bins = self.stack.reference_.bins
+        counts = {int(s): np.zeros(bins, np.int64) for s in np.unique(scene)}
+        for block in maps.probability.blocks():
+            for one, s in zip(maps.probability.read(block), scene[block], strict=True):
+                counts[int(s)] += np.bincount(bin_index(one.ravel(), bins), minlength=bins)
+        return counts
+
+    def thresholds(
+        self, histograms: Mapping[int, NDArray[np.int64]], fitted: frozenset[int] = frozenset()
+    ) -> dict[int, SceneThreshold | None]:
+        """Threshold of each scene; None where it is the one chosen in training.
+
+        Parameters
+        ----------
+        histograms : mapping of int to int64 array, shape (bin,)
+            By the number of the scene, see `histograms`.
         fitted : frozenset of int
             Scenes that the models were fitted on parts of.
         """
         return {
-            int(s): self.stack.scene_threshold(self.histogram(maps, scene == s), seen=s in fitted)
-            for s in np.unique(scene)
+            s: self.stack.scene_threshold(pixels, seen=s in fitted)
+            for s, pixels in histograms.items()
         }
 
     def masks(

@@ -55,7 +55,8 @@ def stage(ctx: StageContext) -> Summary:
     own = ctx.params["folder"] == f"predict/{split}"  # else: of another folder than the fit's
     seconds = ensemble.score(source, maps, split=split if own else None)
     scene, fitted = _scenes(ctx, patches)
-    thresholds = ensemble.thresholds(maps, scene, fitted)
+    histograms = ensemble.histograms(maps, scene)
+    thresholds = ensemble.thresholds(histograms, fitted)
     predicted = _write_masks(ctx.out / "masks", ensemble, maps, scene, thresholds)
     reference = ensemble.applicability
     return {
@@ -81,7 +82,7 @@ def stage(ctx: StageContext) -> Summary:
         "landslide_patches": int((predicted > 0).sum()),
         "fold_models": ensemble.n_folds,
         "adapted_to": ensemble.unet.adapted_to,
-        "histogram": ensemble.histogram(maps).tolist(),
+        "histogram": np.sum(list(histograms.values()), axis=0).tolist(),
         "likeness": compare_with_training(patches, reference, ctx.out, trained=of_training),
         "submission": write_submission(ctx.out / "masks", ctx.out / "submission.zip"),
         "seconds_of": seconds,

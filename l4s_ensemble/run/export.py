@@ -37,6 +37,12 @@ FILES = (
 """What predictions need; scores and sampled rows of the training stay."""
 
 _LEFT = ("pixel/rows.npz", "pixel/tiles.npz", "unet/tiles.npz")
+_DAMAGE = (
+    OSError, KeyError, ValueError, TypeError, EOFError, RuntimeError, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+"""What reading a damaged zip raises."""
+
 _FIX = "ask for the file again, or export the run again"
 
 
@@ -104,9 +110,7 @@ def unpack(path: Path, folder: Path) -> Path:
         ]
         if wrong:
             raise ValueError(f"{', '.join(wrong[:3])} is not as it was exported")
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zlib.error) as error:
-        raise RunError("not a whole export of a run", where=path, found=error, fix=_FIX) from None
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise RunError("not a whole export of a run", where=path, found=error, fix=_FIX) from None
     if (folder / LISTING).is_file() and (folder / LISTING).read_bytes() == listing:
         return folder
