@@ -1,5 +1,5 @@
 # Two commands on a machine that has only Python and make:
-#   make demo   made-up patches, both models, the stack, scores and reports
+#   make demo   synthetic patches, both models, the stack, scores and reports
 #   make test   the tests
 PYTHON ?= python3
 VENV ?= .venv

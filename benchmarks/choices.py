@@ -93,7 +93,10 @@ def load(work: Path, preset: str, data: Path, overrides: list[str]) -> Rows:
         scene, row, col = (folds.of(patch, n).astype(np.int64) for n in ("scene", "row", "col"))
         block = np.unique(scene * 10**6 + row // 3 * 1000 + col // 3, return_inverse=True)[1]
         parts = [
-            tuple(np.flatnonzero(np.isin(patch, of(k))) for of in (folds.train_ids, folds.held_ids))
+            tuple(
+                np.flatnonzero(np.isin(patch, of(k)))
+                for of in (folds.train_ids, folds.held_out_ids)
+            )
             for k in range(folds.n_folds)
         ]
         return Rows(

@@ -146,12 +146,12 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 
 def out_of_fold(run: Run) -> dict[str, Any]:
     """Scores of all models on the training tiles."""
-    return scores(run, run.folder / "stack", run.summary("stack")["ledger"])
+    return scores(run, run.folder / "stack", run.summary("stack")["comparison"])
 
 
 def predicted(run: Run, split: str) -> dict[str, Any]:
     """Scores of all models on a split, at the thresholds chosen out of fold."""
-    table = run.evaluate(split)["ledger"]
+    table = run.evaluate(split)["comparison"]
     return scores(run, run.folder / f"predict/{split}/scores", table)
 
 

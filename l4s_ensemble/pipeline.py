@@ -83,7 +83,7 @@ class Run:
         Parameters
         ----------
         split : {'valid', 'test', 'train', 'holdout'}
-            ``holdout``: the training tiles that `data.holdout` sets aside.
+            ``holdout``: the training tiles that `data.holdout` holds out.
         data : Path, optional
             Another folder of patches of the same sensor.
 
@@ -92,20 +92,21 @@ class Run:
         xarray.Dataset
             ``probability`` float32 and ``mask`` uint8, dims ``(patch, y, x)``. The attributes are
             the result's summary (``threshold``, ``predicted_share`` …), its ``folder``, and
-            ``slides_stage`` and ``slides_folder``, where ``slides.csv`` has a row for each
-            predicted landslide. ``likeness`` says how many tiles are unlike all training tiles.
+            ``landslides_stage`` and ``landslides_folder``, where ``landslides.csv`` has a row for
+            each predicted landslide. ``applicability`` says how many tiles are unlike all training
+            tiles.
         """
         from l4s_ensemble.predict.result import open_masks, open_probability
 
         stages = self._predict_stages(split, data)
-        slides = self._bring_up_to_date(stages, "slides")
-        result = slides.with_name("result")
+        landslides = self._bring_up_to_date(stages, "landslides")
+        result = landslides.with_name("result")
         found = open_probability(result)
         found.attrs = {
             **self.summary(result.relative_to(self.folder).as_posix()),
             "folder": str(result),
-            "slides_stage": slides.relative_to(self.folder).as_posix(),
-            "slides_folder": str(slides),
+            "landslides_stage": landslides.relative_to(self.folder).as_posix(),
+            "landslides_folder": str(landslides),
         }
         found["mask"] = ("patch", "y", "x"), open_masks(result, found["patch"].values)
         return found
@@ -116,7 +117,7 @@ class Run:
         Returns
         -------
         dict
-            The summary of the scores: ``ledger``, ``gain``, ``threshold`` and more.
+            The summary of the scores: ``comparison``, ``gain``, ``threshold`` and more.
         """
         folder = self._bring_up_to_date(self._predict_stages(split, data), "scores")
         summary: dict[str, Any] = read_json(folder / "summary.json")

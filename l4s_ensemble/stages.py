@@ -1,7 +1,7 @@
 """The table of stages: what each one needs, and which settings change it.
 
-This is the only place that knows the order of the rooms. It imports none of them: a stage is named
-by ``module:function`` and runs in a process of its own.
+This is the only place that knows the order of the packages. It imports none of them: a stage
+is named by ``module:function`` and runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
 
 
 def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) -> list[Stage]:
-    """The stages of a prediction: the result, the slides in it, and the scores.
+    """The stages of a prediction: the result, the landslides in it, and the scores.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
     holdout = split == "holdout"
     if holdout and config.data.holdout is None:
         raise ConfigError(
-            "this run sets no tiles aside", where="data.holdout",
+            "this run holds no tiles out", where="data.holdout",
             fix="fit with a config that has data.holdout, or predict --split valid",
         )  # fmt: skip
     folder = f"predict/{split if own else _label(root, split)}"
@@ -108,7 +108,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
             needs=(data.name, "pixel", result, "stack", *places),
         ),
         replace(
-            base, name=f"{folder}/slides", target="l4s_ensemble.predict.slides:stage",
+            base, name=f"{folder}/landslides", target="l4s_ensemble.predict.landslides:stage",
             needs=(data.name, result, f"{folder}/reasons", "stack", *places),
         ),
         replace(
@@ -168,7 +168,7 @@ def _images_of(config: Config, root: Path, split: str) -> tuple[Stage, ...]:
         return (data_stage(f"adapt/{split}", config, root, split, masks=False),)
     if config.data.holdout is None:
         raise ConfigError(
-            "this run sets no tiles aside", where="data.holdout",
+            "this run holds no tiles out", where="data.holdout",
             fix="fit with a config that has data.holdout, or use --adapt valid",
         )  # fmt: skip
     return ()

@@ -98,7 +98,7 @@ def _made_once(
 
 
 def tiny_patch(seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """One made-up tile: counts uint16 (14, 128, 128) and mask uint8 (128, 128)."""
+    """One synthetic tile: counts uint16 (14, 128, 128) and mask uint8 (128, 128)."""
     from l4s_ensemble.data.bands import L4S_BANDS
 
     rng = np.random.default_rng(seed)

@@ -217,7 +217,7 @@ RUNS = [
          ("no fitted models", "fit-all")),
     *(Case(f"predict {split}", nothing, predict("--split", split), says, code)
       for split, says, code in (
-        ("tset", ("no such split", "valid"), 2), ("holdout", ("sets no tiles aside",), 2),
+        ("tset", ("no such split", "valid"), 2), ("holdout", ("holds no tiles out",), 2),
         ("test", ("no split 'test'", "TestData"), 1),
     )),
     Case("the patches are gone", lambda p: shutil.rmtree(p.data), predict(),

@@ -1,4 +1,4 @@
-"""The true command line over made-up HDF5 in the true layout, as its user runs it."""
+"""The true command line over synthetic HDF5 in the true layout, as its user runs it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert done.stdout.strip() == "[]"
 
 
-def test_fit_all_prints_the_ledger_and_skips_what_is_done(place):
+def test_fit_all_prints_the_comparison_and_skips_what_is_done(place):
     again = command("fit-all", cwd=place)
     assert again.returncode == 0, again.stderr
     for model in ("pixel", "unet", "mean", "stack"):
@@ -102,7 +102,7 @@ def test_evaluate_scores_at_the_threshold_that_was_chosen_out_of_fold(place):
     told = json.loads(done.stdout)
     fitted = json.loads((place / "runs/default/stack/summary.json").read_text())
     assert told["threshold"] == fitted["threshold"]
-    stack = next(row for row in told["ledger"] if row["model"] == "stack")
+    stack = next(row for row in told["comparison"] if row["model"] == "stack")
     masks = np.stack([_mask(place / "patches/ValidData/mask", n) for n in (1, 2, 3, 4)])
     folder = place / "runs/default/predict/valid/result/masks"
     found = np.stack([_mask(folder, n) for n in (1, 2, 3, 4)])
@@ -113,13 +113,13 @@ def test_predicted_landslides_are_listed_and_the_card_tells_what_was_measured(pl
     done = command("predict", "--split", "valid", cwd=place)
     assert done.returncode == 0, done.stderr
     folder = place / "runs/default/predict/valid"
-    told = json.loads((folder / "slides/slides.json").read_text())
+    told = json.loads((folder / "landslides/landslides.json").read_text())
     summary = json.loads((folder / "result/summary.json").read_text())
-    assert sum(s["pixels"] for s in told["slides"]) == summary["predicted_pixels"]
+    assert sum(s["pixels"] for s in told["landslides"]) == summary["predicted_pixels"]
     assert sum(summary["histogram"]) == summary["patches"] * 128 * 128
-    with (folder / "slides/slides.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / "landslides/landslides.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [r["pixels"] for r in rows] == [str(s["pixels"]) for s in told["slides"]]
+    assert [r["pixels"] for r in rows] == [str(s["pixels"]) for s in told["landslides"]]
     assert f"{len(rows)} landslides" in done.stdout
     card = json.loads((place / "runs/default/model_card.json").read_text())
     measured = {s["split"]: s["measured"] for s in card["scores"]}
@@ -139,15 +139,15 @@ def test_tiles_of_a_place_unlike_the_training_are_told_apart(place):
     assert done.returncode == 0, done.stderr
     assert "2 of 4 tiles are unlike all of training" in done.stdout
     assert (place / "runs/default/predict/valid/result/submission.zip").read_bytes() == before
-    table = Path(re.search(r"^likeness +(.*/tiles.csv)", done.stdout, re.M)[1])
+    table = Path(re.search(r"^applicability +(.*/tiles.csv)", done.stdout, re.M)[1])
     with (place / table).open(newline="", encoding="utf-8") as file:
-        rows = {int(r["patch"]): r["like_training"] for r in csv.DictReader(file)}
+        rows = {int(r["patch"]): r["inside_applicability"] for r in csv.DictReader(file)}
     assert rows == {1: "0", 2: "0", 3: "1", 4: "1"}
-    listed = (place / table).parent.parent / "slides/slides.csv"
+    listed = (place / table).parent.parent / "landslides/landslides.csv"
     with listed.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             known = {rows[int(tile)] for tile in row["tiles"].split(";")} == {"1"}
-            assert row["like_training"] == str(known).lower()
+            assert row["inside_applicability"] == str(known).lower()
 
 
 def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
@@ -176,9 +176,9 @@ def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
     summary = reasons_stage(ctx)
     told = json.loads((tmp_path / "reasons.json").read_text())
     _, place_of_tiles, outlines = predicted_outlines(ctx)
-    ledger = json.loads((run / "stack/summary.json").read_text())["ledger"]
-    at = next(r["threshold"] for r in ledger if r["model"] == "pixel")
-    assert summary["explained"] == summary["slides"] == len(outlines) > 0
+    comparison = json.loads((run / "stack/summary.json").read_text())["comparison"]
+    at = next(r["threshold"] for r in comparison if r["model"] == "pixel")
+    assert summary["explained"] == summary["landslides"] == len(outlines) > 0
     assert (place_of_tiles[0] >= 0).all()
     logit = open_scores(folder / "result/pixel.zarr")["logit"].values.reshape(2, 4, -1)
     folds = len(PixelModel.load(run / "pixel").folds)

@@ -1,4 +1,4 @@
-"""``--adapt`` on the true command line, over made-up HDF5 in the true layout."""
+"""``--adapt`` on the true command line, over synthetic HDF5 in the true layout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with made-up patches and a U-Net that was adapted to their valid split."""
+    """A folder with synthetic patches and a U-Net that was adapted to their valid split."""
     folder = tmp_path_factory.mktemp("user")
     make_dataset(folder / "patches", train=24, valid=2)
     words = ["--config", "demo", "--data", "patches", *TINY, "--adapt", "valid"]
@@ -48,18 +48,18 @@ def test_the_run_says_that_its_scores_are_a_row_of_their_own(place):
     assert summary["adapt"]["row"] == "adapted to valid" and summary["adapt"]["tiles"] == 2
 
 
-def test_rows_of_a_ledger_that_the_unet_has_a_part_in_name_the_split(capsys):
+def test_rows_of_a_comparison_that_the_unet_has_a_part_in_name_the_split(capsys):
     ids = np.arange(4)
     tiles = {name: TileHistograms.empty(ids, 100) for name in MODELS}
     rng = np.random.default_rng(0)
     for scored in tiles.values():
         for i in ids:
             scored.add(int(i), rng.random((8, 8)), rng.integers(0, 2, (8, 8)))
-    console.ledger("", compare(tiles, ids, adapted_to="valid"))
+    console.comparison("", compare(tiles, ids, adapted_to="valid"))
     told = capsys.readouterr().out
     for name in ("pixel", "unet, adapted to valid", "stack, adapted to valid"):
         assert re.search(rf"^\s*{name}\s+0\.\d+", told, re.M)
-    console.ledger("", compare(tiles, ids))
+    console.comparison("", compare(tiles, ids))
     assert "adapted" not in capsys.readouterr().out
 
 
@@ -87,7 +87,7 @@ def test_the_store_that_is_adapted_to_holds_no_masks(place):
 
 
 @pytest.mark.parametrize(
-    ("split", "says"), [("train", "no such split to adapt to"), ("holdout", "sets no tiles aside")]
+    ("split", "says"), [("train", "no such split to adapt to"), ("holdout", "holds no tiles out")]
 )
 def test_what_cannot_be_adapted_to_is_refused(place, split, says):
     with pytest.raises(ConfigError, match=says):

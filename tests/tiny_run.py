@@ -78,7 +78,7 @@ def write_data(root: Path) -> None:
         for n in range(rows * cols):
             patch = n + 1
             counts, mask = tiny_patch([scene, patch])
-            # Bare ground that did not slide, and slopes that hardly tell: there are errors.
+            # Bare ground that did not landslide, and slopes that hardly tell: there are errors.
             other, bare = tiny_patch([scene, patch, 1])
             counts[:12, bare == 1] = other[:12, bare == 1]
             counts[names.index("slope")][mask == 1] -= 9

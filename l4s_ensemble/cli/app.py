@@ -1,4 +1,4 @@
-"""All commands, and how they end: those that fit and those about patches are in rooms beside."""
+"""All commands, and how they end; those that fit and those about patches are in other modules."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ app.add_typer(tune_app, name="tune")
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="The run folder to make.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the made-up data and of the models.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic data and of the models.")] = 0,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Make a small made-up dataset, run everything on it, and write the reports."""
+    """Make a small synthetic dataset, run everything on it, and write the reports."""
     from l4s_ensemble.pipeline import default_jobs, open_run
     from l4s_ensemble.sources.synth import make_dataset
 
     start(quiet)
-    source = out / "made-up-patches"
+    source = out / "synthetic-patches"
     if not source.is_dir():
         make_dataset(source, seed=seed, jobs=jobs or default_jobs())
     run = open_run(
@@ -126,13 +126,15 @@ def predict(
         where = out
     share = summary["predicted_share"]
     console.say(
-        f"{summary['patches']} patches of {split}: {share:.2%} of the pixels called landslide at "
-        f"probability {summary['threshold']:.3f}, in {summary['landslide_patches']} patches"
+        f"{summary['patches']} patches of {split}: {share:.2%} of the pixels predicted landslide "
+        f"at probability {summary['threshold']:.3f}, in {summary['landslide_patches']} patches"
     )
     console.say(f"masks       {where / 'masks' if out is None else where}")
     console.say(f"submission  {where / summary['submission']['path']} (read back and verified)")
-    console.likeness(split, summary["likeness"], Path(summary["folder"]))
-    console.slides(opened.summary(summary["slides_stage"]), Path(summary["slides_folder"]))
+    console.applicability(split, summary["applicability"], Path(summary["folder"]))
+    console.landslides(
+        opened.summary(summary["landslides_stage"]), Path(summary["landslides_folder"])
+    )
 
 
 @app.command()
@@ -224,10 +226,10 @@ def main() -> None:
     except OSError as error:
         from l4s_ensemble.run.files import explain
 
-        told = explain(error)
-        if told is None:
+        known = explain(error)
+        if known is None:
             raise
-        _stop(f"error: {told}", told.exit_code)
+        _stop(f"error: {known}", known.exit_code)
 
 
 def _stop(message: str, code: int) -> None:

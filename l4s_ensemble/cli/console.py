@@ -13,15 +13,15 @@ def say(text: str) -> None:
 
 
 def scores(summary: dict[str, Any], folder: Path) -> None:
-    """Print the ledger of a scored split."""
+    """Print the comparison of a scored split."""
     title = f"{summary['split']}, {summary['patches']} patches, thresholds chosen out-of-fold"
-    ledger(title, summary)
+    comparison(title, summary)
     if summary["block_kind"] == "tile":
         say("the places of these tiles are unknown: intervals by tile are narrower than true")
     say(f"run    {folder}")
 
 
-def ledger(title: str, summary: dict[str, Any]) -> None:
+def comparison(title: str, summary: dict[str, Any]) -> None:
     """Print one row a model, and the stack's paired gain."""
     rows = [
         [
@@ -33,7 +33,7 @@ def ledger(title: str, summary: dict[str, Any]) -> None:
             _num(row["average_precision"]),
             _num(row["threshold"]),
         ]
-        for row in summary["ledger"]
+        for row in summary["comparison"]
     ]
     head = ["model", "F1", "95 % interval", "precision", "recall", "AP", "threshold"]
     table(f"Landslide class, pooled over pixels ({title})", head, rows)
@@ -50,43 +50,43 @@ def ledger(title: str, summary: dict[str, Any]) -> None:
     )
 
 
-def likeness(split: str, summary: dict[str, Any], folder: Path) -> None:
+def applicability(split: str, summary: dict[str, Any], folder: Path) -> None:
     """Print how many tiles are like those that the run's scores were measured on."""
     if not summary["known"]:
         return
-    tiles, unlike = summary["patches"], summary["unlike"]
+    tiles, outside = summary["patches"], summary["outside"]
     where = folder / "tiles.csv"
-    if not unlike:
-        say(f"likeness    {where}: every tile is like some of training")
+    if not outside:
+        say(f"applicability  {where}: every tile is like some of training")
         return
     differs = ", ".join(f"{d['what']} {d['by']:+.1f} sd" for d in summary["differs"][:3])
     say(
-        f"likeness    {where}: {unlike} of {tiles} tiles are unlike all of training ({differs}); "
-        "no score of this run was measured on such"
+        f"applicability  {where}: {outside} of {tiles} tiles are unlike all of training "
+        f"({differs}); no score of this run was measured on such"
     )
-    if 2 * unlike > tiles and split in {"valid", "test", "holdout"}:
+    if 2 * outside > tiles and split in {"valid", "test", "holdout"}:
         say(f"            for a place never seen: fit-all --adapt {split} (images only, no mask)")
 
 
-def slides(summary: dict[str, Any], folder: Path) -> None:
+def landslides(summary: dict[str, Any], folder: Path) -> None:
     """Print how many landslides were predicted, and where they are listed."""
     hectares = summary["area_m2"] / 1e4
     say(
-        f"slides      {folder / 'slides.csv'}: {summary['slides']} landslides, {hectares:.1f} ha, "
-        f"{summary['explained']} of them with a reason"
+        f"landslides  {folder / 'landslides.csv'}: {summary['landslides']} landslides, "
+        f"{hectares:.1f} ha, {summary['explained']} of them with a reason"
     )
 
 
 def features(summary: dict[str, Any]) -> None:
-    """Print how many features there are, the most telling ones, and what was left out."""
+    """Print how many features there are, the most discriminative ones, and what was left out."""
     groups: dict[str, int] = {}
     for item in summary["features"]:
         groups[item["group"]] = groups.get(item["group"], 0) + 1
-    telling = sorted(summary["features"], key=lambda f: -abs((f["auc"] or 0.5) - 0.5))[:10]
+    best = sorted(summary["features"], key=lambda f: -abs((f["auc"] or 0.5) - 0.5))[:10]
     table(
         f"{len(summary['features'])} features: " + ", ".join(f"{n} {g}" for g, n in groups.items()),
-        ["most telling", "group", "unit", "AUC", "best F1"],
-        [[f["name"], f["group"], f["unit"], _num(f["auc"]), _num(f["best_f1"])] for f in telling],
+        ["most discriminative", "group", "unit", "AUC", "best F1"],
+        [[f["name"], f["group"], f["unit"], _num(f["auc"]), _num(f["best_f1"])] for f in best],
     )
     if summary["left_out"]:
         first = summary["left_out"][0]

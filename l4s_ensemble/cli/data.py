@@ -109,12 +109,12 @@ def data_fetch(
     from l4s_ensemble.sources.fetch import fetch
 
     start(quiet)
-    told = fetch(
+    found = fetch(
         out,
         source=source,
         splits=split or ("train", "valid", "test"),
         url=url,
         keep_archives=keep_archives,
     )
-    console.say(json.dumps(told))
+    console.say(json.dumps(found))
     console.say(f"next: l4s-ensemble data check --data {out}")

@@ -112,30 +112,30 @@ def tune_pixel(
     require_optuna()
     opened = opened_run(run, config, set_, data, jobs, "auto", quiet)
     opened.fit(until=("pixel",))
-    told = tune(
+    found = tune(
         opened.folder, opened.config, trials=trials, timeout_s=timeout, share=share, out=out,
         jobs=opened.jobs,
     )  # fmt: skip
     console.table(
-        f"{len(told['trials'])} finished trials on {told['tiles']} tiles, out of fold",
-        ["trial", "F1", *told["trials"][0]["settings"]],
+        f"{len(found['trials'])} finished trials on {found['tiles']} tiles, out of fold",
+        ["trial", "F1", *found["trials"][0]["settings"]],
         [
             [
                 f"{t['number']}{' (own)' if t['own'] else ''}", f"{t['f1']:.4f}",
                 *(f"{v:.3g}" for v in t["settings"].values()),
             ]
-            for t in told["trials"][:10]
+            for t in found["trials"][:10]
         ],
     )  # fmt: skip
     console.say(OPTIMISTIC)
-    console.say(f"preset {told['preset']}")
+    console.say(f"preset {found['preset']}")
 
 
 def _fit(opened: Run, until: str, adapt: str | None = None) -> None:
     ran = opened.fit(until=(until,), adapt=adapt)
     if until == "stack":
         summary = opened.summary("stack")
-        console.ledger("out-of-fold on the training tiles", summary)
+        console.comparison("out-of-fold on the training tiles", summary)
     else:
         oof = opened.summary(until)["oof"]
         split = opened.summary(until).get("adapted_to")

@@ -28,7 +28,7 @@ REMOVED: dict[str, str] = {
     "unet.checkpoint": "gone: the network at the end is kept",
     "unet.jitter_scene": "gone: no gain shown; see unet.jitter_gain and unet.jitter_band",
     "unet.cut_mix": "gone: it gained nothing (-.000)",
-    "unet.upsample": "gone: done where an encoder begins with a stride and would lose small slides",
+    "unet.upsample": "gone: done where an encoder begins with a stride and loses detail",
     "unet.label_smoothing": "gone: no configuration set it",
     "unet.band_dropout": "gone: no configuration set it",
     "unet.explain": "report.occlusion",
@@ -40,6 +40,8 @@ REMOVED: dict[str, str] = {
     "stack.leaves": "gone with stack.trees",
     "stack.epochs": "gone with the convolution",
     "stack.rows_max": "gone: three numbers need no more than 300,000 pixels",
+    "stack.follow": "stack.adapt_threshold (true for unlike)",
+    "pixel.rim_share": "pixel.boundary_share",
     "stack.bins": "gone: histograms of probability have 1000 bins",
     "stack.resamples": "gone: intervals rest on 1000 resamples",
 }

@@ -14,7 +14,7 @@ class Section(BaseModel):
 
 
 class Holdout(Section):
-    """Tiles set aside: they leave every fit, fold, statistic, search and threshold.
+    """Tiles held out: they leave every fit, fold, statistic, search and threshold.
 
     Either ``ids``, or a window of one scene's grid (``columns`` and ``rows`` are inclusive).
     """
@@ -30,7 +30,7 @@ class DataConfig(Section):
 
     root: str | None = Field(None, description="folder in the official or Hugging Face layout")
     sensor: str = Field("l4s", description="built-in sensor (l4s, l4s-rgb) or a YAML file")
-    holdout: Holdout | None = Field(None, description="training tiles set aside for the last word")
+    holdout: Holdout | None = Field(None, description="training tiles held out for the last word")
     holdout_guard: bool = Field(
         True, description="the eight neighbours of holdout tiles fit nothing"
     )
@@ -75,7 +75,7 @@ class PixelConfig(Section):
 
     positives_max: int = Field(250_000, ge=100, description="most landslide pixels sampled")
     negatives_per_positive: float = Field(4.0, gt=0, description="negatives sampled per positive")
-    rim_share: float = Field(
+    boundary_share: float = Field(
         0.25, ge=0, le=1, description="share of the negatives drawn within 5 px of a landslide"
     )
     patch_power: float = Field(
@@ -89,7 +89,7 @@ class PixelConfig(Section):
     views: Literal["auto", "one", "two"] = Field(
         "auto",
         description="two: mean of a booster ruled by physics and one that reads only what "
-        "holds at any level of the scene; auto: two where the sensor's levels are relative",
+        "holds at any gain of the scene; auto: two where the sensor's radiometry is relative",
     )
     leaves: int = Field(63, ge=2)
     learning_rate: float = Field(0.06, gt=0, le=1)
@@ -151,9 +151,9 @@ class StackConfig(Section):
     calibrate: Literal["auto", "none"] = Field(
         "auto", description="whether a rising map corrects probabilities, where shown to help"
     )
-    follow: Literal["none", "unlike"] = Field(
-        "none",
-        description="unlike: where the scores of a place are unlike those of training, the "
+    adapt_threshold: bool = Field(
+        False,
+        description="where the scores of a place are unlike those of training, the "
         "threshold moves until the same share of pixels is predicted landslide",
     )
     postprocess: Literal["auto", "none"] = Field(

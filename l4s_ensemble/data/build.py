@@ -31,10 +31,10 @@ from l4s_ensemble.data.summary import (
     SizeHistogram,
     StoreSummary,
     band_summaries,
+    landslide_sizes,
     ndvi_summary,
     pixels_per_patch,
     sample_pixels,
-    slide_sizes,
 )
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.files import bytes_below
@@ -70,7 +70,7 @@ class _Store:
 
 @dataclass(frozen=True)
 class _Patch:
-    """What a worker tells of one patch; the arrays themselves are on disk already.
+    """What a worker returns of one patch; the arrays themselves are on disk already.
 
     Attributes
     ----------
@@ -212,7 +212,7 @@ def _write_batch(store: _Store, start: int, files: list[PatchFiles]) -> list[_Pa
         in_units = to_units(counts[np.newaxis], sensor)[0]
         sample = sample_pixels(in_units, store.keep, file.id)
         low, high = in_units.min(axis=(1, 2)), in_units.max(axis=(1, 2))
-        done.append(_Patch(record, is_uint16, (sample, low, high, slide_sizes(mask))))
+        done.append(_Patch(record, is_uint16, (sample, low, high, landslide_sizes(mask))))
     _write_patches(store.out, "image", start, images)
     if store.masks:
         _write_patches(store.out, "mask", start, masks)
@@ -259,19 +259,19 @@ def _summary(
     sensor, records = store.sensor, [p.record for p in done]
     kept, low, high, sizes = zip(*(p.values for p in done if p.values is not None), strict=True)
     pixels, counts = np.concatenate(kept, axis=1), tuple(np.sum(sizes, axis=0).tolist())
-    slides = [r.landslide_pixels or 0 for r in records]
+    landslides = [r.landslide_pixels or 0 for r in records]
     area = len(files) * sensor.patch_pixels**2
     masks = store.masks
     return StoreSummary(
         split=split,
         sensor=sensor.name,
-        level=sensor.level,
+        radiometry=sensor.radiometry,
         root=str(root),
         patches=len(files),
         masks=masks,
-        landslide_patches=sum(n > 0 for n in slides) if masks else None,
-        landslide_pixels=sum(slides) if masks else None,
-        prevalence=sum(slides) / area if masks else None,
+        landslide_patches=sum(n > 0 for n in landslides) if masks else None,
+        landslide_pixels=sum(landslides) if masks else None,
+        prevalence=sum(landslides) / area if masks else None,
         degenerate=tuple(f.id for f, r in zip(files, records, strict=True) if r.degenerate),
         inexact=tuple(
             str(f.image) for f, r in zip(files, records, strict=True) if r.exact < r.values
@@ -280,6 +280,6 @@ def _summary(
         dtype=store.dtype.name,
         bands=band_summaries(sensor, pixels, np.min(low, axis=0), np.max(high, axis=0)),
         ndvi=ndvi_summary(sensor, pixels),
-        slide_sizes_px=SizeHistogram(edges=SIZE_EDGES, counts=counts) if masks else None,
+        landslide_sizes_px=SizeHistogram(edges=SIZE_EDGES, counts=counts) if masks else None,
         bytes=bytes_below(store.out),
     )

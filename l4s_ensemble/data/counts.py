@@ -25,7 +25,7 @@ file in float32 rounds at 6e-8 and gets sixteen of its own epsilons.
 """
 
 UINT16_MAX = 65535
-RELATIVE_LEVEL = 1000.0
+NORMALISED_MEDIAN = 1000.0
 """Median brightness of a tile of a relative sensor, after `to_units`."""
 
 
@@ -101,30 +101,30 @@ def to_units(counts: NDArray[Any], sensor: Sensor) -> NDArray[np.float32]:
     -------
     float32 array, shape (patch, band, y, x)
         ``counts x count_to_unit``. Tiles of a relative sensor carry an unknown factor each. Their
-        spectral bands are divided by the tile's own level, the median over its pixels of the mean
+        spectral bands are divided by the median over its pixels of the mean
         over its spectral bands, and multiplied by 1000: ratios between bands stay, and
         tiles become comparable. A black tile is left as it is.
     """
     values = counts.astype(np.float32)
     values *= sensor.count_to_unit[:, np.newaxis, np.newaxis]
-    if sensor.level == "relative" and sensor.spectral:
+    if sensor.radiometry == "relative" and sensor.spectral:
         which = [sensor.band_names.index(name) for name in sensor.spectral]
         # One tile at a time: a copy of all of them would double the memory.
         for tile in values:
-            tile[which] *= np.float32(level_factor(tile[which]))
+            tile[which] *= np.float32(normalisation_factor(tile[which]))
     return values
 
 
-def level_factor(light: NDArray[np.float32]) -> float:
-    """Factor that brings a tile of a relative sensor to the common level; 1 for a black tile.
+def normalisation_factor(reflectance: NDArray[np.float32]) -> float:
+    """Factor that brings a tile of a relative sensor to the common median; 1 for a black tile.
 
     Parameters
     ----------
-    light : float32 array, shape (band, y, x)
+    reflectance : float32 array, shape (band, y, x)
         Spectral bands, ``counts x count_to_unit``.
     """
-    level = float(np.median(light.mean(axis=0)))
-    return RELATIVE_LEVEL / level if level > 0 else 1.0
+    median = float(np.median(reflectance.mean(axis=0)))
+    return NORMALISED_MEDIAN / median if median > 0 else 1.0
 
 
 def content_hash(counts: NDArray[Any]) -> str:

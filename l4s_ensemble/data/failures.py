@@ -46,8 +46,8 @@ def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> d
     tasks = [(store, scores, some, threshold, edges) for some in tasks_of(ids)]
     for part in in_processes(_count, tasks, jobs):
         counts.merge(part)
-    # Tiles of a relative sensor were all brought to one level.
-    found = counts.summary(by_tile=sensor.level == "absolute")
+    # Tiles of a relative sensor were all brought to one median.
+    found = counts.summary(by_tile=sensor.radiometry == "absolute")
     return {"threshold": threshold, "pixel_m": sensor.pixel_m, **found}
 
 
@@ -62,7 +62,7 @@ def _count(
     for block in blocks_of(store, (scores,), ids):
         predicted = block.probability() >= threshold
         images = _images(dataset, block.positions)
-        for i, reference in enumerate(block.truth):
+        for i, reference in enumerate(block.reference):
             counts.add_tile(reference, predicted[i], {k: v[i] for k, v in images.items()})
     return counts
 
@@ -73,9 +73,9 @@ def _images(dataset: xr.Dataset, positions: NDArray[np.int64]) -> dict[str, NDAr
     at = {name: i for i, name in enumerate(sensor.band_names)}
     terrain = (("slope_deg", "slope"), ("dem_m", "dem"))
     found = {key: image[:, at[band]] for key, band in terrain if band in at}
-    light = [at[b] for b in VISIBLE if b in at] or [at[b] for b in sensor.spectral]
-    if light:
-        found["brightness"] = image[:, light].mean(axis=1)
+    visible = [at[b] for b in VISIBLE if b in at] or [at[b] for b in sensor.spectral]
+    if visible:
+        found["brightness"] = image[:, visible].mean(axis=1)
     return found
 
 

@@ -137,7 +137,7 @@ def _out_of_bounds(
     found: list[tuple[Literal["error", "warning"], str]] = []
     for values, band in zip(counts, sensor.bands, strict=True):
         known = BY_NAME.get(band.name)
-        if known is None or known.unit != band.unit or sensor.level != "absolute":
+        if known is None or known.unit != band.unit or sensor.radiometry != "absolute":
             continue
         scale = band.count_to_unit
         lowest, highest = float(values.min()) * scale, float(values.max()) * scale

@@ -10,7 +10,7 @@ from l4s_ensemble.errors import DataError
 MANIFEST = "scenes.csv"
 """File in a data root: columns split, patch, scene, row, col; one line a patch."""
 
-MADE_UP = "made-up.json"
+SYNTHETIC = "synthetic.json"
 """File in a data root that says its patches are no satellite's."""
 
 LARGEST = (1 << 20) - 2

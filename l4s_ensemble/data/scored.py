@@ -35,7 +35,7 @@ class TileBlock:
     ----------
     patch, positions : int64 array, shape (tile,)
         Ids, and positions along the store's ``patch``.
-    truth : bool array, shape (tile, y, x)
+    reference : bool array, shape (tile, y, x)
         Reference masks.
     scores : tuple of float32 array, shape (tile, y, x)
         One a score file, as it is on disk.
@@ -45,7 +45,7 @@ class TileBlock:
 
     patch: NDArray[np.int64]
     positions: NDArray[np.int64]
-    truth: NDArray[np.bool_]
+    reference: NDArray[np.bool_]
     scores: tuple[NDArray[np.float32], ...]
     is_logit: tuple[bool, ...]
 
@@ -112,7 +112,7 @@ def blocks_of(store: Path, scores: tuple[Path, ...], ids: NDArray[np.int64]) -> 
         yield TileBlock(
             patch=ids[b],
             positions=positions,
-            truth=dataset["mask"].isel(patch=positions).values.astype(bool),
+            reference=dataset["mask"].isel(patch=positions).values.astype(bool),
             scores=tuple(
                 np.asarray(f[name].isel(patch=at[b]).values, dtype=np.float32)
                 for f, name, at in zip(files, names, places, strict=True)

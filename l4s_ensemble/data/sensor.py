@@ -41,7 +41,7 @@ class Sensor(Section):
     ----------
     bands : tuple of SensorBand
         In the order of the file's last axis.
-    level : {'absolute', 'relative'}
+    radiometry : {'absolute', 'relative'}
         ``relative``: each tile's spectral bands carry one unknown common factor.
     image_key, mask_key : str
         HDF5 dataset names.
@@ -51,7 +51,7 @@ class Sensor(Section):
 
     name: str
     bands: tuple[SensorBand, ...]
-    level: Literal["absolute", "relative"] = "absolute"
+    radiometry: Literal["absolute", "relative"] = "absolute"
     pixel_m: float = Field(PIXEL_M, gt=0)
     patch_pixels: int = Field(PATCH_PIXELS, ge=8)
     image_key: str = "img"
@@ -72,7 +72,7 @@ class Sensor(Section):
 
     @property
     def spectral(self) -> tuple[str, ...]:
-        """Names of the bands that measure light, in file order."""
+        """Names of the bands that measure reflectance, in file order."""
         return tuple(b.name for b in self.bands if b.unit not in {"degree", "metre"})
 
     @property

@@ -11,7 +11,7 @@ import xarray as xr
 
 from l4s_ensemble.data.build import build_store
 from l4s_ensemble.data.patches import find_patches
-from l4s_ensemble.data.places import MADE_UP, read_manifest
+from l4s_ensemble.data.places import SYNTHETIC, read_manifest
 from l4s_ensemble.data.sensor import Sensor, load_sensor
 from l4s_ensemble.data.store import COORDINATES, STORE, open_store
 from l4s_ensemble.data.summary import DataSummary
@@ -44,9 +44,9 @@ def stage(ctx: StageContext) -> Summary:
         files = [replace(file, mask=None) for file in files]
     out, places = ctx.out / STORE, read_manifest(root, split)
     found = build_store(files, sensor, out, ctx.jobs, split=split, root=root, places=places)
-    made_up = (root / MADE_UP).is_file()
-    digest = fingerprint.digest([content_digest(open_store(out)), made_up])
-    summary = DataSummary(**dict(found), made_up=made_up, digest=digest)
+    synthetic = (root / SYNTHETIC).is_file()
+    digest = fingerprint.digest([content_digest(open_store(out)), synthetic])
+    summary = DataSummary(**dict(found), synthetic=synthetic, digest=digest)
     return summary.model_dump(mode="json")
 
 

@@ -126,7 +126,7 @@ def units(dataset: xr.Dataset, positions: slice | ArrayLike | None = None) -> ND
 
     Notes
     -----
-    Tiles of a relative sensor are brought to a common level, as
+    Tiles of a relative sensor are normalised to a common median, as
     `l4s_ensemble.data.counts.to_units` says.
     """
     image = dataset["image"]

@@ -1,4 +1,4 @@
-"""What the stages ``data/…`` tell: typed, with the statistics of a split's values.
+"""Summary of the stages ``data/…``, with the statistics of a split's values.
 
 Memory is flat: of each patch a few hundred pixels are kept, drawn by a seeded generator, never
 the patch. Extremes and counts are exact; means, deviations and percentiles are those of the
@@ -58,7 +58,7 @@ class StoreSummary(SummaryModel):
 
     Attributes
     ----------
-    level : {'absolute', 'relative'}
+    radiometry : {'absolute', 'relative'}
         Of the sensor, see `l4s_ensemble.data.sensor.Sensor`.
     patches : int
     masks : bool
@@ -83,7 +83,7 @@ class StoreSummary(SummaryModel):
 
     split: str
     sensor: str
-    level: str
+    radiometry: str
     root: str
     patches: int
     masks: bool
@@ -96,7 +96,7 @@ class StoreSummary(SummaryModel):
     dtype: str
     bands: tuple[BandSummary, ...]
     ndvi: NdviSummary | None
-    slide_sizes_px: SizeHistogram | None
+    landslide_sizes_px: SizeHistogram | None
     bytes: int
 
 
@@ -105,13 +105,13 @@ class DataSummary(StoreSummary):
 
     Attributes
     ----------
-    made_up : bool
+    synthetic : bool
         Whether the patches are synthetic.
     digest : str
         Hash of what the patches are, 16 hex digits.
     """
 
-    made_up: bool
+    synthetic: bool
     digest: str
 
 
@@ -128,7 +128,7 @@ def sample_pixels(units: NDArray[np.float32], pixels: int, seed: int) -> NDArray
     return sampled
 
 
-def slide_sizes(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+def landslide_sizes(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the landslides of one mask by size: areas that touch at a side or a corner."""
     _, sizes = labelled(mask > 0)
     return np.histogram(sizes, bins=SIZE_EDGES)[0].astype(np.int64)

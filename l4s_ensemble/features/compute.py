@@ -34,7 +34,7 @@ def compute(
     ----------
     image : float32 array, shape (band, y + 2 margin, x + 2 margin)
         In the sensor's units (see `l4s_ensemble.data.store.units`): the patch, and `margin`
-        pixels of true surroundings on each side.
+        pixels of true neighbourhood on each side.
     sensor : Sensor
     plan : FeaturePlan
         From `select` or `plan_from_file`.
@@ -43,7 +43,7 @@ def compute(
         reflection, exact on a plane, and mirrors every other band (see `window.continue_band`);
         ``None`` makes that an error.
     margin : int
-        Pixels of the image that are surroundings, on each side.
+        Pixels of the image that are neighbourhood, on each side.
     statistics : SceneStatistics, optional
         Of the scene that the patch lies in, for features that are relative to it. Without them
         those of the patch itself stand in, so that blocks of one raster would not agree: measure
@@ -64,7 +64,7 @@ def compute(
     image = _checked(image, sensor, margin)
     if margin < plan.support_px and pad != "odd":
         raise DataError(
-            "the surroundings are narrower than the features reach", found=f"{margin} px",
+            "the neighbourhood is narrower than the features reach", found=f"{margin} px",
             allowed=f"at least {plan.support_px} px", fix="give a wider margin, or pad='odd'",
         )  # fmt: skip
     return compute_window(Alone(image, sensor, margin), sensor, plan, statistics)
@@ -73,12 +73,12 @@ def compute(
 def compute_window(
     window: Window, sensor: Sensor, plan: FeaturePlan, statistics: SceneStatistics | None = None
 ) -> NDArray[np.float32]:
-    """Compute the features of one patch that knows its surroundings; see `compute`.
+    """Compute the features of one patch that knows its neighbourhood; see `compute`.
 
     Parameters
     ----------
     window : Window
-        Gives bands with as much of the surroundings as is asked for.
+        Gives bands with as much of the neighbourhood as is asked for.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 
 class Words(NamedTuple):
-    """How a person is told of a value.
+    """Words for a value.
 
     Attributes
     ----------
@@ -41,13 +41,13 @@ class Feature:
     needs : tuple of str
         Names of the bands it reads.
     formula : str
-        For people. Band names stand for reflectance (or level relative to the tile).
+        For people. Band names stand for reflectance (or values relative to the tile).
     source : str
         Where the formula comes from.
     support_px : int
         It reads pixels at most this far away, in rows and in columns.
     words : Words
-    level : {'any', 'absolute', 'relative'}
+    radiometry : {'any', 'absolute', 'relative'}
         Which sensors it makes sense for: ``absolute`` needs true reflectance.
     scene_fields : tuple of str
         Fields whose statistics of the scene it reads, beside its window.
@@ -70,7 +70,7 @@ class Feature:
     source: str
     support_px: int
     words: Words
-    level: Literal["any", "absolute", "relative"] = "any"
+    radiometry: Literal["any", "absolute", "relative"] = "any"
     scene_fields: tuple[str, ...] = ()
     superseded_by: tuple[str, ...] = ()
     expected: int = 0

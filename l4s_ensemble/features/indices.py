@@ -1,4 +1,4 @@
-"""Spectral indices of one pixel, from reflectance (or from levels relative to the tile).
+"""Spectral indices of one pixel, from reflectance (or from values relative to the tile).
 
 An index on the stored values of the files is a different quantity; these are made of restored
 units only. Denominators are floored and unbounded ratios clipped, so that zero, constant and odd
@@ -20,7 +20,7 @@ from l4s_ensemble.features.definition import Feature, Words
 from l4s_ensemble.features.tile_context import FeatureFunction, Field
 from l4s_ensemble.features.window import FloatImage
 
-Light = Callable[[str], FloatImage]
+Reflectance = Callable[[str], FloatImage]
 """Gives a band's reflectance by name, never negative."""
 
 FLOOR = np.float32(1e-6)
@@ -75,7 +75,7 @@ class Index:
     expected : {-1, 0, 1}
         Where a landslide moves it, see `Feature`: it leaves less vegetation and less water in
         leaves, and brighter, redder, barer ground.
-    level : {'any', 'absolute', 'relative'}
+    radiometry : {'any', 'absolute', 'relative'}
         ``any``: a common factor of all bands does not change it, or only its scale.
     superseded_by : tuple of str
         Not a feature of its own where the sensor has these bands.
@@ -85,10 +85,10 @@ class Index:
     needs: tuple[str, ...]
     formula: str
     source: str
-    image: Callable[[Light], FloatImage]
+    image: Callable[[Reflectance], FloatImage]
     kind: Kind
     expected: int = 0
-    level: Literal["any", "absolute", "relative"] = "any"
+    radiometry: Literal["any", "absolute", "relative"] = "any"
     superseded_by: tuple[str, ...] = ()
 
 
@@ -98,19 +98,20 @@ def _normalised(
 ) -> Index:  # fmt: skip
     return Index(
         name, (a, b), f"({a} − {b}) / ({a} + {b})", source,
-        lambda light: contrast(light(a), light(b)), kind, expected, superseded_by=superseded_by,
+        lambda reflectance: contrast(reflectance(a), reflectance(b)), kind, expected,
+        superseded_by=superseded_by,
     )  # fmt: skip
 
 
 def _weighted(
     name: str, weights: dict[str, float], source: str, kind: Kind, expected: int
 ) -> Index:
-    def image(light: Light) -> FloatImage:
+    def image(reflectance: Reflectance) -> FloatImage:
         total: FloatImage | None = None
         for band, weight in weights.items():
-            term = np.float32(weight) * light(band)
+            term = np.float32(weight) * reflectance(band)
             total = term if total is None else total + term
-        return total if total is not None else light("")
+        return total if total is not None else reflectance("")
 
     words = " ".join(f"{'+' if w >= 0 else '−'} {abs(w)} {b}" for b, w in weights.items())
     return Index(
@@ -118,8 +119,10 @@ def _weighted(
     )
 
 
-def _bright(light: Light) -> FloatImage:
-    squares = np.square(light("B4")) + np.square(light("B3")) + np.square(light("B2"))
+def _bright(reflectance: Reflectance) -> FloatImage:
+    squares = (
+        np.square(reflectance("B4")) + np.square(reflectance("B3")) + np.square(reflectance("B2"))
+    )
     return np.sqrt(squares / np.float32(3))
 
 
@@ -214,6 +217,6 @@ def functions() -> list[FeatureFunction]:
 def _function(index: Index) -> FeatureFunction:
     feature = Feature(
         index.name, "indices", "1", index.needs, index.formula, index.source, 0, index.kind.words,
-        level=index.level, superseded_by=index.superseded_by, expected=index.expected,
+        radiometry=index.radiometry, superseded_by=index.superseded_by, expected=index.expected,
     )  # fmt: skip
     return FeatureFunction(feature, lambda context: context.value(index.name))

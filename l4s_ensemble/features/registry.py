@@ -215,10 +215,10 @@ def _reason(feature: Feature, sensor: Sensor, config: FeaturesConfig) -> str | N
     missing = [b for b in feature.needs if b not in sensor.band_names]
     if missing:
         return f"the sensor has no {', '.join(missing)}"
-    if feature.level == "absolute" and sensor.level != "absolute":
-        return "needs true reflectance; the sensor's levels are relative"
-    if feature.level == "relative" and sensor.level != "relative":
-        return "for relative levels; the sensor has true reflectance"
+    if feature.radiometry == "absolute" and sensor.radiometry != "absolute":
+        return "needs true reflectance; the sensor's values are relative"
+    if feature.radiometry == "relative" and sensor.radiometry != "relative":
+        return "for relative values; the sensor has true reflectance"
     if feature.superseded_by and set(feature.superseded_by) <= set(sensor.band_names):
         return f"other features say it better where {', '.join(feature.superseded_by)} is there"
     if feature.group not in config.groups:

@@ -61,7 +61,7 @@ class FeatureSource:
         The features to compute; or a ``features.json``.
     neighbourhood : Neighbourhood or Path, optional
         Of the same patches, see `l4s_ensemble.scenes.neighbourhood.measure_neighbourhood`; or a
-        ``surroundings.npz``. Without it every patch stands alone.
+        ``neighbourhood.npz``. Without it every patch stands alone.
     statistics : mapping of int to SceneStatistics, or Path, optional
         Of the scenes by their number, see `measure_scenes`; or a ``scene_statistics.json``. Patches
         of a scene that it lacks are measured by themselves.
@@ -159,12 +159,12 @@ class FeatureSource:
             return {}
         dataset = self.dataset()
         images = dataset["image"].variable
-        light = np.isin(sensor.band_names, sensor.spectral)
+        spectral = np.isin(sensor.band_names, sensor.spectral)
         in_units = dataset.attrs.get("values") == "unit"
         made = {}
         for step, other in known.neighbours(tile).items():
-            factor = np.ones(len(light)) if in_units else sensor.count_to_unit.astype(np.float64)
-            factor[light] *= known.gain_factor(tile, other)
+            factor = np.ones(len(spectral)) if in_units else sensor.count_to_unit.astype(np.float64)
+            factor[spectral] *= known.gain_factor(tile, other)
             made[step] = (images[other].values, factor.astype(np.float32))
         return made
 
@@ -310,10 +310,10 @@ def source_to_predict(
     patches : xarray.Dataset or Path
         The patches to predict; or a ``patches.zarr``.
     model : Path
-        Folder with ``features.json`` and, where the fit used them, ``surroundings.npz`` and
+        Folder with ``features.json`` and, where the fit used them, ``neighbourhood.npz`` and
         ``scene_statistics.json``.
     out : Path or None
-        Folder that gets ``surroundings.npz`` and ``scene_statistics.json``, as measured here;
+        Folder that gets ``neighbourhood.npz`` and ``scene_statistics.json``, as measured here;
         without one they stay in memory.
     positions : array_like of int, shape (patch,)
         Patches to predict.

@@ -36,7 +36,7 @@ FILES = (FEATURES_FILE, NEIGHBOURHOOD_FILE, STATISTICS_FILE)
 def stage(ctx: StageContext) -> Summary:
     """Choose the features, sample them on fitting tiles, and describe each one.
 
-    Writes ``features.json`` (the plan), ``surroundings.npz`` (neighbours, see
+    Writes ``features.json`` (the plan), ``neighbourhood.npz`` (neighbours, see
     `l4s_ensemble.scenes.neighbourhood.Neighbourhood`), ``scene_statistics.json`` (statistics of
     the scenes, where a feature reads them, from tiles to fit on) and ``sample.npz``: ``X`` float32
     (row, feature), ``y`` uint8, ``patch`` int64, ``pixel`` int32, ``fold`` int64, ``weight``

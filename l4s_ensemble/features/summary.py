@@ -1,4 +1,4 @@
-"""What the stage ``features`` tells: each feature by itself, in all places and in each."""
+"""Summary of the stage ``features``: each feature by itself, in all places and in each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FeatureRow(Univariate):
 
     Attributes
     ----------
-    name, group, unit, needs, formula, source, support_px, words, level, scene_fields
+    name, group, unit, needs, formula, source, support_px, words, radiometry, scene_fields
         See `l4s_ensemble.features.definition.Feature`; `words` are topic, high and low.
     superseded_by, expected, relational, by_tile
         See there.
@@ -50,7 +50,7 @@ class FeatureRow(Univariate):
     source: str
     support_px: int
     words: tuple[str, str, str]
-    level: Literal["any", "absolute", "relative"]
+    radiometry: Literal["any", "absolute", "relative"]
     scene_fields: tuple[str, ...]
     superseded_by: tuple[str, ...]
     expected: int

@@ -18,11 +18,11 @@ from l4s_ensemble.features.scene_statistics import SceneStatistics, quantiles_of
 from l4s_ensemble.features.window import Alone, FloatImage, Window
 
 REFLECTANCE_PER_DN = np.float32(1e-4)
-LEVEL_PER_UNIT = np.float32(1e-3)
-"""Relative sensors: the robust level of a tile is 1000 units, so 1 after this factor."""
+NORMALISED_PER_UNIT = np.float32(1e-3)
+"""Relative sensors: the median of a tile is 1000 units, so 1 after this factor."""
 
-HIGHEST_LIGHT = 100.0
-"""Light is clipped here. Reflectance above 6.5 does not fit the files."""
+HIGHEST_REFLECTANCE = 100.0
+"""Reflectance is clipped here. Values above 6.5 does not fit the files."""
 
 HIGHEST_M = 2e4
 """Elevation is clipped here, up and down."""
@@ -111,7 +111,7 @@ class TileContext:
         bands that are needed, once each.
     sensor : Sensor
     margin : int
-        Pixels of surroundings on each side.
+        Pixels of the neighbourhood on each side.
     fields : mapping of str to Field
         What `field` can make.
     statistics : SceneStatistics, optional
@@ -174,16 +174,16 @@ class TileContext:
         if name not in self._index:
             return self._fields[name].image(self)
         i = self._index[name]
-        # Light is not negative. The bounds keep every ratio and square finite.
+        # Reflectance is not negative. The bounds keep every ratio and square finite.
         unit = self.sensor.bands[i].unit
         if unit == "metre":
             scale, low, high = np.float32(1), -HIGHEST_M, HIGHEST_M
         elif unit == "degree":
             scale, low, high = np.float32(1), 0.0, 90.0
         else:
-            absolute = self.sensor.level == "absolute"
-            scale = REFLECTANCE_PER_DN if absolute else LEVEL_PER_UNIT
-            low, high = 0.0, HIGHEST_LIGHT
+            absolute = self.sensor.radiometry == "absolute"
+            scale = REFLECTANCE_PER_DN if absolute else NORMALISED_PER_UNIT
+            low, high = 0.0, HIGHEST_REFLECTANCE
         band = self._window.band(i, self.margin)
         if not np.isfinite(band).all():
             raise DataError(

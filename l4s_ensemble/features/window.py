@@ -18,9 +18,9 @@ FloatImage = NDArray[np.floating[Any]]
 def continue_band(picture: FloatImage, unit: str, width: int) -> FloatImage:
     """Continue a band where nothing is known: elevation by odd reflection, the rest mirrored.
 
-    On adjoining real tiles, in the 16 pixels along a seam and against the truth beyond it, odd
-    reflection makes a third of the error of mirroring in terrain, and twice its error in light:
-    bright spots become holes of negative reflectance.
+    On adjoining real tiles, in the 16 pixels along a seam and against the reference beyond it, odd
+    reflection makes a third of the error of mirroring in terrain, and twice its error in
+    reflectance: bright spots become holes of negative reflectance.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def continue_band(picture: FloatImage, unit: str, width: int) -> FloatImage:
 
 
 class Window(Protocol):
-    """A patch that gives its bands with as much of the surroundings as is asked for."""
+    """A patch that gives its bands with as much of the neighbourhood as is asked for."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,14 +51,14 @@ class Window(Protocol):
 
 
 class Alone:
-    """A patch of which nothing but itself, and perhaps a rim around it, is known.
+    """A patch of which nothing but itself, and perhaps a border around it, is known.
 
     Parameters
     ----------
     image : float32 array, shape (band, y + 2 margin, x + 2 margin)
     sensor : Sensor
     margin : int
-        Pixels of true surroundings on each side. Beyond them it goes on as `continue_band` says.
+        Pixels of true neighbourhood on each side. Beyond them it goes on as `continue_band` says.
     """
 
     def __init__(self, image: NDArray[np.float32], sensor: Sensor, margin: int = 0) -> None:

@@ -29,12 +29,12 @@ class Counts:
         return np.stack([self.tp, self.fp, self.fn, self.tn], axis=-1)
 
 
-def count(predicted: ArrayLike, truth: ArrayLike) -> Counts:
+def count(predicted: ArrayLike, reference: ArrayLike) -> Counts:
     """Count per tile.
 
     Parameters
     ----------
-    predicted, truth : array_like of bool or {0, 1}, shape (tile, y, x)
+    predicted, reference : array_like of bool or {0, 1}, shape (tile, y, x)
         1 = landslide.
 
     Returns
@@ -43,7 +43,7 @@ def count(predicted: ArrayLike, truth: ArrayLike) -> Counts:
         With one value a tile.
     """
     p = np.asarray(predicted).astype(bool)
-    t = np.asarray(truth).astype(bool)
+    t = np.asarray(reference).astype(bool)
     if p.shape != t.shape or p.ndim != 3:
         raise ValueError(f"shapes must be equal and (tile, y, x): {p.shape} and {t.shape}")
     axes = (1, 2)
@@ -73,19 +73,19 @@ def scores_pooled(c: Counts) -> dict[str, float | int]:
     }
 
 
-def score(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float | int]:
-    """Score masks against truth, pooled over all their pixels.
+def score(predicted: ArrayLike, reference: ArrayLike) -> dict[str, float | int]:
+    """Score masks against reference, pooled over all their pixels.
 
     Parameters
     ----------
-    predicted, truth : array_like of bool or {0, 1}, shape (tile, y, x)
+    predicted, reference : array_like of bool or {0, 1}, shape (tile, y, x)
 
     Returns
     -------
     dict
         ``precision, recall, f1, iou, tp, fp, fn, tn``.
     """
-    return scores_pooled(count(predicted, truth))
+    return scores_pooled(count(predicted, reference))
 
 
 def _ratio(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:

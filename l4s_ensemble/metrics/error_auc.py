@@ -1,6 +1,6 @@
 """Does an uncertainty tell errors? Areas and risk-coverage curves from histograms.
 
-A histogram has shape (4, bins): pixels by ``truth + 2 called`` and by bin of uncertainty,
+A histogram has shape (4, bins): pixels by ``reference + 2 predicted`` and by bin of uncertainty,
 the surest first. Bins are equal in the square root of the uncertainty, for most pixels are sure.
 """
 
@@ -19,7 +19,10 @@ SHARES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 def error_histogram(
-    uncertainty: ArrayLike, truth: NDArray[np.bool_], called: NDArray[np.bool_], bins: int = BINS
+    uncertainty: ArrayLike,
+    reference: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    bins: int = BINS,
 ) -> NDArray[np.int64]:
     """Count pixels by kind and bin of uncertainty, shape (4, bins).
 
@@ -27,12 +30,12 @@ def error_histogram(
     ----------
     uncertainty : array_like
         In 0 to 1.
-    truth, called : bool array
+    reference, predicted : bool array
         Of the same shape.
     """
     u = np.sqrt(np.clip(np.asarray(uncertainty, dtype=np.float64), 0, 1)).ravel()
     place = np.minimum((u * bins).astype(np.int64), bins - 1)
-    kind = (truth + 2 * called.astype(np.int64)).ravel()
+    kind = (reference + 2 * predicted.astype(np.int64)).ravel()
     return np.bincount(bins * kind + place, minlength=4 * bins).reshape(4, bins)
 
 
@@ -69,7 +72,7 @@ def risk_coverage(
         ``share``; ``f1_rest``: of the pixels that are left to the stack alone; ``f1_helped``: of
         all pixels, if the person is always right; ``errors_seen``: share of all wrong pixels that
         the person sees. None without a denominator, and ``f1_rest`` where none of what is left is
-        called landslide.
+        predicted landslide.
     """
     h = np.asarray(histogram, dtype=np.float64)
     total = h.sum(axis=0)

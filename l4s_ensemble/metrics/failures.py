@@ -9,9 +9,10 @@ None)::
                         landslide, tp, fp, fn, precision, recall, f1. Keys, as far as the sensor
                         has them: slope_deg, dem_m, brightness, tile_brightness (quintiles of
                         pixels, and of tiles), tile_edge_px (0 = outermost row or column)
-    rim                 by distance to the boundary of a reference landslide, from either side, in
-                        pixels: rows of low, high, tp, fp, fn, f1. Inside are the pixels found and
-                        missed, outside the false ones; tiles without a landslide have no boundary
+    boundary            by distance to the boundary of a reference landslide, from either side,
+                        in pixels: rows of low, high, tp, fp, fn, f1. Inside are the pixels found
+                        and missed, outside the false ones; tiles without a landslide have no
+                        boundary
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ TITLES = {
 
 def quintiles(value: NDArray[Any]) -> list[float]:
     """Five bins with as many values each, open at both ends; fewer where values are equal."""
-    inner = np.unique(np.quantile(value.astype(np.float64), [0.2, 0.4, 0.6, 0.8]))
-    return [-np.inf, *inner.tolist(), np.inf]
+    limits = np.unique(np.quantile(value.astype(np.float64), [0.2, 0.4, 0.6, 0.8]))
+    return [-np.inf, *limits.tolist(), np.inf]
 
 
 def _by_distance() -> NDArray[np.int64]:
@@ -134,7 +135,7 @@ class FailureCounts:
                 counts[:, column] += counted.astype(np.int64)
 
     def summary(self, *, by_tile: bool) -> dict[str, Any]:
-        """The parts ``by`` and ``rim`` of the summary, see the module.
+        """The parts ``by`` and ``boundary`` of the summary, see the module.
 
         Parameters
         ----------
@@ -153,7 +154,7 @@ class FailureCounts:
             pairwise(BOUNDARY_PX), self.inside.tolist(), self.outside[:, 1].tolist(), strict=True
         ):
             boundary.append(_bounds(*bounds) | _errors(pixels - missed, fp, missed))
-        return {"by": tables, "rim": boundary}
+        return {"by": tables, "boundary": boundary}
 
 
 def _table(key: str, edges: Sequence[float], counts: NDArray[np.int64]) -> dict[str, Any]:

@@ -40,10 +40,10 @@ class ScoreHistogram:
         """Lower edges of the bins: the thresholds that can be chosen, shape (bins,)."""
         return np.arange(self.bins) / self.bins
 
-    def add(self, probability: ArrayLike, truth: ArrayLike) -> None:
-        """Add pixels. A pixel is called landslide at threshold t if its probability >= t."""
+    def add(self, probability: ArrayLike, reference: ArrayLike) -> None:
+        """Add pixels. A pixel is predicted landslide at threshold t if its probability >= t."""
         p = np.asarray(probability).ravel()
-        t = np.asarray(truth).ravel().astype(bool)
+        t = np.asarray(reference).ravel().astype(bool)
         index = bin_index(p, self.bins)
         self.positive += np.bincount(index[t], minlength=self.bins)
         self.negative += np.bincount(index[~t], minlength=self.bins)

@@ -43,10 +43,10 @@ class TileHistograms:
         """Number of bins."""
         return int(self.positive.shape[1])
 
-    def add(self, tile: int, probability: ArrayLike, truth: ArrayLike) -> None:
+    def add(self, tile: int, probability: ArrayLike, reference: ArrayLike) -> None:
         """Add the pixels of the tile at position `tile`."""
         index = bin_index(np.asarray(probability).ravel(), self.bins)
-        t = np.asarray(truth).ravel().astype(bool)
+        t = np.asarray(reference).ravel().astype(bool)
         self.positive[tile] += np.bincount(index[t], minlength=self.bins).astype(np.int32)
         self.negative[tile] += np.bincount(index[~t], minlength=self.bins).astype(np.int32)
 

@@ -66,7 +66,7 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     views : {'auto', 'one', 'two'}
         ``two``: boosters with the constraints of physics, and others without them that only read
         `relational` features. What either learns by heart of the scenes that it is fitted on, the
-        other does not. ``auto``: two where `relative_levels` is set.
+        other does not. ``auto``: two where `relative` is set.
     learning_rate, l2 : float
         Shrinkage of each tree, and regularisation of its leaf values.
     feature_fraction, bagging_fraction : float
@@ -78,7 +78,7 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     relational : sequence of bool, shape (feature,), optional
         Whether the gain of the scene cancels in a feature. There is one view without it, or where
         it is the same for all features.
-    relative_levels : bool
+    relative : bool
         Whether the levels of the sensor are relative, with an unknown gain for each tile.
     random_state : int
         Seed, 0 or more.
@@ -126,7 +126,7 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_bin: int = _DEFAULT.max_bin,
         expected: Sequence[int] | None = None,
         relational: Sequence[bool] | None = None,
-        relative_levels: bool = False,
+        relative: bool = False,
         random_state: int = 0,
         n_jobs: int | None = 1,
     ) -> None:
@@ -143,7 +143,7 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.max_bin = max_bin
         self.expected = expected
         self.relational = relational
-        self.relative_levels = relative_levels
+        self.relative = relative
         self.random_state = random_state
         self.n_jobs = n_jobs
 
@@ -364,7 +364,7 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "monotone_constraints_method": "intermediate",
             }
         views = [ruled if config.constraints == "physics" else free]
-        two = config.views == "two" or (config.views == "auto" and self.relative_levels)
+        two = config.views == "two" or (config.views == "auto" and self.relative)
         kept = np.flatnonzero([] if self.relational is None else self.relational)
         if two and 0 < len(kept) < self.n_features_in_:
             second = _other_draw(free, _SECOND_VIEW)

@@ -44,7 +44,7 @@ def classifier_of(
         **config.model_dump(include=set(SETTINGS)),
         expected=tuple(f.expected for f in plan.features),
         relational=tuple(f.relational for f in plan.features),
-        relative_levels=sensor.level == "relative",
+        relative=sensor.radiometry == "relative",
         random_state=seed,
     )
 
@@ -115,8 +115,8 @@ def fit_folds(
         tasks.append((own, rows, pixels, ids, names, every[k]))
     for _ in track(in_processes(fit_fold, tasks, at_once), "pixel: fitting folds", len(todo)):
         pass
-    told = ("rows", "positives", "trees", "seconds_fit")
-    return [{name: read_json(_note(folder))[name] for name in told} for folder in every]
+    kept = ("rows", "positives", "trees", "seconds_fit")
+    return [{name: read_json(_note(folder))[name] for name in kept} for folder in every]
 
 
 def for_fold(classifier: PixelClassifier, k: int, threads: int) -> PixelClassifier:

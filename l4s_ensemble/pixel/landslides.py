@@ -1,7 +1,7 @@
 """Predicted landslides, explained by contributions of their pixels.
 
 Contributions are exact but not free: the largest landslides are explained, each by some of its
-pixels, drawn at random. See `slide_words.reason` for what is said of one.
+pixels, drawn at random. See `landslide_words.reason` for what is said of one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.pixel.blocks import blocks_of, rows_of_block
+from l4s_ensemble.pixel.landslide_words import reason
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
-from l4s_ensemble.pixel.slide_words import reason
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.tasks import in_processes
@@ -86,7 +86,7 @@ def explain_landslides(
     Returns
     -------
     dict of int to dict
-        See `slide_words.reason`, by the number of the landslide.
+        See `landslide_words.reason`, by the number of the landslide.
     """
     if not len(drawn):
         return {}

@@ -86,7 +86,7 @@ class PixelModel:
         ------
         ModelError
             If a feature is missing, new or in another place, or the bands, their scaling, the
-            kind of level or the pixel size differ.
+            radiometry or the pixel size differ.
         """
         given, known = tuple(features), self.plan.names
         if given != known:
@@ -100,7 +100,7 @@ class PixelModel:
                 allowed=f"{len(known)} features",
                 fix="compute the features with the model's own features.json, or fit again",
             )
-        for field in ("bands", "level", "pixel_m"):
+        for field in ("bands", "radiometry", "pixel_m"):
             found, wanted = getattr(sensor, field), getattr(self.sensor, field)
             if found != wanted:
                 raise ModelError(

@@ -31,7 +31,7 @@ Histogram = NDArray[np.uint16]
 def ndvi_slope(
     store: Path, folds: Folds, ids: NDArray[np.int64], *, jobs: int = 1
 ) -> dict[str, Any]:
-    """Choose both thresholds on the training tiles of each fold and score its held-out tiles.
+    """Choose both thresholds on the training tiles of each fold and score its held_out-out tiles.
 
     `store` is a ``patches.zarr`` with masks, `ids` the tiles that are fitted on and scored, shape
     (tile,). The fields are those of `l4s_ensemble.pixel.summary.Rule`.
@@ -43,16 +43,16 @@ def ndvi_slope(
     tiles = np.concatenate(list(in_processes(histograms_of, tasks, jobs)))
     fold, counted, rows = folds.of(ids, "fold"), np.zeros((len(ids), 4), np.int64), []
     for k in range(folds.n_folds):
-        held = fold == k
+        held_out = fold == k
         below, start, f1_train = best_thresholds(tiles[np.isin(ids, folds.train_ids(k))])
-        counted[held] = count_predicted(tiles[held], below, start)
+        counted[held_out] = count_predicted(tiles[held_out], below, start)
         rows.append(
             {
                 "fold": k,
                 "ndvi_below": round(-1 + below * NDVI_STEP, 3),
                 "slope_from_deg": start * SLOPE_STEP_DEG,
                 "f1_train": f1_train,
-                "f1": float(f1_pooled(Counts(*counted[held].T).pooled())),
+                "f1": float(f1_pooled(Counts(*counted[held_out].T).pooled())),
             }
         )
     return {"lacks": [], "folds": rows, "f1": float(f1_pooled(Counts(*counted.T).pooled()))}

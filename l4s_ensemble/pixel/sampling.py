@@ -1,8 +1,8 @@
 """Which pixels the classifier learns from, and the weights that undo the choice.
 
 Landslides are two pixels in a hundred, and a pixel says little that its neighbour has not said.
-So the sample holds many landslide pixels, other pixels close to a landslide (the rim, where the
-boundary is learnt), and other pixels elsewhere, empty tiles included. Every row carries the
+So the sample holds many landslide pixels, other pixels close to a landslide (its boundary is
+learnt there), and other pixels elsewhere, empty tiles included. Every row carries the
 inverse of its chance to be drawn; with these weights a model learns the true prevalence, so that
 the sigmoid of its logit means what it says.
 """
@@ -18,11 +18,11 @@ from scipy.ndimage import distance_transform_edt
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import DataError
 
-STRATA: tuple[str, ...] = ("landslide", "rim", "elsewhere")
-LANDSLIDE, RIM, ELSEWHERE = range(3)
+STRATA: tuple[str, ...] = ("landslide", "boundary", "elsewhere")
+LANDSLIDE, BOUNDARY, ELSEWHERE = range(3)
 
-RIM_PX = 5.0
-"""Largest distance of a rim pixel to the next landslide pixel, pixels."""
+BOUNDARY_PX = 5.0
+"""Largest distance of a border pixel to the next landslide pixel, pixels."""
 
 _STREAM = 1701
 """Keeps the draws of this module apart from other users of the same seed."""
@@ -78,7 +78,7 @@ class PixelPlan:
         weight = np.where(np.isin(self.patch, wanted), self.weight, 0.0)
         total = self.available[np.isin(self.tile, wanted)].sum(axis=0)
         drawn = np.bincount(self.stratum, weights=weight, minlength=len(STRATA))
-        if drawn[LANDSLIDE] == 0 or drawn[RIM:].sum() == 0:
+        if drawn[LANDSLIDE] == 0 or drawn[BOUNDARY:].sum() == 0:
             raise DataError(
                 "the training part of a fold has pixels of one class only",
                 where=f"{len(wanted)} tiles",
@@ -87,9 +87,9 @@ class PixelPlan:
             )
         # A stratum with pixels but no drawn row cannot be stood for by its own rows: the other
         # pixels without landslide stand for it.
-        for s in (RIM, ELSEWHERE):
+        for s in (BOUNDARY, ELSEWHERE):
             if drawn[s] == 0:
-                other = RIM + ELSEWHERE - s
+                other = BOUNDARY + ELSEWHERE - s
                 total[other] += total[s]
                 total[s] = 0
         factor = np.divide(total, drawn, out=np.zeros(len(STRATA)), where=drawn > 0)
@@ -101,7 +101,7 @@ def strata(mask: ArrayLike) -> NDArray[np.uint8]:
     landslide = np.asarray(mask).astype(bool)
     out = np.full(landslide.shape, ELSEWHERE, np.uint8)
     if landslide.any():
-        out[distance_transform_edt(~landslide) <= RIM_PX] = RIM
+        out[distance_transform_edt(~landslide) <= BOUNDARY_PX] = BOUNDARY
         out[landslide] = LANDSLIDE
     return out
 
@@ -142,9 +142,9 @@ def plan_pixels(ids: ArrayLike, masks: ArrayLike, config: PixelConfig, seed: int
     """Choose the pixels to learn from.
 
     All landslide pixels up to ``positives_max``, and ``negatives_per_positive`` others for each,
-    ``rim_share`` of them within `RIM_PX` of a landslide (at least as many as by chance), the rest
-    anywhere else. Each tile draws with a generator of its own, so the plan depends on neither the
-    order of work nor its split.
+    ``boundary_share`` of them within `BOUNDARY_PX` of a landslide (at least as many as by chance),
+    the rest anywhere else. Each tile draws with a generator of its own, so the plan
+    depends on neither the order of work nor its split.
 
     Parameters
     ----------
@@ -172,8 +172,10 @@ def plan_pixels(ids: ArrayLike, masks: ArrayLike, config: PixelConfig, seed: int
     positives = min(landslides, config.positives_max)
     negatives = round(config.negatives_per_positive * positives)
     # Never fewer than chance would draw: a boundary without rows would be learnt from afar.
-    rim = min(round(max(config.rim_share, others[0] / max(sum(others), 1)) * negatives), others[0])
-    totals = (positives, rim, negatives - rim)
+    boundary = min(
+        round(max(config.boundary_share, others[0] / max(sum(others), 1)) * negatives), others[0]
+    )
+    totals = (positives, boundary, negatives - boundary)
     draws = np.stack(
         [
             allocate(n, total, config.patch_power)

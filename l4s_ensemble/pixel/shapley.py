@@ -147,12 +147,12 @@ def _add_contributions(
                 e = first + j
                 p = parent[e]
                 f = feature[first + p]
-                cut = threshold[first + p]
+                limit = threshold[first + p]
                 is_left = j == p + 1
                 b = before[e]
                 for r in range(LANES):
                     moved[j, r] = 1.0 if b < 0 else obeys[b, r]
-                    obeys[j, r] = moved[j, r] if (rows[i, f, r] <= cut) == is_left else 0.0
+                    obeys[j, r] = moved[j, r] if (rows[i, f, r] <= limit) == is_left else 0.0
                 for q in range(m):
                     k, o, s = kept[e, q], lost[e, q], share[e]
                     for r in range(LANES):

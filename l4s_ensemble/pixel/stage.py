@@ -81,12 +81,12 @@ def fit_stage(ctx: StageContext) -> Summary:
     sample = explain_rows(model, pixels, rows, folds.of(pixels.patch, "fold"), jobs=jobs)
     ground = save_contributions(ctx.out, sample)
     mapped = (scores, fold, masks, threshold)
-    told = {
+    summary = {
         "features": list(plan.names),
         "rows": {"pixels": len(pixels), "positives": int(pixels.landslide.sum())},
         "folds": [
             fits[k]
-            | {"fold": k, "held_tiles": int((fold == k).sum())}
+            | {"fold": k, "held_out_tiles": int((fold == k).sum())}
             | {"buffer_tiles": len(folds.buffer_ids(k))}
             | {"seconds_score": float(seconds[fold == k].sum() / jobs)}
             | fold_scores(tiles, fold, k, threshold)
@@ -96,14 +96,14 @@ def fit_stage(ctx: StageContext) -> Summary:
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
         "contribution": by_feature(sample, plan),
-        "slides": landslides_out_of_fold(source, model, ground, *mapped, jobs=jobs),
+        "landslides": landslides_out_of_fold(source, model, ground, *mapped, jobs=jobs),
         "failures": failures(store, scores.path, threshold, jobs=jobs),
         "rule": ndvi_slope(store, folds, ids, jobs=jobs),
         "seconds_explain": time.monotonic() - explaining,
         "seconds": time.monotonic() - started,
         "patches_per_s": scored / scoring_s if scored else None,
     }
-    return PixelSummary.model_validate(told).model_dump(mode="json")
+    return PixelSummary.model_validate(summary).model_dump(mode="json")
 
 
 def reasons_stage(ctx: StageContext) -> Summary:
@@ -113,9 +113,9 @@ def reasons_stage(ctx: StageContext) -> Summary:
     not explained by it: the sentence says who found it. Writes ``reasons.json``::
 
         unit            'log-odds'
-        slides          number of predicted landslides
+        landslides          number of predicted landslides
         explained       number of those in `rows`: the largest
-        pixels_a_slide  most pixels drawn of one
+        pixels_per_landslide  most pixels drawn of one
         rows            list, the largest landslide first: id (its number, as
                         `l4s_ensemble.scenes.landslides` counts), pixels, pixels_explained,
                         probability ({pixel, unet}: mean of each model over all its pixels), and
@@ -131,8 +131,8 @@ def reasons_stage(ctx: StageContext) -> Summary:
     source = FeatureSource.beside(model.folder, store, ctx.input(f"{folder}/result"))
     ground = Ground.load(model.folder)
     reasons = explain_landslides(source, model, ground, patch, drawn, jobs=ctx.jobs)
-    ledger = read_json(ctx.input("stack") / "summary.json")["ledger"]
-    threshold = {row["model"]: float(row["threshold"]) for row in ledger}
+    comparison = read_json(ctx.input("stack") / "summary.json")["comparison"]
+    threshold = {row["model"]: float(row["threshold"]) for row in comparison}
     mean = {
         name: _mean_probability(outlines, ctx.input(f"{folder}/result") / f"{name}.zarr")
         for name in ("pixel", "unet")
@@ -147,8 +147,8 @@ def reasons_stage(ctx: StageContext) -> Summary:
             "probability": probability,
         }
         rows.append(row | reasons[number] | found_by(probability, threshold))
-    head = {"unit": "log-odds", "slides": len(outlines), "explained": len(rows)}
-    head["pixels_a_slide"] = PIXELS
+    head = {"unit": "log-odds", "landslides": len(outlines), "explained": len(rows)}
+    head["pixels_per_landslide"] = PIXELS
     write_json(ctx.out / REASONS_FILE, {**head, "rows": rows})
     spent = {"pixels": len(drawn), "seconds": round(time.monotonic() - started, 3)}
     return {**head, **spent, "digest": digest_of(ctx.out / REASONS_FILE)}

@@ -33,7 +33,7 @@ class FoldSummary(Strict):
     rows: int  # sampled pixels that it was fitted on
     positives: int  # of them landslide
     trees: int  # of one booster
-    held_tiles: int
+    held_out_tiles: int
     buffer_tiles: int  # neighbours of the held-out tiles: it is not fitted on them
     seconds_fit: float
     seconds_score: float
@@ -123,7 +123,7 @@ class PixelSummary(Strict):
     reliability: Reliability
     failures: dict[str, Any]  # see `l4s_ensemble.metrics.failures`
     contribution: list[FeatureContribution]  # the largest first
-    slides: list[LandslideOutOfFold]  # the largest found ones, then the largest false ones
+    landslides: list[LandslideOutOfFold]  # the largest found ones, then the largest false ones
     rule: Rule
     seconds_explain: float
     seconds: float  # of the whole stage

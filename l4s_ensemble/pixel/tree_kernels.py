@@ -93,11 +93,18 @@ def extremes(_typing: Any, value: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
 def count_below(
-    _typing: Any, value: Any, cuts: Any, first: Any, last: Any, least: Any, place: Any, start: Any
+    _typing: Any,
+    value: Any,
+    thresholds: Any,
+    first: Any,
+    last: Any,
+    least: Any,
+    place: Any,
+    start: Any,
 ) -> Any:
-    """Set ``place[start + r] = least + (cuts[first:last] < value[r]).sum()`` for 64 pixels r.
+    """Set ``place[start + r] = least + (thresholds[first:last] < value[r]).sum()`` for 64 pixels r.
 
-    ``value, cuts`` float32; ``place, least`` uint8; ``first, last, start`` uint64.
+    ``value, thresholds`` float32; ``place, least`` uint8; ``first, last, start`` uint64.
     """
 
     def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -107,31 +114,31 @@ def count_below(
         )
         sums = cgutils.alloca_once(builder, _vector(_BYTE))
         builder.store(_everywhere(builder, arguments[4], _BYTE), sums)
-        limits = context.make_array(cuts)(context, builder, arguments[1]).data
+        limits = context.make_array(thresholds)(context, builder, arguments[1]).data
         step = ir.Constant(_WORD, 1)
         with cgutils.for_range_slice(builder, arguments[2], arguments[3], step, _WORD) as (c, _):
-            cut = _everywhere(builder, builder.load(builder.gep(limits, [c])), _FLOAT)
+            limit = _everywhere(builder, builder.load(builder.gep(limits, [c])), _FLOAT)
             # True is minus one.
-            below = builder.sext(builder.fcmp_ordered("<", cut, values), _vector(_BYTE))
+            below = builder.sext(builder.fcmp_ordered("<", limit, values), _vector(_BYTE))
             builder.store(builder.sub(builder.load(sums), below), sums)
         out = _address(context, builder, place, arguments[5], arguments[6], _vector(_BYTE))
         builder.store(builder.load(sums), out, align=1)
         return context.get_dummy_value()
 
     wanted = types.void(
-        value, cuts, types.uint64, types.uint64, types.uint8, place, types.uint64
+        value, thresholds, types.uint64, types.uint64, types.uint8, place, types.uint64
     )  # fmt: skip
     return wanted, codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def above(_typing: Any, place: Any, start: Any, cut: Any) -> Any:
-    """Bit r says whether ``place[start + r] > cut``: uint8 array, uint64, uint8 to uint64."""
+def above(_typing: Any, place: Any, start: Any, limit: Any) -> Any:
+    """Bit r says whether ``place[start + r] > limit``: uint8 array, uint64, uint8 to uint64."""
 
     def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         at = _address(context, builder, place, arguments[0], arguments[1], _vector(_BYTE))
-        cuts = _everywhere(builder, arguments[2], _BYTE)
-        bits = builder.icmp_unsigned(">", builder.load(at, align=1), cuts)
+        limits = _everywhere(builder, arguments[2], _BYTE)
+        bits = builder.icmp_unsigned(">", builder.load(at, align=1), limits)
         return builder.bitcast(bits, _WORD)
 
     return types.uint64(place, types.uint64, types.uint8), codegen
@@ -158,16 +165,16 @@ def add_where(_typing: Any, total: Any, start: Any, bits: Any, value: Any) -> An
 
 @_compiled
 def _search(
-    cuts: NDArray[np.float32], start: np.uint64, end: np.uint64, value: np.float32
+    thresholds: NDArray[np.float32], start: np.uint64, end: np.uint64, value: np.float32
 ) -> np.uint64:
-    """Index of the first of ``cuts[start:end]`` that is not below the value."""
+    """Index of the first of ``thresholds[start:end]`` that is not below the value."""
     n = end - start
     while n > _ONE:
         half = n >> _ONE
         # Written so that the compiler needs no jump: which way it goes cannot be foretold.
-        start += half if cuts[start + half - _ONE] < value else _ZERO
+        start += half if thresholds[start + half - _ONE] < value else _ZERO
         n -= half
-    if n == _ONE and cuts[start] < value:
+    if n == _ONE and thresholds[start] < value:
         start += _ONE
     return start
 
@@ -187,11 +194,11 @@ def _place(
 
     The block of feature f goes to ``place[start + f * step:]``.
     """
-    cuts, cut_start = trees.cuts, trees.cut_start
+    thresholds, threshold_start = trees.thresholds, trees.threshold_start
     features, height, width = image.shape
     inside = y0 + EDGE <= height and x0 + EDGE <= width
     for f in range(np.uint64(features)):
-        first, end = cut_start[f], cut_start[f + _ONE]
+        first, end = threshold_start[f], threshold_start[f + _ONE]
         if first == end:
             continue
         begin = first
@@ -205,11 +212,13 @@ def _place(
                 y, x = min(y0 + r // EDGE, height - 1), min(x0 + r % EDGE, width - 1)
                 value[r] = image[f, y, x]
         least, most = extremes(value)
-        first = _search(cuts, first, end, least)
-        last = _search(cuts, first, end, most)
+        first = _search(thresholds, first, end, least)
+        last = _search(thresholds, first, end, most)
         # Comparing all pixels with every threshold between takes no jumps: faster than a search
         # for each.
-        count_below(value, cuts, first, last, np.uint8(first - begin), place, start + f * step)
+        count_below(
+            value, thresholds, first, last, np.uint8(first - begin), place, start + f * step
+        )
 
 
 @_compiled

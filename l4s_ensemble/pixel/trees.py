@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.pixel.tree_kernels import AT_FEATURE, AT_TARGET, LEAF, score
 
-CUTS_MOST = 255
+MOST_THRESHOLDS = 255
 """Thresholds of one feature: the place of a value among them is a byte."""
 
 _LEFT_BY_DEFAULT = 2
@@ -101,8 +101,8 @@ def read_trees(texts: Sequence[str]) -> Trees:
 class BitTrees(NamedTuple):
     """Trees in the form that `score` reads."""
 
-    cuts: NDArray[np.float32]  # all thresholds, ascending within a feature
-    cut_start: NDArray[np.uint64]  # where each feature's begin, shape (feature + 1,)
+    thresholds: NDArray[np.float32]  # ascending within a feature
+    threshold_start: NDArray[np.uint64]  # where each feature's begin, shape (feature + 1,)
     root: NDArray[np.uint64]  # where each tree's nodes begin
     node: NDArray[np.uint64]  # splits and leaves as words, in the order of `Nodes`
     leaf: NDArray[np.float64]  # values of the leaves
@@ -116,7 +116,7 @@ class BitTrees(NamedTuple):
         ValueError
             If the image has another number of features.
         """
-        features = len(self.cut_start) - 1
+        features = len(self.threshold_start) - 1
         if image.ndim != 3 or len(image) != features:
             raise ValueError(f"({features}, y, x) is wanted, {image.shape} was given")
         return score(np.ascontiguousarray(image, dtype=np.float32), self)
@@ -129,29 +129,31 @@ def bit_trees(trees: Trees) -> BitTrees:
     Raises
     ------
     ValueError
-        If a feature has more than `CUTS_MOST` thresholds.
+        If a feature has more than `MOST_THRESHOLDS` thresholds.
     """
     nodes = trees.nodes
     feature, root = nodes.feature.astype(np.int64), nodes.start[:-1]
     limit = _float32_below(nodes.threshold)
     by_feature = [np.unique(limit[feature == f]) for f in range(len(trees.names))]
-    if max(len(c) for c in by_feature) > CUTS_MOST:
-        raise ValueError(f"a feature has more than {CUTS_MOST} thresholds: lower pixel.max_bin")
-    cut = np.zeros(len(feature), np.uint64)
+    if max(len(c) for c in by_feature) > MOST_THRESHOLDS:
+        raise ValueError(
+            f"a feature has more than {MOST_THRESHOLDS} thresholds: lower pixel.max_bin"
+        )
+    number = np.zeros(len(feature), np.uint64)
     for f, c in enumerate(by_feature):
         own = feature == f
-        cut[own] = np.searchsorted(c, limit[own])
+        number[own] = np.searchsorted(c, limit[own])
     is_leaf = feature < 0
     right = nodes.right + np.repeat(root, np.diff(nodes.start))
-    number = np.cumsum(is_leaf) - 1
+    leaf_number = np.cumsum(is_leaf) - 1
     node = np.where(
         is_leaf,
-        LEAF | number.astype(np.uint64) << AT_TARGET,
-        right.astype(np.uint64) << AT_TARGET | feature.astype(np.uint64) << AT_FEATURE | cut,
+        LEAF | leaf_number.astype(np.uint64) << AT_TARGET,
+        right.astype(np.uint64) << AT_TARGET | feature.astype(np.uint64) << AT_FEATURE | number,
     )
     return BitTrees(
-        cuts=np.concatenate(by_feature).astype(np.float32),
-        cut_start=np.cumsum([0, *(len(c) for c in by_feature)]).astype(np.uint64),
+        thresholds=np.concatenate(by_feature).astype(np.float32),
+        threshold_start=np.cumsum([0, *(len(c) for c in by_feature)]).astype(np.uint64),
         root=root.astype(np.uint64),
         node=node,
         leaf=nodes.value[is_leaf],

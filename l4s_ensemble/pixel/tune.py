@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("l4s_ensemble")
 
 OPTIMISTIC = (
-    "these scores are optimistic: the same tiles chose the settings. Judge them on tiles set aside "
+    "these scores are optimistic: the same tiles chose the settings. Judge them on tiles held out "
     "(data.holdout)"
 )
 
@@ -70,7 +70,7 @@ def held_out_f1(
     at_once = max(1, min(jobs, folds.n_folds, at_most(rows)))
     tasks = []
     for k in range(folds.n_folds):
-        parts = (np.intersect1d(ids, tiles) for ids in (folds.train_ids(k), folds.held_ids(k)))
+        parts = (np.intersect1d(ids, tiles) for ids in (folds.train_ids(k), folds.held_out_ids(k)))
         tasks.append((for_fold(classifier, k, max(1, jobs // at_once)), rows, pixels, *parts))
     found = in_processes(_held_out, tasks, at_once)
     y, p, weight = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -209,6 +209,6 @@ def _write_preset(path: Path, config: Config, best: Mapping[str, Any], tiles: in
     values = config.model_copy(update=changed).model_dump(mode="json", exclude_defaults=True)
     head = (
         f"# Found by `l4s-ensemble tune pixel`: F1 {best['f1']:.4f} out of fold on {tiles} tiles.\n"
-        "# Optimistic: the same tiles chose it. Judge it on tiles set aside.\n"
+        "# Optimistic: the same tiles chose it. Judge it on tiles held out.\n"
     )
     write_text(path, head + yaml.safe_dump(values, sort_keys=False))

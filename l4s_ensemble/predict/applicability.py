@@ -21,9 +21,9 @@ from l4s_ensemble.run.stage import Summary
 from l4s_ensemble.scenes.applicability import Applicability, describe
 
 TABLE = "tiles.csv"
-COLUMNS = ("patch", "scene", "distance", "like_training")
+COLUMNS = ("patch", "scene", "distance", "inside_applicability")
 
-_MOST_TOLD = 5
+_MOST_NAMED = 5
 _BINS = 10  # up to the limit, and as many beyond
 
 
@@ -33,8 +33,8 @@ def compare_with_training(
     """Measure each tile's dissimilarity to the training tiles.
 
     Writes ``tiles.csv``: ``patch``, ``scene`` (-1: not known), ``distance`` (dissimilarity index: 1
-    is the median of a tile held out by its fold; a training tile's own is that), ``like_training``
-    (1: within the area of applicability).
+    is the median of a tile held out by its fold; a training tile's own is that),
+    ``inside_applicability`` (1: within the area of applicability).
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def compare_with_training(
         "known": True,
         "patches": len(patch),
         "limit": reference.limit,
-        "unlike": int((~like).sum()),
+        "outside": int((~like).sum()),
         "median": float(np.median(distance)),
         "edges": edges[:-1].tolist(),
         "here": _shares(distance, edges),
@@ -80,7 +80,7 @@ def compare_with_training(
     }
 
 
-def unlike_tiles(summary: Mapping[str, Any]) -> set[int] | None:
+def tiles_outside(summary: Mapping[str, Any]) -> set[int] | None:
     """Tiles farther than the limit, of the stage's summary; None where that is not known."""
     if not summary["known"]:
         return None
@@ -94,11 +94,11 @@ def _shares(distance: NDArray[np.floating[Any]], edges: NDArray[np.float64]) -> 
     return [float(n) / len(distance) for n in counts]
 
 
-def _differs(held: Applicability, described: NDArray[np.float32]) -> list[dict[str, Any]]:
+def _differs(reference: Applicability, described: NDArray[np.float32]) -> list[dict[str, Any]]:
     """What differs most: the median of the tiles in standard deviations of the training tiles."""
-    moved = np.median(held.standard(described), axis=0)
+    moved = np.median(reference.standard(described), axis=0)
     first: dict[str, dict[str, Any]] = {}
     for i in np.argsort(-np.abs(moved)):
-        band = held.names[i].partition(" ")[0]
-        first.setdefault(band, {"what": held.names[i], "by": float(moved[i])})
-    return list(first.values())[:_MOST_TOLD]
+        band = reference.names[i].partition(" ")[0]
+        first.setdefault(band, {"what": reference.names[i], "by": float(moved[i])})
+    return list(first.values())[:_MOST_NAMED]

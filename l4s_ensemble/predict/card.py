@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from l4s_ensemble.metrics.ladder import why_not_comparable
+from l4s_ensemble.metrics.published import why_not_comparable
 from l4s_ensemble.predict.card_words import (
     CODE_LICENCE,
     MISUSE,
@@ -56,7 +56,7 @@ def model_card(run: Path) -> dict[str, Any]:
         ``format, name, version, made, data, protocol, scores, learner, thresholds, limits,
         misuse, licence, seed, settings``.
         Each of ``scores`` has ``on, split, kind, measured``, and either ``models`` and
-        ``not_comparable`` or ``told`` and ``why``.
+        ``not_comparable`` or ``note`` and ``why``.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def model_card(run: Path) -> dict[str, Any]:
         "protocol": protocol,
         "scores": scores,
         "learner": stack.get("learner"),
-        "thresholds": {row["model"]: row["threshold"] for row in stack.get("ledger", [])},
+        "thresholds": {row["model"]: row["threshold"] for row in stack.get("comparison", [])},
         "limits": limits(data, protocol, scores, _outdated(stages)),
         "misuse": list(MISUSE),
         "licence": {"code": CODE_LICENCE, "data": data_licence(data)},
@@ -129,11 +129,11 @@ def _data(stages: Mapping[str, Record]) -> dict[str, Any]:
     splits += [n for n in stages if n.startswith("predict/") and n.endswith("/data")]
     return {
         "sensor": train.get("sensor"),
-        "level": train.get("level"),
+        "radiometry": train.get("radiometry"),
         "bands": [b["name"] for b in sensor.get("bands", [])] or None,
         "pixel_m": sensor.get("pixel_m"),
         "tile_px": sensor.get("patch_pixels"),
-        "made_up": bool(train.get("made_up")),
+        "synthetic": bool(train.get("synthetic")),
         "splits": [_split(stages[name], name) for name in splits],
     }
 
@@ -141,7 +141,7 @@ def _data(stages: Mapping[str, Record]) -> dict[str, Any]:
 def _split(record: Record, name: str) -> dict[str, Any]:
     summary = record["summary"]
     label = name.removeprefix("data/") if name.startswith("data/") else name.split("/")[1]
-    keys = ("patches", "masks", "landslide_patches", "prevalence", "made_up")
+    keys = ("patches", "masks", "landslide_patches", "prevalence", "synthetic")
     return {
         "split": label,
         **{key: summary.get(key) for key in keys},
@@ -150,17 +150,17 @@ def _split(record: Record, name: str) -> dict[str, Any]:
 
 
 def _protocol(stages: Mapping[str, Record], config: Mapping[str, Any]) -> dict[str, Any]:
-    told = stages.get("scenes", {}).get("summary", {})
-    roles = told.get("roles", {})
+    scenes = stages.get("scenes", {}).get("summary", {})
+    roles = scenes.get("roles", {})
     return {
-        "grid": told.get("grid"),
+        "grid": scenes.get("grid"),
         "scenes": [
             {k: s.get(k) for k in ("scene", "tiles", "fitted_tiles", "prevalence")}
-            for s in told.get("scenes", [])
+            for s in scenes.get("scenes", [])
         ],
-        "folds": told.get("folds"),
-        "folds_are": told.get("by"),
-        "block_tiles": told.get("block_tiles"),
+        "folds": scenes.get("folds"),
+        "folds_are": scenes.get("by"),
+        "block_tiles": scenes.get("block_tiles"),
         "tiles": roles,
         "holdout": (config.get("data") or {}).get("holdout"),
         "holdout_tiles": roles.get("holdout"),
@@ -215,7 +215,7 @@ def _kind_on_train(split: str) -> str:
 
 def _on(split: str, kind: str) -> str:
     return {
-        "holdout": "training tiles set aside",
+        "holdout": "training tiles held out",
         "fitted": "training tiles that the models were fitted on",
     }.get(kind, split)
 
@@ -225,7 +225,7 @@ def _measured(
 ) -> dict[str, Any]:
     return {
         "measured": True,
-        "models": [{key: row.get(key) for key in SCORES} for row in summary["ledger"]],
+        "models": [{key: row.get(key) for key in SCORES} for row in summary["comparison"]],
         "gain": summary.get("gain"),
         "intervals_by": summary.get("block_kind", "spatial"),
         "threshold_chosen_here": kind == "out-of-fold",
@@ -234,7 +234,7 @@ def _measured(
 
 
 def _not_measured(why: str) -> dict[str, Any]:
-    return {"measured": False, "told": NOT_MEASURED, "why": why}
+    return {"measured": False, "note": NOT_MEASURED, "why": why}
 
 
 def _without_root(config: Mapping[str, Any]) -> dict[str, Any]:

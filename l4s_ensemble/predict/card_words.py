@@ -25,7 +25,7 @@ MISUSE = (
     "No warning system: it sees landslides that have happened, not those that will.",
     "No decision about a person, a building or a road may rest on it without a look by someone who "
     "knows the ground.",
-    "No inventory for statistics of size or hazard without correction: small slides are easily "
+    "No inventory for statistics of size or hazard without correction: small landslides are easily "
     "missed, and outlines follow pixels.",
     "No other sensor, resolution or processing level than that of the data named here; the models "
     "refuse other bands, but not another place or season.",
@@ -37,10 +37,10 @@ SENSOR_FAMILY = "l4s"
 
 def data_licence(data: Mapping[str, Any]) -> dict[str, str]:
     """Licence of the data that the models were fitted on."""
-    if data.get("made_up"):
+    if data.get("synthetic"):
         return {
             "name": "none needed",
-            "covers": "patches made up by this package: they show no real place",
+            "covers": "synthetic patches of this package: they show no real place",
         }
     if str(data.get("sensor") or "").startswith(SENSOR_FAMILY):
         return dict(LANDSLIDE4SENSE)
@@ -62,68 +62,69 @@ def limits(
     outdated : sequence of str
         Stages of the fit that were made from inputs which have changed since.
     """
-    told = []
+    sentences = []
     if outdated:
-        told.append(
+        sentences.append(
             f"Stages made from inputs that have changed since: {', '.join(outdated)}. Run fit-all."
         )
-    if data.get("made_up"):
-        told.append("The patches are made up: no score here says anything about a real place.")
+    if data.get("synthetic"):
+        sentences.append(
+            "The patches are synthetic: no score here says anything about a real place."
+        )
     scenes = [s for s in protocol["scenes"] if (s.get("scene") or 0) >= 0]
     if scenes:
         fitted = [s for s in scenes if _fitted(s)]
         whole = [s for s in scenes if not _fitted(s)]
-        same = "out-of-fold" if whole else "out-of-fold and on tiles set aside"
-        told.append(
+        same = "out-of-fold" if whole else "out-of-fold and on tiles held out"
+        sentences.append(
             f"Fitted on {_listed(fitted)}. A place unlike these can fail badly: scores {same} are "
             "of the same scenes, and say nothing of a place never seen."
         )
         if whole:
-            told.append(
-                f"Set aside whole: {_listed(whole)}. Scores there are of a place never seen; "
+            sentences.append(
+                f"Held out whole: {_listed(whole)}. Scores there are of a place never seen; "
                 "another one can be harder or easier."
             )
     else:
-        told.append(
+        sentences.append(
             "It is not known which places the training tiles show. A place unlike them can fail "
             "badly, and neighbours may stand in different folds, which flatters out-of-fold scores."
         )
     if not any(s["measured"] and s["kind"] == "split" for s in scores):
-        told.append("No split of other places has been scored with these models.")
+        sentences.append("No split of other places has been scored with these models.")
     by_tile = [s["split"] for s in scores if s.get("intervals_by") == "tile"]
     if by_tile:
-        told.append(
+        sentences.append(
             f"The places of the tiles of {', '.join(by_tile)} are not known: their intervals "
             "resample single tiles and are narrower than true ones."
         )
-    if data.get("level") == "relative":
-        told.append(
-            "Each tile's light has a level of its own that is not known: what depends on true "
-            "reflectance cannot be learnt."
+    if data.get("radiometry") == "relative":
+        sentences.append(
+            "Each tile has an unknown gain: what depends on true reflectance cannot be learnt."
         )
     if data.get("pixel_m"):
         cell = float(data["pixel_m"])
         known = [BY_NAME[name] for name in data.get("bands") or () if name in BY_NAME]
         coarse = [band.name for band in known if band.native_m > cell]
         more = f", and {', '.join(coarse)} are coarser than that" if coarse else ""
-        told.append(
-            f"A pixel is {cell:g} m wide ({cell * cell:g} m²){more}: slides of a few pixels can "
-            "hardly be told from noise."
+        sentences.append(
+            f"A pixel is {cell:g} m wide ({cell * cell:g} m²){more}: landslides of a few pixels "
+            "can hardly be told from noise."
         )
-    told.append(
-        "At the edge of a tile less is known of the surroundings; where the neighbours of a tile "
-        "are not given, the answer there is less sure and a slide may be cut."
+    sentences.append(
+        "At the edge of a tile less is known of the neighbourhood; where the neighbours of a tile "
+        "are not given, the answer there is less sure and a landslide may be cut."
     )
     if protocol.get("adapted_to"):
-        told.append(
+        sentences.append(
             f"The U-Net has used the images, not the masks, of {protocol['adapted_to']}: its "
             "scores there are not those of a model that has seen nothing of it."
         )
-    told.append(
+    sentences.append(
         "The probability is meant for ground on which landslides are as frequent as in training; "
         "where they are rarer, it says too much."
     )
-    return told
+    return sentences
 
 
 def _fitted(scene: Mapping[str, Any]) -> int:

@@ -206,8 +206,8 @@ class Ensemble:
             valid = valid_pixels(data)
             given = {0: statistics} if isinstance(statistics, SceneStatistics) else statistics
             wide = cut_into_patches(data, valid, self.sensor, HALO_PX)
-            inner = slice(HALO_PX, -HALO_PX)
-            patches = wide.isel(y=inner, x=inner)
+            centre = slice(HALO_PX, -HALO_PX)
+            patches = wide.isel(y=centre, x=centre)
             return joined(self._predict_patches(patches, given, logits, wide), data, valid)
         if isinstance(statistics, SceneStatistics):
             raise DataError("statistics of patches are given by the number of their scene")

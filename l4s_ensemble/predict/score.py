@@ -18,7 +18,7 @@ from l4s_ensemble.metrics.error_auc import BINS, error_histogram
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import ObjectCounts, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.predict.applicability import unlike_tiles
+from l4s_ensemble.predict.applicability import tiles_outside
 from l4s_ensemble.predict.result import (
     open_logits,
     open_masks,
@@ -42,7 +42,7 @@ class Scored:
     Attributes
     ----------
     tiles : dict of str to TileHistograms
-        By row of the ledger.
+        By row of the comparison.
     objects : list of TileObjects
         One a tile, at each row's threshold; of the stack, of the masks as they are handed in.
     masks : int64 array, shape (tile, 4)
@@ -58,7 +58,7 @@ class Scored:
 
 
 def stage(ctx: StageContext) -> Summary:
-    """Ledger of a split. Writes ``tiles_<model>.npz`` and ``tiles.npz`` (the stack's).
+    """Comparison of a split. Writes ``tiles_<model>.npz`` and ``tiles.npz`` (the stack's).
 
     Raises
     ------
@@ -73,7 +73,7 @@ def stage(ctx: StageContext) -> Summary:
             fix="predict without scoring, or add the masks to the split's folder",
         )  # fmt: skip
     chosen = read_json(ctx.input("stack") / "summary.json")
-    thresholds = {row["model"]: row["threshold"] for row in chosen["ledger"]}
+    thresholds = {row["model"]: row["threshold"] for row in chosen["comparison"]}
     thresholds["stack"] = chosen["threshold"]
     found = _scored(ctx, data, thresholds)
     patch = found.tiles["stack"].patch
@@ -111,8 +111,8 @@ def stage(ctx: StageContext) -> Summary:
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
         "uncertainty": summarise_uncertainty(found.errors),
-        "likeness": _by_likeness(
-            unlike_tiles(result["likeness"]),
+        "applicability": _by_applicability(
+            tiles_outside(result["applicability"]),
             found.tiles, thresholds, block, options,
         ),
         "tiles": [
@@ -122,7 +122,7 @@ def stage(ctx: StageContext) -> Summary:
     }  # fmt: skip
 
 
-def _by_likeness(
+def _by_applicability(
     unlike: set[int] | None,
     tiles: Mapping[str, TileHistograms],
     thresholds: Mapping[str, float],
@@ -163,7 +163,7 @@ def _scored(
     blocks = list(gen_batches(len(patch), BATCH_TILES))
     for at in track(blocks, "evaluate: scoring", len(blocks)):
         p, u = pixel["logit"][:, at].values, unet["logit"][:, at].values
-        truth = data["mask"].sel(patch=patch[at]).values == 1
+        reference = data["mask"].sel(patch=patch[at]).values == 1
         maps = {
             "pixel": sigmoid(p).mean(axis=0),
             "unet": sigmoid(u).mean(axis=0),
@@ -174,13 +174,13 @@ def _scored(
         uncertainty = unsure["probability"][at].values
         for i, tile in enumerate(range(at.start, at.stop)):
             for name, each in maps.items():
-                out.tiles[name].add(tile, each[i], truth[i])
-            called = {name: maps[name][i] >= thresholds[name] for name in MODELS}
-            out.objects.append(tile_objects(truth[i], {**called, "stack": masks[i]}))
-            out.errors += error_histogram(uncertainty[i], truth[i], masks[i])
-            kinds = (truth[i] & masks[i], ~truth[i] & masks[i], truth[i] & ~masks[i])
+                out.tiles[name].add(tile, each[i], reference[i])
+            predicted = {name: maps[name][i] >= thresholds[name] for name in MODELS}
+            out.objects.append(tile_objects(reference[i], {**predicted, "stack": masks[i]}))
+            out.errors += error_histogram(uncertainty[i], reference[i], masks[i])
+            kinds = (reference[i] & masks[i], ~reference[i] & masks[i], reference[i] & ~masks[i])
             three = [int(k.sum()) for k in kinds]
-            out.masks[tile] = [*three, truth[i].size - sum(three)]
+            out.masks[tile] = [*three, reference[i].size - sum(three)]
     return out
 
 
@@ -193,7 +193,7 @@ def _by_masks(
     options: dict[str, Any],
 ) -> None:
     """Let the stack's row and its gain be those of the masks, where steps or scenes moved them."""
-    row = next(r for r in compared["ledger"] if r["model"] == "stack")
+    row = next(r for r in compared["comparison"] if r["model"] == "stack")
     row.update({key: value for key, value in handed_in.items() if key in row and key != "objects"})
     gained = compared["gain"]
     better = found.tiles[gained["over"]].counts(thresholds[gained["over"]])

@@ -64,12 +64,12 @@ def stage(ctx: StageContext) -> Summary:
         "patches": len(patch),
         "learner": ensemble.stack.learner_.kind,
         "threshold": ensemble.stack.threshold_,
-        "follow": None if ensemble.stack.follow == "none" else ensemble.stack.follow,
+        "adapt_threshold": ensemble.stack.adapt_threshold,
         "thresholds": [
             {
                 "scene": s,
                 "threshold": ensemble.stack.threshold_ if t is None else t.threshold,
-                "followed": None if t is None else asdict(t),
+                "adapted": None if t is None else asdict(t),
             }
             for s, t in thresholds.items()
         ],
@@ -83,7 +83,7 @@ def stage(ctx: StageContext) -> Summary:
         "fold_models": ensemble.n_folds,
         "adapted_to": ensemble.unet.adapted_to,
         "histogram": np.sum(list(histograms.values()), axis=0).tolist(),
-        "likeness": compare_with_training(patches, reference, ctx.out, trained=of_training),
+        "applicability": compare_with_training(patches, reference, ctx.out, trained=of_training),
         "submission": write_submission(ctx.out / "masks", ctx.out / "submission.zip"),
         "seconds_of": seconds,
         "seconds": round(time.monotonic() - started, 3),

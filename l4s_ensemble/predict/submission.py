@@ -54,7 +54,7 @@ def write_submission(folder: Path, archive: Path) -> dict[str, Any]:
                 zipped.writestr(entry, file.read_bytes())
         masks = {patch_id(f): read_mask(f) for f in files}
         verify_submission(partial, masks)
-    return _told(archive, masks)
+    return _summary(archive, masks)
 
 
 def verify_submission(archive: Path, masks: Mapping[int, NDArray[np.uint8]]) -> None:
@@ -172,7 +172,7 @@ def patch_id(path: Path) -> int:
     return int(found.group(1))
 
 
-def _told(archive: Path, masks: Mapping[int, NDArray[np.uint8]]) -> dict[str, Any]:
+def _summary(archive: Path, masks: Mapping[int, NDArray[np.uint8]]) -> dict[str, Any]:
     with archive.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
@@ -195,13 +195,13 @@ def read_mask(source: Path | io.BytesIO, name: str = "") -> NDArray[np.uint8]:
     where = name or source
     try:
         with h5py.File(source, "r") as file:
-            held = list(file)
+            names = list(file)
             mask = np.asarray(file[DATASET][()])
     except (OSError, KeyError) as error:
         raise DataError("a mask cannot be read", where=where, found=error) from None
-    if held != [DATASET]:
+    if names != [DATASET]:
         raise DataError(
-            "a mask's file holds more than the mask", where=where, found=", ".join(held),
+            "a mask's file holds more than the mask", where=where, found=", ".join(names),
             allowed=DATASET,
         )  # fmt: skip
     if mask.dtype != np.uint8 or mask.ndim != 2 or not np.isin(mask, (0, 1)).all():

@@ -69,7 +69,9 @@ class Side:
 
     def rows(self, place: str) -> dict[str, Mapping[str, Any]]:
         """Row of scores of each model at a place."""
-        found = {str(r["model"]): r for r in self.source.summary(_stage(place)).get("ledger", [])}
+        found = {
+            str(r["model"]): r for r in self.source.summary(_stage(place)).get("comparison", [])
+        }
         return {name: found[name] for name in MODEL_NAMES if name in found}
 
     def counts(self, place: str, model: str) -> dict[int, list[int]]:

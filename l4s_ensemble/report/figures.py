@@ -77,8 +77,8 @@ def _trace(
 ) -> dict[str, Any]:
     """A trace of points; one that says nothing under the pointer is in no legend."""
     quiet = {"hoverinfo": "skip", "showlegend": False}
-    told = quiet if hover is None else {"hovertemplate": hover}
-    return {"type": "scatter", "mode": mode, "x": x, "y": y, **told, **more}
+    shown = quiet if hover is None else {"hovertemplate": hover}
+    return {"type": "scatter", "mode": mode, "x": x, "y": y, **shown, **more}
 
 
 def lines(panel: Panel) -> Plot:
@@ -88,7 +88,7 @@ def lines(panel: Panel) -> Plot:
     ----------
     panel : mapping
         ``x`` (numbers or words), ``axes`` (titles of both), ``series``: each ``name, colour, y``
-        and optionally ``as`` (line, bar, area), ``dash``, ``x``, ``told`` (words for each value).
+        and optionally ``as`` (line, bar, area), ``dash``, ``x``, ``hover`` (words for each value).
         Optionally ``range`` and ``x_range``, ``percent`` (of y), ``at`` (an upright line),
         ``band`` (two ends) and ``bars`` (group, overlay).
     """
@@ -112,13 +112,13 @@ def lines(panel: Panel) -> Plot:
 
 def _series(s: Mapping[str, Any], panel: Panel) -> dict[str, Any]:
     colour, form = f"@{s['colour']}", ".1%" if panel.get("percent") else ".3g"
-    told = "<br>%{customdata}" if s.get("told") else ""
+    hover = "<br>%{customdata}" if s.get("hover") else ""
     made: dict[str, Any] = {
         "name": s["name"], "x": list(s.get("x", panel["x"])), "y": list(s["y"]),
-        "hovertemplate": f"%{{x}}: {s['name']} %{{y:{form}}}{told}<extra></extra>",
+        "hovertemplate": f"%{{x}}: {s['name']} %{{y:{form}}}{hover}<extra></extra>",
     }  # fmt: skip
-    if told:
-        made["customdata"] = list(s["told"])
+    if hover:
+        made["customdata"] = list(s["hover"])
     how = s.get("as", "line")
     if how == "bar":
         opacity = 0.6 if panel.get("bars") == "overlay" else 0.9
@@ -137,7 +137,7 @@ def rows(panel: Panel) -> Plot:
     ----------
     panel : mapping
         ``names`` (from above), ``axis``, ``series``: each ``name, values, colour`` (one or one a
-        row) and optionally ``low`` and ``high``, ``told``. Several series are stacked. Optionally
+        row) and optionally ``low`` and ``high``, ``hover``. Several series are stacked. Optionally
         ``dots``, ``percent``, ``against`` (an upright line), ``range``.
     """
     names, dots = list(reversed(panel["names"])), bool(panel.get("dots"))
@@ -148,7 +148,7 @@ def rows(panel: Panel) -> Plot:
         colour = [f"@{c}" for c in back["colour"]] if "colour" in back else f"@{s['colour']}"
         made: dict[str, Any] = {
             "x": back["values"], "y": names, "name": s["name"],
-            "customdata": back.get("told", [""] * len(names)),
+            "customdata": back.get("hover", [""] * len(names)),
             "hovertemplate": f"%{{y}}: %{{x:{form}}}<br>%{{customdata}}<extra>{s['name']}</extra>",
         }  # fmt: skip
         if "low" in back:
@@ -241,7 +241,7 @@ def heatmap(panel: Panel) -> Plot:
     ----------
     panel : mapping
         ``z`` (rows from above), ``scale`` (colours from low to high) and ``ends`` (two values of
-        z), ``told`` (words of each cell), ``text`` (written into the cells), ``bar`` (title of the
+        z), ``hover`` (words of each cell), ``text`` (written into the cells), ``bar`` (title of the
         colour bar) and ``names`` (words of the columns and rows).
     """
     colours, n_rows = panel["scale"], len(panel["z"])
@@ -251,7 +251,7 @@ def heatmap(panel: Panel) -> Plot:
         "colorscale": [[i / (len(colours) - 1), f"@{c}"] for i, c in enumerate(colours)],
         "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 0.6,
                      "title": {"text": panel["bar"]}},
-        "hoverongaps": False, "customdata": panel["told"],
+        "hoverongaps": False, "customdata": panel["hover"],
         "hovertemplate": "%{customdata}<extra></extra>", "text": panel["text"],
         "texttemplate": "%{text}", "textfont": {"color": "@ink"}, "xgap": 1, "ygap": 1,
         "x": list(range(len(across))), "y": list(range(n_rows)),
@@ -268,7 +268,7 @@ def scatter(panel: Panel) -> Plot:
     Parameters
     ----------
     panel : mapping
-        ``axes``, ``groups``: each ``name, colour, x, y, told`` and optionally ``named`` (words
+        ``axes``, ``groups``: each ``name, colour, x, y, hover`` and optionally ``named`` (words
         written beside some points, empty for the others). Optionally ``ranges`` (of both axes),
         ``log`` (of x), ``lines`` (pairs of ends, each ``((x, y), (x, y))``).
     """
@@ -280,7 +280,7 @@ def scatter(panel: Panel) -> Plot:
     for g, symbol in zip(panel["groups"], SYMBOLS * len(panel["groups"]), strict=False):
         look = {"color": f"@{g['colour']}", "symbol": symbol, "size": 8, "opacity": 0.75}
         made = _trace("markers", g["x"], g["y"], "%{customdata}<extra></extra>",
-                      name=g["name"], customdata=g["told"],
+                      name=g["name"], customdata=g["hover"],
                       marker={**look, "line": {"width": 0.5, "color": "@card"}})  # fmt: skip
         if g.get("named"):
             # Names stand on the side of their mark on which there is room.

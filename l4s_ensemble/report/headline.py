@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from l4s_ensemble.metrics.ladder import why_not_comparable
+from l4s_ensemble.metrics.published import why_not_comparable
 from l4s_ensemble.report import words
 from l4s_ensemble.report.source import RunSource
 
@@ -29,7 +29,7 @@ _ORDER = ("test", "valid")
 def out_of_fold(source: RunSource, model: str) -> dict[str, Any] | None:
     """Headline of a fitted model on the training tiles, or None if it has no scores."""
     summary = source.summary(model)
-    row = ledger_row(summary, "stack") if model == "stack" else summary.get("oof")
+    row = comparison_row(summary, "stack") if model == "stack" else summary.get("oof")
     if not row:
         return None
     return _headline(source, model, "train", "out-of-fold", row)
@@ -37,7 +37,7 @@ def out_of_fold(source: RunSource, model: str) -> dict[str, Any] | None:
 
 def on_split(source: RunSource, split: str, model: str = "stack") -> dict[str, Any] | None:
     """Headline of a model on a predicted split, or None if the split was not scored."""
-    row = ledger_row(source.summary(f"predict/{split}/scores"), model)
+    row = comparison_row(source.summary(f"predict/{split}/scores"), model)
     if row is None:
         return None
     return _headline(source, model, split, kind_of(source, split), row)
@@ -67,16 +67,16 @@ def all_of_run(source: RunSource) -> list[dict[str, Any]]:
     if "stack" in source:
         rows += [
             _headline(source, row["model"], "train", "out-of-fold", row)
-            for row in source.summary("stack")["ledger"]
+            for row in source.summary("stack")["comparison"]
         ]
     else:
         rows += [out_of_fold(source, m) for m in ("pixel", "unet")]
     return [r for r in rows if r is not None]
 
 
-def ledger_row(summary: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
+def comparison_row(summary: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
     """Row of a model in the comparison that a summary holds; None where it has none."""
-    return next((row for row in summary.get("ledger", []) if row["model"] == model), None)
+    return next((row for row in summary.get("comparison", []) if row["model"] == model), None)
 
 
 def name_of(row: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ def index(source: RunSource, pages: Sequence[Page], heads: Mapping[str, Any]) ->
     )
     total = sum(r.seconds for r in source.stages.values())
     lead = f"Run {source.config.name}" + (f" on {n_splits}" if n_splits else "")
-    told = (
+    sentence = (
         "Bars are shares of the time. F1 is out-of-fold for models, on the split for predictions."
     )
     listed = table(
@@ -47,7 +47,7 @@ def index(source: RunSource, pages: Sequence[Page], heads: Mapping[str, Any]) ->
         "missing": _not_run(source),
         "tables": {"scores": listed} if scores else {},
         "sections": [
-            section("pipeline", "How it was made", told, "pipeline"),
+            section("pipeline", "How it was made", sentence, "pipeline"),
             section("tiles", "The worst tile and the best", "", "gallery"),
             section("scores", "Scores", "", "scores"),
         ],
@@ -59,14 +59,14 @@ def pipeline(source: RunSource, heads: Mapping[str, Any]) -> list[dict[str, Any]
     """Boxes of the pipeline: name, place, seconds, score, page; also those that were not run."""
     total = sum(r.seconds for r in source.stages.values()) or 1.0
 
-    def box(key: str, title: str, names: Sequence[str], page: str, told: str) -> dict[str, Any]:
+    def box(key: str, title: str, names: Sequence[str], page: str, note: str) -> dict[str, Any]:
         ran = [source[n] for n in names if n in source]
         spent = sum(r.seconds for r in ran)
         head = heads.get(page)
         return {
             "key": key, "title": title, "page": f"{page}.html" if ran else None,
             "ran": bool(ran), "seconds": spent if ran else None, "share": spent / total,
-            "told": told if ran else "not run", "f1": head["f1"] if ran and head else None,
+            "note": note if ran else "not run", "f1": head["f1"] if ran and head else None,
         }  # fmt: skip
 
     data = [f"data/{s}" for s in source.splits] or ["data/train"]
@@ -85,8 +85,8 @@ def pipeline(source: RunSource, heads: Mapping[str, Any]) -> list[dict[str, Any]
     for split in source.predicted or ["valid"]:
         names = [s for s in source.stages if s.startswith(f"predict/{split}/")]
         n = int(source.summary(f"predict/{split}/result")["patches"]) if names else 0
-        page, told = f"prediction-{split}", words.plural(n, "tile")
-        boxes.append(box("predict", f"Predict {split}", names, page, told))
+        page, note = f"prediction-{split}", words.plural(n, "tile")
+        boxes.append(box("predict", f"Predict {split}", names, page, note))
     return boxes
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.metrics import telling
+from l4s_ensemble.metrics import notable
 from l4s_ensemble.report import html
 from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
 from l4s_ensemble.report.browser.links import add_links
@@ -26,7 +26,7 @@ from l4s_ensemble.run.files import read_json, write_json, write_text
 
 log = logging.getLogger("l4s_ensemble")
 
-INDEX_LAYERS = ("colour", "truth", "stack", "errors", "called")
+INDEX_LAYERS = ("colour", "reference", "stack", "errors", "predicted")
 """Pictures of a tile that the index shows; the page of the model has all."""
 
 
@@ -96,7 +96,7 @@ def _best_and_worst(head: Mapping[str, Any] | None, pages: list[Page]) -> dict[s
     if whole is None:
         return None
     kept = []
-    for wanted in ((telling.WORST, telling.CALLED), (telling.BEST,)):
+    for wanted in ((notable.WORST, notable.PREDICTED), (notable.BEST,)):
         kept += [t for t in whole["tiles"] if t["why"] in wanted][:1]
     of_model = () if name == "stack" else (name,)
     layers = [x for x in whole["layers"] if x["key"] in (*INDEX_LAYERS, *of_model)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from l4s_ensemble.errors import L4SError, RunError
-from l4s_ensemble.metrics import ladder
+from l4s_ensemble.metrics import published
 from l4s_ensemble.report import checks, commands, headline, overview
 from l4s_ensemble.report.page import Page, split_of
 from l4s_ensemble.report.registry import PAGES, kind_of
@@ -26,7 +26,7 @@ def summarise(source: RunSource) -> list[Page]:
     Returns
     -------
     list of dict
-        Each has ``page, file, title, run, lead, headline, ladder, checks, sections, facts,
+        Each has ``page, file, title, run, lead, headline, published, checks, sections, key_figures,
         tables, figures, foot``; what is drawn is added by `page.PageKind.draw`.
 
     Raises
@@ -67,7 +67,7 @@ def _all_pages(source: RunSource) -> list[Page]:
 
 def _bare() -> Page:
     """What any page may have and none needs."""
-    return {"facts": [], "tables": {}, "figures": {}, "missing": []}
+    return {"key_figures": [], "tables": {}, "figures": {}, "missing": []}
 
 
 def _completed(
@@ -81,7 +81,7 @@ def _completed(
         "run": source.config.name,
         "report_title": source.config.report.title,
         "headline": head,
-        "ladder": ladder.place(head),
+        "published": published.place(head),
         "checks": found,
         **made,
         "foot": _foot(source, behind, again, shown),

@@ -40,8 +40,8 @@ def table(
     return {"title": title, "columns": heads, "rows": kept, **how}
 
 
-def facts(pairs: Iterable[tuple[str, Any, str]]) -> list[dict[str, Any]]:
-    """Make a list of facts from (label, value, kind); facts without a value are left out."""
+def key_figures(pairs: Iterable[tuple[str, Any, str]]) -> list[dict[str, Any]]:
+    """Make a list of key figures from (label, value, kind); those without a value are left out."""
     return [
         {"label": label, "value": value, "kind": kind}
         for label, value, kind in pairs

@@ -52,7 +52,7 @@ def main() -> int:
         return 130
     except Exception as error:
         try:
-            return _tell(error, stage.name, report)
+            return _report(error, stage.name, report)
         except OSError as another:  # there is no room for the report either
             if no_room(another):
                 return DISK_FULL
@@ -65,13 +65,13 @@ def _run(stage: Stage, context: StageContext, report: Path) -> int:
     return 0
 
 
-def _tell(error: Exception, name: str, report: Path) -> int:
+def _report(error: Exception, name: str, report: Path) -> int:
     """Say how a stage failed: in the report if a user can mend it, else in the log."""
     if no_room(error):
         return DISK_FULL
     known = explain(error) if isinstance(error, OSError) else error
     if isinstance(known, L4SError):
-        write_json(report, {"error": _told(known)})
+        write_json(report, {"error": _fields(known)})
     else:
         # Not a user's mistake but ours: the traceback is what helps to mend it.
         text = "".join(traceback.format_exception(error))
@@ -90,7 +90,7 @@ def _stop_when_alone() -> None:
     os._exit(130)
 
 
-def _told(error: L4SError) -> dict[str, Any]:
+def _fields(error: L4SError) -> dict[str, Any]:
     values = {k: getattr(error, k) for k in ("what", "where", "found", "allowed", "fix")}
     plain = {k: None if v is None else str(v) for k, v in values.items()}
     return {"kind": type(error).__name__, **plain}

@@ -147,15 +147,15 @@ class Executor:
             "report": str(report.resolve()),
         }
         returncode = _in_process(json.dumps(spec))
-        told = read_json(report) if report.is_file() else {}
+        answer = read_json(report) if report.is_file() else {}
         report.unlink(missing_ok=True)
-        if returncode == 0 and "summary" in told:
-            write_json(work / "summary.json", told.pop("summary"))
-            return dict(told)
+        if returncode == 0 and "summary" in answer:
+            write_json(work / "summary.json", answer.pop("summary"))
+            return dict(answer)
         if returncode == DISK_FULL:
             raise self._disk_is_full(stage, work)
-        if "error" in told:
-            raise _rebuild(told["error"])
+        if "error" in answer:
+            raise _rebuild(answer["error"])
         reason = f"signal {-returncode}" if returncode < 0 else returncode
         raise RunError(
             f"stage {stage.name} ended before it was done", where=work, found=reason,
@@ -185,9 +185,9 @@ class Executor:
         final = self.run / stage.name
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
-            aside = self.run / WORK / f"old-{stage.name.replace('/', '__')}-{os.getpid()}"
-            shutil.rmtree(aside, ignore_errors=True)
-            final.rename(aside)
+            old = self.run / WORK / f"old-{stage.name.replace('/', '__')}-{os.getpid()}"
+            shutil.rmtree(old, ignore_errors=True)
+            final.rename(old)
         work.rename(final)
         prefix = stage.name.replace("/", "__")
         for stale in (self.run / WORK).iterdir():
@@ -266,7 +266,7 @@ def _in_process(order: str) -> int:
         try:
             return child.wait()
         except KeyboardInterrupt:
-            # The terminal has told the child too.
+            # The terminal has reached the child too.
             try:
                 child.wait(GRACE_S)
             except subprocess.TimeoutExpired:
@@ -274,10 +274,10 @@ def _in_process(order: str) -> int:
             raise
 
 
-def _rebuild(told: dict[str, Any]) -> L4SError:
+def _rebuild(answer: dict[str, Any]) -> L4SError:
     """Make the error again that the child raised."""
-    kind = getattr(errors, told.pop("kind"), L4SError)
-    error: L4SError = kind(**told)
+    kind = getattr(errors, answer.pop("kind"), L4SError)
+    error: L4SError = kind(**answer)
     return error
 
 

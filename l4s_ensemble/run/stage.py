@@ -17,7 +17,7 @@ Summary = dict[str, Any]
 
 
 class SummaryModel(BaseModel):
-    """Base of what stages tell, and of its parts: frozen, and an unknown key is an error."""
+    """Base of summaries of stages and of their parts: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

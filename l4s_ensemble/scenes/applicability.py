@@ -27,7 +27,7 @@ from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.scenes.folds import Folds
 
-FILE = "likeness.npz"
+FILE = "applicability.npz"
 
 NEAREST = 5
 """Training tiles whose mean distance is a tile's: one alone may be a chance find."""
@@ -199,7 +199,7 @@ def _describe(
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     spectral = np.array([b.name in sensor.spectral for b in sensor.bands])
     reflectance = np.log1p(image[:, spectral])
-    if sensor.level == "relative" and spectral.any():
+    if sensor.radiometry == "relative" and spectral.any():
         reflectance -= reflectance.mean(axis=(1, 2, 3), keepdims=True)
     image[:, spectral] = reflectance
     columns: dict[str, NDArray[np.float32]] = {}

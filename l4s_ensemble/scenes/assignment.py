@@ -49,7 +49,7 @@ def make_folds(
         In the order of ``layout.patch``.
     config : ScenesConfig
     holdout : Holdout, optional
-        Tiles set aside.
+        Tiles held out.
     holdout_guard : bool
         Whether the eight neighbours of holdout tiles fit nothing.
     seed : int
@@ -121,17 +121,17 @@ def _roles(
     holdout: Holdout | None,
     holdout_guard: bool,
 ) -> NDArray[np.str_]:
-    aside = _holdout_tiles(layout, holdout)
-    guard = np.zeros_like(aside)
-    if aside.any():
+    held_out = _holdout_tiles(layout, holdout)
+    guard = np.zeros_like(held_out)
+    if held_out.any():
         if holdout_guard:
-            guard = layout.touching(aside)
+            guard = layout.touching(held_out)
         # A copy of a holdout or guard tile elsewhere would tell what must not be known.
-        guard |= np.isin(content_hash, content_hash[aside | guard])
-    role = np.full(len(aside), "fit", dtype="<U10")
+        guard |= np.isin(content_hash, content_hash[held_out | guard])
+    role = np.full(len(held_out), "fit", dtype="<U10")
     role[degenerate.astype(bool)] = "degenerate"
     role[guard] = "guard"
-    role[aside] = "holdout"
+    role[held_out] = "holdout"
     return role
 
 
@@ -342,7 +342,7 @@ def _folds_without_landslides(folds: Folds) -> list[tuple[int, str]]:
     """Folds that hold no landslide pixel, or train on none."""
     short = []
     for k in range(folds.n_folds):
-        for ids, part in ((folds.held_ids(k), "to hold"), (folds.train_ids(k), "to train on")):
+        for ids, part in ((folds.held_out_ids(k), "to hold"), (folds.train_ids(k), "to train on")):
             if not len(ids) or not folds.of(ids, "landslide_pixels").any():
                 short.append((k, part))
     return short

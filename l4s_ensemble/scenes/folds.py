@@ -54,7 +54,7 @@ class Folds(Layout):
     Attributes
     ----------
     role : str array, shape (tile,)
-        ``fit``, ``holdout`` (set aside), ``guard`` (beside the holdout, or a copy of such a tile)
+        ``fit``, ``holdout`` (held out), ``guard`` (beside the holdout, or a copy of such a tile)
         or ``degenerate`` (no terrain).
     fold : int32 array, shape (tile,)
         Fold that holds the tile, -1 for tiles that are not ``fit``.
@@ -82,7 +82,7 @@ class Folds(Layout):
         """Ids that model `fold` may train on."""
         return self.patch[self._may_train(fold)]
 
-    def held_ids(self, fold: int) -> NDArray[np.int64]:
+    def held_out_ids(self, fold: int) -> NDArray[np.int64]:
         """Ids held out of model `fold`: it scores them and never sees them."""
         return self.patch[self._held(fold)]
 
@@ -97,9 +97,9 @@ class Folds(Layout):
 
     @property
     def holdout_ids(self) -> NDArray[np.int64]:
-        """Ids set aside for the last word."""
-        aside: NDArray[np.int64] = self.patch[self.role == "holdout"]
-        return aside
+        """Ids held out for the last word."""
+        held_out: NDArray[np.int64] = self.patch[self.role == "holdout"]
+        return held_out
 
     def of(self, ids: ArrayLike, field: str) -> NDArray[Any]:
         """Values of a field (``fold``, ``block``, ``role`` …) for patch ids, in their order.

@@ -307,9 +307,9 @@ def _joined(
         known = cells.get(at) == tile
 
         def beside(
-            down: int, aside: int, at: tuple[int, int, int] = at, known: bool = known
+            down: int, across: int, at: tuple[int, int, int] = at, known: bool = known
         ) -> int | None:
-            return cells.get((at[0], at[1] + down, at[2] + aside)) if known else None
+            return cells.get((at[0], at[1] + down, at[2] + across)) if known else None
 
         sides = (((-1, 0), upper), ((1, 0), lower), ((0, -1), left), ((0, 1), right))
         cut += [line[line >= 0] for step, line in sides if beside(*step) is None]
@@ -319,8 +319,8 @@ def _joined(
                 link(own, theirs)
                 link(own[1:], theirs[:-1])
                 link(own[:-1], theirs[1:])
-        for aside, own_corner, their_corner in ((1, -1, 0), (-1, 0, -1)):
-            if (other := beside(1, aside)) is not None:
+        for across, own_corner, their_corner in ((1, -1, 0), (-1, 0, -1)):
+            if (other := beside(1, across)) is not None:
                 link(lower[[own_corner]], edges[other][0][[their_corner]])
     return np.concatenate(pairs), np.unique(np.concatenate(cut))
 

@@ -1,7 +1,7 @@
 """The eight neighbours of a patch where they are known, and the gains between tiles.
 
 Neighbours and the protocol: no label is read across a seam. A tile to fit on may read the pixels
-of a guard tile or of another fold's tiles; it never reads a tile that is set aside (holdout), which
+of a guard tile or of another fold's tiles; it never reads a tile that is held out (holdout), which
 matters where the guard is switched off. Tiles without terrain are no neighbours: their elevation
 would make a cliff at the seam.
 
@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.data.counts import level_factor
+from l4s_ensemble.data.counts import normalisation_factor
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import sensor_of
 from l4s_ensemble.errors import RunError
@@ -29,7 +29,7 @@ from l4s_ensemble.scenes.folds import Folds
 from l4s_ensemble.scenes.layout import AROUND, Layout, known_layout
 from l4s_ensemble.scenes.profiles import AXES, read_lines
 
-NEIGHBOURHOOD_FILE = "surroundings.npz"
+NEIGHBOURHOOD_FILE = "neighbourhood.npz"
 
 SPREAD_MIN = 0.02
 """Log units added to the spread of a seam, so that no seam outweighs all others."""
@@ -40,8 +40,8 @@ PASSES = 4
 _KEY = 0x5EA4
 """Keeps these random numbers apart from others with the same seed."""
 
-OPEN, ASIDE = 0, 1
-"""Rows of `Neighbourhood.log_gain`: without tiles that are set aside, and for these."""
+OPEN, HELD_OUT = 0, 1
+"""Rows of `Neighbourhood.log_gain`: without tiles that are held out, and for these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +50,16 @@ class Neighbourhood(Layout):
 
     Attributes
     ----------
-    aside : bool array, shape (tile,)
-        Set aside: read by tiles that are set aside too, and by no others.
+    held_out : bool array, shape (tile,)
+        Held out: read by tiles that are held out too, and by no others.
     silent : bool array, shape (tile,)
         Without terrain: no neighbour to any tile, and no tile is one to it.
-    level : float64 array, shape (tile,)
+    factor : float64 array, shape (tile,)
         Factor that `l4s_ensemble.data.counts.to_units` normalises the tile's gain with; 1 for
         absolute sensors.
     log_gain : float64 array, shape (2, tile)
         Log of the factor that brings spectral counts to one gain over all seams, measured without
-        the tiles set aside, and with them. The second row is used for tiles set aside only. Zeros
+        the tiles held out, and with them. The second row is used for tiles held out only. Zeros
         for absolute sensors.
     part : int64 array, shape (2, tile)
         Tiles whose gains seams connect have the same number.
@@ -71,9 +71,9 @@ class Neighbourhood(Layout):
         Of the draw of these.
     """
 
-    aside: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
     silent: NDArray[np.bool_]
-    level: NDArray[np.float64]
+    factor: NDArray[np.float64]
     log_gain: NDArray[np.float64]
     part: NDArray[np.int64]
     cross: bool = True
@@ -92,7 +92,7 @@ class Neighbourhood(Layout):
         found = {}
         for down, right in AROUND:
             other = self._cells.get((scene, row + down, col + right))
-            if other is not None and (self.aside[tile] or not self.aside[other]):
+            if other is not None and (self.held_out[tile] or not self.held_out[other]):
                 found[down, right] = other
         return found
 
@@ -101,11 +101,11 @@ class Neighbourhood(Layout):
 
         Where no seams connect the two, each keeps its own gain.
         """
-        row = ASIDE if self.aside[tile] else OPEN
+        row = HELD_OUT if self.held_out[tile] else OPEN
         part, gain = self.part[row], self.log_gain[row]
         if part[tile] != part[other]:
-            return float(self.level[other])
-        return float(self.level[tile] * np.exp(gain[other] - gain[tile]))
+            return float(self.factor[other])
+        return float(self.factor[tile] * np.exp(gain[other] - gain[tile]))
 
     def dropped(self, tile: int) -> bool:
         """Whether the tile is fitted on as if it stood alone; depends on seed and id only."""
@@ -115,7 +115,7 @@ class Neighbourhood(Layout):
         return bool(draw.random() < self.drop_share)
 
     def save(self, path: Path) -> None:
-        """Write ``surroundings.npz``; the same bytes for the same content."""
+        """Write ``neighbourhood.npz``; the same bytes for the same content."""
         kept: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
         with atomic_path(path) as partial, partial.open("wb") as file:
             np.savez(file, **kept)
@@ -158,34 +158,34 @@ def measure_neighbourhood(
     dataset : xarray.Dataset
         From `l4s_ensemble.data.store.open_store` or `l4s_ensemble.data.store.in_memory`.
     folds : Folds, optional
-        Of the same tiles, for a training split: places, and which tiles are set aside.
+        Of the same tiles, for a training split: places, and which tiles are held out.
     cross, drop_share, seed
         See `Neighbourhood`.
     """
     sensor, n = sensor_of(dataset), dataset.sizes["patch"]
     patch = dataset["patch"].values.astype(np.int64)
-    aside = np.zeros(n, bool)
+    held_out = np.zeros(n, bool)
     if folds is None:
         layout = known_layout(dataset, sensor)
     else:
         places = (folds.of(patch, name) for name in ("scene", "row", "col"))
         layout = Layout(folds.grid, patch, *places)
-        aside = np.asarray(folds.of(patch, "role") == "holdout")
-    level, log_gain, part = np.ones(n), np.zeros((2, n)), np.zeros((2, n), np.int64)
-    if sensor.level == "relative" and cross and layout.placed.any():
+        held_out = np.asarray(folds.of(patch, "role") == "holdout")
+    factor, log_gain, part = np.ones(n), np.zeros((2, n)), np.zeros((2, n), np.int64)
+    if sensor.radiometry == "relative" and cross and layout.placed.any():
         if dataset.attrs.get("values") != "unit":  # else every tile has one gain already
-            level = _levels(dataset, sensor)
+            factor = _factors(dataset, sensor)
         spectral = [name in set(sensor.spectral) for name in sensor.band_names]
         steps = seam_steps(dataset["image"], layout, spectral)
         log_gain[:], part[:] = _gains(steps, n)
-        if aside.any():
-            log_gain[OPEN], part[OPEN] = _gains(steps.of(~aside[steps.pairs].any(axis=1)), n)
+        if held_out.any():
+            log_gain[OPEN], part[OPEN] = _gains(steps.of(~held_out[steps.pairs].any(axis=1)), n)
     silent = np.asarray(dataset["degenerate"].values, bool)
     return Neighbourhood(
         **vars(layout),
-        aside=aside,
+        held_out=held_out,
         silent=silent,
-        level=level,
+        factor=factor,
         log_gain=log_gain,
         part=part,
         cross=cross,
@@ -301,14 +301,14 @@ def _gains(steps: SeamSteps, n: int) -> tuple[NDArray[np.float64], NDArray[np.in
     return np.asarray(found - mean[group], np.float64), group
 
 
-def _levels(dataset: xr.Dataset, sensor: Sensor) -> NDArray[np.float64]:
+def _factors(dataset: xr.Dataset, sensor: Sensor) -> NDArray[np.float64]:
     """Factor that normalises the gain of each tile by itself."""
     spectral = [sensor.band_names.index(name) for name in sensor.spectral]
     scale = sensor.count_to_unit[spectral][:, np.newaxis, np.newaxis]
     images = dataset["image"].variable
-    levels = np.ones(dataset.sizes["patch"])
-    for t in range(len(levels)):
+    factors = np.ones(dataset.sizes["patch"])
+    for t in range(len(factors)):
         counts = np.asarray(images[t].values)[spectral].astype(np.float32)
         counts *= scale
-        levels[t] = np.float32(level_factor(counts))
-    return levels
+        factors[t] = np.float32(normalisation_factor(counts))
+    return factors

@@ -187,7 +187,7 @@ def survey(root: Path, split: str, sensor: Sensor) -> dict[str, Any]:
         TileFiles([file.image for file in files], sensor),
         ids=[file.id for file in files],
         spectral=_spectral(sensor),
-        relative=sensor.level == "relative",
+        relative=sensor.radiometry == "relative",
     )
     scenes = []
     for scene in np.unique(layout.scene[layout.placed]).tolist():
@@ -237,7 +237,7 @@ def _layout_from_pixels(dataset: xr.Dataset, sensor: Sensor) -> Layout:
         own["image"],
         ids=own["patch"].values,
         spectral=_spectral(sensor),
-        relative=sensor.level == "relative",
+        relative=sensor.radiometry == "relative",
     )
     scene, row, col = (np.full(patches, UNKNOWN, np.int32) for _ in range(3))
     scene[once], row[once], col[once] = solved.scene, solved.row, solved.col

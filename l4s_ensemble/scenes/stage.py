@@ -25,7 +25,7 @@ from l4s_ensemble.scenes.summary import (
 def stage(ctx: StageContext) -> Summary:
     """Make the training split's folds and measure its area of applicability.
 
-    Writes ``patches.csv`` and ``folds.json`` (see `Folds`), and ``likeness.npz`` (see
+    Writes ``patches.csv`` and ``folds.json`` (see `Folds`), and ``applicability.npz`` (see
     `Applicability`).
     """
     dataset = open_store(ctx.input("data/train"))
@@ -54,7 +54,7 @@ def stage(ctx: StageContext) -> Summary:
         copied_tiles=int(copies[copies > 1].sum()),
         per_fold=[_fold_row(folds, sensor, k) for k in range(folds.n_folds)],
         scenes=_scene_rows(folds, sensor),
-        likeness=_applicability(applicability, folds),
+        applicability=_applicability(applicability, folds),
         digest=digest_of(ctx.out / TABLE, ctx.out / HEAD),
     ).model_dump(mode="json")
 

@@ -1,4 +1,4 @@
-"""What the stage ``scenes`` tells."""
+"""Summary of the stage ``scenes``."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ class ScenesSummary(SummaryModel):
     copied_tiles: int
     per_fold: list[FoldRow]
     scenes: list[SceneRow]
-    likeness: ApplicabilitySummary
+    applicability: ApplicabilitySummary
     digest: str

@@ -1,1 +1,1 @@
-"""Where patches come from: made up, or fetched."""
+"""Where patches come from: synthetic, or fetched."""

@@ -22,8 +22,8 @@ class Climate:
     sun_elevation_deg: float
     haze: float  # path signal relative to the measured one
     freshness: float  # mean share of bare ground in a landslide
-    slide_share: float  # share of the pixels that are labelled landslide
-    slide_extent: float  # share of the scene where landslides may start: the struck area
+    landslide_share: float  # share of the pixels that are labelled landslide
+    landslide_extent: float  # share of the scene where landslides may start: the struck area
 
 
 def draw(rng: np.random.Generator) -> Climate:
@@ -41,6 +41,6 @@ def draw(rng: np.random.Generator) -> Climate:
         sun_elevation_deg=float(rng.uniform(36, 60)),
         haze=float(np.exp(0.06 * rng.standard_normal())),
         freshness=float(rng.uniform(0.80, 0.98)),
-        slide_share=float(0.0215 * np.exp(np.clip(0.25 * rng.standard_normal(), -0.4, 0.4))),
-        slide_extent=float(rng.uniform(0.27, 0.41)),
+        landslide_share=float(0.0215 * np.exp(np.clip(0.25 * rng.standard_normal(), -0.4, 0.4))),
+        landslide_extent=float(rng.uniform(0.27, 0.41)),
     )

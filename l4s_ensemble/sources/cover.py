@@ -55,8 +55,8 @@ def make_cover(
     _farms(cover, ground, climate, measured, rng)
     steep = float(np.quantile(ground.slope_deg[::4, ::4], 0.97))
     rock = 0.16 * (ground.slope_deg - steep) + fractal(shape, 1.1, rng, longest=40) - 1.9
-    cover.put(code("slide"), np.clip(rock + 0.6 * climate.dryness, 0, 0.85).astype(np.float32))
-    cover.put(code("slide"), bare)
+    cover.put(code("landslide"), np.clip(rock + 0.6 * climate.dryness, 0, 0.85).astype(np.float32))
+    cover.put(code("landslide"), bare)
     cover.put(code("conifer"), needles)
     return cover
 

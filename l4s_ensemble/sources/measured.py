@@ -38,7 +38,7 @@ class Measured:
         Path at sea level and its change per km of elevation; 0 where there is none.
     knots_km, log_b9_over_b8, b10_dn : ndarray
         Water vapour and cirrus band at elevations.
-    slides : dict
+    landslides : dict
         Quantiles of size and elongation of real landslides.
     """
 
@@ -54,7 +54,7 @@ class Measured:
     knots_km: Floats
     log_b9_over_b8: Floats
     b10_dn: Floats
-    slides: dict[str, Any]
+    landslides: dict[str, Any]
 
     def code(self, name: str) -> np.uint8:
         """Number of a class."""
@@ -81,7 +81,7 @@ def load() -> Measured:
         knots_km=_float(air["knots_km"]),
         log_b9_over_b8=_float(air["log_b9_over_b8"]),
         b10_dn=_float(air["b10_dn"]),
-        slides=table["slides"],
+        landslides=table["landslides"],
     )
 
 

@@ -12,9 +12,9 @@ from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.sources.climate import draw
 from l4s_ensemble.sources.cover import make_cover
 from l4s_ensemble.sources.fields import Floats
+from l4s_ensemble.sources.landslides import make_landslides
 from l4s_ensemble.sources.measured import load
 from l4s_ensemble.sources.optics import look
-from l4s_ensemble.sources.slides import make_slides
 from l4s_ensemble.sources.terrain import make_terrain
 
 
@@ -29,7 +29,7 @@ class Scene:
     mask : ndarray of uint8, shape (y, x)
         1 where the map shows a landslide.
     bare : ndarray of float32, shape (y, x)
-        Share of bare ground by landslides, mapped or not: the truth behind the map.
+        Share of bare ground by landslides, mapped or not: the reference behind the map.
     """
 
     image: NDArray[np.uint16]
@@ -63,7 +63,7 @@ def make_scene(rows: int, cols: int, seed: int | list[int] = 0) -> Scene:
     rng = np.random.default_rng(seed)
     climate, measured = draw(rng), load()
     ground = make_terrain((rows * PATCH_PIXELS, cols * PATCH_PIXELS), climate, rng)
-    bare, mapped = make_slides(ground, climate, measured.slides, rng)
+    bare, mapped = make_landslides(ground, climate, measured.landslides, rng)
     cover = make_cover(ground, bare, climate, measured, rng)
     seen = {"slope": ground.slope_deg, "dem": ground.dem_m}
     seen |= {b: v.clip(1) for b, v in look(cover, ground, climate, measured, rng).items()}

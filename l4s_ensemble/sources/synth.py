@@ -17,7 +17,7 @@ import numpy as np
 
 from l4s_ensemble.data.bands import PATCH_PIXELS
 from l4s_ensemble.data.layout import OFFICIAL
-from l4s_ensemble.data.places import MADE_UP, MANIFEST
+from l4s_ensemble.data.places import MANIFEST, SYNTHETIC
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.run.files import atomic_folder, write_json, write_text
@@ -91,7 +91,7 @@ def make_dataset(
     counts = {"train": int(train), "valid": int(valid), "test": int(test)}
     if min(counts.values()) < 0 or sum(counts.values()) == 0:
         raise ConfigError(
-            "a made-up dataset needs patches", found=counts, allowed="0 or more each, not all 0"
+            "a synthetic dataset needs patches", found=counts, allowed="0 or more each, not all 0"
         )
     _refuse_to_overwrite(out)
     started = time.perf_counter()
@@ -104,11 +104,11 @@ def make_dataset(
                 (partial / OFFICIAL[split] / "mask").mkdir()
         tasks = (delayed(write_scene)(plan, partial) for plan in plans)
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-        for part in track(done, "made-up scenes", len(plans)):
+        for part in track(done, "synthetic scenes", len(plans)):
             pixels.update(part)
         write_text(partial / MANIFEST, _manifest(plans))
         # So that no score on these patches is ever taken for one on the release.
-        write_json(partial / MADE_UP, {"made_up": True, "seed": seed, "patches": counts})
+        write_json(partial / SYNTHETIC, {"synthetic": True, "seed": seed, "patches": counts})
     seconds = time.perf_counter() - started
     return {
         "root": str(out),
@@ -156,7 +156,7 @@ def _refuse_to_overwrite(out: Path) -> None:
         return
     if out.exists() or out.is_symlink():
         raise DataError(
-            "the folder for the made-up dataset is not empty",
+            "the folder for the synthetic dataset is not empty",
             where=out,
             fix="name a new folder, or delete this one first",
         )

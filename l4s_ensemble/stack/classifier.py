@@ -57,8 +57,8 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         cross-fitted F1 is shown to be better.
     calibrate : {'auto', 'none'}
         Whether a rising map corrects probabilities, where shown to help.
-    follow : {'none', 'unlike'}
-        ``unlike``: in a scene whose scores no share of landslides explains, the threshold moves
+    adapt_threshold : bool
+        In a scene whose scores no share of landslides explains, the threshold moves
         until the same share of pixels is predicted landslide as in training.
     postprocess : {'auto', 'none'}
         Whether small landslides are removed, where shown to help.
@@ -105,13 +105,13 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         *,
         learner: Literal["auto", "plain", "weighted"] = "auto",
         calibrate: Literal["auto", "none"] = "auto",
-        follow: Literal["none", "unlike"] = "none",
+        adapt_threshold: bool = False,
         postprocess: Literal["auto", "none"] = "auto",
         random_state: int = 0,
     ) -> None:
         self.learner = learner
         self.calibrate = calibrate
-        self.follow = follow
+        self.adapt_threshold = adapt_threshold
         self.postprocess = postprocess
         self.random_state = random_state
 
@@ -274,7 +274,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
             If the bins are others.
         """
         check_is_fitted(self)
-        if self.follow == "none" or seen:
+        if not self.adapt_threshold or seen:
             return None
         return scene_threshold(self.reference_, histogram, self.threshold_)
 

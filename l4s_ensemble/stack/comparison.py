@@ -59,7 +59,7 @@ def compare(
     Returns
     -------
     dict
-        ``ledger``: a row of each model: ``model, adapted_to``, what `metrics.tiles.summarise`
+        ``comparison``: a row of each model: ``model, adapted_to``, what `metrics.tiles.summarise`
         gives, ``objects`` (what `metrics.objects.summarise_objects` gives, or None), ``fit_s,
         predict_s``. ``gain``, over the better base model: ``over, value, low, high, blocks, level,
         shown`` (whether the interval is above zero) and, with `objects` of both, the same of the
@@ -100,7 +100,7 @@ def compare(
         return out
 
     return {
-        "ledger": rows,
+        "comparison": rows,
         "gain": gain(max(BASE_MODELS, key=lambda name: by_name[name]["f1"])),
         "marginal": [{"part": part, **gain(over)} for part, over in PARTS if over in by_name],
     }

@@ -82,7 +82,7 @@ def diagnose(
     sizes = []
     for (low, high), row in zip(pairwise(SIZE_PX), by_size.tolist(), strict=True):
         bounds = {"low_px": int(low), "high_px": None if np.isinf(high) else int(high) - 1}
-        sizes.append({**bounds, **dict(zip(("slides", *AGREEMENT), row, strict=True))})
+        sizes.append({**bounds, **dict(zip(("landslides", *AGREEMENT), row, strict=True))})
     agreement = np.sum([part.agreement for part in parts], axis=0).tolist()
     return count_objects(objects, place), {
         "uncertainty": summarise_uncertainty(np.sum([part.errors for part in parts], axis=0)),

@@ -76,7 +76,7 @@ def stage(ctx: StageContext) -> Summary:
         leaks=leaks,
         seconds=round(time.monotonic() - started, 2),
     )
-    f1, gain = summary.ledger[-1].f1, summary.gain
+    f1, gain = summary.comparison[-1].f1, summary.gain
     words = "stack: %s, F1 %.3f out of fold, %+.3f over %s"
     log.info(words, summary.learner, f1, gain.value, gain.over)
     return summary.model_dump(mode="json", exclude_unset=True)
@@ -98,7 +98,7 @@ def _chosen(stack: Stack) -> dict[str, Any]:
         "plateau": (best.plateau_low, best.plateau_high),
         "decision": {
             "calibration": stack.calibrations_,
-            "follow": stack.follow,
+            "adapt_threshold": stack.adapt_threshold,
             "postprocess": {"asked": stack.postprocess, **stack.removal_},
         },
         "histogram": stack.reference_.as_dict(),

@@ -1,4 +1,4 @@
-"""What the stage ``stack`` tells."""
+"""Summary of the stage ``stack``."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Decision(SummaryModel):
     """How a mask is made of a probability."""
 
     calibration: CalibrationChoice
-    follow: Literal["none", "unlike"]
+    adapt_threshold: bool
     postprocess: Removal
 
 
@@ -151,7 +151,7 @@ class AgreementOfSize(Agreement):
 
     low_px: int
     high_px: int | None
-    slides: int
+    landslides: int
 
 
 class StackSummary(SummaryModel):
@@ -166,7 +166,7 @@ class StackSummary(SummaryModel):
     rows: int
     folds: list[int]
     adapted_to: str | None
-    ledger: list[ModelRow]
+    comparison: list[ModelRow]
     gain: ModelGain
     marginal: list[PartGain]
     threshold: float

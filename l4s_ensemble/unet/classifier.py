@@ -119,7 +119,7 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
     True
     >>> bool(model.history_[0][-1]["validation_loss"] < model.history_[0][0]["validation_loss"])
     True
-    >>> adapted = model.adapt_statistics(1.1 * X[6:])  # in another light, without masks
+    >>> adapted = model.adapt_statistics(1.1 * X[6:])  # of another gain, without masks
     """
 
     network: str = "unet"
@@ -187,16 +187,16 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         tiles = as_tiles(X, y, sensor=sensor, masks=True)
         assert tiles.mask is not None
         require_landslide(tiles.mask.sum((1, 2)).cpu().numpy(), "X")
-        tiles, held = tiles.to(hardware.device), None
+        tiles, held_out = tiles.to(hardware.device), None
         if validation is not None:
             pair = validation if isinstance(validation, tuple) else (validation, None)
-            held = as_tiles(*pair, sensor=sensor, masks=True)
-            require_sensor(held.sensor, tiles.sensor)
+            held_out = as_tiles(*pair, sensor=sensor, masks=True)
+            require_sensor(held_out.sensor, tiles.sensor)
         seed = self.random_state
         key = (seed, 0) if isinstance(seed, int) else (seed[0], seed[1])
         networks, history, captured = [], [], []
         for number in range(config.seeds):
-            trainer = Trainer(tiles, config, key, hardware, number=number, validation=held)
+            trainer = Trainer(tiles, config, key, hardware, number=number, validation=held_out)
             state = checkpoint and checkpoint / f"network_{number}.checkpoint.pt"
             networks.append(trainer.run(state))
             history.append(trainer.epochs)
@@ -357,7 +357,7 @@ def require_sensor(sensor: Sensor, known: Sensor) -> None:
     ModelError
         If the bands, their scaling, the kind of level or the pixel size differ.
     """
-    for field in ("band_names", "bands", "level", "pixel_m"):
+    for field in ("band_names", "bands", "radiometry", "pixel_m"):
         found, wanted = getattr(sensor, field), getattr(known, field)
         if found != wanted:
             raise ModelError(

@@ -117,7 +117,7 @@ def score_tiles(
     device = predictors[0].hardware.device
     each = READ_TILES[device.type]
     parts = [rows[i : i + each] for i in range(0, len(rows), each)]
-    inner = (
+    centre = (
         slice(halo_px, patches.sizes["y"] - halo_px),
         slice(halo_px, patches.sizes["x"] - halo_px),
     )
@@ -127,7 +127,7 @@ def score_tiles(
 
     def write(part: NDArray[np.int64], logit: NDArray[np.float32]) -> None:
         for run in np.split(np.arange(len(part)), np.flatnonzero(np.diff(part) != 1) + 1):
-            scores.write(slice(part[run[0]], part[run[-1]] + 1), logit[(slice(None), run, *inner)])
+            scores.write(slice(part[run[0]], part[run[-1]] + 1), logit[(slice(None), run, *centre)])
 
     with ThreadPoolExecutor(2) as pool:
         coming = [pool.submit(read, part) for part in parts[:1]]

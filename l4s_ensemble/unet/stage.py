@@ -76,7 +76,7 @@ def stage(ctx: StageContext) -> Summary:
     DataError
         If there are no masks, or a fold has no tile or no landslide to train on.
     LeakError
-        If a tile to train on is also held out, by id or by content.
+        If a tile to train on is also held_out out, by id or by content.
     """
     started = time.monotonic()
     dataset, folds = open_store(ctx.input("data/train")), load_folds(ctx.input("scenes"))
@@ -154,16 +154,16 @@ def _fit_some(
     dataset, folds = open_store(ctx.input("data/train")), load_folds(ctx.input("scenes"))
     for k in todo:
         log.info("unet: fold %d on %s", k, device)
-        train, held = (
+        train, held_out = (
             load(dataset, positions_of(dataset, np.sort(ids)))
-            for ids in (folds.train_ids(k), folds.held_ids(k))
+            for ids in (folds.train_ids(k), folds.held_out_ids(k))
         )
         model = UNetClassifier(
             **ctx.config.unet.model_dump(), random_state=(ctx.config.seed, k), device=device,
             n_jobs=threads,
         )  # fmt: skip
         folder = ctx.out / f"fold_{k}"
-        model.fit(train, validation=held, checkpoint=folder).save(folder)
+        model.fit(train, validation=held_out, checkpoint=folder).save(folder)
         for state in folder.glob("*.checkpoint.pt"):
             state.unlink()
 
@@ -205,8 +205,8 @@ def _out_of_fold(
     seconds = []
     for k, model in enumerate(models):
         started = time.monotonic()
-        held = np.flatnonzero(fold == k)
-        logit[held] = model.predict_logit(tiles.at(held))
+        held_out = np.flatnonzero(fold == k)
+        logit[held_out] = model.predict_logit(tiles.at(held_out))
         seconds.append(time.monotonic() - started)
     return logit, seconds
 
@@ -229,7 +229,7 @@ def _of_training(
             for number, epochs in enumerate(model.history_)
         )  # fmt: skip
         row = summary.FoldSummary(
-            fold=k, train_tiles=len(folds.train_ids(k)), held_tiles=len(folds.held_ids(k)),
+            fold=k, train_tiles=len(folds.train_ids(k)), held_out_tiles=len(folds.held_out_ids(k)),
             buffer_tiles=len(folds.buffer_ids(k)), epochs=networks[0].epochs, networks=networks,
             seconds_score=seconds[k], seconds=sum(n.seconds for n in networks) + seconds[k],
             **scores[k],

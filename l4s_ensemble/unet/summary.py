@@ -44,7 +44,7 @@ class FoldSummary(SummaryModel):
 
     fold: int
     train_tiles: int
-    held_tiles: int
+    held_out_tiles: int
     buffer_tiles: int
     epochs: tuple[EpochSummary, ...]
     networks: tuple[NetworkSummary, ...]

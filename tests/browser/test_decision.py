@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PLACES = {"stack": "stack", "prediction-valid": "predict/valid/scores"}
-SLIDER = "#decide-threshold"
+LANDSLIDER = "#decide-threshold"
 
 
 def pooled(run: Path, page: str, model: str) -> ScoreHistogram:
@@ -24,7 +24,7 @@ def pooled(run: Path, page: str, model: str) -> ScoreHistogram:
 
 
 def move(page: Page, value: int) -> None:
-    page.locator(SLIDER).evaluate(
+    page.locator(LANDSLIDER).evaluate(
         "(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", str(value)
     )
 
@@ -49,9 +49,9 @@ def test_numbers_are_those_of_the_metrics(
         tp, fp = histogram.positive[k:].sum(), histogram.negative[k:].sum()
         for key, n in (("tp", tp), ("fp", fp), ("fn", histogram.positive[:k].sum())):
             assert shown(page, key) == n
-        assert shown(page, "called_km2") == pytest.approx((tp + fp) * 1e-4)
+        assert shown(page, "predicted_km2") == pytest.approx((tp + fp) * 1e-4)
     page.locator(".decide .best").click()
-    assert int(page.locator(SLIDER).input_value()) == round(histogram.best().value * 1000)
+    assert int(page.locator(LANDSLIDER).input_value()) == round(histogram.best().value * 1000)
 
 
 def test_it_begins_at_the_threshold_in_use_and_goes_back(
@@ -60,7 +60,7 @@ def test_it_begins_at_the_threshold_in_use_and_goes_back(
     page = open_page("stack", scheme="dark", width=PHONE)
     twin = read_json(tiny_report / "stack.json")["decide"]
     used = round(twin["models"][-1]["threshold"] * twin["bins"])
-    slider, back = page.locator(SLIDER), page.locator(".decide .back")
+    slider, back = page.locator(LANDSLIDER), page.locator(".decide .back")
     assert int(slider.input_value()) == used and back.is_disabled()
     assert page.locator(".decide .said").inner_text().replace("\u202f", " ") == twin[
         "sentence"
@@ -80,5 +80,5 @@ def test_without_a_script_a_table_stands_there(chromium: Browser, tiny_report: P
     page.goto((tiny_report / "stack.html").resolve().as_uri())
     assert page.locator(".decide table").last.is_visible()
     assert page.locator(".decide .said").is_visible()
-    assert not page.locator(SLIDER).is_visible()
+    assert not page.locator(LANDSLIDER).is_visible()
     context.close()

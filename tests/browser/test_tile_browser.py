@@ -128,7 +128,7 @@ def test_a_link_brings_back_the_whole_view(open_page: OpenPage, told: dict[str, 
     patch = told["tiles"]["patch"][4]
     view = (
         f"tile={patch}&left=relief&right=unet&mode=blend&mix=30&at=5_6&zoom=3_0.4_0.6"
-        "&cut=0.2&lines=truth_called&sort=called&turned=yes&show=real&thumbs=errors"
+        "&threshold=0.2&lines=reference_predicted&sort=predicted&turned=yes&show=real&thumbs=errors"
     )
     page = open_page(f"tiles-train#{view}")
     shows(page, patch)
@@ -140,8 +140,8 @@ def test_a_link_brings_back_the_whole_view(open_page: OpenPage, told: dict[str, 
     page.locator('[name="mode"][value="swipe"]').check()
     assert "30%" in part(page, "over").evaluate("e => e.style.clipPath")
     page.locator('[name="mode"][value="blend"]').check()
-    assert part(page, "cut-value").inner_text() == "0.200"
-    assert part(page, "sort").input_value() == "called"
+    assert part(page, "threshold-value").inner_text() == "0.200"
+    assert part(page, "sort").input_value() == "predicted"
     assert page.locator('[name="lines"]:checked').count() == 2
     part(page, "swap").click()
     address(page, "left=unet&right=relief")
@@ -205,19 +205,23 @@ def test_the_threshold_moves_the_counts(
 
     def counts() -> list[int]:
         found = re.search(
-            r"([\d,]+) px found, ([\d,]+) missed, ([\d,]+) false", part(page, "told").inner_text()
+            r"([\d,]+) px found, ([\d,]+) missed, ([\d,]+) false",
+            part(page, "summary").inner_text(),
         )
         assert found
         return [int(v.replace(",", "")) for v in found.groups()]
 
     assert counts() == [told["tiles"][k][i] for k in ("tp", "fn", "fp")]
-    part(page, "cut").evaluate("e => { e.value = 0.6; e.dispatchEvent(new Event('input')); }")
+    part(page, "threshold").evaluate("e => { e.value = 0.6; e.dispatchEvent(new Event('input')); }")
     p = open_scores(tiny_run / "stack/oof.zarr")["probability"].sel(patch=patch).values
-    truth = open_store(tiny_run / "data/train")["mask"].sel(patch=patch).values == 1
-    called = np.rint(255 * p) >= 255 * 0.6
-    assert counts() == [int(v.sum()) for v in (called & truth, ~called & truth, called & ~truth)]
-    address(page, "cut=0.6")
-    part(page, "cut-back").click()
+    reference = open_store(tiny_run / "data/train")["mask"].sel(patch=patch).values == 1
+    predicted = np.rint(255 * p) >= 255 * 0.6
+    assert counts() == [
+        int(v.sum())
+        for v in (predicted & reference, ~predicted & reference, predicted & ~reference)
+    ]
+    address(page, "threshold=0.6")
+    part(page, "threshold-back").click()
     assert counts() == [told["tiles"][k][i] for k in ("tp", "fn", "fp")]
 
 

@@ -28,7 +28,7 @@ from l4s_ensemble.data.store import (
     sensor_of,
     units,
 )
-from l4s_ensemble.data.summary import StoreSummary, slide_sizes
+from l4s_ensemble.data.summary import StoreSummary, landslide_sizes
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
@@ -187,13 +187,13 @@ def test_tiles_without_terrain_are_known(tmp_path: Path, tiny_root: Path) -> Non
         landslide_pixels(dataset)
 
 
-def test_slide_sizes_by_hand() -> None:
+def test_landslide_sizes_by_hand() -> None:
     mask = np.zeros((128, 128), np.uint8)
     mask[0, 0] = 1  # 1 px
     mask[10, 10:13] = 1  # 3 px
     mask[20, 20] = mask[21, 21] = 1  # 2 px that touch at a corner
     mask[40:60, 40:60] = 1  # 400 px
-    assert slide_sizes(mask).tolist() == [1, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert landslide_sizes(mask).tolist() == [1, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
 
 
 def test_the_stage_writes_a_summary_that_goes_into_json(tiny_root: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def continued(image: np.ndarray, sensor: Sensor, width: int) -> np.ndarray:
 
 def light(sensor: Sensor, image: np.ndarray) -> dict[str, np.ndarray]:
     """Reflectance of each spectral band by name, float64."""
-    scale = 1e-4 if sensor.level == "absolute" else 1e-3
+    scale = 1e-4 if sensor.radiometry == "absolute" else 1e-3
     return {
         name: image[i].astype(float) * scale
         for i, name in enumerate(sensor.band_names)

@@ -85,8 +85,8 @@ def test_sample_has_the_features_of_its_pixels(run, done):
         made = source.tiles(source.positions([patch]))[0]
         expected = made.reshape(len(made), -1)[:, z["pixel"][rows]].T
         np.testing.assert_array_equal(z["X"][rows], expected)
-        truth = dataset["mask"].sel(patch=patch).values.ravel()[z["pixel"][rows]]
-        np.testing.assert_array_equal(z["y"][rows], truth)
+        reference = dataset["mask"].sel(patch=patch).values.ravel()[z["pixel"][rows]]
+        np.testing.assert_array_equal(z["y"][rows], reference)
         # Weights restore the true prevalence.
         fit = dataset.sel(patch=folds.load_folds(run / "scenes").fit_ids)
         assert z["weight"].sum() == pytest.approx(fit["mask"].size)
@@ -119,7 +119,7 @@ def test_whole_arrays_are_those_of_the_patches(run, done):
 
 def test_statistics_tell_the_landslides(done):
     by_name = {f["name"]: f for f in done[1]["features"]}
-    assert by_name["ndvi"]["auc"] < 0.05  # synthetic slides are bare
+    assert by_name["ndvi"]["auc"] < 0.05  # synthetic landslides are bare
     assert by_name["bsi"]["auc"] > 0.95
     assert by_name["bsi"]["best_f1"] > 0.7
     assert by_name["ndvi"]["mean_landslide"] < by_name["ndvi"]["mean_other"]
@@ -158,10 +158,10 @@ def test_features_of_a_dataset(tiny_dataset: xr.Dataset):
 
 
 def test_univariate_is_what_a_count_of_pairs_and_thresholds_gives(rng):
-    truth = (rng.random(300) < 0.3).astype(np.uint8)
-    values = np.round(rng.normal(size=300) + 1.5 * truth, 1).astype(np.float32)
+    reference = (rng.random(300) < 0.3).astype(np.uint8)
+    values = np.round(rng.normal(size=300) + 1.5 * reference, 1).astype(np.float32)
     weight = rng.uniform(0.5, 3.0, 300)
-    hit, other = truth > 0, truth == 0
+    hit, other = reference > 0, reference == 0
     above = values[hit][:, None] - values[other]
     pairs = weight[hit][:, None] * weight[other]
     auc = (pairs * ((above > 0) + 0.5 * (above == 0))).sum() / pairs.sum()
@@ -171,7 +171,7 @@ def test_univariate_is_what_a_count_of_pairs_and_thresholds_gives(rng):
             right = weight[predicted & hit].sum()
             best = max(best, 2 * right / (weight[predicted].sum() + weight[hit].sum()))
     for sign in (1, -1):
-        made = univariate(sign * values, truth, weight)
+        made = univariate(sign * values, reference, weight)
         assert made.auc == pytest.approx(auc if sign > 0 else 1 - auc)
         assert made.best_f1 == pytest.approx(best)
     assert made.mean_landslide == pytest.approx(float(-values[hit].mean()), abs=1e-5)

@@ -13,7 +13,7 @@ from l4s_ensemble.features import registry
 from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.registry import all_fields, catalogue
 from l4s_ensemble.features.tile_context import FeatureFunction, TileContext
-from l4s_ensemble.pixel.slide_words import feature_word, weighed_words
+from l4s_ensemble.pixel.landslide_words import feature_word, weighed_words
 
 SENSORS = [pytest.param(L4S, id="l4s"), pytest.param(RGB, id="l4s-rgb")]
 
@@ -31,7 +31,7 @@ def test_renaming_all_features_changes_nothing_but_names(sensor, monkeypatch):
         new[n]: FeatureFunction(replace(f.feature, name=new[n]), f.image)
         for n, f in catalogue().items()
     }
-    for module in ("features.registry", "features.compute", "pixel.slide_words"):
+    for module in ("features.registry", "features.compute", "pixel.landslide_words"):
         monkeypatch.setattr(f"l4s_ensemble.{module}.catalogue", lambda: renamed)
     again = plan_of(sensor)
     assert again.names == tuple(new[n] for n in plan.names)

@@ -42,7 +42,7 @@ def bounds_of(feature: Feature) -> tuple[float, float]:
     if name in BOUNDS:
         return BOUNDS[name]
     if feature.group == "indices":
-        return (-2, 2) if feature.level == "any" else (-2e3, 2e3)
+        return (-2, 2) if feature.radiometry == "any" else (-2e3, 2e3)
     for part, bounds in PATTERNS.items():
         if part in name:
             return bounds
@@ -199,7 +199,7 @@ def test_the_scale_of_light_changes_nothing_or_only_the_scale(sensor, gain, seed
         [
             f.name
             for f in plan.features
-            if (f.level == "any" or sensor is RGB) and set(f.needs) & set(sensor.spectral)
+            if (f.radiometry == "any" or sensor is RGB) and set(f.needs) & set(sensor.spectral)
         ]
     )
     image = scene(36, 36, sensor, seed)
@@ -207,7 +207,7 @@ def test_the_scale_of_light_changes_nothing_or_only_the_scale(sensor, gain, seed
     light = [sensor.band_names.index(b) for b in sensor.spectral]
     bright[light] *= np.float32(gain)
     one, many = made_of(image, sensor, plan), made_of(bright, sensor, plan)
-    colours = {i.name for i in INDICES if i.level == "any"} - {"bright"}
+    colours = {i.name for i in INDICES if i.radiometry == "any"} - {"bright"}
     wrong = []
     for name in plan.names:
         a, b = one[name], many[name]

@@ -129,7 +129,7 @@ def test_which_tiles_are_neighbours(world):
     flat = measure_neighbourhood(dataset.assign_coords(degenerate=("patch", ALL == MIDDLE + 1)))
     assert flat.neighbours(MIDDLE + 1) == {}
     assert MIDDLE + 1 not in flat.neighbours(MIDDLE).values()
-    held_out = replace(known, aside=ALL == MIDDLE)
+    held_out = replace(known, held_out=ALL == MIDDLE)
     assert MIDDLE not in held_out.neighbours(0).values() and held_out.neighbours(0)
     assert len(held_out.neighbours(MIDDLE)) == 8
 
@@ -165,14 +165,14 @@ def test_a_relative_neighbour_is_read_in_the_tiles_own_level(rng):
     whole, dataset = relative(rng)
     plan = window_plan(RGB)
     source, own = source_of(dataset, plan), units(dataset, [MIDDLE])[0]
-    truth = whole * np.float32(own.mean() / whole[CENTRE].mean())
+    reference = whole * np.float32(own.mean() / whole[CENTRE].mean())
     window, reach = source.windows([MIDDLE])[0], 20
     near = slice(TILE - reach, 2 * TILE + reach)
     for band in range(3):
         np.testing.assert_array_equal(window.band(band, 0), own[band])
         # Levels differ by 40 %; the gains of noisy seams are right to 5 %.
-        assert np.abs(np.log(window.band(band, reach) / truth[band, near, near])).max() < 0.05
-    expected = compute(truth, RGB, plan)[CENTRE]
+        assert np.abs(np.log(window.band(band, reach) / reference[band, near, near])).max() < 0.05
+    expected = compute(reference, RGB, plan)[CENTRE]
     joined, single = (
         np.abs(s.tiles([MIDDLE])[0] - expected).mean(axis=(1, 2)) for s in (source, alone(source))
     )
@@ -244,7 +244,7 @@ def model(scenes: FeatureSource, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("model")
     save(scenes.patches, folder)
     write_json(folder / "features.json", scenes.plan.as_dict())
-    scenes.neighbourhood.save(folder / "surroundings.npz")
+    scenes.neighbourhood.save(folder / "neighbourhood.npz")
     save_statistics(folder / "scene_statistics.json", {1: scenes.statistics[1]})
     return folder
 
@@ -285,10 +285,10 @@ def test_scenes_that_the_fit_did_not_know_are_measured_for_a_prediction(
 
     made, statistics = measured([0, 1, 5, 6, 9], True)
     assert statistics[1].as_dict() == scenes.statistics[1].as_dict() and statistics[2].tiles == 2
-    assert made.neighbourhood == model / "surroundings.npz"
+    assert made.neighbourhood == model / "neighbourhood.npz"
     other, statistics = measured([0, 5], False)  # another store shares nothing with the fit
     assert {n: s.tiles for n, s in statistics.items()} == {1: 1, 2: 1}
-    assert (other.neighbourhood == tmp_path / "surroundings.npz") == on_disk
+    assert (other.neighbourhood == tmp_path / "neighbourhood.npz") == on_disk
     np.testing.assert_array_equal(
         alone(other).tiles([9]), replace(other, statistics=None).tiles([9])
     )
@@ -323,9 +323,9 @@ def test_patches_in_memory_are_completed_or_refused():
 
 
 def test_damaged_files_are_named(tmp_path):
-    (tmp_path / "surroundings.npz").write_bytes(b"no zip")
-    with pytest.raises(RunError, match="surroundings"):
-        load_neighbourhood(tmp_path / "surroundings.npz")
+    (tmp_path / "neighbourhood.npz").write_bytes(b"no zip")
+    with pytest.raises(RunError, match="neighbourhood"):
+        load_neighbourhood(tmp_path / "neighbourhood.npz")
     write_json(tmp_path / "scene_statistics.json", {"scenes": [1, 2]})
     with pytest.raises(ModelError, match="statistics of scenes"):
         load_statistics(tmp_path / "scene_statistics.json")

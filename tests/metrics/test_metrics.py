@@ -14,17 +14,17 @@ from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index, sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, summarise
 
 
-def made_up(rng: np.random.Generator, tiles: int = 6, edge: int = 16):
-    truth = rng.random((tiles, edge, edge)) < 0.15
-    probability = np.clip(0.35 * truth + rng.random((tiles, edge, edge)) * 0.65, 0, 1)
-    return probability, truth
+def synthetic(rng: np.random.Generator, tiles: int = 6, edge: int = 16):
+    reference = rng.random((tiles, edge, edge)) < 0.15
+    probability = np.clip(0.35 * reference + rng.random((tiles, edge, edge)) * 0.65, 0, 1)
+    return probability, reference
 
 
 def test_pooled_scores_agree_with_scikit_learn(rng):
-    probability, truth = made_up(rng)
+    probability, reference = synthetic(rng)
     predicted = probability >= 0.5
-    found = counts.score(predicted, truth)
-    flat = (truth.ravel(), predicted.ravel())
+    found = counts.score(predicted, reference)
+    flat = (reference.ravel(), predicted.ravel())
     assert found["f1"] == pytest.approx(oracle.f1_score(*flat))
     assert found["precision"] == pytest.approx(oracle.precision_score(*flat))
     assert found["recall"] == pytest.approx(oracle.recall_score(*flat))
@@ -32,11 +32,11 @@ def test_pooled_scores_agree_with_scikit_learn(rng):
 
 
 def test_pooled_f1_is_not_the_mean_over_tiles():
-    truth = np.zeros((2, 4, 4), bool)
-    truth[0] = True  # one tile all landslide and found, one tile with a single false pixel
-    predicted = truth.copy()
+    reference = np.zeros((2, 4, 4), bool)
+    reference[0] = True  # one tile all landslide and found, one tile with a single false pixel
+    predicted = reference.copy()
     predicted[1, 0, 0] = True
-    assert counts.score(predicted, truth)["f1"] == pytest.approx(32 / 33)
+    assert counts.score(predicted, reference)["f1"] == pytest.approx(32 / 33)
 
 
 def test_scores_of_nothing_are_zero_not_nan():
@@ -52,33 +52,33 @@ def test_shapes_that_differ_are_refused():
 
 
 def test_curve_equals_brute_force_at_every_threshold(rng):
-    probability, truth = made_up(rng)
+    probability, reference = synthetic(rng)
     histogram = ScoreHistogram.empty(50)
-    histogram.add(probability, truth)
+    histogram.add(probability, reference)
     curve = histogram.curve()
     for k in (0, 1, 10, 25, 49):
-        expected = counts.score(probability >= k / 50, truth)
+        expected = counts.score(probability >= k / 50, reference)
         assert curve["f1"][k] == pytest.approx(expected["f1"])
         assert curve["recall"][k] == pytest.approx(expected["recall"])
 
 
 def test_best_threshold_is_the_best_and_on_its_plateau(rng):
-    probability, truth = made_up(rng)
+    probability, reference = synthetic(rng)
     histogram = ScoreHistogram.empty(200)
-    histogram.add(probability, truth)
+    histogram.add(probability, reference)
     best = histogram.best()
-    every = [counts.score(probability >= k / 200, truth)["f1"] for k in range(200)]
+    every = [counts.score(probability >= k / 200, reference)["f1"] for k in range(200)]
     assert best.f1 == pytest.approx(max(every))
     assert best.plateau_low <= best.value <= best.plateau_high
     assert every[round(best.plateau_low * 200)] >= best.f1 - 0.01
 
 
 def test_average_precision_agrees_with_scikit_learn(rng):
-    probability, truth = made_up(rng, tiles=3)
+    probability, reference = synthetic(rng, tiles=3)
     binned = np.floor(probability * 1000) / 1000
     histogram = ScoreHistogram.empty(1000)
-    histogram.add(probability, truth)
-    expected = oracle.average_precision_score(truth.ravel(), binned.ravel())
+    histogram.add(probability, reference)
+    expected = oracle.average_precision_score(reference.ravel(), binned.ravel())
     assert histogram.average_precision() == pytest.approx(expected, abs=1e-9)
 
 
@@ -105,26 +105,26 @@ def test_sigmoid_stays_finite_and_float32():
 
 
 def test_tiles_pool_to_the_whole_and_survive_a_file(rng, tmp_path):
-    probability, truth = made_up(rng)
+    probability, reference = synthetic(rng)
     tiles = TileHistograms.empty([5, 2, 9, 11, 12, 13], 100)
     for i in range(6):
-        tiles.add(i, probability[i], truth[i])
+        tiles.add(i, probability[i], reference[i])
     tiles.save(tmp_path / "t.npz")
     again = TileHistograms.load(tmp_path / "t.npz")
-    whole = counts.count(probability >= 0.4, truth)
+    whole = counts.count(probability >= 0.4, reference)
     for name in ("tp", "fp", "fn", "tn"):
         np.testing.assert_array_equal(getattr(again.counts(0.4), name), getattr(whole, name))
     histogram = ScoreHistogram.empty(100)
-    histogram.add(probability, truth)
+    histogram.add(probability, reference)
     np.testing.assert_array_equal(again.pooled().positive, histogram.positive)
     np.testing.assert_array_equal(again.subset([0, 2]).patch, [5, 9])
 
 
 def test_summary_keeps_a_given_threshold_and_says_so(rng):
-    probability, truth = made_up(rng, tiles=12)
+    probability, reference = synthetic(rng, tiles=12)
     tiles = TileHistograms.empty(range(12), 100)
     for i in range(12):
-        tiles.add(i, probability[i], truth[i])
+        tiles.add(i, probability[i], reference[i])
     given_one = summarise(tiles, range(12), threshold=0.9)
     chosen = summarise(tiles, range(12))
     assert given_one["threshold"] == 0.9 and not given_one["threshold_chosen_here"]
@@ -136,8 +136,8 @@ def test_summary_keeps_a_given_threshold_and_says_so(rng):
 @given(st.integers(0, 10_000))
 def test_interval_holds_the_value_and_is_seeded(seed):
     rng = np.random.default_rng(seed)
-    probability, truth = made_up(rng, tiles=24, edge=8)
-    c = counts.count(probability >= 0.45, truth)
+    probability, reference = synthetic(rng, tiles=24, edge=8)
+    c = counts.count(probability >= 0.45, reference)
     block = np.arange(24) // 2
     first = f1_interval(c, block, resamples=200, seed=1)
     assert first == f1_interval(c, block, resamples=200, seed=1)
@@ -149,11 +149,11 @@ def test_blocks_of_like_tiles_widen_the_interval(rng):
     good, bad = [], []
     for _ in range(12):  # twelve blocks of four tiles; within a block all tiles are alike
         right = rng.random() < 0.5
-        truth = np.zeros((4, 8, 8), bool)
-        truth[:, :4] = True
-        predicted = truth if right else ~truth
+        reference = np.zeros((4, 8, 8), bool)
+        reference[:, :4] = True
+        predicted = reference if right else ~reference
         good.append(predicted)
-        bad.append(truth)
+        bad.append(reference)
     c = counts.count(np.concatenate(good), np.concatenate(bad))
     by_block = f1_interval(c, np.repeat(np.arange(12), 4), seed=0)
     by_tile = f1_interval(c, np.arange(48), seed=0)
@@ -161,8 +161,8 @@ def test_blocks_of_like_tiles_widen_the_interval(rng):
 
 
 def test_a_paired_gain_of_a_model_over_itself_is_exactly_zero(rng):
-    probability, truth = made_up(rng, tiles=12)
-    c = counts.count(probability >= 0.5, truth)
+    probability, reference = synthetic(rng, tiles=12)
+    c = counts.count(probability >= 0.5, reference)
     gain = f1_gain_interval(c, c, np.arange(12))
     assert (gain.value, gain.low, gain.high) == (0, 0, 0)
     assert not gain.is_above_zero
@@ -170,8 +170,8 @@ def test_a_paired_gain_of_a_model_over_itself_is_exactly_zero(rng):
 
 @pytest.mark.parametrize(("blocks", "known"), [(9, False), (10, True)])
 def test_fewer_than_ten_blocks_give_no_interval(rng, blocks, known):
-    probability, truth = made_up(rng, tiles=20)
-    found = f1_interval(counts.count(probability >= 0.5, truth), np.arange(20) % blocks)
+    probability, reference = synthetic(rng, tiles=20)
+    found = f1_interval(counts.count(probability >= 0.5, reference), np.arange(20) % blocks)
     assert (found.low is not None, found.high is not None) == (known, known)
     assert found.blocks == blocks
     assert found.is_above_zero == known

@@ -11,42 +11,44 @@ from l4s_ensemble.metrics.error_auc import SHARES, error_auc, error_histogram, r
 
 @pytest.fixture(scope="module")
 def pixels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Uncertainty, truth and call of pixels; wrong ones tend to be less sure."""
+    """Uncertainty, reference and call of pixels; wrong ones tend to be less sure."""
     rng = np.random.default_rng(3)
     n = 30000
-    truth = rng.random(n) < 0.1
-    called = truth ^ (rng.random(n) < 0.08)
-    u = np.clip(0.05 + 0.2 * (truth != called) + 0.3 * rng.random(n) ** 2, 0, 1)
-    return u, truth, called
+    reference = rng.random(n) < 0.1
+    predicted = reference ^ (rng.random(n) < 0.08)
+    u = np.clip(0.05 + 0.2 * (reference != predicted) + 0.3 * rng.random(n) ** 2, 0, 1)
+    return u, reference, predicted
 
 
 def test_the_area_is_scikit_learns(pixels) -> None:
-    u, truth, called = pixels
-    histogram = error_histogram(u, truth, called)
+    u, reference, predicted = pixels
+    histogram = error_histogram(u, reference, predicted)
     assert histogram.sum() == len(u)
-    assert error_auc(histogram) == pytest.approx(roc_auc_score(truth != called, u), abs=5e-4)
-    assert error_auc(error_histogram(u, truth, truth)) is None
+    assert error_auc(histogram) == pytest.approx(roc_auc_score(reference != predicted, u), abs=5e-4)
+    assert error_auc(error_histogram(u, reference, reference)) is None
 
 
 def test_values_on_the_bins_give_the_area_to_the_last_digit(pixels) -> None:
-    _, truth, called = pixels
-    coarse = (np.random.default_rng(0).integers(0, 20, len(truth)) + 0.5) / 20
-    histogram = error_histogram(coarse**2, truth, called, bins=20)
-    assert error_auc(histogram) == pytest.approx(roc_auc_score(truth != called, coarse))
+    _, reference, predicted = pixels
+    coarse = (np.random.default_rng(0).integers(0, 20, len(reference)) + 0.5) / 20
+    histogram = error_histogram(coarse**2, reference, predicted, bins=20)
+    assert error_auc(histogram) == pytest.approx(roc_auc_score(reference != predicted, coarse))
 
 
 def test_risk_coverage_by_sorting(pixels) -> None:
-    u, truth, called = pixels
-    rows = risk_coverage(error_histogram(u, truth, called))
+    u, reference, predicted = pixels
+    rows = risk_coverage(error_histogram(u, reference, predicted))
     order = np.argsort(-u)
     for share, row in zip(SHARES, rows, strict=True):
         seen = np.zeros(len(u), bool)
         seen[order[: round(share * len(u))]] = True
         assert row["share"] == share
-        assert row["f1_rest"] == pytest.approx(f1_score(truth[~seen], called[~seen]), abs=3e-3)
-        helped = np.where(seen, truth, called)
-        assert row["f1_helped"] == pytest.approx(f1_score(truth, helped), abs=3e-3)
-        wrong = truth != called
+        assert row["f1_rest"] == pytest.approx(
+            f1_score(reference[~seen], predicted[~seen]), abs=3e-3
+        )
+        helped = np.where(seen, reference, predicted)
+        assert row["f1_helped"] == pytest.approx(f1_score(reference, helped), abs=3e-3)
+        wrong = reference != predicted
         assert row["errors_seen"] == pytest.approx((wrong & seen).sum() / wrong.sum(), abs=3e-3)
     assert rows[-1]["f1_helped"] > rows[0]["f1_helped"] + 0.1
     none = np.zeros((4, 10), int)

@@ -24,21 +24,21 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "told": failures(store, scores, 0.4),
         "twice": failures(store, scores, 0.4, jobs=2),
         "image": units(dataset)[:-1],
-        "truth": dataset["mask"].values[:-1].astype(bool),
-        "called": sigmoid(logit).astype(np.float64) >= 0.4,
+        "reference": dataset["mask"].values[:-1].astype(bool),
+        "predicted": sigmoid(logit).astype(np.float64) >= 0.4,
     }
 
 
 def test_by_slope_elevation_brightness_and_place(told: dict[str, Any]) -> None:
-    truth, called, image = told["truth"], told["called"], told["image"]
+    reference, predicted, image = told["reference"], told["predicted"], told["image"]
     light = image[:, :3].mean(axis=1)
     level = np.median(light, axis=(1, 2))
     place = np.arange(SIZE)
     to_edge = np.minimum(place, SIZE - 1 - place)
     values = {
         "slope_deg": image[:, 3], "dem_m": image[:, 4], "brightness": light,
-        "tile_brightness": np.broadcast_to(level[:, None, None], truth.shape),
-        "tile_edge_px": np.broadcast_to(np.minimum(to_edge[:, None], to_edge), truth.shape),
+        "tile_brightness": np.broadcast_to(level[:, None, None], reference.shape),
+        "tile_edge_px": np.broadcast_to(np.minimum(to_edge[:, None], to_edge), reference.shape),
     }  # fmt: skip
     tables = {t["key"]: t["rows"] for t in told["told"]["by"]}
     assert set(tables) == set(values)
@@ -48,14 +48,14 @@ def test_by_slope_elevation_brightness_and_place(told: dict[str, Any]) -> None:
             high = np.inf if row["high"] is None else row["high"]
             own = (values[key] >= low) & (values[key] < high)
             assert row["pixels"] == own.sum()
-            assert row["tp"] == (own & truth & called).sum()
-            assert row["fp"] == (own & ~truth & called).sum()
-            assert row["fn"] == (own & truth & ~called).sum()
+            assert row["tp"] == (own & reference & predicted).sum()
+            assert row["fp"] == (own & ~reference & predicted).sum()
+            assert row["fn"] == (own & reference & ~predicted).sum()
             if row["tp"]:
                 p, r = row["precision"], row["recall"]
                 assert row["f1"] == pytest.approx(2 * p * r / (p + r))
-        assert sum(row["pixels"] for row in rows) == truth.size
-    shares = [row["pixels"] / truth.size for row in tables["brightness"]]
+        assert sum(row["pixels"] for row in rows) == reference.size
+    shares = [row["pixels"] / reference.size for row in tables["brightness"]]
     np.testing.assert_allclose(shares, 0.2, atol=0.03)
     assert len(tables["tile_brightness"]) == 5
 
@@ -64,15 +64,20 @@ def test_by_distance_to_the_rim_on_either_side(told: dict[str, Any]) -> None:
     from scipy.ndimage import distance_transform_edt
 
     whole = []
-    for truth, called in zip(told["truth"], told["called"], strict=True):
-        if truth.any():
-            away = np.where(truth, distance_transform_edt(truth), distance_transform_edt(~truth))
-            whole.append(np.stack([away.ravel(), truth.ravel(), called.ravel()]))
-    away, truth, called = np.concatenate(whole, axis=1)
-    for row, low, high in zip(told["told"]["rim"], BOUNDARY_PX[:-1], BOUNDARY_PX[1:], strict=True):
+    for reference, predicted in zip(told["reference"], told["predicted"], strict=True):
+        if reference.any():
+            away = np.where(
+                reference, distance_transform_edt(reference), distance_transform_edt(~reference)
+            )
+            whole.append(np.stack([away.ravel(), reference.ravel(), predicted.ravel()]))
+    away, reference, predicted = np.concatenate(whole, axis=1)
+    for row, low, high in zip(
+        told["told"]["boundary"], BOUNDARY_PX[:-1], BOUNDARY_PX[1:], strict=True
+    ):
         own = (away > low) & (away <= high)
         tp, fp, fn = (
-            int((own & (truth == t) & (called == c)).sum()) for t, c in ((1, 1), (0, 1), (1, 0))
+            int((own & (reference == t) & (predicted == c)).sum())
+            for t, c in ((1, 1), (0, 1), (1, 0))
         )
         assert (row["tp"], row["fp"], row["fn"]) == (tp, fp, fn)
         below = 2 * tp + fp + fn
@@ -87,6 +92,6 @@ def test_tiles_that_are_all_landslide_have_no_boundary(tmp_path: Path) -> None:
     store, _, dataset, _ = world(tmp_path)
     dataset["mask"][:] = 1
     save(dataset, tmp_path)
-    *near, far = failures(store, tmp_path / "oof.zarr", 0.4)["rim"]
+    *near, far = failures(store, tmp_path / "oof.zarr", 0.4)["boundary"]
     assert far["tp"] + far["fn"] == (TILES - 1) * SIZE**2
     assert all(row["tp"] + row["fp"] + row["fn"] == 0 and row["f1"] is None for row in near)

@@ -36,9 +36,9 @@ def tile(seed: int) -> tuple[np.ndarray, np.ndarray]:
 NOWHERE = ([-1], [-1], [-1])
 
 
-def objects_of(truth: np.ndarray, predicted: np.ndarray) -> ObjectCounts:
+def objects_of(reference: np.ndarray, predicted: np.ndarray) -> ObjectCounts:
     """Counts of one tile."""
-    return count_objects([tile_objects(truth, {"m": predicted})], NOWHERE)["m"]
+    return count_objects([tile_objects(reference, {"m": predicted})], NOWHERE)["m"]
 
 
 def flood(mask: np.ndarray) -> list[set[tuple[int, int]]]:
@@ -57,9 +57,9 @@ def flood(mask: np.ndarray) -> list[set[tuple[int, int]]]:
     return parts
 
 
-def by_brute_force(truth: np.ndarray, predicted: np.ndarray) -> set[tuple[int, int]]:
+def by_brute_force(reference: np.ndarray, predicted: np.ndarray) -> set[tuple[int, int]]:
     """The pairs of the best assignment: most pairs, then the largest sum of IoU."""
-    t, p = flood(truth), flood(predicted)
+    t, p = flood(reference), flood(predicted)
     iou = {
         (i, j): len(a & b) / len(a | b)
         for i, a in enumerate(t)
@@ -78,12 +78,12 @@ def by_brute_force(truth: np.ndarray, predicted: np.ndarray) -> set[tuple[int, i
 def test_matching_is_the_best_assignment() -> None:
     total = 0
     for seed in range(25):
-        truth, predicted = tile(seed)
-        pairs = by_brute_force(truth[:14, :14], predicted[:14, :14])
-        found = objects_of(truth[:14, :14], predicted[:14, :14])
+        reference, predicted = tile(seed)
+        pairs = by_brute_force(reference[:14, :14], predicted[:14, :14])
+        found = objects_of(reference[:14, :14], predicted[:14, :14])
         total += len(pairs)
         for i, (low, high) in enumerate(pairwise(SIZE_PX)):
-            sizes = [len(part) for part in flood(truth[:14, :14])]
+            sizes = [len(part) for part in flood(reference[:14, :14])]
             assert found.reference[0, i] == sum(low <= n < high for n in sizes)
         assert found.found.sum() == len(pairs)
         assert found.false.sum() == len(flood(predicted[:14, :14])) - len(pairs)
@@ -99,23 +99,23 @@ def test_a_matching_takes_most_pairs_and_then_the_largest_iou() -> None:
 
 def test_one_merged_blob_finds_one_landslide_at_most() -> None:
     """Found by half of its pixels, as was counted before, all four would be found."""
-    truth = np.zeros((40, 40), bool)
+    reference = np.zeros((40, 40), bool)
     for y, x in ((2, 2), (2, 22), (22, 2), (22, 22)):
-        truth[y : y + 15, x : x + 15] = True
-    got = objects_of(truth, np.ones_like(truth))
+        reference[y : y + 15, x : x + 15] = True
+    got = objects_of(reference, np.ones_like(reference))
     assert (got.reference.sum(), got.found.sum(), got.false.sum()) == (4, 0, 1)
-    merged = truth | (np.arange(40) < 20)  # two of the four in one blob
-    got = objects_of(truth, merged)
+    merged = reference | (np.arange(40) < 20)  # two of the four in one blob
+    got = objects_of(reference, merged)
     assert (got.found.sum(), got.predicted.sum(), got.false.sum()) == (2, 3, 1)
 
 
 def test_a_half_is_needed_and_a_tenth_of_small_ones() -> None:
-    truth, predicted = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
-    truth[0, :20] = predicted[0, :10] = True  # IoU 0.5
-    truth[5, :20] = predicted[5, :9] = True  # less
-    truth[10, :1] = predicted[10, :10] = True  # 9 pixels or fewer: 0.1 is enough
-    truth[15, :1] = predicted[15, :11] = True  # less than that
-    counts = objects_of(truth, predicted)
+    reference, predicted = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    reference[0, :20] = predicted[0, :10] = True  # IoU 0.5
+    reference[5, :20] = predicted[5, :9] = True  # less
+    reference[10, :1] = predicted[10, :10] = True  # 9 pixels or fewer: 0.1 is enough
+    reference[15, :1] = predicted[15, :11] = True  # less than that
+    counts = objects_of(reference, predicted)
     got = summarise_objects(counts, [0], resamples=10)
     assert [got[k] for k in ("reference", "found", "predicted", "false")] == [4, 2, 4, 2]
     assert got["recall"] == got["precision"] == got["f1"] == 0.5
@@ -169,10 +169,10 @@ def test_over_known_seams_the_counts_are_those_of_the_whole_picture(seed: int) -
 
 
 def test_a_landslide_over_a_seam_counts_once_in_the_tile_that_most_of_it_lies_in() -> None:
-    truth, predicted = np.zeros((20, 40), bool), np.zeros((20, 40), bool)
-    truth[5:8, 14:30] = predicted[5:8, 19:36] = True  # alone in the first tile: IoU 1 of 6
+    reference, predicted = np.zeros((20, 40), bool), np.zeros((20, 40), bool)
+    reference[5:8, 14:30] = predicted[5:8, 19:36] = True  # alone in the first tile: IoU 1 of 6
     side_by_side = ([0, 0], [3, 3], [4, 5])
-    tiles = [tile_objects(truth[:, c], {"m": predicted[:, c]}) for c in np.s_[:20, 20:]]
+    tiles = [tile_objects(reference[:, c], {"m": predicted[:, c]}) for c in np.s_[:20, 20:]]
     got = count_objects(tiles, side_by_side)["m"]
     assert got.table().tolist() == [[0, 0, 0, 0], [1, 1, 1, 0]]
     apart = count_objects(tiles, (np.full(2, -1),) * 3)["m"]

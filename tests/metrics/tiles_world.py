@@ -50,7 +50,7 @@ def world(folder: Path, seed: int = 0) -> tuple[Path, Path, xr.Dataset, np.ndarr
             "row": ("patch", np.zeros(TILES, np.int32)),
             "col": ("patch", np.arange(TILES, dtype=np.int32)),
         },
-        attrs={"sensor": sensor.model_dump_json(), "split": "train", "root": "made-up",
+        attrs={"sensor": sensor.model_dump_json(), "split": "train", "root": "synthetic",
                "format": FORMAT},
     )  # fmt: skip
     save(dataset, folder)

@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pixel_world import config_of, made_up, prepare, run_pixel
+from pixel_world import config_of, prepare, run_pixel, synthetic
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder before the pixel stage. Copy it; do not write into it."""
-    return prepare(tmp_path_factory.mktemp("prepared"), config_of(), made_up())
+    return prepare(tmp_path_factory.mktemp("prepared"), config_of(), synthetic())
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def ground(seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 def world(folder: Path, **settings: Any) -> World:
     """Write ``rows.npy`` of sampled pixels; small and quick settings of the classifier."""
     quick = {"trees": 30, "leaves": 8, "learning_rate": 0.15, "min_child_samples": 20}
-    config = PixelConfig(positives_max=1200, negatives_per_positive=2, rim_share=0.2)
+    config = PixelConfig(positives_max=1200, negatives_per_positive=2, boundary_share=0.2)
     masks, image = ground()
     folds = folds_of(masks)
     pixels = plan_pixels(folds.patch, masks, config, 0)

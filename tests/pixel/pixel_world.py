@@ -1,4 +1,4 @@
-"""A small made-up run folder with everything that the pixel classifier reads."""
+"""A small synthetic run folder with everything that the pixel classifier reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SENSOR = Sensor(
 )
 
 
-def made_up(rows: int = 4, cols: int = 6, *, seed: int = 0, first_id: int = 1) -> xr.Dataset:
+def synthetic(rows: int = 4, cols: int = 6, *, seed: int = 0, first_id: int = 1) -> xr.Dataset:
     """Tiles of one scene in which a landslide is red and bare: one feature tells it apart."""
     rng = np.random.default_rng(seed)
     n = rows * cols
@@ -55,7 +55,7 @@ def made_up(rows: int = 4, cols: int = 6, *, seed: int = 0, first_id: int = 1) -
         attrs={
             "sensor": SENSOR.model_dump_json(),
             "split": "train",
-            "root": "made-up",
+            "root": "synthetic",
             "format": FORMAT,
         },
     )

@@ -158,7 +158,7 @@ def test_constraints_hold() -> None:
     [("auto", True, 2), ("auto", False, 1), ("two", False, 2), ("one", True, 1)],
 )
 def test_how_many_views(views: str, relative: bool, number: int) -> None:
-    settings = {"views": views, "relative_levels": relative, "trees": 2}
+    settings = {"views": views, "relative": relative, "trees": 2}
     assert len(fitted(**settings, relational=(False, True, True)).boosters_) == number
     # Where every feature or none is relational, a second view would be the first one again.
     assert len(fitted(**settings, relational=(True,) * 3).boosters_) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pytest
-from pixel_world import config_of, made_up, run_pixel
+from pixel_world import config_of, run_pixel, synthetic
 
 from l4s_ensemble.pixel import shap
 from l4s_ensemble.pixel.landslides import found_by, sum_over
@@ -70,7 +70,7 @@ def test_the_stage_explains_itself(fitted: Path) -> None:
     folder = fitted / "pixel"
     told = json.loads((folder / "summary.json").read_text())
     json.dumps(told, allow_nan=False)
-    assert {"contribution", "failures", "slides"} <= set(told)
+    assert {"contribution", "failures", "landslides"} <= set(told)
     threshold = told["oof"]["threshold"]
     assert sorted(r["name"] for r in told["contribution"]) == sorted(told["features"])
     size = [r["mean_abs"] for r in told["contribution"]]
@@ -79,7 +79,7 @@ def test_the_stage_explains_itself(fitted: Path) -> None:
         for key in ("tp", "fp", "fn"):
             total = sum(row[key] for row in table["rows"])
             assert total == pytest.approx(told["oof"][key], abs=1)
-    assert all(row["probability"] >= threshold for row in told["slides"])
+    assert all(row["probability"] >= threshold for row in told["landslides"])
 
 
 def test_contributions_sum_to_the_raw_logit_out_of_fold(fitted: Path) -> None:
@@ -108,7 +108,7 @@ def test_contributions_start_at_the_ground_as_it_is(fitted: Path) -> None:
     )
     # Weighted rows are the training tiles: their prevalence, and their mean logit.
     oof = open_scores(fitted / "pixel" / "oof.zarr")
-    masks = made_up()["mask"].sel(patch=oof["patch"].values).values
+    masks = synthetic()["mask"].sel(patch=oof["patch"].values).values
     assert np.average(told["y"], weights=weight) == pytest.approx(masks.mean(), rel=1e-6)
     logit = oof["logit"].values
     start = np.average(told["expected"], weights=weight)
@@ -172,7 +172,7 @@ def test_the_largest_landslides_are_explained_by_the_model_that_did_not_see_them
     told = json.loads((folder / "summary.json").read_text())
     oof = open_scores(folder / "oof.zarr")
     p = 1 / (1 + np.exp(-oof["logit"].values.astype(float)))
-    masks = made_up()["mask"].sel(patch=oof["patch"].values).values
+    masks = synthetic()["mask"].sel(patch=oof["patch"].values).values
     areas: dict[str, list[int]] = {"found": [], "false": []}
     for one, mask in zip(p, masks, strict=True):
         for region in regionprops(label(one >= told["oof"]["threshold"], connectivity=2)):
@@ -180,10 +180,10 @@ def test_the_largest_landslides_are_explained_by_the_model_that_did_not_see_them
             if share >= 0.5 or share == 0:
                 areas["found" if share else "false"].append(int(region.area))
     for kind, known in areas.items():
-        rows = [r for r in told["slides"] if r["kind"] == kind]
+        rows = [r for r in told["landslides"] if r["kind"] == kind]
         assert [r["pixels"] for r in rows] == sorted(known, reverse=True)[:6]
-    assert sum(r["kind"] == "found" for r in told["slides"]) == 6
-    for row in told["slides"]:
+    assert sum(r["kind"] == "found" for r in told["landslides"]) == 6
+    for row in told["landslides"]:
         tile = oof.sel(patch=row["patch"])
         assert int(tile["fold"]) == row["fold"] and row["area_m2"] == row["pixels"] * 100
         top, bottom, left, right = row["box"]

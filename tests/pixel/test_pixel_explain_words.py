@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from l4s_ensemble.pixel.slide_words import sentence, weighed_words
+from l4s_ensemble.pixel.landslide_words import sentence, weighed_words
 
 
 def test_a_line_names_what_speaks_for_it_and_what_against() -> None:

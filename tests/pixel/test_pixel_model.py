@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from pixel_world import SENSOR, made_up, save
+from pixel_world import SENSOR, save, synthetic
 
 from l4s_ensemble.data.sensor import SensorBand
 from l4s_ensemble.errors import ModelError
@@ -53,7 +53,7 @@ def test_other_columns_are_refused(model: PixelModel) -> None:
     [
         ("bands", {"bands": SENSOR.bands[::-1]}),
         ("bands", {"bands": (SensorBand(name="B2", count_to_unit=2.0), *SENSOR.bands[1:])}),
-        ("level", {"level": "relative"}),
+        ("radiometry", {"radiometry": "relative"}),
     ],
 )
 def test_files_of_another_sensor_are_refused(
@@ -84,7 +84,7 @@ def test_damaged_or_foreign_models_are_refused(model: PixelModel, tmp_path: Path
 
 
 def test_every_fold_scores_the_tiles_of_another_split(model: PixelModel, tmp_path: Path) -> None:
-    tiles = made_up(2, 5, seed=9, first_id=501)
+    tiles = synthetic(2, 5, seed=9, first_id=501)
     save(tiles, tmp_path, "data/valid")
     store = tmp_path / "data/valid/patches.zarr"
     source = source_to_predict(

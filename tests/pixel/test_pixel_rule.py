@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from pixel_world import made_up, save
+from pixel_world import save, synthetic
 
 from l4s_ensemble.data.store import units
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
@@ -40,7 +40,7 @@ class Halves:
 
 
 def of_pixels(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """NDVI, slope in degrees and truth, each (tile, y, x)."""
+    """NDVI, slope in degrees and reference, each (tile, y, x)."""
     image = units(dataset).astype(np.float64)
     near, red = image[:, 7], image[:, 3]
     return (near - red) / (near + red), image[:, 12], dataset["mask"].values == 1
@@ -51,16 +51,16 @@ def test_histograms_count_what_thresholds_predict(
 ) -> None:
     ids = tiny_dataset["patch"].values
     tiles = histograms_of(_tiny_store, ids)
-    ndvi, slope, truth = of_pixels(tiny_dataset)
-    assert (tiles.sum(axis=(2, 3))[:, 1] == truth.sum(axis=(1, 2))).all()
+    ndvi, slope, reference = of_pixels(tiny_dataset)
+    assert (tiles.sum(axis=(2, 3))[:, 1] == reference.sum(axis=(1, 2))).all()
     below, above = 52, 17
     # Half a step off the edge: float32 and float64 may part at the edge itself.
     far = np.abs(ndvi - (-1 + below * NDVI_STEP)) > 1e-6
-    called = (ndvi < -1 + below * NDVI_STEP) & (slope >= above)
-    tp = (called & truth & far).sum(axis=(1, 2))
+    predicted = (ndvi < -1 + below * NDVI_STEP) & (slope >= above)
+    tp = (predicted & reference & far).sum(axis=(1, 2))
     found = count_predicted(tiles, below, above)
     assert np.abs(found[:, 0] - tp).max() <= (~far).sum()
-    assert (found.sum(axis=1) == truth[0].size).all()
+    assert (found.sum(axis=1) == reference[0].size).all()
 
 
 def test_no_other_pair_of_thresholds_is_better(rng: np.random.Generator) -> None:
@@ -89,12 +89,12 @@ def test_a_fold_is_scored_by_thresholds_of_the_other(
         assert row["ndvi_below"] == pytest.approx(-1 + below * NDVI_STEP)
         own = Counts(*count_predicted(tiles[held], below, above).T).pooled()
         assert row["f1"] == pytest.approx(f1_pooled(own))
-    assert told["f1"] > 0.8  # made-up slides are bare and steep
+    assert told["f1"] > 0.8  # synthetic landslides are bare and steep
     assert told["lacks"] == []
 
 
 def test_a_sensor_without_slope_says_so(tmp_path: Path) -> None:
-    dataset = made_up(2, 2)
+    dataset = synthetic(2, 2)
     save(dataset, tmp_path)
     store = tmp_path / "data/train/patches.zarr"
     ids = dataset["patch"].values

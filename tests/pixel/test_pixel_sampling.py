@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.pixel.sampling import (
+    BOUNDARY,
     ELSEWHERE,
     LANDSLIDE,
-    RIM,
     allocate,
     plan_pixels,
     strata,
@@ -37,7 +37,7 @@ def test_strata_follow_the_distance_to_the_next_landslide_pixel() -> None:
     mask[10, 10] = 1
     kind = strata(mask)
     assert kind[10, 10] == LANDSLIDE
-    assert kind[10, 15] == RIM  # 5 px away
+    assert kind[10, 15] == BOUNDARY  # 5 px away
     assert kind[10, 16] == ELSEWHERE  # 6 px
     assert kind[14, 14] == ELSEWHERE  # 5.66 px along the diagonal
     assert (strata(np.zeros((8, 8))) == ELSEWHERE).all()
@@ -54,7 +54,7 @@ def test_all_landslide_pixels_are_taken_when_there_is_room() -> None:
 
 def test_rows_hold_the_promised_shares_and_empty_tiles_too() -> None:
     masks = masks_of(30)
-    config = PixelConfig(positives_max=400, negatives_per_positive=6, rim_share=0.25)
+    config = PixelConfig(positives_max=400, negatives_per_positive=6, boundary_share=0.25)
     plan = plan_pixels(np.arange(30), masks, config, seed=1)
     drawn = np.bincount(plan.stratum, minlength=3)
     assert drawn.tolist() == [400, 600, 1800]
@@ -68,12 +68,12 @@ def test_rows_hold_the_promised_shares_and_empty_tiles_too() -> None:
 
 
 @pytest.mark.parametrize("positives_max", [100, 300, 10**6])
-@pytest.mark.parametrize("rim_share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("boundary_share", [0.0, 0.3, 1.0])
 def test_weights_give_back_the_prevalence_of_any_set_of_tiles(
-    positives_max: int, rim_share: float
+    positives_max: int, boundary_share: float
 ) -> None:
     masks = masks_of(30)
-    config = PixelConfig(positives_max=positives_max, rim_share=rim_share)
+    config = PixelConfig(positives_max=positives_max, boundary_share=boundary_share)
     plan = plan_pixels(np.arange(30) + 100, masks, config, seed=3)
     for ids in (np.arange(100, 130), np.arange(100, 120), np.arange(107, 130, 2)):
         weight, inside = plan.weights_of(ids), masks[ids - 100]
@@ -92,10 +92,10 @@ def test_a_tile_is_drawn_alike_whatever_stands_beside_it() -> None:
     # Another order of the tiles changes the order of the rows only.
     turned = plan_pixels(np.arange(12)[::-1], masks[::-1], config, seed=5)
     order = np.lexsort((turned.pixel, turned.patch))
-    rim = plan.stratum == RIM
+    boundary = plan.stratum == BOUNDARY
     np.testing.assert_array_equal(
-        plan.pixel[rim & (plan.patch == 4)],
-        turned.pixel[order][(turned.stratum[order] == RIM) & (turned.patch[order] == 4)],
+        plan.pixel[boundary & (plan.patch == 4)],
+        turned.pixel[order][(turned.stratum[order] == BOUNDARY) & (turned.patch[order] == 4)],
     )
     other = plan_pixels(np.arange(12), masks, config, seed=6)
     assert not np.array_equal(plan.pixel, other.pixel)

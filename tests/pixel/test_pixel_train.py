@@ -11,7 +11,7 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 import xarray as xr
-from pixel_world import config_of, made_up, prepare, run_pixel, save
+from pixel_world import config_of, prepare, run_pixel, save, synthetic
 from pydantic import ValidationError
 
 from l4s_ensemble.config import PixelConfig
@@ -54,12 +54,12 @@ def test_out_of_fold_scores_are_whole_and_of_fit_tiles_only(fitted: Path) -> Non
     np.testing.assert_array_equal(oof["patch"], fit)
     np.testing.assert_array_equal(oof["fold"], folds.of(fit, "fold"))
     assert np.isfinite(oof["logit"].values).all()
-    assert 6 not in fit  # the tile set aside
+    assert 6 not in fit  # the tile hold out
     # tiles.npz counts every pixel of these tiles, at the probability of its logit.
     tiles = TileHistograms.load(fitted / "pixel" / "tiles.npz")
     np.testing.assert_array_equal(tiles.patch, fit)
-    truth = made_up()["mask"].sel(patch=fit).values.astype(bool)
-    hit = (sigmoid(oof["logit"].values) >= 0.5) & truth
+    reference = synthetic()["mask"].sel(patch=fit).values.astype(bool)
+    hit = (sigmoid(oof["logit"].values) >= 0.5) & reference
     np.testing.assert_array_equal(tiles.counts(0.5).tp, hit.sum(axis=(1, 2)))
 
 
@@ -67,7 +67,7 @@ def test_no_tile_is_scored_by_a_model_that_saw_it(fitted: Path) -> None:
     folder = fitted / "pixel"
     oof = xr.open_zarr(folder / "oof.zarr", chunks=None, consolidated=False)
     source = FeatureSource(fitted / "data/train/patches.zarr", folder / "features.json")
-    ids = made_up()["patch"].values
+    ids = synthetic()["patch"].values
     for k in range(3):
         trained = set(json.loads((folder / f"fold_{k}.json").read_text())["trained"])
         held = oof["patch"].values[oof["fold"].values == k]
@@ -111,10 +111,10 @@ def test_an_interrupted_run_goes_on(
 def test_a_copy_of_a_held_tile_stops_the_fit(tmp_path: Path) -> None:
     from l4s_ensemble.scenes.folds import load_folds
 
-    run = prepare(tmp_path / "run", config_of(), made_up())
+    run = prepare(tmp_path / "run", config_of(), synthetic())
     folds = load_folds(run / "scenes")
-    trained, held = folds.train_ids(0)[0], folds.held_ids(0)[0]
-    dataset = made_up()
+    trained, held = folds.train_ids(0)[0], folds.held_out_ids(0)[0]
+    dataset = synthetic()
     hashes = dataset["content_hash"].values.copy()
     ids = dataset["patch"].values
     hashes[ids == trained] = hashes[ids == held]
@@ -128,7 +128,7 @@ def test_a_copy_of_a_held_tile_stops_the_fit(tmp_path: Path) -> None:
 def test_tiles_without_masks_are_refused(prepared: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(prepared, run)
-    save(made_up().drop_vars("mask"), run)
+    save(synthetic().drop_vars("mask"), run)
     with pytest.raises(DataError, match="mask"):
         run_pixel(run, config_of())
 
@@ -139,7 +139,7 @@ def test_probabilities_mean_what_they_say() -> None:
     x = rng.normal(size=(40, 48, 48)).astype(np.float32)
     chance = 1 / (1 + np.exp(-(1.6 * x - 4.2)))
     masks = (rng.random(x.shape) < chance).astype(np.uint8)
-    config = PixelConfig(positives_max=1500, negatives_per_positive=3, rim_share=0.6)
+    config = PixelConfig(positives_max=1500, negatives_per_positive=3, boundary_share=0.6)
     plan = plan_pixels(np.arange(40), masks, config, seed=0)
     assert plan.landslide.mean() > 0.2 > 3 * masks.mean()
     classifier = PixelClassifier(trees=40, leaves=4, learning_rate=0.15, feature_fraction=1.0)

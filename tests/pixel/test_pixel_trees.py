@@ -58,7 +58,9 @@ def test_pixels_on_a_threshold_go_where_lightgbm_sends_them(
     x = rng.random((3000, 2)).astype(np.float32)
     booster = fitted_to(x, x[:, 0] > x[:, 1], tmp_path / "b.txt")
     trees = of_file(tmp_path / "b.txt")
-    on = np.concatenate([trees.cuts, np.nextafter(trees.cuts, 2), np.nextafter(trees.cuts, -2)])
+    on = np.concatenate(
+        [trees.thresholds, np.nextafter(trees.thresholds, 2), np.nextafter(trees.thresholds, -2)]
+    )
     image = np.stack([on, on[::-1]])[:, None, :].astype(np.float32)
     np.testing.assert_array_equal(trees.score(image), by_lightgbm(booster, image))
 

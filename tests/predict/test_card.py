@@ -18,8 +18,8 @@ ROW = {
     "tiles": 12, "adapted_to": None,
 }  # fmt: skip
 DATA = {
-    "split": "train", "sensor": "l4s", "level": "absolute", "patches": 12, "masks": True,
-    "landslide_patches": 7, "prevalence": 0.02, "degenerate": [], "made_up": False,
+    "split": "train", "sensor": "l4s", "radiometry": "absolute", "patches": 12, "masks": True,
+    "landslide_patches": 7, "prevalence": 0.02, "degenerate": [], "synthetic": False,
 }  # fmt: skip
 SCENES = {
     "grid": "official", "by": "blocks", "folds": 2, "block_tiles": 3,
@@ -47,15 +47,15 @@ def leave(
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    ledger = [{"model": m, **ROW} for m in ("pixel", "unet", "mean", "stack")]
+    comparison = [{"model": m, **ROW} for m in ("pixel", "unet", "mean", "stack")]
     leave(tmp_path, "data/train", DATA)
     leave(tmp_path, "scenes", SCENES, ("data/train",))
     leave(tmp_path, "unet", {}, ("data/train", "scenes"))
-    leave(tmp_path, "stack", {"ledger": ledger, "threshold": 0.4}, ("unet",))
+    leave(tmp_path, "stack", {"comparison": comparison, "threshold": 0.4}, ("unet",))
     leave(tmp_path, "data/valid", {**DATA, "split": "valid", "patches": 245})
     leave(
         tmp_path, "predict/valid/scores",
-        {"ledger": [{**r, "f1": 0.55} for r in ledger], "block_kind": "tile"},
+        {"comparison": [{**r, "f1": 0.55} for r in comparison], "block_kind": "tile"},
         ("data/valid", "stack"),
     )  # fmt: skip
     return tmp_path
@@ -65,14 +65,14 @@ def row(card: dict[str, Any], split: str) -> dict[str, Any]:
     return next(r for r in card["scores"] if r["split"] == split)
 
 
-def test_scores_are_those_of_the_run_and_nothing_is_made_up_for_the_rest(run):
+def test_scores_are_those_of_the_run_and_nothing_is_synthetic_for_the_rest(run):
     card = model_card(run)
     assert row(card, "train")["models"][3]["f1"] == 0.6
     valid = row(card, "valid")
     assert valid["measured"] and valid["models"][0]["f1"] == 0.55
     assert valid["not_comparable"] is None
     test = row(card, "test")
-    assert not test["measured"] and test["told"] == "not measured" and "models" not in test
+    assert not test["measured"] and test["note"] == "not measured" and "models" not in test
     assert (test["on"], test["kind"]) == ("test", "split")  # no tile of it was fitted on
     assert card["thresholds"]["stack"] == 0.4 and card["seed"] == 3
     assert card["protocol"]["tiles"] == {"fit": 10, "holdout": 2}
@@ -102,9 +102,9 @@ def test_a_scene_that_was_set_aside_whole_is_not_one_of_the_fit():
         return " ".join(limits({}, {"scenes": scenes}, [], []))
 
     assert "Fitted on scene 1 (10 tiles). A" in told(fitted_tiles=0)
-    assert "Set aside whole: scene 2 (5 tiles)" in told(fitted_tiles=0)
+    assert "Held out whole: scene 2 (5 tiles)" in told(fitted_tiles=0)
     for words in (told(fitted_tiles=4), told()):  # an older run does not say how many
-        assert "Set aside whole" not in words and "and on tiles set aside are" in words
+        assert "Held out whole" not in words and "and on tiles held out are" in words
 
 
 def test_the_card_may_be_shown_to_others(run):
@@ -113,7 +113,7 @@ def test_the_card_may_be_shown_to_others(run):
     card = read_json(run / "model_card.json")
     assert card["licence"]["code"]["name"] == "MIT"
     assert card["licence"]["data"]["name"] == "CC BY 4.0" and "cite" in card["licence"]["data"]
-    assert data_licence({"made_up": True, "sensor": "l4s"})["name"] == "none needed"
+    assert data_licence({"synthetic": True, "sensor": "l4s"})["name"] == "none needed"
     assert data_licence({"sensor": "mine"})["name"] == "that of the patches"
 
 

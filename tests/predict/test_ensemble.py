@@ -58,8 +58,8 @@ def test_patches_in_memory_give_the_bits_of_the_command(tiny_run, ensemble, vali
         np.testing.assert_array_equal(found[name], saved, err_msg=name)
     summary = read_json(folder / "summary.json")
     assert found.attrs["threshold"] == summary["threshold"]
-    assert found.attrs["dissimilarity_limit"] == summary["likeness"]["limit"]
-    written = [summary["likeness"]["distance"][str(p)] for p in patch]
+    assert found.attrs["dissimilarity_limit"] == summary["applicability"]["limit"]
+    written = [summary["applicability"]["distance"][str(p)] for p in patch]
     np.testing.assert_allclose(found["dissimilarity"], written, atol=6e-4)
 
 

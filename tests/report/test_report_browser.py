@@ -43,25 +43,28 @@ def test_a_tile_s_script_holds_what_was_scored(tiny_report: Path, tiny_run: Path
     told = read_json(tiny_report / "tiles-train.json")["browser"]
     oof = {m: open_scores(tiny_run / m / "oof.zarr") for m in ("pixel", "unet", "stack")}
     mask = open_store(tiny_run / "data/train")["mask"]
-    assert [m["key"] for m in told["models"]] == list(oof) and told["doubt"]
+    assert [m["key"] for m in told["models"]] == list(oof) and told["uncertainty"]
     assert told["tiles"]["patch"] == oof["stack"]["patch"].values.tolist()
     for n, patch in enumerate(told["tiles"]["patch"]):
         number, text = handed(tiny_report / told["folder"] / f"t{patch}.js")
         assert number == patch
         planes = unpacked(text).reshape(5, 128, 128)
-        truth = mask.sel(patch=patch).values == 1
+        reference = mask.sel(patch=patch).values == 1
         final = oof["stack"]["probability"].sel(patch=patch).values
         for plane, model in zip(planes, oof, strict=False):
             one = oof[model].sel(patch=patch)
             p = final if model == "stack" else sigmoid(one["logit"].values)
             np.testing.assert_allclose(plane / 255, p, atol=0.51 / 255)
-        called = final >= np.float32(told["threshold"])
-        doubt = uncertainty(final, told["threshold"])
-        np.testing.assert_allclose(planes[3] / 255, doubt, atol=0.51 / 255)
-        np.testing.assert_array_equal(planes[4], REFERENCE_BIT * truth + PREDICTED_BIT * called)
+        predicted = final >= np.float32(told["threshold"])
+        expected = uncertainty(final, told["threshold"])
+        np.testing.assert_allclose(planes[3] / 255, expected, atol=0.51 / 255)
+        np.testing.assert_array_equal(
+            planes[4], REFERENCE_BIT * reference + PREDICTED_BIT * predicted
+        )
         for key, count in (
-            ("tp", called & truth), ("fp", called & ~truth), ("fn", ~called & truth),
-            ("called", called),
+            ("tp", predicted & reference), ("fp", predicted & ~reference),
+            ("fn", ~predicted & reference),
+            ("predicted", predicted),
         ):  # fmt: skip
             assert told["tiles"][key][n] == count.sum()
 
@@ -127,7 +130,7 @@ def test_a_prediction_s_masks_and_thresholds_are_its_own(run_copy: Path, tmp_pat
     scene = int(open_store(run / "data/valid")["scene"].values[0])
     write_json(
         folder / "summary.json",
-        {**summary, "thresholds": [{"scene": scene, "threshold": 0.9, "followed": None}]},
+        {**summary, "thresholds": [{"scene": scene, "threshold": 0.9, "adapted": None}]},
     )
     shutil.rmtree(run / "predict/valid/scores")
     shutil.rmtree(folder / "masks")

@@ -16,5 +16,5 @@ def test_the_card_and_the_landslides_are_shown(tiny_run: Path, tiny_report: Path
         assert line in text
     assert 'href="card.html"' in (tiny_report / "index.html").read_text(encoding="utf-8")
     page = html.unescape((tiny_report / "prediction-valid.html").read_text(encoding="utf-8"))
-    for slide in read_json(tiny_run / "predict/valid/slides/summary.json")["largest"]:
-        assert slide["reason"] in page and f"{slide['area_m2']:,.0f}" in page
+    for landslide in read_json(tiny_run / "predict/valid/landslides/summary.json")["largest"]:
+        assert landslide["reason"] in page and f"{landslide['area_m2']:,.0f}" in page

@@ -23,7 +23,7 @@ def levels(run: Path) -> dict[str, str]:
 
 
 def stack_row(summary: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = next(r for r in summary["ledger"] if r["model"] == "stack")
+    found: dict[str, Any] = next(r for r in summary["comparison"] if r["model"] == "stack")
     return found
 
 
@@ -99,8 +99,8 @@ def area(factor: float) -> Change:
          "uncertainty-prediction-valid", "issue"),
         ("predict/test/result", lambda s: s.update(predicted_share=0.6), "area-test", "issue"),
         (RESULT, lambda s: s["submission"].update(verified=False), "submission-valid", "issue"),
-        (RESULT, lambda s: s["likeness"].update(unlike=1), "likeness-valid", "tip"),
-        (RESULT, lambda s: s["likeness"].update(unlike=3), "likeness-valid", "issue"),
+        (RESULT, lambda s: s["applicability"].update(outside=1), "applicability-valid", "tip"),
+        (RESULT, lambda s: s["applicability"].update(outside=3), "applicability-valid", "issue"),
     ],
 )  # fmt: skip
 def test_a_planted_fault_is_found(
@@ -151,6 +151,6 @@ def test_ids_that_a_model_wrote_down_are_held_against_its_folds(run_copy: Path) 
     from l4s_ensemble.scenes.folds import load_folds
 
     note = run_copy / "pixel/fold_0.json"
-    held = [int(i) for i in load_folds(run_copy / "scenes").held_ids(0)]
+    held = [int(i) for i in load_folds(run_copy / "scenes").held_out_ids(0)]
     write_json(note, {**read_json(note), "trained": held})
     assert levels(run_copy)["trained-tiles"] == "issue"

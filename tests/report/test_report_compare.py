@@ -37,9 +37,9 @@ def test_a_difference_is_paired_over_blocks(
     counts = []
     for run in (weaker_run, tiny_run):
         tiles = TileHistograms.load(run / "stack/tiles_unet.npz")
-        ledger = read_json(run / "stack/summary.json")["ledger"]
+        comparison = read_json(run / "stack/summary.json")["comparison"]
         counts.append(
-            tiles.counts(next(r["threshold"] for r in ledger if r["model"] == "unet"))
+            tiles.counts(next(r["threshold"] for r in comparison if r["model"] == "unet"))
         )  # fmt: skip
     block = load_folds(tiny_run / "scenes").of(tiles.patch, "block")
     expected = f1_gain_interval(counts[1], counts[0], block)

@@ -8,14 +8,14 @@ from l4s_ensemble.report import curves
 
 
 def test_thinned_curve_lies_on_the_whole_one(rng: np.random.Generator) -> None:
-    truth = rng.random(20_000) < 0.1
-    probability = np.clip(0.3 * truth + 0.6 * rng.random(20_000), 0, 0.999)
+    reference = rng.random(20_000) < 0.1
+    probability = np.clip(0.3 * reference + 0.6 * rng.random(20_000), 0, 0.999)
     histogram = ScoreHistogram.empty()
-    histogram.add(probability, truth)
+    histogram.add(probability, reference)
     thin = curves.precision_recall(histogram, 0.4)
     assert 20 < len(thin["recall"]) < 400
     binned = np.floor(probability * 1000) / 1000
-    precision, recall, threshold = precision_recall_curve(truth, binned)
+    precision, recall, threshold = precision_recall_curve(reference, binned)
     for t, p, r in zip(thin["threshold"], thin["precision"], thin["recall"], strict=True):
         k = np.searchsorted(threshold, t - 1e-9)
         assert abs(precision[k] - p) < 1e-3

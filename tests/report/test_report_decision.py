@@ -21,8 +21,8 @@ SPLIT = "predict/valid/scores"
 def some_histogram(seed: int = 0, bins: int = 100) -> ScoreHistogram:
     rng = np.random.default_rng(seed)
     made = ScoreHistogram.empty(bins)
-    truth = rng.random(20_000) < 0.06
-    made.add(np.clip(rng.normal(0.2 + 0.4 * truth, 0.2), 0, 1), truth)
+    reference = rng.random(20_000) < 0.06
+    made.add(np.clip(rng.normal(0.2 + 0.4 * reference, 0.2), 0, 1), reference)
     return made
 
 
@@ -47,7 +47,7 @@ def test_a_row_of_the_table_is_the_score_of_its_threshold(tiny_run: Path) -> Non
     marks = []
     for row in told["table"]["rows"]:
         expected = scores_pooled(tiles.counts(row["threshold"]))
-        if expected["tp"] + expected["fp"]:  # nothing called: precision is a word
+        if expected["tp"] + expected["fp"]:  # nothing predicted: precision is a word
             assert row["precision"] == pytest.approx(expected["precision"], rel=1e-5)
         for key in ("recall", "f1", "iou"):
             assert row[key] == pytest.approx(expected[key], rel=1e-5)
@@ -85,5 +85,5 @@ def test_without_masks_the_predicted_area_alone(run_copy: Path) -> None:
     assert threshold.of_stage(RunSource(run_copy), SPLIT, "valid") is None
     told = threshold.predicted_table(RunSource(run_copy), "valid")
     used = next(r for r in told["rows"] if r["mark"] == "in use")
-    assert used["called"] == pytest.approx(result["predicted_pixels"] * 1e-4, rel=1e-5)
+    assert used["predicted"] == pytest.approx(result["predicted_pixels"] * 1e-4, rel=1e-5)
     assert "precision" not in used and "nobody can say" in told["note"]

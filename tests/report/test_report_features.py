@@ -74,7 +74,7 @@ def test_the_page_says_what_separates_here_and_elsewhere(run: tuple[Path, bool])
     shown = {f["label"].partition(",")[0] for f in made["figures"]["separability"]["data"]}
     assert len({"strong", "copy"} & shown) == 1
     (group,) = made["figures"]["carries"]["data"]["groups"]
-    assert {text.partition("<br>")[0] for text in group["told"]} == set(NAMES)
+    assert {text.partition("<br>")[0] for text in group["hover"]} == set(NAMES)
 
 
 def test_a_run_without_places_has_a_page_too(tiny_run: Path, tmp_path: Path) -> None:

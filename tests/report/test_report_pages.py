@@ -123,7 +123,7 @@ def test_a_page_shows_what_its_twin_holds(tiny_report: Path, name: str) -> None:
 
 def test_headline_is_that_of_the_scores(tiny_run: Path, tiny_report: Path) -> None:
     scores = read_json(tiny_run / "predict/valid/scores/summary.json")
-    row = next(r for r in scores["ledger"] if r["model"] == "stack")
+    row = next(r for r in scores["comparison"] if r["model"] == "stack")
     head = read_json(tiny_report / "index.json")["headline"]
     assert (head["f1"], head["precision"], head["threshold"]) == (
         row["f1"], row["precision"], row["threshold"],
@@ -180,8 +180,8 @@ def test_without_masks_the_largest_areas_are_shown(run_copy: Path, tmp_path: Pat
     out = render_report(run_copy, tmp_path / "out", FEW).parent
     twin = read_json(out / "prediction-valid.json")
     assert twin["headline"] is None and "Without masks it has no score." in twin["lead"]
-    assert "called" in twin["tables"] and "ledger" not in twin["tables"]
-    area = [t["called"] for t in twin["gallery"]["tiles"]]
+    assert "predicted" in twin["tables"] and "comparison" not in twin["tables"]
+    area = [t["predicted"] for t in twin["gallery"]["tiles"]]
     assert len(area) == 2
     assert area == sorted(area, reverse=True)
     assert "l4s-ensemble evaluate --split valid" in page(out, "index").words
@@ -255,7 +255,7 @@ def test_any_part_of_a_run_makes_a_report(
 
 def test_the_overview_counts_the_folds_that_were_made(run_copy: Path) -> None:
     config = build({**read_json(run_copy / "config.json"), "scenes": {"folds": 7}})
-    boxes = {b["key"]: b["told"] for b in pipeline(RunSource(run_copy, config), {})}
+    boxes = {b["key"]: b["note"] for b in pipeline(RunSource(run_copy, config), {})}
     made = {int(r["fold"]) for r in read_json(run_copy / "pixel/summary.json")["folds"]}
     assert boxes["scenes"] == f"{len(made)} folds" == "2 folds"
 
@@ -263,14 +263,14 @@ def test_the_overview_counts_the_folds_that_were_made(run_copy: Path) -> None:
 def test_scores_that_used_a_splits_images_are_told_apart(run_copy: Path, tmp_path: Path) -> None:
     for stage in ("predict/valid/scores", "stack"):
         told = read_json(run_copy / stage / "summary.json")
-        for row in told["ledger"]:
+        for row in told["comparison"]:
             row["adapted_to"] = None if row["model"] == "pixel" else "valid"
         write_json(run_copy / stage / "summary.json", told)
     out = render_report(run_copy, tmp_path / "out", FEW).parent
     head = read_json(out / "index.json")["headline"]
     assert head["model"] == "stack, adapted to valid"
     assert "whose images, and no mask, the U-Net was adapted to" in head["sentence"]
-    rows = read_json(out / "prediction-valid.json")["tables"]["ledger"]["rows"]
+    rows = read_json(out / "prediction-valid.json")["tables"]["comparison"]["rows"]
     names = [r["model"] for r in rows]
     assert "pixel classifier" in names and "U-Net, adapted to valid" in names
 

@@ -7,18 +7,18 @@ from PIL import Image
 
 from l4s_ensemble.report.pages.features import groups
 from l4s_ensemble.report.pages.pixel import colours
+from l4s_ensemble.report.parts.comparison import area
 from l4s_ensemble.report.parts.failures import between, up_to
-from l4s_ensemble.report.parts.ledger import area
-from l4s_ensemble.report.pictures.slides import cut_out
+from l4s_ensemble.report.pictures.landslides import cut_out
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.run.files import read_json
 
 
-def test_slides_have_pictures_and_sentences(tiny_report: Path) -> None:
+def test_landslides_have_pictures_and_sentences(tiny_report: Path) -> None:
     twin = read_json(tiny_report / "pixel.json")
     text = re.sub(r"\s+", " ", (tiny_report / "pixel.html").read_text(encoding="utf-8"))
-    assert twin["slides"]["rows"]
-    for row in twin["slides"]["rows"]:
+    assert twin["landslides"]["rows"]
+    for row in twin["landslides"]["rows"]:
         with Image.open(tiny_report / row["picture"]["file"]) as picture:
             assert picture.size[0] == picture.size[1] == row["picture"]["size"] >= 160
         assert row["sentence"] in text

@@ -13,7 +13,7 @@ from l4s_ensemble.run.files import read_json
 
 def test_the_page_tells_what_the_stage_told(tiny_run: Path) -> None:
     page, summary = stack(RunSource(tiny_run)), read_json(tiny_run / "stack/summary.json")
-    rows = {r["model"]: r for r in summary["ledger"]}
+    rows = {r["model"]: r for r in summary["comparison"]}
     whole = {r["model"]: r for r in page["tables"]["whole"]["rows"]}
     assert whole["stack"]["found"] == rows["stack"]["objects"]["found"]
     for key in ("precision", "f1"):
@@ -26,25 +26,30 @@ def test_the_page_tells_what_the_stage_told(tiny_run: Path) -> None:
     text = {s["id"]: s["text"] for s in page["sections"]}
     for key in ("f1", "average_precision"):
         both = f"{rows['mean'][key]:.3f} against {rows['stack'][key]:.3f}"
-        assert both in text["ledger"]
+        assert both in text["comparison"]
     assert "The threshold is" in text["decision"] and "that were checked hold" in text["leaks"]
     assert len(page["tables"]["agreement_size"]["rows"]) == len(summary["agreement_by_size"])
 
 
 def test_a_landslide_over_a_seam_is_one_wherever_landslides_are_counted(tiny_run: Path) -> None:
     source = RunSource(tiny_run)
-    page, listed = prediction(source, "prediction-valid"), source.summary("predict/valid/slides")
+    page, listed = (
+        prediction(source, "prediction-valid"),
+        source.summary("predict/valid/landslides"),
+    )
     assert listed["over_seams"] == 1
     whole = {r["model"]: r for r in page["tables"]["whole"]["rows"]}["stack"]
     by_size = page["tables"]["whole_size"]["rows"]
-    assert whole["predicted"] == listed["slides"] == sum(r["predicted"] for r in by_size)
-    assert listed["slides"] == sum(r["slides"] for r in page["tables"]["slides_sizes"]["rows"])
+    assert whole["predicted"] == listed["landslides"] == sum(r["predicted"] for r in by_size)
+    assert listed["landslides"] == sum(
+        r["landslides"] for r in page["tables"]["landslides_sizes"]["rows"]
+    )
     text = next(s["text"] for s in page["sections"] if s["id"] == "landslides")
-    assert f"{listed['slides']} landslides, " in text and "(1 are)" in text
+    assert f"{listed['landslides']} landslides, " in text and "(1 are)" in text
     page = stack(source)
     whole = {r["model"]: r for r in page["tables"]["whole"]["rows"]}["stack"]
     by_size = page["tables"]["agreement_size"]["rows"]
-    assert whole["reference"] == sum(r["slides"] for r in by_size)
+    assert whole["reference"] == sum(r["landslides"] for r in by_size)
 
 
 def test_a_gain_without_an_interval_says_why(with_summary: Callable[..., RunSource]) -> None:
@@ -56,7 +61,7 @@ def test_a_gain_without_an_interval_says_why(with_summary: Callable[..., RunSour
 def test_the_decision_is_told_in_words(with_summary: Callable[..., RunSource]) -> None:
     done = {"smallest_px": 8, "gain": 0.004, "reason": None}
     source = with_summary(
-        "stack", lambda s: s["decision"].update(postprocess=done, follow="unlike")
+        "stack", lambda s: s["decision"].update(postprocess=done, adapt_threshold=True)
     )
     said = decision_sentence(source.summary("stack"))
     assert "Landslides below 8 pixels are removed: F1 moves by +0.004" in said

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from l4s_ensemble.metrics import ladder
+from l4s_ensemble.metrics import published
 from l4s_ensemble.report import words
 
 
@@ -54,8 +54,8 @@ def headline(f1: float, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("f1", [0.05, 0.31, 0.655, 0.97])
-def test_ladder_is_sorted_and_holds_our_place_on_its_axis(f1: float) -> None:
-    made = ladder.place(headline(f1))
+def test_the_published_list_is_sorted_and_holds_our_place_on_its_axis(f1: float) -> None:
+    made = published.place(headline(f1))
     middles = [r.get("value", (r["low"] + r["high"]) / 2) for r in made["rungs"]]
     assert middles == sorted(middles)
     assert sum(r["ours"] for r in made["rungs"]) == 1
@@ -65,19 +65,21 @@ def test_ladder_is_sorted_and_holds_our_place_on_its_axis(f1: float) -> None:
 
 def test_only_an_official_split_in_full_compares() -> None:
     official = {"patches": 800, "sensor": "l4s"}
-    assert ladder.why_not_comparable("test", "split", official, "official") == ""
-    assert "out-of-fold" in ladder.why_not_comparable("train", "out-of-fold", official, "official")
-    assert "held out of every fit" in ladder.why_not_comparable(
+    assert published.why_not_comparable("test", "split", official, "official") == ""
+    assert "out-of-fold" in published.why_not_comparable(
+        "train", "out-of-fold", official, "official"
+    )
+    assert "held out of every fit" in published.why_not_comparable(
         "holdout", "holdout", official, "official"
     )
-    assert "800" in ladder.why_not_comparable("test", "split", {"patches": 14}, "official")
-    assert "not the release" in ladder.why_not_comparable("test", "split", official, "manifest")
-    made_up = {**official, "made_up": True}
-    assert "synthetic" in ladder.why_not_comparable("test", "split", made_up, "manifest")
+    assert "800" in published.why_not_comparable("test", "split", {"patches": 14}, "official")
+    assert "not the release" in published.why_not_comparable("test", "split", official, "manifest")
+    synthetic = {**official, "synthetic": True}
+    assert "synthetic" in published.why_not_comparable("test", "split", synthetic, "manifest")
     rgb = {"patches": 800, "sensor": "l4s-rgb"}
-    assert "l4s-rgb" in ladder.why_not_comparable("test", "split", rgb, "official")
+    assert "l4s-rgb" in published.why_not_comparable("test", "split", rgb, "official")
 
 
 def test_published_scores_stand_beside_comparable_ones_only() -> None:
-    assert ladder.place(headline(0.8, not_comparable="it is on the moon")) is None
-    assert ladder.place(None) is None
+    assert published.place(headline(0.8, not_comparable="it is on the moon")) is None
+    assert published.place(None) is None

@@ -127,5 +127,5 @@ def test_it_is_read_back_and_damage_is_named(known: Applicability, tmp_path: Pat
     np.testing.assert_array_equal(found.tiles, known.tiles)
     path = tmp_path / applicability.FILE
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(RunError, match=r"likeness\.npz"):
+    with pytest.raises(RunError, match=r"applicability\.npz"):
         load_applicability(tmp_path)

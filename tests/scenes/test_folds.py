@@ -63,10 +63,10 @@ def test_laws_of_folds(
     except DataError as error:
         assert "too few tiles" in str(error)
         return
-    held = np.concatenate([f.held_ids(k) for k in range(folds)])
+    held = np.concatenate([f.held_out_ids(k) for k in range(folds)])
     assert sorted(held) == sorted(layout.patch)  # each tile is scored once
     for k in range(folds):
-        train, own, buffer = f.train_ids(k), f.held_ids(k), f.buffer_ids(k)
+        train, own, buffer = f.train_ids(k), f.held_out_ids(k), f.buffer_ids(k)
         assert len(train) + len(own) + len(buffer) == len(layout)
         assert distance(f, train, own).min() >= 2
         assert (distance(f, buffer, own) == 1).all()
@@ -289,7 +289,7 @@ def test_a_planted_leak_is_caught_in_every_kind_of_folds(kind: str) -> None:
         folds = make(raster((8, 8), (6, 6)), by=kind, folds=2, block_tiles=3)
     content = table(folds)
     for k in range(folds.n_folds):
-        train, held = folds.train_ids(k), folds.held_ids(k)
+        train, held = folds.train_ids(k), folds.held_out_ids(k)
         folds.check(k, train, content)
         planted = {held[0]: "held out", 5000: "unknown"}
         # A neighbour across the boundary, wherever a boundary runs between folds.
@@ -341,9 +341,9 @@ def test_a_clean_stack_passes_and_unknown_places_are_told(folds: Folds) -> None:
 def test_a_meta_learner_that_saw_too_much_is_caught(folds: Folds, which: str) -> None:
     fitted, content = fitted_of(folds), table(folds)
     if which == "copy":
-        content[fitted[1][0]] = content[int(folds.held_ids(1)[0])]
+        content[fitted[1][0]] = content[int(folds.held_out_ids(1)[0])]
     else:
-        ids = {"held out": folds.held_ids(1), "buffer": folds.buffer_ids(1)}
+        ids = {"held out": folds.held_out_ids(1), "buffer": folds.buffer_ids(1)}
         fitted[1].append(int(ids.get(which, folds.holdout_ids)[0]))
     with pytest.raises(LeakError, match="fold 1 trains on copies" if which == "copy" else which):
         check_stack(folds, content, scores_of(folds), fitted)

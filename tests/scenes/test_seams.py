@@ -25,13 +25,13 @@ from l4s_ensemble.scenes.neighbourhood import harmonise, seam_steps
 from l4s_ensemble.scenes.seams import solve, survey
 
 
-def wrong(layout: Layout, truth: NDArray[Any]) -> int:
-    """Tiles that lie otherwise, relative to most of their scene, than in truth."""
+def wrong(layout: Layout, reference: NDArray[Any]) -> int:
+    """Tiles that lie otherwise, relative to most of their scene, than in reference."""
     bad = 0
     for scene in np.unique(layout.scene[layout.placed]):
         here = layout.scene == scene
         at = np.column_stack([0 * layout.row, layout.row, layout.col])
-        off = np.unique(truth[here] - at[here], axis=0, return_counts=True)[1]
+        off = np.unique(reference[here] - at[here], axis=0, return_counts=True)[1]
         bad += int(here.sum() - off.max())
     return bad
 
@@ -50,7 +50,7 @@ def two_scenes() -> tuple[NDArray[np.uint16], NDArray[Any]]:
 
 @pytest.mark.parametrize("relative", [False, True])
 def test_shuffled_scenes_with_a_third_missing(two_scenes: Any, relative: bool) -> None:
-    images, truth = two_scenes
+    images, reference = two_scenes
     rng = np.random.default_rng(3)
     order = rng.permutation(len(images))[: 2 * len(images) // 3]
     given = images[order]
@@ -59,16 +59,18 @@ def test_shuffled_scenes_with_a_third_missing(two_scenes: Any, relative: bool) -
         given = np.rint(given[:, :3] * gain[:, None, None, None]).astype(np.uint16)
     layout = solve(given, spectral=None if relative else SPECTRAL, relative=relative)
     assert layout.placed.mean() >= 0.95
-    assert wrong(layout, truth[order]) == 0
+    assert wrong(layout, reference[order]) == 0
     for scene in np.unique(layout.scene[layout.placed]):
-        assert len(np.unique(truth[order][layout.scene == scene, 0])) == 1
+        assert len(np.unique(reference[order][layout.scene == scene, 0])) == 1
 
 
 def test_whole_scenes_are_found_whole_and_the_larger_comes_first(two_scenes: Any) -> None:
-    images, truth = two_scenes
+    images, reference = two_scenes
     order = np.random.default_rng(4).permutation(len(images))
     layout = solve(images[order], ids=order, spectral=SPECTRAL)
-    np.testing.assert_array_equal(np.stack([layout.scene, layout.row, layout.col], 1), truth[order])
+    np.testing.assert_array_equal(
+        np.stack([layout.scene, layout.row, layout.col], 1), reference[order]
+    )
     np.testing.assert_array_equal(layout.patch, order)
 
 
@@ -125,10 +127,10 @@ def real_numbers(images: NDArray[Any]) -> NDArray[Any]:
 
 @pytest.mark.parametrize("change", [without_elevation, empty_column, real_numbers])
 def test_tiles_are_placed_by_what_they_hold(two_scenes: Any, change: Any) -> None:
-    images, truth = two_scenes
+    images, reference = two_scenes
     layout = solve(change(images.copy()), spectral=SPECTRAL)
     assert layout.placed.mean() > 0.95
-    assert wrong(layout, truth) == 0
+    assert wrong(layout, reference) == 0
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
@@ -165,14 +167,14 @@ def test_files_of_unknown_gain_are_surveyed_and_damage_does_not_stop_it(
 
 
 def test_harmonise_finds_the_gains(two_scenes: Any) -> None:
-    images, truth = two_scenes
+    images, reference = two_scenes
     rng = np.random.default_rng(9)
     gain = rng.normal(0, 0.2, len(images))
     given = np.rint(images[:, :3] * np.exp(gain)[:, None, None, None]).astype(np.uint16)
-    layout = layout_of(np.arange(len(images)), *truth.T)
+    layout = layout_of(np.arange(len(images)), *reference.T)
     found = harmonise(given, layout)
     for scene in (1, 2):
-        here = truth[:, 0] == scene
+        here = reference[:, 0] == scene
         assert abs(found[here].mean()) < 1e-9
         assert np.abs(found[here] + gain[here] - gain[here].mean()).max() < 0.03
     steps = seam_steps(given, layout)
@@ -264,13 +266,13 @@ def test_real_neighbours_of_14_bands(real_data: Path) -> None:
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_real_true_colour(real_data: Path, whole: bool) -> None:
     images, ids = _read(real_data / "l4s-rgb", lambda i: whole or 1640 < i <= 2050 or i >= 3035)
-    truth = _official(ids)
+    reference = _official(ids)
     order = np.random.default_rng(2).permutation(len(ids))
     started = time.monotonic()
     found = solve(images[order], relative=True)
     assert time.monotonic() - started < 60
     assert found.placed.mean() >= 0.97
-    assert wrong(found, truth[order]) == 0
+    assert wrong(found, reference[order]) == 0
     if not whole:
         return
     steps = seam_steps(images[order], found)

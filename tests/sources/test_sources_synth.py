@@ -54,7 +54,7 @@ def test_layout_is_the_official_one(dataset: tuple[Path, dict]) -> None:
     wanted |= {f"TrainData/mask/mask_{i}.h5" for i in range(1, 7)}
     for split in ("ValidData", "TestData"):
         wanted |= {f"{split}/img/image_{i}.h5" for i in (1, 2)}
-    wanted |= {f"ValidData/mask/mask_{i}.h5" for i in (1, 2)} | {"scenes.csv", "made-up.json"}
+    wanted |= {f"ValidData/mask/mask_{i}.h5" for i in (1, 2)} | {"scenes.csv", "synthetic.json"}
     assert names == wanted
     with h5py.File(root / "TrainData/img/image_3.h5") as file:
         assert list(file) == ["img"]
@@ -146,9 +146,9 @@ def test_no_single_threshold_solves_it(scenes: list[Scene]) -> None:
     red = np.concatenate([s.image[3].ravel() for s in scenes]).astype(float)
     infrared = np.concatenate([s.image[7].ravel() for s in scenes]).astype(float)
     ndvi = (infrared - red) / (infrared + red)
-    truth = np.concatenate([s.mask.ravel() for s in scenes]) > 0
+    reference = np.concatenate([s.mask.ravel() for s in scenes]) > 0
     best = max(
-        2 * ((ndvi < t) & truth).sum() / ((ndvi < t).sum() + truth.sum())
+        2 * ((ndvi < t) & reference).sum() / ((ndvi < t).sum() + reference.sum())
         for t in np.arange(0.1, 0.6, 0.05)
     )
     assert best < 0.6

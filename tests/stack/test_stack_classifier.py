@@ -50,7 +50,7 @@ def test_the_lines_of_the_notebook_run() -> None:
 
 
 def test_settings_are_kept_and_cloned(stack: Stack) -> None:
-    copy = clone(stack.set_params(follow="none"))
+    copy = clone(stack.set_params(adapt_threshold=False))
     assert copy.get_params() == stack.get_params()
     with pytest.raises(NotFittedError):
         copy.predict_proba(0.0, 0.0)
@@ -116,7 +116,7 @@ def test_fold_models_are_joined_pair_by_pair_then_averaged_then_calibrated(stack
 
 def test_a_threshold_is_carried_moved_or_given(stack: Stack) -> None:
     strange = np.full(stack.reference_.bins, 200)
-    follows = fitted(follow="unlike")
+    follows = fitted(adapt_threshold=True)
     assert stack.scene_threshold(strange) is None
     assert follows.scene_threshold(strange, seen=True) is None
     moved = follows.scene_threshold(strange).threshold
@@ -152,7 +152,7 @@ def test_it_survives_its_file(stack: Stack, tmp_path: Path) -> None:
     ("where", "value"),
     [
         ("format", 99),
-        ("settings.follow", "guess"),
+        ("settings.adapt_threshold", "guess"),
         ("settings.neighbourhood", 3),
         ("learner.kind", "trees"),
         ("learner.temperature", "high"),
@@ -194,12 +194,12 @@ def test_a_carried_threshold_suits_means_over_fold_models(rng: np.random.Generat
     holds it on scores of the same make.
     """
     z = rng.normal(-3, 2.5, (TILES, 64, 64))
-    truth = rng.random(z.shape) < expit(z)
+    reference = rng.random(z.shape) < expit(z)
     models = z + rng.normal(0, 1.0, (3, *z.shape))
     single, mean = (TileHistograms.empty(range(TILES)) for _ in range(2))
     for i in range(TILES):
-        single.add(i, expit(models[i % 3, i]), truth[i])
-        mean.add(i, expit(models[:, i]).mean(axis=0), truth[i])
+        single.add(i, expit(models[i % 3, i]), reference[i])
+        mean.add(i, expit(models[:, i]).mean(axis=0), reference[i])
     carried = f1_pooled(mean.counts(single.pooled().best().value))
     assert carried > mean.pooled().best().f1 - 0.005
     assert carried > single.pooled().best().f1  # and the mean is better

@@ -21,26 +21,26 @@ NOISE = {"pixel": 0.9, "unet": 1.0, "mean": 0.8, "stack": 0.6}
 @pytest.fixture(scope="module")
 def world() -> dict:
     rng = np.random.default_rng(2)
-    truth = np.zeros((TILES, EDGE, EDGE), bool)
-    for t in truth:
+    reference = np.zeros((TILES, EDGE, EDGE), bool)
+    for t in reference:
         for _ in range(4):
             y, x = rng.integers(0, EDGE - 6, 2)
             t[y : y + 5, x : x + 4] = True
     maps = {
-        name: np.clip(0.3 + 0.4 * truth + 0.5 * n * (rng.random(truth.shape) - 0.5), 0, 1)
+        name: np.clip(0.3 + 0.4 * reference + 0.5 * n * (rng.random(reference.shape) - 0.5), 0, 1)
         for name, n in NOISE.items()
     }
     tiles = {}
     for name in MODELS:
         tiles[name] = TileHistograms.empty(range(TILES), 1000)
         for i in range(TILES):
-            tiles[name].add(i, maps[name][i], truth[i])
+            tiles[name].add(i, maps[name][i], reference[i])
     parts = [
         tile_objects(t, {name: maps[name][i] >= CUT for name in MODELS})
-        for i, t in enumerate(truth)
+        for i, t in enumerate(reference)
     ]
     objects = count_objects(parts, (np.full(TILES, -1),) * 3)
-    return {"truth": truth, "maps": maps, "tiles": tiles, "objects": objects}
+    return {"reference": reference, "maps": maps, "tiles": tiles, "objects": objects}
 
 
 THRESHOLDS = dict.fromkeys(MODELS, CUT)
@@ -55,27 +55,27 @@ def test_rows_hold_pixels_landslides_and_seconds(world: dict) -> None:
         seconds={"pixel": {"fit_s": 3.0, "predict_s": None}},
         adapted_to="valid",
     )
-    by_name = {r["model"]: r for r in found["ledger"]}
-    wanted = scores_pooled(count(world["maps"]["stack"] >= CUT, world["truth"]))
+    by_name = {r["model"]: r for r in found["comparison"]}
+    wanted = scores_pooled(count(world["maps"]["stack"] >= CUT, world["reference"]))
     for key in ("precision", "recall", "f1", "iou"):
         assert by_name["stack"][key] == pytest.approx(wanted[key])
     whole = by_name["stack"]["objects"]
-    assert whole["reference"] == sum(label(t, np.ones((3, 3)))[1] for t in world["truth"])
+    assert whole["reference"] == sum(label(t, np.ones((3, 3)))[1] for t in world["reference"])
     assert by_name["unet"]["objects"] is None and by_name["unet"]["fit_s"] is None
     assert (by_name["pixel"]["fit_s"], by_name["pixel"]["predict_s"]) == (3.0, None)
-    assert [r["adapted_to"] for r in found["ledger"]] == [None, "valid", "valid", "valid"]
+    assert [r["adapted_to"] for r in found["comparison"]] == [None, "valid", "valid", "valid"]
     assert "objects" not in found["gain"]
 
 
 def test_without_thresholds_each_model_has_its_best(world: dict) -> None:
     found = compare(world["tiles"], np.arange(TILES))
-    assert all(r["threshold_chosen_here"] and r["f1"] == r["f1_best"] for r in found["ledger"])
+    assert all(r["threshold_chosen_here"] and r["f1"] == r["f1_best"] for r in found["comparison"])
 
 
 def test_each_part_is_paired_with_the_stack(world: dict) -> None:
     block, objects = np.arange(TILES), world["objects"]
     found = compare(world["tiles"], block, thresholds=THRESHOLDS, objects=objects)
-    by_name = {r["model"]: r for r in found["ledger"]}
+    by_name = {r["model"]: r for r in found["comparison"]}
     parts = {g["part"]: g for g in found["marginal"]}
     assert {p: g["over"] for p, g in parts.items()} == dict(PARTS)
     for gain in parts.values():

@@ -22,11 +22,11 @@ BLOCK = np.arange(TILES) // 2
 
 def calibrated(rng: np.random.Generator, pixels: int, prior: float) -> ScoreHistogram:
     """Scores whose likelihood ratio is known, calibrated at a prior of .05 whatever `prior` is."""
-    truth = rng.random(pixels) < prior
-    x = rng.normal(np.where(truth, 2.5, 0.0), 1.0)
+    reference = rng.random(pixels) < prior
+    x = rng.normal(np.where(reference, 2.5, 0.0), 1.0)
     z = 2.5 * x - 2.5**2 / 2 + np.log(0.05 / 0.95)
     histogram = ScoreHistogram.empty(1000)
-    histogram.add(1 / (1 + np.exp(-z)), truth)
+    histogram.add(1 / (1 + np.exp(-z)), reference)
     return histogram
 
 

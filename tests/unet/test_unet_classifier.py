@@ -119,8 +119,8 @@ def test_another_sensor_is_refused(fitted: UNetClassifier) -> None:
     for predict in (fitted.predict_logit, fitted.adapt_statistics):
         with pytest.raises(ModelError, match="band names are not those"):
             predict(few)
-    scaled = SENSOR.model_copy(update={"level": "relative"})
-    with pytest.raises(ModelError, match="level are not those"):
+    scaled = SENSOR.model_copy(update={"radiometry": "relative"})
+    with pytest.raises(ModelError, match="radiometry are not those"):
         fitted.predict_proba(ds.assign_attrs(sensor=scaled.model_dump_json()))
 
 

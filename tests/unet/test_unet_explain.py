@@ -55,12 +55,12 @@ def test_bands_are_grouped_by_what_they_measure() -> None:
 
 
 def test_a_draw_is_seeded_and_favours_landslides() -> None:
-    slide = np.arange(200) % 2 == 0
-    chosen = draw_tiles(slide, 60, seed=1)
-    assert slide[chosen].sum() == 45 and len(set(chosen.tolist())) == 60
-    np.testing.assert_array_equal(chosen, draw_tiles(slide, 60, seed=1))
-    assert not np.array_equal(chosen, draw_tiles(slide, 60, seed=2))
-    assert draw_tiles(slide, 500, seed=1).tolist() == list(range(200))
+    landslide = np.arange(200) % 2 == 0
+    chosen = draw_tiles(landslide, 60, seed=1)
+    assert landslide[chosen].sum() == 45 and len(set(chosen.tolist())) == 60
+    np.testing.assert_array_equal(chosen, draw_tiles(landslide, 60, seed=1))
+    assert not np.array_equal(chosen, draw_tiles(landslide, 60, seed=2))
+    assert draw_tiles(landslide, 500, seed=1).tolist() == list(range(200))
     few = draw_tiles(np.arange(200) < 10, 60, seed=1)
     assert len(few) == 60 and (few < 10).sum() == 10
 

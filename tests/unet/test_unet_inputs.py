@@ -31,13 +31,13 @@ def shown(tiles: TileSet, normalisation: Normalisation) -> torch.Tensor:
 
 
 def relative(ds: xr.Dataset) -> xr.Dataset:
-    sensor = SENSOR.model_copy(update={"level": "relative"})
+    sensor = SENSOR.model_copy(update={"radiometry": "relative"})
     return ds.assign_attrs(sensor=sensor.model_dump_json())
 
 
-@pytest.mark.parametrize("level", ["absolute", "relative"])
-def test_units_are_those_of_the_data_package(level: str) -> None:
-    ds = synthetic() if level == "absolute" else relative(synthetic())
+@pytest.mark.parametrize("radiometry", ["absolute", "relative"])
+def test_units_are_those_of_the_data_package(radiometry: str) -> None:
+    ds = synthetic() if radiometry == "absolute" else relative(synthetic())
     tiles = load(ds)
     wanted = units(ds)
     wanted[:, 3] -= np.median(wanted[:, 3], axis=(-2, -1), keepdims=True)

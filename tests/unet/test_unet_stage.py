@@ -118,7 +118,7 @@ def test_the_fit_writes_what_others_read(fitted: Path) -> None:
     for k, fold in enumerate(summary["folds"]):
         assert fold["fold"] == k
         assert fold["train_tiles"] == len(folds.train_ids(k))
-        assert fold["held_tiles"] == len(folds.held_ids(k))
+        assert fold["held_out_tiles"] == len(folds.held_out_ids(k))
         assert fold["buffer_tiles"] == len(folds.buffer_ids(k))
         assert [n["number"] for n in fold["networks"]] == [0, 1]
         assert fold["seconds"] >= sum(n["seconds"] for n in fold["networks"])
@@ -195,7 +195,7 @@ def test_labels_that_a_fold_must_not_see_change_nothing(run: Path, fitted: Path)
 def test_planted_leak_is_found(run: Path) -> None:
     """A training tile that has become a copy of a held-out one since the folds were made."""
     folds, ds = load_folds(run / "scenes"), synthetic()
-    trained, held = folds.train_ids(1)[0], folds.held_ids(1)[0]
+    trained, held = folds.train_ids(1)[0], folds.held_out_ids(1)[0]
     hashes = ds["content_hash"].values.copy()
     hashes[trained - 1] = hashes[held - 1]
     put_train(run, ds.assign_coords(content_hash=("patch", hashes)))
@@ -214,7 +214,7 @@ def test_no_landslide_to_train_on(run: Path) -> None:
 def test_only_tiles_that_no_fold_knows_are_adapted_to(run: Path) -> None:
     assert fit(run, adapt="holdout")["adapt"]["tiles"] == 1
     put_target(run, synthetic().drop_vars("mask"))
-    assert fit(run)["adapt"]["tiles"] == 1  # tile 16 is set aside
+    assert fit(run)["adapt"]["tiles"] == 1  # tile 16 is held out
     put_target(run, synthetic().isel(patch=slice(3)))
     with pytest.raises(DataError, match="no tile to adapt to"):
         fit(run)

@@ -43,9 +43,9 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
     -------
     dict
         ``folder, split, stage`` (of the data), ``out_of_fold, total`` (tiles scored), ``size``
-        (y, x), ``pixel_m, models, photos, doubt, has_truth, threshold, palettes, colours, sheets,
-        tiles`` (columns: ``patch, cell`` of the sheets, ``scene, row, col``, ``fold, tp, fp, fn,
-        called, doubt, threshold`` as far as known).
+        (y, x), ``pixel_m, models, photos, uncertainty, has_reference, threshold, palettes, colours,
+        sheets, tiles`` (columns: ``patch, cell`` of the sheets, ``scene, row, col``, ``fold, tp,
+        fp, fn, predicted, uncertainty, threshold`` as far as known).
     """
     from l4s_ensemble.data.store import sensor_of
 
@@ -55,7 +55,7 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
     folder.mkdir(parents=True)
     sensor = sensor_of(scored.store)
     at = chosen(scored, source.config.report.browser_tiles)
-    columns: dict[str, list[Any]] = {k: [] for k in ("called", "doubt", "tp", "fp", "fn")}
+    columns: dict[str, list[Any]] = {k: [] for k in ("predicted", "uncertainty", "tp", "fp", "fn")}
     small = {k: np.zeros((len(at), THUMB_PX, THUMB_PX, 3), np.uint8) for k in ("colour", "errors")}
     size = (0, 0)
     for n, tile in enumerate(track(scored.tiles(at), f"report: {scored.page}", len(at))):
@@ -67,15 +67,15 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         small["colour"][n] = thumbnail(photos[0])
         small["errors"][n] = thumbnail(pictures.errors(tile.predicted, tile.reference, photos[0]))
         mean = None if tile.uncertainty is None else float(tile.uncertainty.mean())
-        for key, value in {**tile.counted, "doubt": mean}.items():
+        for key, value in {**tile.counted, "uncertainty": mean}.items():
             if key in columns and value is not None:
                 columns[key].append(value)
     # What is looked at first stands together: few sheets are read.
-    first = [columns[k] for k in (("fp", "fn") if scored.has_reference else ("called",))]
+    first = [columns[k] for k in (("fp", "fn") if scored.has_reference else ("predicted",))]
     order = np.argsort(-np.sum(first, axis=0, dtype=np.int64), kind="stable")
     files = {name: packing.write_sheets(t, order, folder, name) for name, t in small.items()}
     log.info("report: %s, %d tiles in %.1f s", scored.page, len(at), time.monotonic() - started)
-    told = {
+    info = {
         "folder": f"assets/{FOLDER}/{scored.page}",
         "split": scored.split,
         "stage": source.data_stage(scored.split),
@@ -85,12 +85,12 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         "pixel_m": sensor.pixel_m,
         "models": [{"key": m, "name": MODEL_NAMES[m]} for m in scored.scores],
         "photos": [{"key": k, "name": name, "note": note} for k, name, note in layers_of(sensor)],
-        "doubt": UNCERTAINTY if columns["doubt"] else None,
-        "has_truth": scored.has_reference,
+        "uncertainty": UNCERTAINTY if columns["uncertainty"] else None,
+        "has_reference": scored.has_reference,
         "threshold": float(np.median(scored.threshold[at])) if len(at) else None,
         "palettes": {
             "probability": pictures.SCALE.tolist(),
-            "doubt": pictures.UNCERTAINTY_SCALE.tolist(),
+            "uncertainty": pictures.UNCERTAINTY_SCALE.tolist(),
         },
         "colours": {
             "found": pictures.FOUND,
@@ -100,8 +100,8 @@ def build(source: RunSource, scored: ScoredTiles, assets: Path) -> dict[str, Any
         "sheets": {"edge_tiles": packing.EDGE_TILES, "edge_px": THUMB_PX, "files": files},
         "tiles": _places(scored, at, order) | {k: v for k, v in columns.items() if v},
     }
-    write_text(folder / "index.js", packing.call("L4S.index", told))
-    return told
+    write_text(folder / "index.js", packing.call("L4S.index", info))
+    return info
 
 
 def tile_script(tile: Tile) -> str:

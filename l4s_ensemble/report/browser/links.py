@@ -19,9 +19,9 @@ def add_links(made: list[Page]) -> None:
     there = {page["file"]: set(page["browser"]["tiles"]["patch"]) for page in browsers}
     file_of = {page["browser"]["split"]: page["file"] for page in reversed(browsers)}
     for page in made:
-        gallery, slides = (page.get(key) or {} for key in ("gallery", "slides"))
+        gallery, landslides = (page.get(key) or {} for key in ("gallery", "landslides"))
         shown = [(gallery.get("split", "train"), tile) for tile in gallery.get("tiles", [])]
-        shown += [("train", row) for row in slides.get("rows", [])]
+        shown += [("train", row) for row in landslides.get("rows", [])]
         for split, tile in shown:
             file = file_of.get(split, "")
             known = tile["patch"] in there.get(file, ())

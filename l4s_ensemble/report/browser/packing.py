@@ -45,10 +45,10 @@ def deflated(parts: Sequence[NDArray[np.uint8]]) -> str:
 
 def call(function: str, *values: Any) -> str:
     """Write a script that hands values to a function of the page."""
-    told = ",".join(
+    arguments = ",".join(
         json.dumps(v, separators=(",", ":"), allow_nan=False, ensure_ascii=False) for v in values
     )
-    return f"{function}({told});\n"
+    return f"{function}({arguments});\n"
 
 
 def write_sheets(

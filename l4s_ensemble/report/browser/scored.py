@@ -52,13 +52,13 @@ class Tile:
 
     @property
     def counted(self) -> dict[str, Any]:
-        """Predicted pixels (``called``); with a mask ``tp, fp, fn, f1`` (None: no landslide)."""
-        called = int(self.predicted.sum())
+        """Predicted pixels (``predicted``); with a mask ``tp, fp, fn, f1`` (None: no landslide)."""
+        predicted = int(self.predicted.sum())
         if self.reference is None:
-            return {"called": called}
+            return {"predicted": predicted}
         tp, real = int((self.predicted & self.reference).sum()), int(self.reference.sum())
-        f1 = 2 * tp / (called + real) if real else None
-        return {"called": called, "tp": tp, "fp": called - tp, "fn": real - tp, "f1": f1}
+        f1 = 2 * tp / (predicted + real) if real else None
+        return {"predicted": predicted, "tp": tp, "fp": predicted - tp, "fn": real - tp, "f1": f1}
 
 
 @dataclass(frozen=True, eq=False)

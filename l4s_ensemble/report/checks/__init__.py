@@ -12,7 +12,7 @@ from typing import Any
 
 from l4s_ensemble.report.checks import data, models
 from l4s_ensemble.report.checks.finding import Finding, Place
-from l4s_ensemble.report.headline import MODEL_NAMES, ledger_row
+from l4s_ensemble.report.headline import MODEL_NAMES, comparison_row
 from l4s_ensemble.report.source import RunSource
 
 Subject = tuple[str, str, tuple[Any, ...]]
@@ -84,7 +84,7 @@ def places(source: RunSource) -> list[Place]:
     for kind, stage, page, key, name, where in listed:
         own = source.summary(stage)
         if own:
-            row = own["oof"] if kind == "base" else ledger_row(own, "stack") or {}
+            row = own["oof"] if kind == "base" else comparison_row(own, "stack") or {}
             found.append(Place(kind, page, key, name, where, own, row))
     return found
 
@@ -99,7 +99,7 @@ CHECKS: tuple[tuple[str, str, Callable[..., Finding | None]], ...] = (
     ("calibration", "scored", models.calibration), ("area", "scored", models.area),
     ("area", "prediction", models.plausible), ("interval", "once", models.blocks),
     ("", "gain", models.gain), ("uncertainty", "stacked", models.uncertainty),
-    ("threshold", "scored", models.threshold), ("likeness", "prediction", models.applicable),
+    ("threshold", "scored", models.threshold), ("applicability", "prediction", models.applicable),
     ("submission", "prediction", models.submission),
 )  # fmt: skip
 """Key, kind of subject (`subjects_of`) and function, in the order of their numbers."""

@@ -14,7 +14,7 @@ from l4s_ensemble.report import words
 from l4s_ensemble.report.checks.finding import Finding, Level, Place, level_of
 from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.pages import features
-from l4s_ensemble.report.parts import likeness
+from l4s_ensemble.report.parts import applicability
 from l4s_ensemble.report.source import RunSource
 
 # Bounds: passed up to the first, a tip up to the second.
@@ -230,14 +230,14 @@ def threshold(place: Place) -> Finding | None:
 
 def applicable(source: RunSource, split: str) -> Finding | None:
     """Tiles should be inside the area of applicability of the run's scores."""
-    found = likeness.known(source, split)
+    found = applicability.known(source, split)
     if not found:
         return None
     return Finding(
-        level_of(found["unlike"] / found["patches"], OUTSIDE),
+        level_of(found["outside"] / found["patches"], OUTSIDE),
         f"Tiles of {split} are inside the area of applicability | Many tiles of {split} are "
         "outside the area of applicability",
-        f"{likeness.sentence(found)} Up to {words.share(OUTSIDE[0])} passes.",
+        f"{applicability.sentence(found)} Up to {words.share(OUTSIDE[0])} passes.",
         "The file tiles.csv beside the prediction names them.",
     )
 

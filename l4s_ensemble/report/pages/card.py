@@ -9,7 +9,7 @@ from l4s_ensemble.report import commands, words
 from l4s_ensemble.report.headline import name_of
 from l4s_ensemble.report.page import Page, PageKind, lines, section
 from l4s_ensemble.report.source import FITS, RunSource
-from l4s_ensemble.report.table import SCORES, Column, facts, score_row, table
+from l4s_ensemble.report.table import SCORES, Column, key_figures, score_row, table
 
 _SPLITS: tuple[Column, ...] = (
     ("split", "text"), ("patches", "tiles", "count"),
@@ -29,8 +29,8 @@ def card(source: RunSource, page: str) -> Page:
     return {
         "lead": f"What these models are, what they were measured on, and what they are not for. "
         f"Fitted on {data['sensor'] or 'patches'}"
-        + (", which are synthetic." if data["made_up"] else "."),
-        "facts": facts(
+        + (", which are synthetic." if data["synthetic"] else "."),
+        "key_figures": key_figures(
             [
                 ("model", made["name"], "text"),
                 ("version of l4s_ensemble", made["version"], "text"),
@@ -57,7 +57,7 @@ def card(source: RunSource, page: str) -> Page:
             section("misuse", "What it is not for", "", "misuse"),
             section("limits", "Limits", "", "limits"),
             section("scores", "Scores", "", "card_scores"),
-            section("data", "Data and protocol", "", "facts", "splits"),
+            section("data", "Data and protocol", "", "key_figures", "splits"),
             section("licence", "Licence", "", "licences"),
         ],
         "card": dict(made),
@@ -80,7 +80,7 @@ def _scores(scores: list[Mapping[str, Any]]) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for score in scores:
         if not score["measured"]:
-            rows.append({"on": score["on"], "model": f"{score['told']}: {score['why']}"})
+            rows.append({"on": score["on"], "model": f"{score['note']}: {score['why']}"})
             continue
         rows += [{**score_row(r), "on": score["on"], "model": name_of(r)} for r in score["models"]]
     why_not = [

@@ -11,7 +11,7 @@ from l4s_ensemble.report.page import Page, PageKind, figure, section
 from l4s_ensemble.report.parts import faults, shift
 from l4s_ensemble.report.pictures import mosaics
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import Column, facts, table
+from l4s_ensemble.report.table import Column, key_figures, table
 
 _SCENES_TEXT = (
     "Tiles where they lie on the ground. Neighbours share a boundary, so tiles are held out in "
@@ -50,7 +50,7 @@ def data(source: RunSource, page: str = "data") -> Page:
     stored = sum(d["bytes"] for d in splits.values()) / 2**20
     return {
         "lead": _lead(splits),
-        "facts": facts(
+        "key_figures": key_figures(
             [
                 ("sensor", first["sensor"], "text"),
                 ("folder", first["root"], "text"),
@@ -65,7 +65,7 @@ def data(source: RunSource, page: str = "data") -> Page:
         | folds_tables,
         "sections": [
             section("counts", "What there is", "" if faults_table else faults_text,
-                    "splits", "facts", "sizes"),
+                    "splits", "key_figures", "sizes"),
             section("faults", "Faults", faults_text, "faults"),
             section("units", "Units", units_sentence(first), "bands"),
             section("shifts", "Shift between splits",
@@ -99,7 +99,7 @@ PAGE = PageKind(
 
 def _sizes(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Figure of landslides by size; none without masks."""
-    found = {s: d["slide_sizes_px"] for s, d in splits.items() if d["landslide_pixels"]}
+    found = {s: d["landslide_sizes_px"] for s, d in splits.items() if d["landslide_pixels"]}
     if not found:
         return {}
     edges = next(iter(found.values()))["edges"]
@@ -158,8 +158,8 @@ def _bands_table(summary: Mapping[str, Any]) -> dict[str, Any]:
     note = "Medians and quartiles say more than means where a band has a heavy tail."
     if any(b["unit"] == "DN" for b in bands):
         note = f"DN is reflectance × 10,000. {note}"
-    if summary["level"] == "relative":
-        note = f"Relative: every tile is brought to a common level of 1,000. {note}"
+    if summary["radiometry"] == "relative":
+        note = f"Relative: every tile is normalised to a median of 1,000. {note}"
     title = f"Bands of {summary['split']} in their units"
     return table(title, _BANDS, bands, note=note)
 

@@ -11,7 +11,7 @@ from l4s_ensemble.report import curves, words
 from l4s_ensemble.report.figures import middles
 from l4s_ensemble.report.page import Page, figure, of_fit, section
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import Column, facts, table
+from l4s_ensemble.report.table import Column, key_figures, table
 
 SEPARATES = 0.55
 """AUC, either way, from which a feature separates anything by itself."""
@@ -81,14 +81,14 @@ def features(source: RunSource) -> Page:
         )  # fmt: skip
     return {
         "lead": _lead(source),
-        "facts": _facts(source),
+        "key_figures": _key_figures(source),
         "figures": _figures(source),
         "tables": tables,
         "sections": [
             section("alone", "Alone, here and elsewhere",
                     "Each feature by itself. A model combines them, so a weak one may still help.",
                     "carries", "separability", "features"),
-            section("overview", "Numbers", "", "facts", "left_out"),
+            section("overview", "Numbers", "", "key_figures", "left_out"),
         ],
     }  # fmt: skip
 
@@ -111,11 +111,11 @@ def _lead(source: RunSource) -> str:
     return lead + "."
 
 
-def _facts(source: RunSource) -> list[Row]:
+def _key_figures(source: RunSource) -> list[Row]:
     summary = source.summary("features")
     drawn, places = summary["sample"], summary["places"] or {}
     known = [p["name"] for p in places.get("rows", [])]
-    return facts(
+    return key_figures(
         [("features", len(summary["features"]), "count")]
         + [(f"of them {g['name']}", g["count"], "count") for g in groups(source)]
         + [
@@ -171,14 +171,14 @@ def _elsewhere(found: Sequence[Row], groups: Sequence[Row], kind: str) -> dict[s
     for group in groups:
         own = [r for r in kept if r["group"] == group["name"]]
         x, y = (words.sigfig([r[key] for r in own]) for key in ("auc_seen", "auc_worst"))
-        told = [
+        hover = [
             f"{r['name']}<br>{r['auc_seen']:.3f} over all, {r['auc_worst']:.3f} in {r['worst_in']}"
             for r in own
         ]
         names = [r["name"] if r["name"] in named else "" for r in own]
         look = {"name": group["name"], "colour": group["colour"]}
         if own:
-            drawn.append({**look, "x": x, "y": y, "told": told, "named": names})
+            drawn.append({**look, "x": x, "y": y, "hover": hover, "named": names})
     floor = min([0.5, *(y for g in drawn for y in g["y"])]) - 0.03
     return {
         "axes": ("AUC over all fitting tiles", f"AUC in the worst {kind}"), "groups": drawn,
@@ -199,7 +199,7 @@ def _classes(row: Row, auc: float, values: Any, reference: Any) -> dict[str, Any
         "axes": (f"{row['name']}{unit}", "share of class"),
         "series": [
             {"name": "other pixels", "y": shares["other"], "colour": "other", "as": "area"},
-            {"name": "landslide", "y": shares["landslide"], "colour": "slide", "as": "area"},
+            {"name": "landslide", "y": shares["landslide"], "colour": "landslide", "as": "area"},
         ],
     }
 

@@ -11,9 +11,9 @@ from l4s_ensemble.report import curves, words
 from l4s_ensemble.report.page import Page, figure, of_fit, section
 from l4s_ensemble.report.pages import features
 from l4s_ensemble.report.parts import failures, scores
-from l4s_ensemble.report.pictures.slides import slides
+from l4s_ensemble.report.pictures.landslides import landslides
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import facts
+from l4s_ensemble.report.table import key_figures
 
 SWARM_FEATURES = 12
 SWARM_ROWS = 500
@@ -44,27 +44,27 @@ def pixel(source: RunSource) -> Page:
         "lead": f"LightGBM judges each pixel alone by "
         f"{words.plural(len(summary['features']), 'feature')}, "
         f"with one model for each of {len(summary['folds'])} spatial folds.",
-        "facts": _facts(summary),
+        "key_figures": _key_figures(summary),
         "figures": found,
         "tables": {"folds": folds},
         "sections": [
-            section("overview", "At a glance", "", "facts"),
+            section("overview", "At a glance", "", "key_figures"),
             section("scores", "How well it does", "", "pr", "threshold", "folds"),
             section("probabilities", "What its probabilities are worth", "", "reliability"),
             section("why", "What it looks at", _WHY, "contribution", "beeswarm"),
-            section("words", "Landslides in words", "", "slides"),
+            section("words", "Landslides in words", "", "landslides"),
             section("failures", "Where it fails", "", "boundary", "failures"),
             section("tiles", "Tiles, the worst first", "", "gallery"),
         ],
     }
 
 
-PAGE = of_fit(30, "pixel", "Pixel classifier", pixel, ("slides", slides))
+PAGE = of_fit(30, "pixel", "Pixel classifier", pixel, ("landslides", landslides))
 
 
-def _facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _key_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = summary["rows"]
-    return facts(
+    return key_figures(
         [
             ("features", len(summary["features"]), "count"),
             ("trees of a model", summary["folds"][0]["trees"], "count"),
@@ -92,7 +92,7 @@ def _explained(source: RunSource) -> dict[str, Any]:
     own = {
         "name": "",
         "values": words.sigfig([r["mean_abs"] for r in rows]),
-        "told": [r["group"] for r in rows],
+        "hover": [r["group"] for r in rows],
         "colour": [known[r["group"]] for r in rows],
     }
     names = [f"{r['name']}{_arrow(r['direction'])}" for r in rows]
@@ -105,7 +105,7 @@ def _explained(source: RunSource) -> dict[str, Any]:
             "landslide. An arrow says which values speak for a landslide: high ones (↑), low ones "
             "(↓), or none alone.",
             {"names": names, "axis": "mean |contribution|, log-odds", "series": [own]},
-            legend=[{"label": g, "colour": known[g]} for g in dict.fromkeys(own["told"])],
+            legend=[{"label": g, "colour": known[g]} for g in dict.fromkeys(own["hover"])],
         )
     }
     found = source.arrays("pixel", "contributions.npz")

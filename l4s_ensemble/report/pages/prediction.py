@@ -7,14 +7,14 @@ from typing import Any
 
 from l4s_ensemble.report import commands, headline, words
 from l4s_ensemble.report.page import Page, PageKind, figure, section, split_of
-from l4s_ensemble.report.parts import ledger, likeness, threshold, uncertainty
+from l4s_ensemble.report.parts import applicability, comparison, threshold, uncertainty
 from l4s_ensemble.report.parts.scores import gain_sentence
 from l4s_ensemble.report.pictures import gallery
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import MAIN_SCORES, Column, facts, score_row, table
+from l4s_ensemble.report.table import MAIN_SCORES, Column, key_figures, score_row, table
 
 _SIZES: tuple[Column, ...] = (
-    ("size", "pixels", "text"), ("slides", "landslides", "count"),
+    ("size", "pixels", "text"), ("landslides", "landslides", "count"),
     ("area_m2", "area (m²)", "count"),
 )  # fmt: skip
 _LARGEST: tuple[Column, ...] = (
@@ -23,8 +23,8 @@ _LARGEST: tuple[Column, ...] = (
     ("mean_slope_deg", "mean slope (°)", "number"),
     ("mean_probability", "mean probability", "score"),
     ("mean_uncertainty", "uncertainty", "score"),
-    ("share_called_pixel", "predicted by the pixel classifier", "share"),
-    ("share_called_unet", "predicted by the U-Net", "share"),
+    ("share_predicted_pixel", "predicted by the pixel classifier", "share"),
+    ("share_predicted_unet", "predicted by the U-Net", "share"),
     ("true_share", "landslide in the reference", "share"),
 )  # fmt: skip
 _MASKS: tuple[Column, ...] = (
@@ -51,38 +51,38 @@ def prediction(source: RunSource, page: str) -> Page:
         f"threshold {words.score(result['threshold'])}."
     )
     scores = source.summary(stage)
-    applicability = likeness.known(source, split)
-    figures = likeness.figures(applicability)
-    tables = likeness.tables(applicability, scores) | _thresholds(result)
+    inside = applicability.known(source, split)
+    figures = applicability.figures(inside)
+    tables = applicability.tables(inside, scores) | _thresholds(result)
     if scores:
-        figures |= ledger.figures(source, stage) | uncertainty.figures(scores)
+        figures |= comparison.figures(source, stage) | uncertainty.figures(scores)
         figures |= _by_size(scores["tiles"])
         where = f"on {split}, at the thresholds chosen out-of-fold"
-        tables |= ledger.tables(source, stage, where) | _masks(scores)
+        tables |= comparison.tables(source, stage, where) | _masks(scores)
     else:
-        tables["called"] = threshold.predicted_table(source, split)
-    listed, slides = _slides(source.summary(f"predict/{split}/slides"), split)
-    told = gain_sentence(scores["gain"]) if scores else "Without masks it has no score."
+        tables["predicted"] = threshold.predicted_table(source, split)
+    listed, landslides = _landslides(source.summary(f"predict/{split}/landslides"), split)
+    gain = gain_sentence(scores["gain"]) if scores else "Without masks it has no score."
     return {
-        "lead": f"{lead} {told}",
+        "lead": f"{lead} {gain}",
         "split": split,
-        "facts": _facts(result, applicability),
+        "key_figures": _key_figures(result, inside),
         "figures": figures,
-        "tables": tables | slides,
+        "tables": tables | landslides,
         "decide": threshold.of_stage(source, stage, split),
         "sections": [
-            section("result", "The result", "", "facts", "thresholds"),
-            section("scores", "Scores", ledger.mean_sentence(scores) if scores else "",
-                    "ledger", "adds", "pr", "reliability", "masks"),
-            section("threshold", "The threshold as a decision", "", "decide", "called"),
-            section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size",
-                    "by_size"),
-            section("seen", "Here, and where it was fitted", likeness.sentence(applicability),
-                    "likeness", "likenesses"),
+            section("result", "The result", "", "key_figures", "thresholds"),
+            section("scores", "Scores", comparison.mean_sentence(scores) if scores else "",
+                    "comparison", "adds", "pr", "reliability", "masks"),
+            section("threshold", "The threshold as a decision", "", "decide", "predicted"),
+            section("whole-landslides", "Whole landslides", "", "whole", "landslides_by_size",
+                    "whole_size", "by_size"),
+            section("seen", "Here, and where it was fitted", applicability.sentence(inside),
+                    "applicability", "inside_and_outside"),
             section("uncertainty", "Whether uncertainty finds errors",
                     uncertainty.sentence(scores) if scores else "", "risk"),
-            section("landslides", "Predicted landslides", listed, "slides_largest",
-                    "slides_sizes"),
+            section("landslides", "Predicted landslides", listed, "landslides_largest",
+                    "landslides_sizes"),
             section("tiles", "Tiles", "", "gallery"),
         ],
     }  # fmt: skip
@@ -104,13 +104,13 @@ PAGE = PageKind(
 )
 
 
-def _facts(result: Mapping[str, Any], applicability: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _key_figures(result: Mapping[str, Any], inside: Mapping[str, Any]) -> list[dict[str, Any]]:
     submission = result["submission"]
-    return facts(
+    return key_figures(
         [
             ("tiles", result["patches"], "count"),
             ("tiles with a predicted landslide", result["landslide_patches"], "count"),
-            ("tiles outside the area of applicability", applicability.get("unlike"), "count"),
+            ("tiles outside the area of applicability", inside.get("outside"), "count"),
             ("predicted pixels", result["predicted_pixels"], "count"),
             ("predicted share", result["predicted_share"], "share"),
             ("threshold", result["threshold"], "score"),
@@ -118,22 +118,22 @@ def _facts(result: Mapping[str, Any], applicability: Mapping[str, Any]) -> list[
             ("masks in it", submission["files"], "count"),
             ("read back and verified", submission["verified"], "text"),
             ("fold models averaged", result["fold_models"], "count"),
-            ("threshold adapted", bool(result["follow"]), "text"),
+            ("threshold adapted", result["adapt_threshold"], "text"),
             ("smallest landslide kept (pixels)", result["smallest_px"], "count"),
         ]
     )
 
 
-def _slides(listed: Mapping[str, Any], split: str) -> tuple[str, dict[str, Any]]:
+def _landslides(listed: Mapping[str, Any], split: str) -> tuple[str, dict[str, Any]]:
     """Say how many landslides are predicted; tables of them by size, and of the largest ones."""
     if not listed:
         return "", {}
     text = (
-        f"{words.plural(listed['slides'], 'landslide')}, "
+        f"{words.plural(listed['landslides'], 'landslide')}, "
         f"{words.count(listed['area_m2'] / 1e4)} ha; {listed['note']}. A landslide over the "
         "boundary of tiles whose places are known is one "
         f"({words.count(listed['over_seams'])} are). All of them: "
-        f"predict/{split}/slides/slides.csv in the run folder."
+        f"predict/{split}/landslides/landslides.csv in the run folder."
     )
     sizes = []
     for row in listed["by_size"]:
@@ -145,14 +145,14 @@ def _slides(listed: Mapping[str, Any], split: str) -> tuple[str, dict[str, Any]]
         "of its own."
     )
     return text, {
-        "slides_sizes": table("By size", _SIZES, sizes),
-        "slides_largest": table("The largest", _LARGEST, listed["largest"], note=note),
+        "landslides_sizes": table("By size", _SIZES, sizes),
+        "landslides_largest": table("The largest", _LARGEST, listed["largest"], note=note),
     }
 
 
 def _masks(scores: Mapping[str, Any]) -> dict[str, Any]:
     """Table of the submitted masks against the threshold alone, where they differ."""
-    row, masks = headline.ledger_row(scores, "stack"), scores["masks"]
+    row, masks = headline.comparison_row(scores, "stack"), scores["masks"]
     over, objects = masks["over_threshold"], masks["objects"]
     if not row or not over["value"]:
         return {}
@@ -172,9 +172,9 @@ def _masks(scores: Mapping[str, Any]) -> dict[str, Any]:
 def _thresholds(result: Mapping[str, Any]) -> dict[str, Any]:
     """Table of the threshold of each scene, where one was moved."""
     scenes = result["thresholds"]
-    if not any(t["followed"] for t in scenes):
+    if not any(t["adapted"] for t in scenes):
         return {}
-    rows = [{**(t["followed"] or {}), **t} for t in scenes]
+    rows = [{**(t["adapted"] or {}), **t} for t in scenes]
     note = "Estimated from the scores of the scene alone, without its masks."
     return {"thresholds": table("The threshold of each scene", _MOVED, rows, note=note)}
 
@@ -184,11 +184,11 @@ def _by_size(tiles: list[Mapping[str, Any]]) -> dict[str, Any]:
     rows = [t for t in tiles if t["tp"] + t["fn"] > 0]
     pixels = [t["tp"] + t["fn"] for t in rows]
     f1 = [2 * t["tp"] / (2 * t["tp"] + t["fp"] + t["fn"]) for t in rows]
-    told = [
+    hover = [
         f"tile {t['patch']}<br>{n:,} landslide pixels<br>F1 {words.score(s)}"
         for t, n, s in zip(rows, pixels, f1, strict=True)
     ]
-    group = {"name": "tiles", "colour": "stack", "x": pixels, "y": words.sigfig(f1), "told": told}
+    group = {"name": "tiles", "colour": "stack", "x": pixels, "y": words.sigfig(f1), "hover": hover}
     panel = {
         "axes": ("landslide pixels in the tile", "F1 of the tile"),
         "log": True,

@@ -9,10 +9,10 @@ from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.report import words
 from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.page import Page, figure, of_fit, section
-from l4s_ensemble.report.parts import ledger, threshold, uncertainty
+from l4s_ensemble.report.parts import comparison, threshold, uncertainty
 from l4s_ensemble.report.parts.scores import READ_RELIABILITY, gain_sentence
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import Column, facts, table
+from l4s_ensemble.report.table import Column, key_figures, table
 from l4s_ensemble.stack.threshold import lost_at
 
 LEARNERS = {"plain": "plain mean", "weighted": "weighted mean"}
@@ -34,24 +34,25 @@ _RIGHT = (
 def stack(source: RunSource) -> Page:
     """Make the stack's page."""
     summary = source.summary("stack")
-    figures = ledger.figures(source, "stack")
+    figures = comparison.figures(source, "stack")
     figures |= _calibration(summary) | _agreement(summary) | uncertainty.figures(summary)
-    tables = ledger.tables(source, "stack", "out-of-fold on training tiles")
+    tables = comparison.tables(source, "stack", "out-of-fold on training tiles")
     tables |= _tried(summary) | _agreement_by_size(summary, source.pixel_m())
     return {
         "lead": f"The {name_of(summary['learner'])} of both models' log-odds; "
         f"each tile is scored here by a fit on the other folds. "
         f"{gain_sentence(summary['gain'])}",
-        "facts": _facts(summary),
+        "key_figures": _key_figures(summary),
         "figures": figures,
         "tables": tables,
         "decide": threshold.of_stage(source, "stack", "train"),
         "sections": [
-            section("ledger", "Model comparison", ledger.mean_sentence(summary),
-                    "ledger", "adds", "pr", "reliability"),
+            section("comparison", "Model comparison", comparison.mean_sentence(summary),
+                    "comparison", "adds", "pr", "reliability"),
             section("threshold", "The threshold as a decision", "", "decide"),
-            section("slides", "Whole landslides", "", "whole", "slides_by_size", "whole_size"),
-            section("joined", "How they are joined", "", "facts", "tried"),
+            section("whole-landslides", "Whole landslides", "", "whole", "landslides_by_size",
+                    "whole_size"),
+            section("joined", "How they are joined", "", "key_figures", "tried"),
             section("decision", "From probability to mask", decision_sentence(summary),
                     "calibration"),
             section("agreement", "Where the two models disagree", _agreement_sentence(summary),
@@ -72,9 +73,9 @@ def name_of(learner: Any) -> str:
     return LEARNERS.get(str(learner), str(learner))
 
 
-def _facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _key_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     weights = {w["name"]: w["value"] for w in summary["weights"]}
-    return facts(
+    return key_figures(
         [
             ("meta-learner", name_of(summary["learner"]), "text"),
             ("weight of the pixel classifier", weights.get("logit_pixel"), "share"),
@@ -137,7 +138,7 @@ def decision_sentence(summary: Mapping[str, Any]) -> str:
             f"{words.score(lost[0])} of F1 against the best one where landslides are half as "
             f"frequent, and {words.score(lost[1])} where they are twice as frequent."
         )
-    if decision["follow"] == "unlike":
+    if decision["adapt_threshold"]:
         parts.append("It is adapted where the scores of a place are unlike those of training.")
     done = decision["postprocess"]
     said = f"No landslide is removed for its size: {done['reason']}."
@@ -181,10 +182,10 @@ def _agreement_by_size(summary: Mapping[str, Any], pixel_m: float) -> dict[str, 
     for row in summary["agreement_by_size"]:
         pixels = sum(row[key] for key, *_ in _RIGHT)
         shares = {key: row[key] / pixels if pixels else None for key, *_ in _RIGHT}
-        size = ledger.area(row, pixel_m)
-        rows.append({"size": size, "slides": row["slides"], "pixels": pixels, **shares})
+        size = comparison.area(row, pixel_m)
+        rows.append({"size": size, "landslides": row["landslides"], "pixels": pixels, **shares})
     columns = [
-        ("size", "size (hectares)", "text"), ("slides", "landslides", "count"),
+        ("size", "size (hectares)", "text"), ("landslides", "landslides", "count"),
         ("pixels", "count"), *((key, name, "share") for key, name, _ in _RIGHT),
     ]  # fmt: skip
     note = "Of the pixels of reference landslides. Out of fold, each model at its own threshold."

@@ -12,9 +12,9 @@ from l4s_ensemble.report import words
 from l4s_ensemble.report.figures import FOLD_COLOURS, middles
 from l4s_ensemble.report.page import Page, figure, of_fit, section
 from l4s_ensemble.report.parts import failures, scores
-from l4s_ensemble.report.parts.ledger import intervals
+from l4s_ensemble.report.parts.comparison import intervals
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import facts
+from l4s_ensemble.report.table import key_figures
 
 _SEES = (
     "All of it on tiles that the networks did not see: each is judged by those of the fold that "
@@ -48,14 +48,14 @@ def unet(source: RunSource) -> Page:
         "lead": f"A network ({summary['network']}) with "
         f"{words.count(summary['parameters'])} parameters judges each pixel by shape and "
         f"neighbourhood, {each} for each of {len(summary['folds'])} spatial folds.",
-        "facts": _facts(summary),
+        "key_figures": _key_figures(summary),
         "figures": figures,
         "tables": {"folds": folds},
         "missing": []
         if source.summary("explain/unet")
         else [{"stage": "What it looks at", "command": again}],
         "sections": [
-            section("overview", "The network", "", "facts"),
+            section("overview", "The network", "", "key_figures"),
             section("scores", "How well it does", "", "pr", "threshold", "folds"),
             section("probabilities", "What its probabilities are worth", "", "reliability",
                     "logits"),
@@ -70,9 +70,9 @@ def unet(source: RunSource) -> Page:
 PAGE = of_fit(40, "unet", "U-Net", unet)
 
 
-def _facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _key_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     adapted = summary["adapt"]
-    return facts(
+    return key_figures(
         [
             ("network", summary["network"], "text"),
             ("parameters", summary["parameters"], "count"),
@@ -126,11 +126,11 @@ def _logits(summary: Mapping[str, Any]) -> dict[str, Any]:
     counted = np.flatnonzero(np.add(found["landslide"], found["other"]))
     # Bars beyond the axis would be drawn beside the figure.
     own = slice(counted[0], counted[-1] + 1) if len(counted) else slice(0)
-    kinds = (("other", "all else", "other"), ("landslide", "landslide", "slide"))
+    kinds = (("other", "all else", "other"), ("landslide", "landslide", "landslide"))
     series = [
         {"name": name, "colour": colour, "as": "bar",
          "y": [round(n / max(1, sum(found[key])), 6) for n in found[key][own]],
-         "told": [f"{n:,} pixels" for n in found[key][own]]}
+         "hover": [f"{n:,} pixels" for n in found[key][own]]}
         for key, name, colour in kinds
     ]  # fmt: skip
     panel = {
@@ -154,7 +154,7 @@ def _occlusion(source: RunSource) -> dict[str, Any]:
     rows = found["groups"]
     panel = intervals("F1 lost", [{**r, "name": r["group"], "value": r["loss"], "colour": "unet"}
                                   for r in rows], dots=False)  # fmt: skip
-    panel["series"][0]["told"] = [", ".join(r["channels"]) for r in rows]
+    panel["series"][0]["hover"] = [", ".join(r["channels"]) for r in rows]
     read = (
         f"F1 lost on {words.plural(found['tiles'], 'unseen tile')} "
         f"({found['landslide_tiles']} with landslides; F1 {words.score(found['f1'])} with nothing "

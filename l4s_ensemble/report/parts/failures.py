@@ -36,7 +36,7 @@ def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
             "Scores of all pixels so far from the boundary of a reference landslide, inside it "
             "or outside. Low near the boundary and high farther in: places are found, and "
             "outlines are rough. The last point has all false alarms far away.",
-            _by_distance(found["rim"]),
+            _by_distance(found["boundary"]),
         ),
     }
 
@@ -46,9 +46,9 @@ def _kind(by: Mapping[str, Any]) -> dict[str, Any]:
     rows = by["rows"]
     real = max(1, sum(r["landslide"] for r in rows))
     share = {
-        "name": "share of landslide pixels", "colour": "slide-soft", "as": "bar",
+        "name": "share of landslide pixels", "colour": "landslide-soft", "as": "bar",
         "y": words.sigfig([r["landslide"] / real for r in rows]),
-        "told": [f"{r['landslide']:,} of {r['pixels']:,} pixels are landslide" for r in rows],
+        "hover": [f"{r['landslide']:,} of {r['pixels']:,} pixels are landslide" for r in rows],
     }  # fmt: skip
     scores = {k: words.sigfig([r[k] for r in rows]) for k in ("f1", "precision", "recall")}
     whole = by["key"] == "tile_edge_px"

@@ -89,7 +89,7 @@ def of_model(summary: Mapping[str, Any], model: str) -> Figures:
 
 def pooled(source: RunSource, stage: str) -> dict[str, Mapping[str, Any]]:
     """Pooled histograms of the models of a comparison."""
-    models = [row["model"] for row in source.summary(stage)["ledger"]]
+    models = [row["model"] for row in source.summary(stage)["comparison"]]
     return {m: source.tiles(stage, f"tiles_{m}.npz").pooled().as_dict() for m in models}
 
 
@@ -103,7 +103,7 @@ def gain_sentence(gain: Mapping[str, Any]) -> str:
 
 
 _FOLD = (
-    ("fold", "count"), ("held_tiles", "tiles held out", "count"),
+    ("fold", "count"), ("held_out_tiles", "tiles held out", "count"),
     ("buffer_tiles", "tiles in the buffer", "count"),
 )  # fmt: skip
 

@@ -80,7 +80,7 @@ def parts(source: RunSource) -> tuple[dict[str, Any], dict[str, Any]]:
     panel = {
         "z": [[words.sigfig(value.get((s, b)), 3) for b in bands] for s in splits],
         "text": [[_short(value.get((s, b))) for b in bands] for s in splits],
-        "told": [[f"{s} against train, {b}: {value.get((s, b)) or 0:+.2f} interquartile ranges"
+        "hover": [[f"{s} against train, {b}: {value.get((s, b)) or 0:+.2f} interquartile ranges"
                   for b in bands] for s in splits],
         "scale": ("low", "paper", "high"), "ends": (-most, most), "bar": "IQR",
         "names": (bands, splits),

@@ -24,8 +24,8 @@ STEPS = 20
 SAME = 0.0005
 """A loss of F1 below it is written as none."""
 
-TOLD = {
-    "at": "At {threshold} the {model} predicts {called} as landslide. Of 100 predicted pixels "
+SENTENCES = {
+    "at": "At {threshold} the {model} predicts {predicted} as landslide. Of 100 predicted pixels "
     "{precision} are landslide, and of 100 landslide pixels {recall} are found.",
     "nothing": "At {threshold} the {model} predicts no landslide.",
     "as_here": "The best threshold here is {best} (F1 {f1_best}).",
@@ -37,12 +37,12 @@ TOLD = {
 
 _THRESHOLDS: tuple[Column, ...] = (
     ("threshold", "score"), ("f1", "F1", "score"), ("precision", "score"), ("recall", "score"),
-    ("iou", "IoU", "score"), ("called", "predicted (km²)", "number"),
+    ("iou", "IoU", "score"), ("predicted", "predicted (km²)", "number"),
     ("found", "of it landslide (km²)", "number"), ("false", "of it false (km²)", "number"),
     ("missed", "missed (km²)", "number"), ("mark", "note", "text"),
 )  # fmt: skip
 _AREAS: tuple[Column, ...] = (
-    ("threshold", "score"), ("called", "predicted (km²)", "number"),
+    ("threshold", "score"), ("predicted", "predicted (km²)", "number"),
     ("share", "share of all pixels", "share"), ("mark", "note", "text"),
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ def of_stage(source: RunSource, stage: str, split: str) -> dict[str, Any] | None
             "score."
         )
     histograms = pooled(source, stage)
-    in_use = {str(r["model"]): float(r["threshold"]) for r in summary["ledger"]}
+    in_use = {str(r["model"]): float(r["threshold"]) for r in summary["comparison"]}
     in_use["stack"] = float(summary["threshold"])
     area = source.pixel_m(split) ** 2 / 1e6  # km²
     whole = ScoreHistogram.from_dict(dict(histograms["stack"]))
@@ -86,7 +86,7 @@ def of_stage(source: RunSource, stage: str, split: str) -> dict[str, Any] | None
         "pixel_km2": area,
         "chosen": "stack",
         "same": SAME,
-        "told": TOLD,
+        "sentences": SENTENCES,
         "models": [
             {"model": m, "name": name, "threshold": in_use[m], **histograms[m]}
             for m, name in MODEL_NAMES.items()
@@ -116,13 +116,13 @@ def sentence(histogram: ScoreHistogram, threshold: float, area: float) -> str:
     }  # fmt: skip
     values = {key: words.score(value) for key, value in numbers.items()} | {
         "model": MODEL_NAMES["stack"],
-        "called": f"{words.number(predicted * area)}\u202fkm²",
+        "predicted": f"{words.number(predicted * area)}\u202fkm²",
         "precision": _of_100(curve["precision"][k]),
         "recall": _of_100(curve["recall"][k]),
     }
     first = "at" if predicted else "nothing"
     third = "as_good" if best.f1 - f1 < SAME else "lost"
-    return " ".join(TOLD[key].format(**values) for key in (first, "as_here", third, "plateau"))
+    return " ".join(SENTENCES[key].format(**values) for key in (first, "as_here", third, "plateau"))
 
 
 def thresholds_table(histogram: ScoreHistogram, threshold: float, area: float) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def thresholds_table(histogram: ScoreHistogram, threshold: float, area: float) -
     for k in sorted({*_steps(histogram.bins), best, used}):
         tp, fp = int(histogram.positive[k:].sum()), int(histogram.negative[k:].sum())
         missed = int(histogram.positive[:k].sum())
-        sizes = {"called": tp + fp, "found": tp, "false": fp, "missed": missed}
+        sizes = {"predicted": tp + fp, "found": tp, "false": fp, "missed": missed}
         marks = [word for word, at in (("in use", used), ("best F1 here", best)) if at == k]
         rows.append(
             {
@@ -156,7 +156,7 @@ def predicted_table(source: RunSource, split: str) -> dict[str, Any]:
     rows = []
     for k in sorted({*_steps(len(counts)), used}):
         above, mark = sum(counts[k:]), "in use" if k == used else None
-        row = {"threshold": k / len(counts), "called": above * area, "mark": mark}
+        row = {"threshold": k / len(counts), "predicted": above * area, "mark": mark}
         rows.append({**row, "share": above / sum(counts)})
     note = f"There are no masks of {split}: nobody can say here how much of it is right."
     return table("The predicted area at other thresholds", _AREAS, rows, note=note)

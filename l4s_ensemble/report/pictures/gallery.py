@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from l4s_ensemble.metrics.telling import most_called, telling_tiles
+from l4s_ensemble.metrics.notable import most_predicted, notable_tiles
 from l4s_ensemble.report import words
 from l4s_ensemble.report.browser import scored
 from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
@@ -36,7 +36,7 @@ def build(
     Parameters
     ----------
     shown : ScoredTiles or None
-        The tiles to choose from; `metrics.telling` chooses.
+        The tiles to choose from; `metrics.notable` chooses.
     drawn : set of str
         Names of pictures that this report holds already; they are not drawn again. Grows.
 
@@ -44,7 +44,7 @@ def build(
     -------
     dict or None
         ``split, model, threshold, layers`` (key, label), ``tiles`` (patch, why, place, counts, F1,
-        pictures by layer), ``total, has_truth, note``. None without tiles.
+        pictures by layer), ``total, has_reference, note``. None without tiles.
     """
     if shown is None:
         return None
@@ -52,11 +52,11 @@ def build(
 
     sensor, counts = sensor_of(shown.store), shown.counts
     n = source.config.report.gallery_tiles
-    chosen = telling_tiles(counts, n) if counts is not None else most_called(shown.areas(), n)
+    chosen = notable_tiles(counts, n) if counts is not None else most_predicted(shown.areas(), n)
     layers = {"colour": pictures.colour_name(sensor)}
-    layers |= {"truth": "reference"} if shown.has_reference else {}
+    layers |= {"reference": "reference"} if shown.has_reference else {}
     layers |= {m: f"{MODEL_NAMES[m]}, probability" for m in shown.scores}
-    last = ("errors", "errors") if shown.has_reference else ("called", "predicted landslide")
+    last = ("errors", "errors") if shown.has_reference else ("predicted", "predicted landslide")
     layers |= [last]
     # The holdout's tiles are training tiles: one picture serves both pages.
     prefix = source.data_stage(shown.split).replace("/", "-")
@@ -66,9 +66,9 @@ def build(
         colour = pictures.true_colour(tile.units, sensor)
         files = {}
         for layer in layers:
-            own = "" if layer in {"colour", "truth"} else f"-{shown.split}"
-            own += f"-{shown.main}" if layer in {"errors", "called"} else ""
-            suffix = "png" if layer in {"truth", "errors"} else "webp"
+            own = "" if layer in {"colour", "reference"} else f"-{shown.split}"
+            own += f"-{shown.main}" if layer in {"errors", "predicted"} else ""
+            suffix = "png" if layer in {"reference", "errors"} else "webp"
             name = f"tiles/{prefix}-{tile.patch}-{layer}{own}.{suffix}"
             files[layer] = f"assets/{name}"
             if name not in drawn:
@@ -84,7 +84,7 @@ def build(
         "layers": [{"key": k, "label": text} for k, text in layers.items()],
         "tiles": tiles,
         "total": len(shown.patch),
-        "has_truth": shown.has_reference,
+        "has_reference": shown.has_reference,
         "note": _note(shown, len(tiles), sensor.pixel_m),
     }
 
@@ -94,7 +94,7 @@ def _draw(layer: str, tile: Tile, colour: pictures.Picture) -> pictures.Picture:
         return colour
     if layer in tile.probability:
         return pictures.probability(tile.probability[layer])
-    if layer == "truth" and tile.reference is not None:
+    if layer == "reference" and tile.reference is not None:
         return pictures.reference(tile.reference, colour)
     return pictures.errors(tile.predicted, tile.reference, colour)
 

@@ -170,7 +170,7 @@ def _tiles(
 
     bands = tuple(sensor.band_names.index(b) for b in pictures.colour_bands(sensor)[0])
     large, step = thumbnails(images, bands, closer), closer // edge
-    levelled = sensor.level == "relative" and edge >= 8
+    levelled = sensor.radiometry == "relative" and edge >= 8
     if levelled:
         # To a common level first: seams say nothing about parts that do not touch.
         level = np.median(large, axis=(1, 2, 3), keepdims=True)

@@ -4,10 +4,10 @@
   const L4S = (window.L4S = window.L4S || {});
   const KEPT = 40; // tiles held in memory
   const waiting = new Map();
-  const held = new Map();
+  const cache = new Map();
 
   // What the scripts call: the index of the page, a tile's maps.
-  L4S.index = (told) => { L4S.told = told; };
+  L4S.index = (info) => { L4S.info = info; };
   L4S.tile = (patch, text) => arrive(`t${patch}`, text);
 
   function arrive(key, value) {
@@ -20,7 +20,7 @@
     return new Promise((resolve, reject) => {
       const script = document.createElement("script");
       waiting.set(key, resolve);
-      script.src = `${L4S.told.folder}/${key}.js`;
+      script.src = `${L4S.info.folder}/${key}.js`;
       script.onload = () => {
         script.remove();
         if (waiting.delete(key)) reject(new Error(`${key}.js does not hold it`));
@@ -45,31 +45,31 @@
 
   // The latest answers are kept; one that failed is asked for again.
   function once(key, make) {
-    let found = held.get(key);
-    if (found) held.delete(key);
+    let found = cache.get(key);
+    if (found) cache.delete(key);
     else {
       found = make();
-      found.catch(() => held.delete(key));
+      found.catch(() => cache.delete(key));
     }
-    held.set(key, found);
-    if (held.size > 2 * KEPT) held.delete(held.keys().next().value);
+    cache.set(key, found);
+    if (cache.size > 2 * KEPT) cache.delete(cache.keys().next().value);
     return found;
   }
 
   L4S.readTile = (patch) => once(`t${patch}`, async () => {
     const bytes = await inflate(await load(`t${patch}`));
-    const [height, width] = L4S.told.size;
+    const [height, width] = L4S.info.size;
     const n = height * width;
     const planes = {};
-    const names = L4S.told.models.map((m) => m.key).concat(L4S.told.doubt ? ["doubt"] : []);
+    const names = L4S.info.models.map((m) => m.key).concat(L4S.info.uncertainty ? ["uncertainty"] : []);
     names.forEach((name, i) => { planes[name] = bytes.subarray(i * n, (i + 1) * n); });
     const bits = bytes.subarray(names.length * n, (names.length + 1) * n);
-    return { patch, planes, truth: bits.map((b) => b & 1), called: bits.map((b) => (b >> 1) & 1) };
+    return { patch, planes, reference: bits.map((b) => b & 1), predicted: bits.map((b) => (b >> 1) & 1) };
   });
 
   L4S.readPhotos = (patch) => once(`p${patch}`, async () => {
     const image = new Image();
-    image.src = `${L4S.told.folder}/p${patch}.webp`;
+    image.src = `${L4S.info.folder}/p${patch}.webp`;
     await image.decode();
     return image;
   });

@@ -8,24 +8,24 @@
 
   // Layers of this page: key, label, what it shows, how it is drawn.
   L4S.layers = () => {
-    const told = L4S.told;
-    const out = told.photos.map((p, at) => ({ key: p.key, label: p.name, note: p.note, photo: at }));
-    for (const m of told.models) {
+    const info = L4S.info;
+    const out = info.photos.map((p, at) => ({ key: p.key, label: p.name, note: p.note, photo: at }));
+    for (const m of info.models) {
       out.push({ key: m.key, label: `${m.name}, probability`, palette: "probability", plane: m.key });
     }
-    if (told.doubt) out.push({ key: "doubt", label: "uncertainty", note: told.doubt, palette: "doubt", plane: "doubt" });
-    if (told.has_truth) {
-      out.push({ key: "truth", label: "reference", marks: "truth" });
+    if (info.uncertainty) out.push({ key: "uncertainty", label: "uncertainty", note: info.uncertainty, palette: "uncertainty", plane: "uncertainty" });
+    if (info.has_reference) {
+      out.push({ key: "reference", label: "reference", marks: "reference" });
       out.push({ key: "errors", label: "errors", marks: "errors" });
     }
-    out.push({ key: "called", label: "predicted landslide", marks: "called" });
+    out.push({ key: "predicted", label: "predicted landslide", marks: "predicted" });
     return out;
   };
 
   const tables = {};
   function table(name) {
     if (!tables[name]) {
-      const anchors = L4S.told.palettes[name];
+      const anchors = L4S.info.palettes[name];
       tables[name] = Uint8Array.from({ length: 256 * 3 }, (_, i) => {
         const place = (Math.floor(i / 3) / 255) * (anchors.length - 1);
         const low = Math.min(Math.floor(place), anchors.length - 2);
@@ -38,22 +38,22 @@
 
   const rgb = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
   L4S.css = {
-    colour: (name) => rgb(L4S.told.colours[name]),
-    ramp: (name) => `linear-gradient(to right, ${L4S.told.palettes[name].map(rgb).join(", ")})`,
+    colour: (name) => rgb(L4S.info.colours[name]),
+    ramp: (name) => `linear-gradient(to right, ${L4S.info.palettes[name].map(rgb).join(", ")})`,
   };
 
   // What is predicted at a threshold; without one, what the run itself predicted.
-  L4S.calledAt = (tile, threshold) => {
-    if (threshold === null) return tile.called;
-    const plane = tile.planes[L4S.told.models.at(-1).key];
-    const cut = 255 * threshold;
-    return plane.map((p) => (p >= cut ? 1 : 0));
+  L4S.predictedAt = (tile, threshold) => {
+    if (threshold === null) return tile.predicted;
+    const plane = tile.planes[L4S.info.models.at(-1).key];
+    const limit = 255 * threshold;
+    return plane.map((p) => (p >= limit ? 1 : 0));
   };
 
-  L4S.verdict = (truth, called) => (truth ? (called ? "found" : "missed") : called ? "false" : "");
+  L4S.verdict = (reference, predicted) => (reference ? (predicted ? "found" : "missed") : predicted ? "false" : "");
 
-  L4S.draw = (canvas, layer, photos, tile, called) => {
-    const [height, width] = L4S.told.size;
+  L4S.draw = (canvas, layer, photos, tile, predicted) => {
+    const [height, width] = L4S.info.size;
     if (canvas.width !== width || canvas.height !== height) {
       canvas.width = width;
       canvas.height = height;
@@ -76,12 +76,12 @@
       pen.putImageData(pixels, 0, 0);
       return;
     }
-    const colours = L4S.told.colours;
-    for (let i = 0; i < tile.truth.length; i++) {
+    const colours = L4S.info.colours;
+    for (let i = 0; i < tile.reference.length; i++) {
       let name = "";
-      if (layer.marks === "truth") name = tile.truth[i] ? "found" : "";
-      else if (layer.marks === "called") name = called[i] ? "false" : "";
-      else name = L4S.verdict(tile.truth[i], called[i]);
+      if (layer.marks === "reference") name = tile.reference[i] ? "found" : "";
+      else if (layer.marks === "predicted") name = predicted[i] ? "false" : "";
+      else name = L4S.verdict(tile.reference[i], predicted[i]);
       if (name) {
         out.set(colours[name], 4 * i);
         out[4 * i + 3] = 255;
@@ -104,7 +104,7 @@
 
   // Outlines between pixels: a dark line below, a coloured one on it.
   L4S.drawLines = (canvas, lines) => {
-    const [height, width] = L4S.told.size;
+    const [height, width] = L4S.info.size;
     canvas.width = width * LINE_STEPS;
     canvas.height = height * LINE_STEPS;
     const pen = canvas.getContext("2d");
@@ -135,12 +135,12 @@
 
   // A thumbnail as a background; percentages, so that any size will do.
   L4S.thumbnail = (element, i, kind) => {
-    const { edge_tiles: edge, files } = L4S.told.sheets;
-    const cell = L4S.told.tiles.cell[i];
+    const { edge_tiles: edge, files } = L4S.info.sheets;
+    const cell = L4S.info.tiles.cell[i];
     const within = cell % (edge * edge);
     const part = (n) => `${(100 * n) / (edge - 1)}%`;
     const file = files[kind][Math.floor(cell / (edge * edge))];
-    element.style.backgroundImage = `url("${L4S.told.folder}/${file}")`;
+    element.style.backgroundImage = `url("${L4S.info.folder}/${file}")`;
     element.style.backgroundSize = `${100 * edge}%`;
     element.style.backgroundPosition = `${part(within % edge)} ${part(Math.floor(within / edge))}`;
   };

@@ -16,8 +16,8 @@
       },
       real: { name: "landslide pixels", of: (i) => t.tp[i] + t.fn[i], down: true },
     }),
-    called: { name: "predicted pixels", of: (i) => t.called[i], down: true },
-    ...(t.doubt && { doubt: { name: "mean uncertainty", of: (i) => t.doubt[i], down: true } }),
+    predicted: { name: "predicted pixels", of: (i) => t.predicted[i], down: true },
+    ...(t.uncertainty && { uncertainty: { name: "mean uncertainty", of: (i) => t.uncertainty[i], down: true } }),
     ...(t.scene && {
       place: {
         name: "place in the scene", down: false,
@@ -36,12 +36,12 @@
       missed: { name: "with missed pixels", of: (i) => t.fn[i] > 0 },
       false: { name: "with false alarms", of: (i) => t.fp[i] > 0 },
     }),
-    called: { name: "with something predicted", of: (i) => t.called[i] > 0 },
+    predicted: { name: "with something predicted", of: (i) => t.predicted[i] > 0 },
   });
 
   // Positions of the tiles that a state asks for, in its order; those without a value come last.
   L4S.arranged = (state) => {
-    const t = L4S.told.tiles;
+    const t = L4S.info.tiles;
     const sort = L4S.sorts(t)[state.sort];
     const sign = sort.down !== (state.turned === "yes") ? -1 : 1;
     return t.patch.map((_, i) => i)
@@ -56,21 +56,21 @@
 
   // What is said of a tile below its thumbnail and to a screen reader.
   function caption(i) {
-    const t = L4S.told.tiles;
-    if (!t.tp) return `${words.count(t.called[i])} px`;
+    const t = L4S.info.tiles;
+    if (!t.tp) return `${words.count(t.predicted[i])} px`;
     const f1 = L4S.sorts(t).f1.of(i);
     return f1 === null ? (t.fp[i] ? `${words.count(t.fp[i])} false` : "none") : `F1 ${words.score(f1)}`;
   }
   L4S.spoken = (i) => {
-    const t = L4S.told.tiles;
+    const t = L4S.info.tiles;
     const parts = [`Tile ${t.patch[i]}`];
     if (t.scene && t.scene[i] >= 0) parts.push(L4S.spot(i));
     if (t.tp) parts.push(`${t.tp[i]} pixels found, ${t.fn[i]} missed, ${t.fp[i]} false`);
-    else parts.push(`${t.called[i]} pixels predicted landslide`);
+    else parts.push(`${t.predicted[i]} pixels predicted landslide`);
     return parts.join(", ");
   };
   L4S.spot = (i) => {
-    const t = L4S.told.tiles;
+    const t = L4S.info.tiles;
     return `scene ${t.scene[i]}, row ${t.row[i]}, column ${t.col[i]}`;
   };
 
@@ -81,7 +81,7 @@
       e.append(...parts);
       return e;
     };
-    const cells = L4S.told.tiles.patch.map((patch, i) => {
+    const cells = L4S.info.tiles.patch.map((patch, i) => {
       const e = make("div", "thumb", make("i", ""), make("span", "", make("b", "", patch), ` ${caption(i)}`));
       e.id = `tile-option-${i}`;
       e.dataset.i = i;

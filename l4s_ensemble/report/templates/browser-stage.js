@@ -12,7 +12,7 @@
     const all = (name) => [...root.querySelectorAll(`[name="${name}"]`)];
     const [frame, sheet, under, over, lines] = ["frame", "sheet", "under", "over", "lines"].map($);
     const layers = L4S.layers();
-    const [height, width] = L4S.told.size;
+    const [height, width] = L4S.info.size;
     let shown = null; // {tile, photos}
     let hover = null;
     sheet.style.setProperty("--aspect", width / height);
@@ -55,8 +55,8 @@
 
     function legend(box, layer) {
       const marks = {
-        truth: [["landslide in the reference", "found"]],
-        called: [["predicted landslide", "false"]],
+        reference: [["landslide in the reference", "found"]],
+        predicted: [["predicted landslide", "false"]],
         errors: [["found", "found"], ["missed", "missed"], ["false alarm", "false"]],
       }[layer.marks] || [];
       const entries = marks.map(([text, name]) => ["", text, L4S.css.colour(name), ""]);
@@ -71,19 +71,19 @@
       }));
     }
 
-    const called = () => L4S.calledAt(shown.tile, state.cut);
+    const predicted = () => L4S.predictedAt(shown.tile, state.threshold);
 
     function draw() {
       if (!shown) return;
-      const on = called();
+      const on = predicted();
       for (const [side, canvas] of [["left", under], ["right", over]]) {
         const layer = layers.find((l) => l.key === state[side]);
         L4S.draw(canvas, layer, shown.photos, shown.tile, on);
         legend($(`legend-${side}`), layer);
       }
       const outlines = {
-        truth: { mask: shown.tile.truth, colour: L4S.css.colour("found") },
-        called: { mask: on, colour: L4S.css.colour("false") },
+        reference: { mask: shown.tile.reference, colour: L4S.css.colour("found") },
+        predicted: { mask: on, colour: L4S.css.colour("false") },
       };
       lines.hidden = !state.lines.length;
       if (state.lines.length) L4S.drawLines(lines, state.lines.map((name) => outlines[name]));
@@ -155,7 +155,7 @@
     return {
       draw,
       sync,
-      called,
+      predicted,
       show: (tile, photos) => { shown = { tile, photos }; hover = null; sync(); },
       restore: () => { const [scale, ...centre] = state.zoom || [1, 0.5, 0.5]; zoomer.to(scale, centre); },
     };

@@ -3,24 +3,24 @@
 (function () {
   const L4S = window.L4S;
   const root = document.querySelector(".browser");
-  if (!root || !L4S.told) return;
-  const { told, words } = L4S;
-  const t = told.tiles;
+  if (!root || !L4S.info) return;
+  const { info, words } = L4S;
+  const t = info.tiles;
   const $ = (name) => root.querySelector(`[data-part="${name}"]`);
   const byPatch = new Map(t.patch.map((p, i) => [p, i]));
   const layers = L4S.layers().map((l) => l.key);
   const VERDICTS = { found: "found", missed: "missed", false: "false alarm", "": "rightly left out" };
 
   const usual = {
-    tile: null, left: "colour", right: told.has_truth ? "errors" : told.models.at(-1).key,
-    mode: "swipe", mix: 50, at: [told.size[0] >> 1, told.size[1] >> 1], zoom: null, cut: null,
-    lines: [], sort: t.tp ? "wrong" : "called", turned: "", show: "all", scene: "", fold: "",
+    tile: null, left: "colour", right: info.has_reference ? "errors" : info.models.at(-1).key,
+    mode: "swipe", mix: 50, at: [info.size[0] >> 1, info.size[1] >> 1], zoom: null, threshold: null,
+    lines: [], sort: t.tp ? "wrong" : "predicted", turned: "", show: "all", scene: "", fold: "",
     thumbs: "colour",
   };
   const BAR = ["sort", "turned", "show", "scene", "fold"];
   const state = { ...usual };
   let order = [];
-  let now = null; // {i, tile, called}
+  let now = null; // {i, tile, predicted}
   let token = 0;
 
   // --- the address ---
@@ -40,8 +40,8 @@
   const READ = {
     tile: (text) => (byPatch.has(Number(text)) ? Number(text) : undefined),
     left: oneOf(layers), right: oneOf(layers), mode: oneOf(["swipe", "blend"]), mix: number(0, 100),
-    at: (text) => whole(numbers(told.size)(text)), zoom: numbers([99, 1, 1]), cut: number(0.001, 0.999),
-    lines: (text) => text.split("_").filter((l) => l === "called" || (l === "truth" && told.has_truth)),
+    at: (text) => whole(numbers(info.size)(text)), zoom: numbers([99, 1, 1]), threshold: number(0.001, 0.999),
+    lines: (text) => text.split("_").filter((l) => l === "predicted" || (l === "reference" && info.has_reference)),
     sort: oneOf(Object.keys(L4S.sorts(t))), turned: oneOf(["yes"]),
     show: oneOf(Object.keys(L4S.kinds(t))), scene: oneOf(distinct("scene")),
     fold: oneOf(distinct("fold")), thumbs: oneOf(["colour", "errors"]),
@@ -144,27 +144,27 @@
 
   function describe() {
     const { i, tile } = now;
-    now.called = stage.called();
-    const cut = state.cut ?? (t.threshold ? t.threshold[i] : told.threshold);
+    now.predicted = stage.predicted();
+    const threshold = state.threshold ?? (t.threshold ? t.threshold[i] : info.threshold);
     $("name").textContent = `Tile ${tile.patch}`;
     const parts = [];
     if (t.scene && t.scene[i] >= 0) parts.push(L4S.spot(i));
     if (t.fold && t.fold[i] >= 0) parts.push(`fold ${t.fold[i]}`);
     const n = { found: 0, missed: 0, false: 0, "": 0 };
-    now.called.forEach((c, k) => { n[L4S.verdict(told.has_truth && tile.truth[k], c)] += 1; });
-    if (told.has_truth) {
+    now.predicted.forEach((c, k) => { n[L4S.verdict(info.has_reference && tile.reference[k], c)] += 1; });
+    if (info.has_reference) {
       parts.push(`${words.count(n.found)} px found, ${words.count(n.missed)} missed, ${words.count(n.false)} false`);
       if (n.found + n.missed) {
         parts.push(`F1 ${words.score((2 * n.found) / (2 * n.found + n.false + n.missed))}`);
       }
     }
-    const predicted = n.found + n.false;
-    parts.push(`${words.count(predicted)} px (${words.number((predicted * told.pixel_m ** 2) / 10000)} ha) predicted`);
-    $("told").textContent = parts.join(" · ");
-    $("cut").value = cut;
-    $("cut-value").textContent = words.score(cut);
-    $("cut-back").hidden = state.cut === null;
-    $("cut-told").textContent = state.cut === null ? "in use" : "moved here only";
+    const area = n.found + n.false;
+    parts.push(`${words.count(area)} px (${words.number((area * info.pixel_m ** 2) / 10000)} ha) predicted`);
+    $("summary").textContent = parts.join(" · ");
+    $("threshold").value = threshold;
+    $("threshold-value").textContent = words.score(threshold);
+    $("threshold-back").hidden = state.threshold === null;
+    $("threshold-note").textContent = state.threshold === null ? "in use" : "moved here only";
     neighbours();
     looked(state.at, "back");
   }
@@ -172,14 +172,14 @@
   // The values of the layers at a pixel, and what is right.
   function looked([y, x], why) {
     if (!now) return;
-    const { tile, called } = now;
-    const k = y * told.size[1] + x;
+    const { tile, predicted } = now;
+    const k = y * info.size[1] + x;
     const landslide = (on) => (on ? "landslide" : "no landslide");
-    const rows = told.models.map((m) => [m.name, words.chance(tile.planes[m.key][k] / 255)]);
-    if (told.doubt) rows.push(["uncertainty", words.chance(tile.planes.doubt[k] / 255)]);
-    rows.push(["predicted", landslide(called[k])]);
-    if (told.has_truth) {
-      rows.push(["reference", landslide(tile.truth[k])], ["so it is", VERDICTS[L4S.verdict(tile.truth[k], called[k])]]);
+    const rows = info.models.map((m) => [m.name, words.chance(tile.planes[m.key][k] / 255)]);
+    if (info.uncertainty) rows.push(["uncertainty", words.chance(tile.planes.uncertainty[k] / 255)]);
+    rows.push(["predicted", landslide(predicted[k])]);
+    if (info.has_reference) {
+      rows.push(["reference", landslide(tile.reference[k])], ["so it is", VERDICTS[L4S.verdict(tile.reference[k], predicted[k])]]);
     }
     $("where-pixel").textContent = `Row ${y}, column ${x}`;
     $("pixel").replaceChildren(...rows.map(([name, value]) => {
@@ -235,14 +235,14 @@
   });
   $("previous").addEventListener("click", () => list.step(-1));
   $("next").addEventListener("click", () => list.step(1));
-  function threshold(cut) {
-    state.cut = cut;
+  function setThreshold(value) {
+    state.threshold = value;
     stage.draw();
     describe();
     remember();
   }
-  $("cut").addEventListener("input", () => threshold(Number($("cut").value)));
-  $("cut-back").addEventListener("click", () => { threshold(null); $("cut").focus(); });
+  $("threshold").addEventListener("input", () => setThreshold(Number($("threshold").value)));
+  $("threshold-back").addEventListener("click", () => { setThreshold(null); $("threshold").focus(); });
 
   async function start() {
     const missing = read();

@@ -36,7 +36,7 @@
 
   function start(block) {
     const data = JSON.parse(document.getElementById(block.dataset.decide).textContent);
-    const { bins, told, pixel_km2: area } = data;
+    const { bins, sentences, pixel_km2: area } = data;
     const find = (selector) => block.querySelector(selector);
     const slider = find("#decide-threshold");
     const svg = find(".curves"), live = find(".unseen");
@@ -58,7 +58,7 @@
     /* ---- numbers ---- */
     function counted(k) {
       const real = model.tp[0], tp = model.tp[k], fp = model.fp[k];
-      return { called: tp + fp, tp, fp, fn: real - tp, real };
+      return { predicted: tp + fp, tp, fp, fn: real - tp, real };
     }
     function show() {
       const k = Number(slider.value);
@@ -71,16 +71,16 @@
         put(key, value, count(value));
         put(key + "_km2", value * area, number(value * area));
       }
-      const first = c.called > 0 ? filled(told.at, { ...at, called: km2(c.called),
+      const first = c.predicted > 0 ? filled(sentences.at, { ...at, predicted: km2(c.predicted),
         precision: of100(curve.precision[k]), recall: of100(curve.recall[k]) })
-        : filled(told.nothing, at);
+        : filled(sentences.nothing, at);
       const best = { best: score(edge(curve.best)), f1_best: score(curve.f1[curve.best]) };
       const used = curve.f1[model.used];
       const lost = curve.f1[curve.best] - used;
-      const said = [first, filled(told.as_here, best),
-        filled(lost < data.same ? told.as_good : told.lost, { in_use: score(model.threshold),
+      const said = [first, filled(sentences.as_here, best),
+        filled(lost < data.same ? sentences.as_good : sentences.lost, { in_use: score(model.threshold),
           f1_in_use: score(used), lost: score(lost) }),
-        filled(told.plateau, { low: score(edge(curve.low)), high: score(edge(curve.high)) }),
+        filled(sentences.plateau, { low: score(edge(curve.low)), high: score(edge(curve.high)) }),
       ].join(" ");
       const brief = `F1 ${score(curve.f1[k])}, precision ${score(curve.precision[k])}, `
         + `recall ${score(curve.recall[k])}`;
@@ -149,7 +149,7 @@
         return item;
       }));
       const at = (k) => `calc(10px + (100% - 20px) * ${k / (bins - 1)})`;
-      find(".slide .used").style.left = at(model.used);
+      find(".slider .used").style.left = at(model.used);
       slider.style.setProperty("--track", `linear-gradient(to right, var(--rule) ${at(curve.low)}, `
         + `var(--stack) ${at(curve.low)}, var(--stack) ${at(curve.high)}, var(--rule) ${at(curve.high)})`);
       place(Number(slider.value));

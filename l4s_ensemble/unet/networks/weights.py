@@ -128,8 +128,8 @@ def load_pretrained(network: EncoderNetwork, weights: str, channels: Sequence[st
 
 def _of_file(path: Path) -> dict[str, torch.Tensor]:
     state, part = read_state(path), "encoder."
-    inner = {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
-    return inner or state
+    found = {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
+    return found or state
 
 
 def _of_name(encoder: str, name: str) -> dict[str, torch.Tensor]:

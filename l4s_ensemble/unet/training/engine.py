@@ -92,8 +92,8 @@ class Trainer:
         # The first network of a fold has the key that a single one has.
         self.key: tuple[int, ...] = key if number == 0 else (*key, number)
         self.normalisation = Normalisation.fit(self.tiles, config)
-        held = validation and validation.at(spread(len(validation), VALIDATION_TILES))
-        self.validation = held and held.to(hardware.device)
+        held_out = validation and validation.at(spread(len(validation), VALIDATION_TILES))
+        self.validation = held_out and held_out.to(hardware.device)
         self.batch = min(config.batch, len(tiles))
         self.steps_an_epoch = len(tiles) // self.batch
         network = build(config, self.normalisation.channels, seed=_first_weights(self.key))

@@ -7,11 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.metrics.counts import Counts
 
-WORST, BEST, LARGEST, CALLED = "most wrong", "best", "largest landslide", "most predicted"
+WORST, BEST, LARGEST, PREDICTED = "most wrong", "best", "largest landslide", "most predicted"
 """Why a tile was chosen."""
 
 
-def telling_tiles(counts: Counts, n: int) -> list[tuple[int, str]]:
+def notable_tiles(counts: Counts, n: int) -> list[tuple[int, str]]:
     """Choose tiles of scores that have been compared with masks.
 
     Parameters
@@ -30,13 +30,15 @@ def telling_tiles(counts: Counts, n: int) -> list[tuple[int, str]]:
     """
     wrong, real = counts.fp + counts.fn, counts.tp + counts.fn
     f1 = 2 * counts.tp / np.maximum(2 * counts.tp + wrong, 1)
-    with_slide = real > 0
-    middling = with_slide & (real >= (np.median(real[with_slide]) if with_slide.any() else 1))
+    with_landslide = real > 0
+    middling = with_landslide & (
+        real >= (np.median(real[with_landslide]) if with_landslide.any() else 1)
+    )
     chosen: dict[int, str] = {}
     for why, size, may, up_to in (
         (WORST, wrong, wrong > 0, n - n // 2),
         (BEST, f1, middling, n - n // 4),
-        (LARGEST, real, with_slide, n),
+        (LARGEST, real, with_landslide, n),
         (WORST, wrong, np.ones(len(wrong), bool), n),
     ):
         for i in np.argsort(-size, kind="stable"):
@@ -47,12 +49,12 @@ def telling_tiles(counts: Counts, n: int) -> list[tuple[int, str]]:
     return list(chosen.items())
 
 
-def most_called(called: ArrayLike, n: int) -> list[tuple[int, str]]:
+def most_predicted(predicted: ArrayLike, n: int) -> list[tuple[int, str]]:
     """Choose the tiles with most predicted pixels, where there are no masks to compare with.
 
     Parameters
     ----------
-    called : array_like of int, shape (tile,)
+    predicted : array_like of int, shape (tile,)
     """
-    area: NDArray[np.int64] = np.asarray(called, np.int64)
-    return [(int(i), CALLED) for i in np.argsort(-area, kind="stable")[:n]]
+    area: NDArray[np.int64] = np.asarray(predicted, np.int64)
+    return [(int(i), PREDICTED) for i in np.argsort(-area, kind="stable")[:n]]

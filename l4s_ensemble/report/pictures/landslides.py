@@ -23,19 +23,21 @@ CROP_PICTURE_PX = 160
 BOUNDARY = (255, 255, 255)
 
 
-def slides(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any] | None:
+def landslides(
+    source: RunSource, page: str, assets: Path, drawn: set[str]
+) -> dict[str, Any] | None:
     """Block of mapped landslides in words, each with a small picture; None without them.
 
-    The pictures are ``assets/tiles/slide-<patch>-<number>.webp``; their names are added to
+    The pictures are ``assets/tiles/landslide-<patch>-<number>.webp``; their names are added to
     `drawn`.
     """
-    rows = source.summary("pixel")["slides"]
+    rows = source.summary("pixel")["landslides"]
     if not rows:
         return None
     kept = ("patch", "sentence", "kind", "words", "probability", "true_share", "area_m2", "logit")
     crops = _crops(source, rows, assets, drawn)
     return {
-        "kind": "slides",
+        "kind": "landslides",
         "title": "The largest landslides found, and the largest false ones",
         "note": "Mapped out of fold, tile by tile: a landslide over a tile boundary is one in each "
         "tile. Numbers are log-odds against the mean pixel of the ground, mean over the landslide: "
@@ -86,7 +88,7 @@ def _crops(
         for mask, hue in ((tile.reference, BOUNDARY), (tile.predicted, pictures.FALSE_ALARM)):
             if mask is not None:
                 large[_boundary(_enlarged(mask[box], zoom))] = hue
-        name = f"tiles/slide-{tile.patch}-{n}.webp"
+        name = f"tiles/landslide-{tile.patch}-{n}.webp"
         pictures.save(large, assets / name)
         drawn.add(name)
         alt = f"Mapped landslide {n}, on tile {tile.patch}"

@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 
 from l4s_ensemble.metrics.objects import SIZE_PX, size_of
 
-FORMAT = "l4s-ensemble slides 1"
-SLIDES_JSON, SLIDES_CSV = "slides.json", "slides.csv"
+FORMAT = "l4s-ensemble landslides 1"
+LANDSLIDES_JSON, LANDSLIDES_CSV = "landslides.json", "landslides.csv"
 LEADING = 3
-"""Features of a slide that have columns of their own."""
+"""Features of a landslide that have columns of their own."""
 
 COLUMNS: dict[str, str] = {
-    "id": "number of the slide, the largest is 1",
+    "id": "number of the landslide, the largest is 1",
     "tiles": "ids of the tiles it lies in, joined by ;",
     "scene": "scene of these tiles, where their places are known",
     "centre_in": "scene: rows and columns of the centre count from the scene's first tile; "
@@ -28,21 +28,21 @@ COLUMNS: dict[str, str] = {
     "centre_col_px": "column of the centre, pixels",
     "pixels": "size, pixels",
     "area_m2": "size, square metres, by the pixel size of the sensor",
-    "cut_by_edge": "whether it reaches a rim beyond which nothing was predicted: it may go on",
+    "cut_by_edge": "whether it reaches a boundary beyond which nothing was predicted: it may go on",
     "mean_slope_deg": "mean slope, degrees",
     "max_slope_deg": "largest slope, degrees",
     "lowest_m": "lowest elevation, metres",
     "highest_m": "highest elevation, metres",
     "mean_probability": "mean probability of its pixels",
     "peak_probability": "largest probability of its pixels",
-    "mean_uncertainty": "mean uncertainty of its pixels, 0 sure; slides.json names the measure",
-    "share_called_pixel": "share of its pixels that the pixel classifier alone calls, at the "
+    "mean_uncertainty": "mean uncertainty of its pixels, 0 sure; landslides.json names the measure",
+    "share_predicted_pixel": "share of its pixels that the pixel classifier alone calls, at the "
     "threshold of its own",
-    "share_called_unet": "share of its pixels that the U-Net alone calls, at its own threshold",
+    "share_predicted_unet": "share of its pixels that the U-Net alone calls, at its own threshold",
     "mean_probability_pixel": "mean probability by the pixel classifier alone",
     "mean_probability_unet": "mean probability by the U-Net alone",
     "true_share": "share of its pixels that are landslide, where masks exist",
-    "like_training": "whether all its tiles are like some that scores of the run were measured on",
+    "inside_applicability": "whether all its tiles are within the area of applicability",
     "reason": "what speaks for it and against it to the pixel classifier, log-odds",
     **{
         key: text
@@ -56,22 +56,22 @@ COLUMNS: dict[str, str] = {
         )
     },
 }
-"""Columns of ``slides.csv``, in order, and what they mean."""
+"""Columns of ``landslides.csv``, in order, and what they mean."""
 
 
 def by_size(pixels: ArrayLike, pixel_m: float) -> list[dict[str, Any]]:
-    """Count slides and their area by size.
+    """Count landslides and their area by size.
 
     Parameters
     ----------
-    pixels : array_like of int, shape (slide,)
+    pixels : array_like of int, shape (landslide,)
     pixel_m : float
         Edge of a pixel, metres.
 
     Returns
     -------
     list of dict
-        ``from_px`` (inclusive), ``below_px`` (None: no limit), ``slides``, ``area_m2``.
+        ``from_px`` (inclusive), ``below_px`` (None: no limit), ``landslides``, ``area_m2``.
     """
     size = np.asarray(pixels, np.int64)
     bins = size_of(size)
@@ -82,7 +82,7 @@ def by_size(pixels: ArrayLike, pixel_m: float) -> list[dict[str, Any]]:
             {
                 "from_px": int(first),
                 "below_px": int(last) if np.isfinite(last) else None,
-                "slides": len(own),
+                "landslides": len(own),
                 "area_m2": float(own.sum()) * pixel_m**2,
             }
         )
@@ -90,7 +90,7 @@ def by_size(pixels: ArrayLike, pixel_m: float) -> list[dict[str, Any]]:
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write slides as CSV: the columns of `COLUMNS` in their order, empty where not known."""
+    """Write landslides as CSV: the columns of `COLUMNS` in their order, empty where not known."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -100,7 +100,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def why(reason: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Columns that tell why, of a row of ``reasons.json``; None where a slide has no reason."""
+    """Columns that tell why, of a row of ``reasons.json``; None where a landslide has no reason."""
     leading = [] if reason is None else reason["features"][:LEADING]
     out: dict[str, Any] = {"reason": None if reason is None else reason["sentence"]}
     for n in range(LEADING):

@@ -16,7 +16,7 @@ _SHOWN = ("pixel", "unet", "stack")
 
 def known(source: RunSource, split: str) -> Mapping[str, Any]:
     """What the run knows of a split's applicability; empty where it knows nothing."""
-    summary = source.summary(f"predict/{split}/result").get("likeness", {})
+    summary = source.summary(f"predict/{split}/result").get("applicability", {})
     return summary if summary.get("known") else {}
 
 
@@ -24,11 +24,11 @@ def sentence(summary: Mapping[str, Any]) -> str:
     """Say how many tiles lie outside the area of applicability, and by what."""
     if not summary:
         return ""
-    if not summary["unlike"]:
+    if not summary["outside"]:
         return "Every tile is inside the area of applicability of the run's scores."
     moved = ", ".join(f"{d['what']} {words.signed(d['by'])}" for d in summary["differs"][:3])
     return (
-        f"{words.count(summary['unlike'])} of {words.plural(summary['patches'], 'tile')} are "
+        f"{words.count(summary['outside'])} of {words.plural(summary['patches'], 'tile')} are "
         f"outside the area of applicability, most by {moved} standard deviations: no score of "
         "this run was measured on such ground."
     )
@@ -56,12 +56,14 @@ def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
         "of a training tile that its fold holds out. Right of the dashed line a tile is outside "
         "the area of applicability: no score was measured on anything like it."
     )
-    return {"likeness": figure("lines", "How dissimilar these tiles are to training", read, panel)}
+    return {
+        "applicability": figure("lines", "How dissimilar these tiles are to training", read, panel)
+    }
 
 
 def tables(summary: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
     """Table of F1 inside the area of applicability and outside, where masks exist."""
-    rows = scores.get("likeness") or []
+    rows = scores.get("applicability") or []
     if not summary or len(rows) < 2:
         return {}
     models = [
@@ -85,4 +87,4 @@ def tables(summary: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, A
         )
     title = "Scores inside the area of applicability, and outside"
     columns = [("which", "tiles", "text"), ("tiles", "number", "count"), *models]
-    return {"likenesses": table(title, columns, shown)}
+    return {"inside_and_outside": table(title, columns, shown)}

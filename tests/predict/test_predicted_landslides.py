@@ -8,8 +8,8 @@ import io
 import numpy as np
 import pytest
 
-from l4s_ensemble.predict.slides import TileMaps, slides_of
-from l4s_ensemble.predict.slides_table import COLUMNS, as_csv, by_size, why
+from l4s_ensemble.predict.landslides import TileMaps, landslides_of
+from l4s_ensemble.predict.landslides_table import COLUMNS, as_csv, by_size, why
 from l4s_ensemble.scenes.landslides import find_outlines
 
 EDGE = 20
@@ -18,7 +18,7 @@ THRESHOLDS = {"pixel": 0.5, "unet": 0.3}
 
 @pytest.fixture
 def world(rng):
-    """Two tiles side by side: one slide over their seam, one small slide in the second."""
+    """Two tiles side by side: one landslide over their seam, one small landslide in the second."""
     masks = np.zeros((2, EDGE, EDGE), np.uint8)
     masks[0, 5:9, 15:] = 1
     masks[1, 5:9, :3] = 1
@@ -28,7 +28,7 @@ def world(rng):
             probability=rng.random((EDGE, EDGE)), pixel=rng.random((EDGE, EDGE)),
             unet=rng.random((EDGE, EDGE)), slope_deg=rng.uniform(0, 60, (EDGE, EDGE)),
             elevation_m=rng.uniform(500, 900, (EDGE, EDGE)),
-            truth=(rng.random((EDGE, EDGE)) < 0.5).astype(np.uint8),
+            reference=(rng.random((EDGE, EDGE)) < 0.5).astype(np.uint8),
         )
         for _ in range(2)
     ]  # fmt: skip
@@ -37,14 +37,14 @@ def world(rng):
 
 def rows_of(masks, maps, place, pixel_m=10.0):
     outlines = find_outlines(lambda i: masks[i], len(masks), place)
-    return slides_of(outlines, lambda i: maps[i], [7, 8], place, THRESHOLDS, pixel_m=pixel_m)
+    return landslides_of(outlines, lambda i: maps[i], [7, 8], place, THRESHOLDS, pixel_m=pixel_m)
 
 
 def side_by_side():
     return np.array([2, 2]), np.array([3, 3]), np.array([4, 5])
 
 
-def test_a_slide_over_a_seam_is_one_row_and_its_numbers_are_those_of_its_pixels(world):
+def test_a_landslide_over_a_seam_is_one_row_and_its_numbers_are_those_of_its_pixels(world):
     masks, maps = world
     large, small = rows_of(masks, maps, side_by_side())
     inside = [m > 0 for m in masks]
@@ -62,13 +62,13 @@ def test_a_slide_over_a_seam_is_one_row_and_its_numbers_are_those_of_its_pixels(
     assert large["mean_probability"] == pytest.approx(p.mean(), abs=1e-4)
     assert large["peak_probability"] == pytest.approx(p.max(), abs=1e-4)
     assert large["mean_uncertainty"] == pytest.approx((1 - abs(2 * p - 1)).mean(), abs=1e-4)
-    assert large["share_called_pixel"] == pytest.approx((of("pixel") >= 0.5).mean(), abs=1e-4)
-    assert large["share_called_unet"] == pytest.approx((of("unet") >= 0.3).mean(), abs=1e-4)
+    assert large["share_predicted_pixel"] == pytest.approx((of("pixel") >= 0.5).mean(), abs=1e-4)
+    assert large["share_predicted_unet"] == pytest.approx((of("unet") >= 0.3).mean(), abs=1e-4)
     assert large["mean_slope_deg"] == pytest.approx(of("slope_deg").mean(), abs=1e-2)
     assert large["max_slope_deg"] == pytest.approx(of("slope_deg").max(), abs=1e-2)
     assert large["lowest_m"] == pytest.approx(of("elevation_m").min(), abs=1e-2)
     assert large["highest_m"] == pytest.approx(of("elevation_m").max(), abs=1e-2)
-    assert large["true_share"] == pytest.approx(of("truth").mean(), abs=1e-4)
+    assert large["true_share"] == pytest.approx(of("reference").mean(), abs=1e-4)
     assert small["id"] == 2 and small["tiles"] == [8] and small["pixels"] == 1
 
 
@@ -93,7 +93,7 @@ def test_what_a_sensor_lacks_is_left_empty_and_a_given_uncertainty_counts(world)
     assert all(large[key] is None for key in absent)
 
 
-def test_the_csv_has_one_row_a_slide_and_always_the_same_columns(world):
+def test_the_csv_has_one_row_a_landslide_and_always_the_same_columns(world):
     rows = rows_of(*world, side_by_side())
     reason = {
         "sentence": "bare soil +1.9, but water −0.7",
@@ -111,6 +111,6 @@ def test_the_csv_has_one_row_a_slide_and_always_the_same_columns(world):
 
 def test_sizes_are_counted_once_each():
     rows = by_size([1, 9, 10, 99, 100, 5000], 10.0)
-    assert [r["slides"] for r in rows] == [2, 1, 1, 1, 0, 1]
+    assert [r["landslides"] for r in rows] == [2, 1, 1, 1, 0, 1]
     assert sum(r["area_m2"] for r in rows) == (1 + 9 + 10 + 99 + 100 + 5000) * 100
     assert rows[-1]["below_px"] is None

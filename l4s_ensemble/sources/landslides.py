@@ -29,12 +29,12 @@ LEAST_PX = 6
 """Smaller specks are on no map."""
 
 
-def make_slides(
+def make_landslides(
     ground: Terrain, climate: Climate, sizes: dict[str, Any], rng: np.random.Generator
 ) -> tuple[Floats, NDArray[np.uint8]]:
     """Draw landslides one after the other until the map shows the share that the climate asks for.
 
-    `sizes` is the part ``slides`` of the measured tables.
+    `sizes` is the part ``landslides`` of the measured tables.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def make_slides(
     pen = fractal(shape, 1.0, rng, longest=12, shortest=2)
     low, middle, high = sizes["elongation_q10_50_90"]
     bare, mapped = np.zeros(shape, np.float32), np.zeros(shape, bool)
-    left = climate.slide_share * mapped.size
+    left = climate.landslide_share * mapped.size
     for _ in range(64 + mapped.size // 20):
         if left <= 0:
             break
@@ -88,7 +88,7 @@ def _chance(ground: Terrain, climate: Climate, rng: np.random.Generator) -> Floa
     from scipy import ndimage
 
     field = fractal(ground.dem_m.shape, 1.4, rng, longest=500)
-    struck = np.quantile(field[::4, ::4], 1 - climate.slide_extent)
+    struck = np.quantile(field[::4, ::4], 1 - climate.landslide_extent)
     cluster = np.where(field > struck, np.exp(0.8 * (field - struck)), 0.0)
     steep = ndimage.gaussian_filter(ground.slope_deg, 4.0)
     chance = expit((steep - np.quantile(steep[::4, ::4], 0.90)) / 2.0) * cluster

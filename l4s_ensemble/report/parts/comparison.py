@@ -41,11 +41,11 @@ def tables(source: RunSource, stage: str, where: str) -> dict[str, Any]:
         What was scored, in words.
     """
     summary = source.summary(stage)
-    rows, pixel_m = summary["ledger"], source.pixel_m()
+    rows, pixel_m = summary["comparison"], source.pixel_m()
     whole = [_whole(r) for r in rows]
     by_size = next(r for r in rows if r["model"] == "stack")["objects"]["by_size"]
     return {
-        "ledger": table(
+        "comparison": table(
             f"Each model alone, their mean, and the stack, {where}",
             [("model", "text"), *SCORES],
             [{**score_row(r), "model": name_of(r)} for r in rows],
@@ -75,7 +75,7 @@ def tables(source: RunSource, stage: str, where: str) -> dict[str, Any]:
 def figures(source: RunSource, stage: str) -> dict[str, Any]:
     """Figures of the models' scores, of what each part adds, and of landslides by size."""
     summary = source.summary(stage)
-    thresholds = {r["model"]: r["threshold"] for r in summary["ledger"]}
+    thresholds = {r["model"]: r["threshold"] for r in summary["comparison"]}
     thresholds["stack"] = summary["threshold"]
     return scores.scored(scores.pooled(source, stage), thresholds) | {
         "adds": figure(
@@ -86,13 +86,13 @@ def figures(source: RunSource, stage: str) -> dict[str, Any]:
             "shown. A rival whose row reaches the line would do as well.",
             intervals("F1 gained by the stack", _gains(summary), against=0),
         ),
-        "slides_by_size": figure(
+        "landslides_by_size": figure(
             "lines",
             "Landslides found and false ones, by size",
             "First: of reference landslides of a size, the share that has a match. Second: of "
             "predicted ones of a size, the share that has one. Higher is better; small ones are "
             "hard for every model.",
-            _by_size(summary["ledger"], source.pixel_m()),
+            _by_size(summary["comparison"], source.pixel_m()),
         ),
     }
 
@@ -103,7 +103,7 @@ def intervals(axis: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> dict
     own = {
         "name": "",
         "values": [r["value"] for r in rows],
-        "told": [f"interval {s}" if s else "interval unknown" for s in spans],
+        "hover": [f"interval {s}" if s else "interval unknown" for s in spans],
         **{k: [r[k] for r in rows] for k in ("low", "high", "colour")},
     }
     return {"names": [r["name"] for r in rows], "axis": axis, "series": [own], "dots": True, **more}
@@ -120,7 +120,7 @@ def area(row: Mapping[str, Any], pixel_m: float) -> str:
 
 def mean_sentence(summary: Mapping[str, Any]) -> str:
     """Say how the plain mean of both models compares with the stack."""
-    rows = {r["model"]: {**r, "whole": r["objects"]["f1"]} for r in summary["ledger"]}
+    rows = {r["model"]: {**r, "whole": r["objects"]["f1"]} for r in summary["comparison"]}
     names = (("f1", "F1"), ("average_precision", "average precision"),
              ("whole", "F1 of whole landslides"))  # fmt: skip
     both = [(name, rows["mean"][key], rows["stack"][key]) for key, name in names]
@@ -159,7 +159,7 @@ def _by_size(rows: Sequence[Mapping[str, Any]], pixel_m: float) -> list[dict[str
                 {
                     "name": name_of(r), "colour": r["model"], "dash": DASH[r["model"]],
                     "y": words.sigfig([b[share] for b in r["objects"]["by_size"]]),
-                    "told": [f"{b[part]:,} {part} of {b[whole]:,}"
+                    "hover": [f"{b[part]:,} {part} of {b[whole]:,}"
                              for b in r["objects"]["by_size"]],
                 }
                 for r in rows

@@ -1,8 +1,8 @@
 """The predicted landslides, one row each: where, how large, how sure, who says so, and why.
 
-``slides.csv`` has one row a slide and the columns of `slides_table.COLUMNS`, units in their names;
-a cell is empty where a value is not known. ``slides.json`` has the same rows, the meaning of each
-column, and for the largest slides all the words that the pixel classifier's reasons come in.
+``landslides.csv`` has one row a landslide and the columns of `landslides_table.COLUMNS`, units in
+their names; a cell is empty where a value is not known. ``landslides.json`` has the same rows, the
+meaning of each column, and for the largest landslides all words of the reasons.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.predict.applicability import unlike_tiles
-from l4s_ensemble.predict.result import open_logits, open_probability, open_uncertainty
-from l4s_ensemble.predict.slides_table import (
+from l4s_ensemble.predict.applicability import tiles_outside
+from l4s_ensemble.predict.landslides_table import (
     COLUMNS,
     FORMAT,
-    SLIDES_CSV,
-    SLIDES_JSON,
+    LANDSLIDES_CSV,
+    LANDSLIDES_JSON,
     as_csv,
     by_size,
     rounded,
     why,
 )
+from l4s_ensemble.predict.result import open_logits, open_probability, open_uncertainty
 from l4s_ensemble.run.files import digest_of, read_json, write_json, write_text
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.landslides import Outlines, Place, predicted_outlines
 
 SHOWN = 20
-"""Slides in the summary, the largest ones."""
+"""Landslides in the summary, the largest ones."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TileMaps:
         Higher where the answer is less sure. Without it ``1 - |2 p - 1|`` of the probability.
     slope_deg, elevation_m : float array, optional
         Where the sensor has them.
-    truth : uint8 array, optional
+    reference : uint8 array, optional
         Where masks exist.
     """
 
@@ -63,10 +63,10 @@ class TileMaps:
     uncertainty: NDArray[np.floating[Any]] | None = None
     slope_deg: NDArray[np.floating[Any]] | None = None
     elevation_m: NDArray[np.floating[Any]] | None = None
-    truth: NDArray[np.uint8] | None = None
+    reference: NDArray[np.uint8] | None = None
 
 
-def slides_of(
+def landslides_of(
     outlines: Outlines,
     maps: Callable[[int], TileMaps],
     patch: ArrayLike,
@@ -77,7 +77,7 @@ def slides_of(
 ) -> list[dict[str, Any]]:
     """Describe each predicted landslide.
 
-    Tiles are read one after the other, and only those that hold a slide.
+    Tiles are read one after the other, and only those that hold a landslide.
 
     Parameters
     ----------
@@ -95,14 +95,14 @@ def slides_of(
     Returns
     -------
     list of dict
-        Keys of `slides_table.COLUMNS` up to ``true_share``; the largest slide first.
+        Keys of `landslides_table.COLUMNS` up to ``true_share``; the largest landslide first.
     """
     ids = np.asarray(patch)
     scene, row, col = (np.asarray(p) for p in place)
     total, high, low = _Tally(len(outlines)), _Tally(len(outlines)), _Tally(len(outlines))
     tiles: list[list[int]] = [[] for _ in range(len(outlines))]
-    with_slides = outlines.with_objects()
-    for tile in track(with_slides, "predict: landslides", len(with_slides)):
+    with_landslides = outlines.with_objects()
+    for tile in track(with_landslides, "predict: landslides", len(with_landslides)):
         labels, seen = outlines.labels(tile), maps(tile)
         inside = labels > 0
         numbers, part = np.unique(labels[inside], return_inverse=True)
@@ -111,16 +111,16 @@ def slides_of(
         y, x = np.nonzero(inside)
         known = scene[tile] >= 0
         p = np.asarray(seen.probability, np.float64)
-        doubt = 1 - np.abs(2 * p - 1) if seen.uncertainty is None else seen.uncertainty
+        uncertainty = 1 - np.abs(2 * p - 1) if seen.uncertainty is None else seen.uncertainty
         summed = {
             "y": y + (row[tile] * labels.shape[0] if known else 0),
             "x": x + (col[tile] * labels.shape[1] if known else 0),
             "probability": p[inside],
-            "uncertainty": doubt[inside],
+            "uncertainty": uncertainty[inside],
             "pixel": seen.pixel[inside],
             "unet": seen.unet[inside],
-            "called_pixel": seen.pixel[inside] >= thresholds["pixel"],
-            "called_unet": seen.unet[inside] >= thresholds["unet"],
+            "predicted_pixel": seen.pixel[inside] >= thresholds["pixel"],
+            "predicted_unet": seen.unet[inside] >= thresholds["unet"],
         }
         high.most("probability", numbers, part, p[inside])
         if seen.slope_deg is not None:
@@ -129,8 +129,8 @@ def slides_of(
         if seen.elevation_m is not None:
             high.most("elevation", numbers, part, seen.elevation_m[inside])
             low.most("elevation", numbers, part, -seen.elevation_m[inside])
-        if seen.truth is not None:
-            summed["true"] = seen.truth[inside] > 0
+        if seen.reference is not None:
+            summed["true"] = seen.reference[inside] > 0
         for key, values in summed.items():
             total.add(key, numbers, part, values)
     rows = []
@@ -158,8 +158,8 @@ def slides_of(
                 "mean_probability": rounded(mean["probability"]),
                 "peak_probability": rounded(peak["probability"]),
                 "mean_uncertainty": rounded(mean["uncertainty"]),
-                "share_called_pixel": rounded(mean["called_pixel"]),
-                "share_called_unet": rounded(mean["called_unet"]),
+                "share_predicted_pixel": rounded(mean["predicted_pixel"]),
+                "share_predicted_unet": rounded(mean["predicted_unet"]),
                 "mean_probability_pixel": rounded(mean["pixel"]),
                 "mean_probability_unet": rounded(mean["unet"]),
                 "true_share": rounded(mean.get("true")),
@@ -169,12 +169,12 @@ def slides_of(
 
 
 def stage(ctx: StageContext) -> Summary:
-    """Write ``slides.json`` and ``slides.csv``; see the module.
+    """Write ``landslides.json`` and ``landslides.csv``; see the module.
 
     Raises
     ------
     RunError
-        If the reasons were found for other slides than these.
+        If the reasons were found for other landslides than these.
     """
     from l4s_ensemble.data.store import sensor_of
     from l4s_ensemble.scenes.folds import patches_to_predict
@@ -184,28 +184,30 @@ def stage(ctx: StageContext) -> Summary:
     patch, place, outlines = predicted_outlines(ctx)
     data = patches_to_predict(ctx)
     pixel_m = sensor_of(data).pixel_m
-    ledger = read_json(ctx.input("stack") / "summary.json")["ledger"]
-    chosen = {row["model"]: row["threshold"] for row in ledger}
-    rows = slides_of(outlines, _reader(ctx, data, patch), patch, place, chosen, pixel_m=pixel_m)
+    comparison = read_json(ctx.input("stack") / "summary.json")["comparison"]
+    chosen = {row["model"]: row["threshold"] for row in comparison}
+    rows = landslides_of(outlines, _reader(ctx, data, patch), patch, place, chosen, pixel_m=pixel_m)
     reasons_file = ctx.input(f"{folder}/reasons") / "reasons.json"
     explained = read_json(reasons_file)
     reasons = {int(r["id"]): r for r in explained["rows"]}
     if any(outlines.pixels[n - 1] != r["pixels"] for n, r in reasons.items()):
         raise RunError(
-            "the reasons are those of other slides", where=reasons_file,
+            "the reasons are those of other landslides", where=reasons_file,
             fix="delete the folder they stand in and predict again",
         )  # fmt: skip
-    unlike = unlike_tiles(read_json(ctx.input(f"{folder}/result") / "summary.json")["likeness"])
+    unlike = tiles_outside(
+        read_json(ctx.input(f"{folder}/result") / "summary.json")["applicability"]
+    )
     for row in rows:
-        row["like_training"] = None if unlike is None else unlike.isdisjoint(row["tiles"])
+        row["inside_applicability"] = None if unlike is None else unlike.isdisjoint(row["tiles"])
         row.update(why(reasons.get(row["id"])))
     measure = read_json(ctx.input(f"{folder}/result") / "summary.json").get("uncertainty")
     note = (
-        f"the {len(reasons)} largest of {len(rows)} slides have a reason, from at most "
-        f"{explained['pixels_a_slide']} pixels each"
+        f"the {len(reasons)} largest of {len(rows)} landslides have a reason, from at most "
+        f"{explained['pixels_per_landslide']} pixels each"
     )
     write_json(
-        ctx.out / SLIDES_JSON,
+        ctx.out / LANDSLIDES_JSON,
         {
             "format": FORMAT,
             "split": ctx.params["split"],
@@ -214,13 +216,13 @@ def stage(ctx: StageContext) -> Summary:
             "uncertainty": measure,
             "columns": COLUMNS,
             "note": note,
-            "slides": [{**r, "words": _words(reasons.get(r["id"]))} for r in rows],
+            "landslides": [{**r, "words": _words(reasons.get(r["id"]))} for r in rows],
         },
     )
-    write_text(ctx.out / SLIDES_CSV, as_csv(rows))
+    write_text(ctx.out / LANDSLIDES_CSV, as_csv(rows))
     return {
         "split": ctx.params["split"],
-        "slides": len(rows),
+        "landslides": len(rows),
         "area_m2": float(outlines.pixels.sum()) * pixel_m**2,
         "explained": len(reasons),
         "cut_by_edge": int(outlines.cut.sum()),
@@ -230,29 +232,29 @@ def stage(ctx: StageContext) -> Summary:
         "largest": rows[:SHOWN],
         "note": note,
         "seconds": round(time.monotonic() - started, 3),
-        "digest": digest_of(ctx.out / SLIDES_JSON, ctx.out / SLIDES_CSV),
+        "digest": digest_of(ctx.out / LANDSLIDES_JSON, ctx.out / LANDSLIDES_CSV),
     }
 
 
 class _Tally:
-    """Arrays over slides by name, filled tile by tile."""
+    """Arrays over landslides by name, filled tile by tile."""
 
-    def __init__(self, slides: int) -> None:
+    def __init__(self, landslides: int) -> None:
         self.by: dict[str, NDArray[np.float64]] = {}
-        self._slides = slides
+        self._landslides = landslides
 
     def add(
         self, key: str, numbers: NDArray[np.int64], part: NDArray[np.intp], values: ArrayLike
     ) -> None:
-        """Add a tile's values to its slides; `part` tells which of `numbers` a value is of."""
-        target = self.by.setdefault(key, np.zeros(self._slides))
+        """Add a tile's values to its landslides; `part` tells which of `numbers` a value is of."""
+        target = self.by.setdefault(key, np.zeros(self._landslides))
         target[numbers - 1] += np.bincount(part, weights=np.asarray(values, np.float64))
 
     def most(
         self, key: str, numbers: NDArray[np.int64], part: NDArray[np.intp], values: ArrayLike
     ) -> None:
-        """Keep the largest value of each slide."""
-        target = self.by.setdefault(key, np.full(self._slides, -np.inf))
+        """Keep the largest value of each landslide."""
+        target = self.by.setdefault(key, np.full(self._landslides, -np.inf))
         np.maximum.at(target, numbers[part] - 1, np.asarray(values, np.float64))
 
 
@@ -262,9 +264,9 @@ def _reader(
     from l4s_ensemble.data.store import positions_of, sensor_of, units
 
     folder = ctx.input(f"{ctx.params['folder']}/result")
-    result, doubt = open_probability(folder), open_uncertainty(folder)
+    result, uncertainty = open_probability(folder), open_uncertainty(folder)
     pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
-    for found in (result, doubt, pixel, unet):
+    for found in (result, uncertainty, pixel, unet):
         if not np.array_equal(found["patch"].values, patch):
             raise RunError("the prediction holds other tiles", fix="run the prediction again")
     unit = {b.name: b.unit for b in sensor_of(data).bands}
@@ -281,10 +283,10 @@ def _reader(
             probability=result["probability"][tile].values,
             pixel=sigmoid(pixel["logit"][:, tile].values).mean(axis=0),
             unet=sigmoid(unet["logit"][:, tile].values).mean(axis=0),
-            uncertainty=doubt["probability"][tile].values,
+            uncertainty=uncertainty["probability"][tile].values,
             slope_deg=terrain.get("slope"),
             elevation_m=terrain.get("dem"),
-            truth=data["mask"][int(at[tile])].values if "mask" in data else None,
+            reference=data["mask"][int(at[tile])].values if "mask" in data else None,
         )
 
     return maps

@@ -30,7 +30,7 @@ def why_not_comparable(split: str, kind: str, data: Mapping[str, Any], grid: str
         How the scenes were known: ``official``, ``manifest`` or ``none``.
     """
     reasons = []
-    if data.get("made_up"):
+    if data.get("synthetic"):
         reasons.append("the data are synthetic")
     elif grid == "manifest":
         reasons.append("these tiles bring their own scene list, so they are not the release")

@@ -23,7 +23,7 @@ LEAST, MOST = 3, 5
 """Words of a sentence."""
 
 SMALL = 0.1
-"""Beyond the first few, what is less than this share of the largest is not told."""
+"""Beyond the first few, what is less than this share of the largest is left out."""
 
 
 def _words_of(name: str) -> Words:
