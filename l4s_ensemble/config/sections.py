@@ -143,10 +143,10 @@ class UNetConfig(Section):
 class StackConfig(Section):
     """The meta-learner on the logits of both models."""
 
-    learner: Literal["auto", "plain", "weighted"] = Field(
+    learner: str = Field(
         "auto",
-        description="mean of both models' logits: plain, or with a fitted weight; auto: weighted "
-        "only where its cross-fitted F1 is shown to be better",
+        description="mean of both models' logits: plain, or weighted for the best F1; auto: "
+        "weighted only where its cross-fitted F1 is shown to be better",
     )
     calibrate: Literal["auto", "none"] = Field(
         "auto", description="whether a rising map corrects probabilities, where shown to help"

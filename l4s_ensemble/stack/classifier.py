@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from l4s_ensemble.config import StackConfig
-from l4s_ensemble.errors import DataError, ModelError
+from l4s_ensemble.errors import ConfigError, DataError, ModelError
 from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.metrics.summary import Histogram
 from l4s_ensemble.metrics.tiles import TileHistograms
@@ -21,12 +21,11 @@ from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.run.stage import SummaryModel
 from l4s_ensemble.stack.calibration import Calibration, choose_calibration
 from l4s_ensemble.stack.learners import (
-    KINDS,
+    LEARNERS,
     Learner,
     OutOfFold,
     choose_learner,
     cross_fit,
-    draw,
     score_learners,
 )
 from l4s_ensemble.stack.threshold import (
@@ -37,7 +36,7 @@ from l4s_ensemble.stack.threshold import (
 )
 from l4s_ensemble.stack.uncertainty import uncertainty
 
-FORMAT = 4
+FORMAT = 5
 MODEL_FILE = "model.json"
 AGAIN = "run `l4s-ensemble fit stack` again"
 
@@ -52,9 +51,10 @@ class Stack(BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    learner : {'auto', 'plain', 'weighted'}
-        Mean of both logits: plain, or with a fitted weight. ``auto``: weighted only where its
-        cross-fitted F1 is shown to be better.
+    learner : str
+        ``plain`` mean of both logits, or ``weighted`` for the best F1 (see
+        `l4s_ensemble.stack.learners.LEARNERS`). ``auto``: weighted only where its cross-fitted F1
+        is shown to be better.
     calibrate : {'auto', 'none'}
         Whether a rising map corrects probabilities, where shown to help.
     adapt_threshold : bool
@@ -63,7 +63,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
     postprocess : {'auto', 'none'}
         Whether small landslides are removed, where shown to help.
     random_state : int
-        Seed of the pixels drawn and of the bootstrap.
+        Seed of the bootstrap.
 
     Attributes
     ----------
@@ -82,8 +82,6 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         How learner, calibration and smallest landslide were chosen. Not saved, like the next two.
     histograms_ : dict of str to TileHistograms
         Out-of-fold probabilities of ``pixel``, ``unet``, ``mean`` and ``stack``.
-    n_sampled_ : int
-        Pixels that weights were fitted to.
 
     Examples
     --------
@@ -103,7 +101,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        learner: Literal["auto", "plain", "weighted"] = "auto",
+        learner: str = "auto",
         calibrate: Literal["auto", "none"] = "auto",
         adapt_threshold: bool = False,
         postprocess: Literal["auto", "none"] = "auto",
@@ -142,10 +140,12 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         allowed : mapping of int to array_like of int, optional
             Ids of the tiles that may be fitted on to score a fold; without it, all of other folds.
         tiles : array_like of int, shape (tile,), optional
-            Ids; without them, positions. The pixels drawn of a tile depend on its id.
+            Ids; without them, positions.
 
         Raises
         ------
+        ConfigError
+            If there is no such learner.
         DataError
             If shapes differ, or the pixels are of one class only.
         """
@@ -189,15 +189,19 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         self, data: OutOfFold, block: NDArray[Any], allowed: Mapping[int, ArrayLike] | None
     ) -> dict[str, TileHistograms]:
         """Fit the candidates and choose one; histograms of them and of the base models."""
-        kinds = KINDS if self.learner == "auto" else (self.learner,)
-        sample = draw(data, seed=self.random_state)
-        fits = {kind: cross_fit(kind, sample, allowed) for kind in kinds}
+        if self.learner not in {"auto", *LEARNERS}:
+            raise ConfigError(
+                "no such meta-learner",
+                where="stack.learner",
+                found=self.learner,
+                allowed=", ".join(["auto", *LEARNERS]),
+            )
+        fits = cross_fit(data, LEARNERS if self.learner == "auto" else [self.learner], allowed)
         scored = score_learners(data, {kind: of_fold for kind, (_, of_fold) in fits.items()})
         compared = {name: one for name, one in scored.items() if name != "mean"}
         self.candidates_ = choose_learner(compared, block, seed=self.random_state)
         kind = next(row["name"] for row in self.candidates_ if row["chosen"])
         self.learner_, self.of_fold_ = fits[kind]
-        self.n_sampled_ = 0 if kind == "plain" else len(sample.reference)
         return scored
 
     def _out_of_fold(self, data: OutOfFold) -> Iterator[tuple[int, Float, NDArray[np.bool_]]]:
@@ -326,7 +330,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
 class _Saved(SummaryModel):
     """What ``model.json`` holds."""
 
-    format: Literal[4]
+    format: Literal[5]
     random_state: int
     settings: StackConfig
     learner: Learner

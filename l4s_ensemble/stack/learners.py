@@ -1,11 +1,13 @@
-"""Meta-learners: a plain or weighted mean of both base models' logits, cross-fitted over folds."""
+"""Meta-learners: means of both base models' logits, their weight cross-fitted over folds.
+
+A new learner is a function in `LEARNERS` that chooses the weight; nothing else names it.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,22 +17,21 @@ from sklearn.utils import gen_batches
 
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval, f1_interval
-from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index, sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import CHUNK_TILES
 
-KINDS = ("plain", "weighted")
-"""From the simplest. ``plain`` gives each model half of the weight and fits nothing."""
-
 LIMIT = 12.0
 """Logits are clipped to ±12 (a probability of 6e-6): beyond, a difference says nothing."""
 
-L2 = 1.0
-"""Penalty on the weights of standardised logits, as scikit-learn's ``1 / C``."""
+LOGIT_BINS = 240
+"""Bins of each logit in a joint histogram: 0.1 wide."""
 
-SAMPLE_PIXELS = 300_000
-"""Most pixels that weights are fitted to."""
+WEIGHTS = np.linspace(0, 1, 101)
+"""Weights of the pixel classifier that `weigh_by_f1` tries."""
+_ALL = -1
+"""Key of all tiles among those of the folds."""
 
 LEAST_GAIN = 0.002
 """Smallest gain in F1 that is worth a less simple learner: learners of the same two maps differ by
@@ -42,41 +43,35 @@ LEAST_GAIN_ALONE = 0.01
 BATCH_TILES = 4 * CHUNK_TILES
 """Tiles in memory at once: whole chunks of score files."""
 
+Joint = NDArray[np.int64]
+"""Pixels by class (not landslide, landslide), bin of the pixel classifier's logit and of the
+U-Net's, shape (2, LOGIT_BINS, LOGIT_BINS)."""
+
 
 class Learner(BaseModel):
-    """``logit = (weight_pixel · pixel + (1 − weight_pixel) · unet) / temperature + intercept``.
+    """``logit = weight_pixel · pixel + (1 − weight_pixel) · unet``.
+
+    Nothing else is fitted to a fold: an intercept or a scale of its own would shift the tiles of
+    one fold against those of another. Calibration follows, one map for all.
 
     Attributes
     ----------
-    kind : {'plain', 'weighted'}
+    kind : str
+        Name in `LEARNERS`.
     weight_pixel : float
         Weight of the pixel classifier; the rest is the U-Net's.
-    temperature : float
-        Above 1 where the two together are overconfident.
-    intercept : float
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: Literal["plain", "weighted"]
+    kind: str
     weight_pixel: float = Field(ge=0, le=1)
-    temperature: float = Field(gt=0)
-    intercept: float
-
-    @property
-    def weights(self) -> tuple[float, float]:
-        """Weights of the pixel classifier and the U-Net; their sum is 1."""
-        return self.weight_pixel, 1 - self.weight_pixel
 
     def predict_proba(self, pixel: ArrayLike, unet: ArrayLike) -> NDArray[np.float32]:
         """Probability of landslide, float32 (...), from logits of both models, shape (...)."""
         p, u = (np.clip(np.asarray(a, np.float32), -LIMIT, LIMIT) for a in (pixel, unet))
-        a, b = (np.float32(w / self.temperature) for w in self.weights)
-        logit = a * p + b * u + np.float32(self.intercept)
-        return np.asarray(expit(logit), dtype=np.float32)
-
-
-PLAIN = Learner(kind="plain", weight_pixel=0.5, temperature=1.0, intercept=0.0)
+        weight = np.float32(self.weight_pixel)
+        return np.asarray(expit(weight * p + (1 - weight) * u), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -107,100 +102,108 @@ class OutOfFold:
             yield at, pixel, unet, np.asarray(self.y[at]) == 1
 
 
-class Sample(NamedTuple):
-    """Pixels that weights are fitted to: logits (pixel, 2), reference, fold and id of the tile."""
-
-    logits: NDArray[np.float32]
-    reference: NDArray[np.bool_]
-    fold: NDArray[np.int64]
-    tile: NDArray[np.int64]
+def weigh_equally(_joint: Joint) -> float:
+    """Half of the weight for each model."""
+    return 0.5
 
 
-def draw(data: OutOfFold, *, seed: int = 0, size: int = SAMPLE_PIXELS) -> Sample:
-    """Draw pixels at their prevalence, equally many of every tile and at most `size`.
-
-    Which pixels of a tile depends on its id and the seed, not on the other tiles.
-    """
-    tiles, *edges = data.y.shape
-    each = max(1, min(math.prod(edges), size // max(tiles, 1)))
-    logits = np.empty((tiles, each, 2), np.float32)
-    reference = np.empty((tiles, each), bool)
-    for at, pixel, unet, masks in data.batches("stack: drawing pixels"):
-        for n, i in enumerate(range(at.start, at.stop)):
-            rng = np.random.default_rng([seed, int(data.tile[i])])
-            chosen = rng.choice(masks[n].size, each, replace=False)
-            logits[i] = np.stack([a[n].ravel()[chosen] for a in (pixel, unet)], axis=1)
-            reference[i] = masks[n].ravel()[chosen]
-    fold, tile = (np.repeat(a, each) for a in (data.fold, data.tile))
-    return Sample(logits.reshape(-1, 2), reference.ravel(), fold, tile)
-
-
-def cross_fit(
-    kind: str, sample: Sample, allowed: Mapping[int, ArrayLike] | None = None
-) -> tuple[Learner, dict[int, Learner]]:
-    """Fit a learner on all folds, and for each fold on the others.
+def weigh_by_f1(joint: Joint) -> float:
+    """Weight of the best pooled F1, each weight at its own best threshold.
 
     Parameters
     ----------
-    kind : {'plain', 'weighted'}
-    sample : Sample
-    allowed : mapping of int to int array, optional
-        Ids of the tiles that may be fitted on to score a fold; without it, all of other folds.
-
-    Returns
-    -------
-    learner : Learner
-        Fitted on all folds.
-    of_fold : dict of int to Learner
-        The one that scores each fold.
-    """
-    folds = [int(k) for k in np.unique(sample.fold)]
-    if kind == "plain":
-        return PLAIN, dict.fromkeys(folds, PLAIN)
-    of_fold = {}
-    for k in folds:
-        keep = sample.fold != k
-        if allowed is not None:
-            keep &= np.isin(sample.tile, allowed[k])
-        of_fold[k] = fit_weighted(sample.logits[keep], sample.reference[keep])
-    return fit_weighted(sample.logits, sample.reference), of_fold
-
-
-def fit_weighted(logits: NDArray[np.float32], reference: NDArray[np.bool_]) -> Learner:
-    """Fit the weighted mean to pixels drawn at their prevalence.
-
-    A logistic regression on two inputs without negative weights is a weighted mean with a
-    temperature: the shares of the weights are those of the mean, their sum is one over the
-    temperature. More evidence from either model then never lowers the answer, and a misleading
-    model gets weight zero instead of a sign that happens to fit (Breiman 1996, Stacked
-    regressions, Machine Learning 24).
-
-    Parameters
-    ----------
-    logits : float32 array, shape (pixel, 2)
-    reference : bool array, shape (pixel,)
+    joint : int64 array, shape (2, LOGIT_BINS, LOGIT_BINS)
+        See `Joint`.
 
     Raises
     ------
     DataError
         If the pixels are of one class only.
     """
-    if reference.all() or not reference.any():
+    pixels = joint.sum(axis=(1, 2))
+    if not pixels.all():
         raise DataError(
             "the meta-learner needs pixels of both classes",
-            found=f"{int(reference.sum())} landslide pixels among {reference.size}",
+            found=f"{int(pixels[1])} landslide pixels among {int(pixels.sum())}",
             fix="give more tiles with landslides, or fewer folds",
         )
-    rows = np.clip(logits, -LIMIT, LIMIT)
-    mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    scale[scale == 0] = 1.0
-    found = _least_log_loss((rows - mean) / scale, reference)
-    weight = found[:-1] / scale
-    intercept = float(found[-1]) - float(weight @ mean)
-    # Where neither model is informative both weights are zero, and the prevalence is the answer.
-    total = max(float(weight.sum()), 1e-6)
-    share = float(weight[0]) / total if weight.sum() > 0 else 0.5
-    return Learner(kind="weighted", weight_pixel=share, temperature=1 / total, intercept=intercept)
+    return float(max(WEIGHTS, key=lambda weight: _histogram(joint, weight).best().f1))
+
+
+LEARNERS: dict[str, Callable[[Joint], float]] = {
+    "plain": weigh_equally,
+    "weighted": weigh_by_f1,
+}
+"""Kind of learner, from the simplest, to what chooses the weight of the pixel classifier."""
+
+
+def _histogram(joint: Joint, weight: float) -> ScoreHistogram:
+    """Histogram of the probability of the mean with this weight of the pixel classifier."""
+    width = 2 * LIMIT / LOGIT_BINS
+    logit = (np.arange(LOGIT_BINS) + 0.5) * width - LIMIT
+    out = ScoreHistogram.empty()
+    bins = bin_index(sigmoid(weight * logit[:, None] + (1 - weight) * logit), out.bins).ravel()
+    for pixels, target in zip(joint, (out.negative, out.positive), strict=True):
+        target += np.bincount(bins, pixels.ravel(), out.bins).astype(np.int64)
+    return out
+
+
+def count_jointly(data: OutOfFold, sets: Mapping[int, NDArray[np.bool_]]) -> dict[int, Joint]:
+    """Count the pixels of sets of tiles by both logits, in one pass.
+
+    Parameters
+    ----------
+    data : OutOfFold
+    sets : mapping of int to bool array, shape (tile,)
+        Which tiles are counted in each set.
+    """
+    shape = (2, LOGIT_BINS, LOGIT_BINS)
+    counted = {k: np.zeros(shape, np.int64) for k in sets}
+    for at, *logits, masks in data.batches("stack: counting"):
+        p, u = (
+            np.clip((x + LIMIT) * (LOGIT_BINS / (2 * LIMIT)), 0, LOGIT_BINS - 1).astype(np.intp)
+            for x in logits
+        )
+        cell = np.ravel_multi_index((masks.astype(np.intp), p, u), shape)
+        for n, i in enumerate(range(at.start, at.stop)):
+            pixels = np.bincount(cell[n].ravel(), minlength=int(np.prod(shape))).reshape(shape)
+            for k, chosen in sets.items():
+                if chosen[i]:
+                    counted[k] += pixels
+    return counted
+
+
+def cross_fit(
+    data: OutOfFold, kinds: Iterable[str], allowed: Mapping[int, ArrayLike] | None = None
+) -> dict[str, tuple[Learner, dict[int, Learner]]]:
+    """Fit learners on all folds, and for each fold on the others.
+
+    Parameters
+    ----------
+    data : OutOfFold
+    kinds : iterable of str
+        Names in `LEARNERS`.
+    allowed : mapping of int to int array, optional
+        Ids of the tiles that may be fitted on to score a fold; without it, all of other folds.
+
+    Returns
+    -------
+    dict of str to tuple
+        The learner that was fitted on all folds, and by fold the one that scores it.
+    """
+    folds = [int(k) for k in np.unique(data.fold)]
+    sets = {k: data.fold != k for k in folds}
+    if allowed is not None:
+        sets = {k: one & np.isin(data.tile, allowed[k]) for k, one in sets.items()}
+    joint = count_jointly(data, {**sets, _ALL: np.ones(len(data.fold), bool)})
+    found = {}
+    for kind in kinds:
+        fits = {k: Learner(kind=kind, weight_pixel=LEARNERS[kind](one)) for k, one in joint.items()}
+        found[kind] = fits.pop(_ALL), fits
+    return found
+
+
+_ALL = -1
 
 
 def score_learners(
@@ -245,7 +248,7 @@ def choose_learner(
         this one: ``over, value, low, high, shown``), ``gain`` (this one's gain over the chosen
         one, likewise), ``within_noise, chosen, why``.
     """
-    kinds = [kind for kind in KINDS if kind in histograms]
+    kinds = [kind for kind in LEARNERS if kind in histograms]
     order = [*(name for name in histograms if name not in kinds), *kinds]
     pooled = {name: histograms[name].pooled() for name in order}
     best_of = {name: pooled[name].best() for name in order}
@@ -289,7 +292,7 @@ def _is_shown(found: Interval) -> bool:
 
 def _why(name: str, chosen: str, best: str, behind: Mapping[str, Any]) -> str:
     points = f"{100 * behind['value']:.1f} points"
-    if name not in KINDS:
+    if name not in LEARNERS:
         return "a base model alone, to compare with"
     if name == chosen:
         if name == best:
@@ -300,29 +303,3 @@ def _why(name: str, chosen: str, best: str, behind: Mapping[str, Any]) -> str:
     if behind["shown"]:
         return f"{best} is better by {points}"
     return f"within noise of the best, but {chosen} is simpler"
-
-
-def _least_log_loss(x: NDArray[Any], reference: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Weights of at least 0 and a free intercept, the last one, of the least log-loss."""
-    from scipy.optimize import minimize
-
-    sign = np.where(reference, 1.0, -1.0)
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        slope, intercept = weights[:-1], weights[-1]
-        margin = sign * (x @ slope + intercept)
-        pull = -sign * expit(-margin)
-        value = np.logaddexp(0, -margin).sum() + 0.5 * L2 * slope @ slope
-        gradient = np.append(x.T @ pull + L2 * slope, pull.sum())
-        return float(value / len(reference)), gradient / len(reference)
-
-    prevalence = float(reference.mean())
-    found = minimize(
-        loss,
-        np.append(np.full(x.shape[1], 1.0 / x.shape[1]), np.log(prevalence / (1 - prevalence))),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0, None)] * x.shape[1] + [(None, None)],
-        options={"maxiter": 500, "ftol": 1e-10},
-    )
-    return np.asarray(found.x, dtype=np.float64)

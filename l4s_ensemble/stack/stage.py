@@ -84,16 +84,12 @@ def stage(ctx: StageContext) -> Summary:
 
 def _chosen(stack: Stack) -> dict[str, Any]:
     """What the stack chose, for its summary."""
-    names, weights = ("logit_pixel", "logit_unet"), stack.learner_.weights
     best = stack.reference_.best()
     return {
         "learner": stack.learner_.kind,
         "learners": stack.candidates_,
-        "inputs": names,
-        "weights": [{"name": n, "value": w} for n, w in zip(names, weights, strict=True)],
-        "temperature": stack.learner_.temperature,
-        "intercept": stack.learner_.intercept,
-        "rows": stack.n_sampled_,
+        "weight_pixel": stack.learner_.weight_pixel,
+        "weight_pixel_of_fold": {k: one.weight_pixel for k, one in stack.of_fold_.items()},
         "threshold": stack.threshold_,
         "plateau": (best.plateau_low, best.plateau_high),
         "decision": {

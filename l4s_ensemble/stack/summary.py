@@ -42,13 +42,6 @@ class LearnerRow(SummaryModel):
     why: str
 
 
-class Weight(SummaryModel):
-    """Weight of one input of the meta-learner."""
-
-    name: str
-    value: float
-
-
 class ModelRow(TileScores):
     """A row of the model comparison; see `l4s_ensemble.stack.comparison.compare`."""
 
@@ -157,13 +150,10 @@ class AgreementOfSize(Agreement):
 class StackSummary(SummaryModel):
     """Summary of the stage ``stack``."""
 
-    learner: Literal["plain", "weighted"]
+    learner: str
     learners: list[LearnerRow]
-    inputs: list[str]
-    weights: list[Weight]
-    temperature: float
-    intercept: float
-    rows: int
+    weight_pixel: float
+    weight_pixel_of_fold: dict[int, float]
     folds: list[int]
     adapted_to: str | None
     comparison: list[ModelRow]

@@ -14,7 +14,7 @@ from scipy.special import expit
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from l4s_ensemble.errors import DataError, ModelError
+from l4s_ensemble.errors import ConfigError, DataError, ModelError
 from l4s_ensemble.metrics.counts import f1_pooled, score
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.stack import classifier
@@ -58,7 +58,7 @@ def test_settings_are_kept_and_cloned(stack: Stack) -> None:
 
 def test_every_step_is_fitted_and_the_result_is_better_than_its_parts(stack: Stack) -> None:
     pixel, unet, y = world()
-    assert stack.smallest_px_ > 0 and stack.n_sampled_ == y.size
+    assert stack.smallest_px_ > 0
     mask = stack.predict(stack.cross_predict_proba(pixel, unet, FOLD))
     assert mask.dtype == np.uint8 and mask.shape == y.shape
     best = {name: one.pooled().best().f1 for name, one in stack.histograms_.items()}
@@ -77,7 +77,7 @@ def test_a_plain_mean_is_calibrated_where_it_is_wanted() -> None:
     mean = found.cross_predict_proba(pixel + 3, unet + 3, FOLD).mean()
     assert mean == pytest.approx(y.mean(), rel=0.02)
     bare = Stack(learner="plain", calibrate="none", postprocess="none").fit(*shifted)
-    assert (bare.calibration_.kind, bare.smallest_px_, bare.n_sampled_) == ("none", 0, 0)
+    assert (bare.calibration_.kind, bare.smallest_px_) == ("none", 0)
     mean = expit(np.clip([pixel, unet], -12, 12).mean(axis=0))
     np.testing.assert_allclose(bare.predict_proba(pixel, unet), mean, atol=1e-6)
 
@@ -99,7 +99,7 @@ def test_the_reference_of_a_fold_has_no_part_in_its_own_scores(stack: Stack) -> 
     pixel, unet, y = world()
     turned = Stack(learner="weighted").fit(pixel, unet, np.where(FOLD == 0, 1 - y.T, y.T).T, FOLD)
     assert turned.of_fold_[0] == stack.of_fold_[0]
-    assert abs(turned.of_fold_[1].temperature - stack.of_fold_[1].temperature) > 0.01
+    assert turned.of_fold_[1] != stack.of_fold_[1]
     scores = stack.cross_predict_proba(pixel, unet, FOLD)
     own = stack.calibration_(stack.of_fold_[1].predict_proba(pixel[1], unet[1]))
     np.testing.assert_array_equal(scores[1], own)
@@ -125,6 +125,11 @@ def test_a_threshold_is_carried_moved_or_given(stack: Stack) -> None:
     assert follows.predict(p).max() == (follows.threshold_ < moved)
     assert follows.predict(p, moved).min() == (moved < follows.threshold_)
     assert stack.uncertainty(stack.threshold_) == 1 > stack.uncertainty(0)
+
+
+def test_an_unknown_learner_is_refused_with_those_that_are_there() -> None:
+    with pytest.raises(ConfigError, match="auto, plain, weighted"):
+        Stack(learner="trees").fit(*world(), FOLD)
 
 
 @pytest.mark.parametrize("fault", ["shape", "fold", "no landslide"])
@@ -154,8 +159,7 @@ def test_it_survives_its_file(stack: Stack, tmp_path: Path) -> None:
         ("format", 99),
         ("settings.adapt_threshold", "guess"),
         ("settings.neighbourhood", 3),
-        ("learner.kind", "trees"),
-        ("learner.temperature", "high"),
+        ("learner.intercept", 1.0),
         ("learner.weight_pixel", 1.5),
         ("threshold", 1.5),
         ("threshold", float("nan")),
@@ -163,7 +167,7 @@ def test_it_survives_its_file(stack: Stack, tmp_path: Path) -> None:
         ("calibration", {"kind": "beta", "scored": [0, 1], "true": [1, 0]}),
         ("calibration", {"kind": "beta", "scored": [0, 1], "true": [0]}),
         ("calibration", {"kind": "beta"}),
-        ("learner.intercept", None),
+        ("learner.weight_pixel", None),
         ("reference", {"positive": [1]}),
         ("reference", {"positive": [1], "negative": [1, 2]}),
         ("reference", None),

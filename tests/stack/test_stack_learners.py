@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.metrics import precision_recall_curve
 
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.error_auc import error_auc, error_histogram
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.stack.learners import (
+    LEARNERS,
     LIMIT,
-    PLAIN,
+    LOGIT_BINS,
+    WEIGHTS,
+    Learner,
     OutOfFold,
     choose_learner,
+    count_jointly,
     cross_fit,
-    draw,
-    fit_weighted,
+    weigh_by_f1,
 )
 from l4s_ensemble.stack.uncertainty import uncertainty
 
@@ -26,70 +28,82 @@ TILES, EDGE = 24, 24
 FOLD = np.arange(TILES) % 3
 
 
-def drawn(rng: np.random.Generator, of_pixel: float, of_unet: float, pixels: int = 20_000):
-    """Logits (pixel, 2) that hold so much of the reference each, and the reference."""
-    reference = rng.random(pixels) < 0.2
-    strength = reference[:, np.newaxis] * [of_pixel, of_unet]
-    return (strength + rng.normal(size=(pixels, 2))).astype(np.float32), reference
+def tiles_of(rng: np.random.Generator, of_pixel: float, of_unet: float) -> OutOfFold:
+    """Tiles whose logits hold so much of the reference each."""
+    y = rng.random((TILES, EDGE, EDGE)) < 0.2
+    pixel, unet = (
+        (strength * y + rng.normal(size=y.shape)).astype(np.float32)
+        for strength in (of_pixel, of_unet)
+    )
+    return OutOfFold(pixel, unet, y, FOLD, np.arange(TILES))
 
 
 def test_the_plain_mean_is_half_of_either_within_the_clip(rng):
+    plain = Learner(kind="plain", weight_pixel=0.5)
     pixel, unet = rng.normal(0, 3, (2, 4, 8, 8))
-    found = PLAIN.predict_proba(pixel, unet)
+    found = plain.predict_proba(pixel, unet)
     np.testing.assert_allclose(found, expit((pixel + unet) / 2), atol=1e-6)
     assert found.dtype == np.float32
-    wild = PLAIN.predict_proba(np.array([1e9, -1e9]), np.array([1e9, -1e9]))
+    wild = plain.predict_proba(np.array([1e9, -1e9]), np.array([1e9, -1e9]))
     np.testing.assert_allclose(logit(wild.astype(float)), [LIMIT, -LIMIT], atol=0.05)
 
 
-def test_where_no_weight_is_bounded_the_fit_is_scikit_learns(rng):
-    logits, reference = drawn(rng, 2.0, 1.0)
-    rows = StandardScaler().fit_transform(logits)
-    oracle = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(rows, reference)
-    found = fit_weighted(logits, reference).predict_proba(*logits.T)
-    np.testing.assert_allclose(found, oracle.predict_proba(rows)[:, 1], atol=2e-3)
-    assert found.mean() == pytest.approx(reference.mean(), rel=0.01)
+def test_the_joint_histogram_is_numpys(rng):
+    data = tiles_of(rng, 12.0, 5.0)  # some logits are beyond the limits
+    chosen = FOLD == 1
+    found = count_jointly(data, {0: chosen, 1: ~chosen})
+    edges = [np.array([0, 0.5, 1]), *[np.linspace(-LIMIT, LIMIT, LOGIT_BINS + 1)] * 2]
+    for k, own in ((0, chosen), (1, ~chosen)):
+        clipped = [np.clip(a[own].ravel(), -LIMIT, LIMIT) for a in (data.pixel, data.unet)]
+        columns = np.stack([data.y[own].ravel(), *clipped], axis=1)
+        expected, _ = np.histogramdd(columns, edges)
+        # A logit on an edge may fall on either side of it in float32.
+        assert np.abs(found[k] - expected).sum() <= 4
+        assert found[k].sum() == own.sum() * EDGE**2
 
 
-@pytest.mark.parametrize(("of_pixel", "of_unet", "weight"), [(2, -1, 1.0), (-1, 2, 0.0)])
+def test_the_weight_is_that_of_the_best_f1(rng):
+    data = tiles_of(rng, 2.0, 1.2)
+    found = weigh_by_f1(count_jointly(data, {0: FOLD >= 0})[0])
+
+    def best_f1(weight: float) -> float:
+        score = (weight * data.pixel + (1 - weight) * data.unet).ravel()
+        precision, recall, _ = precision_recall_curve(data.y.ravel(), score)
+        return float((2 * precision * recall / (precision + recall + 1e-9)).max())
+
+    assert 0.5 < found < 0.9
+    assert best_f1(found) > max(map(best_f1, WEIGHTS)) - 0.002
+    assert best_f1(found) > max(best_f1(0.0), best_f1(1.0)) + 0.01
+
+
+@pytest.mark.parametrize(("of_pixel", "of_unet", "weight"), [(3, -1, 1.0), (-1, 3, 0.0)])
 def test_a_misleading_model_gets_no_weight(rng, of_pixel, of_unet, weight):
-    found = fit_weighted(*drawn(rng, of_pixel, of_unet))
-    assert found.weight_pixel == weight
-    higher = found.predict_proba(np.array([1.0, 2.0]), np.array([1.0, 2.0]))
-    assert higher[1] > higher[0]
-
-
-def test_two_uninformative_models_leave_the_prevalence(rng):
-    logits, reference = drawn(rng, -1, -1)
-    found = fit_weighted(logits, reference).predict_proba(*logits.T)
-    np.testing.assert_allclose(found, reference.mean(), rtol=0.02)
+    data = tiles_of(rng, of_pixel, of_unet)
+    found = weigh_by_f1(count_jointly(data, {0: FOLD >= 0})[0])
+    assert found == pytest.approx(weight, abs=0.03)
 
 
 def test_one_class_alone_is_refused(rng):
-    logits, reference = drawn(rng, 1, 1, 100)
+    data = tiles_of(rng, 1, 1)
+    data.y[:] = False
     with pytest.raises(DataError, match="both classes"):
-        fit_weighted(logits, reference & False)
+        cross_fit(data, ["weighted"])
 
 
-def test_pixels_are_drawn_tile_by_tile_and_guard_tiles_are_left_out(rng):
-    y = rng.random((TILES, EDGE, EDGE)) < 0.2
-    logits = (np.where(y, 2.0, -2.0) + rng.normal(0, 3, (2, *y.shape))).astype(np.float32)
-    data = OutOfFold(*logits, y, FOLD, np.arange(TILES))
-    sample = draw(data, seed=4, size=2000)
-    tiles, each = np.unique(sample.tile, return_counts=True)
-    assert len(tiles) == TILES and set(each) == {2000 // TILES}
-    assert np.isin(sample.logits[sample.tile == 3], logits[:, 3]).all()
-    some = OutOfFold(*logits[:, 5:], y[5:], FOLD[5:], np.arange(5, TILES))
-    same = draw(some, seed=4, size=2000 // TILES * len(some.fold))
-    np.testing.assert_array_equal(same.logits, sample.logits[sample.tile >= 5])
+def test_a_fold_is_scored_by_what_was_fitted_on_others_without_guard_tiles(rng):
+    data = tiles_of(rng, 2.0, 1.0)
+    whole, of_fold = cross_fit(data, ["weighted"])["weighted"]
+    assert whole.weight_pixel == weigh_by_f1(count_jointly(data, {0: FOLD >= 0})[0])
+    assert of_fold[1].weight_pixel == weigh_by_f1(count_jointly(data, {0: FOLD != 1})[0])
+    data.pixel[FOLD == 1] = rng.normal(size=data.pixel[FOLD == 1].shape)  # no longer informative
+    assert cross_fit(data, ["weighted"])["weighted"][1][1] == of_fold[1]
 
     allowed = {k: np.flatnonzero(k != FOLD) for k in range(3)}
+    assert cross_fit(data, LEARNERS, allowed) == cross_fit(data, LEARNERS)
     few = {k: ids[:4] for k, ids in allowed.items()}
-    _, guarded = cross_fit("weighted", sample, few)
-    keep = np.isin(sample.tile, few[1])
-    assert guarded[1] == fit_weighted(sample.logits[keep], sample.reference[keep])
-    assert cross_fit("weighted", sample, allowed) == cross_fit("weighted", sample)
-    assert guarded[1] != cross_fit("weighted", sample)[1][1]
+    guarded = cross_fit(data, ["weighted"], few)["weighted"][1]
+    only = np.isin(np.arange(TILES), few[1])
+    assert guarded[1].weight_pixel == weigh_by_f1(count_jointly(data, {0: only})[0])
 
 
 def scored(reference: np.ndarray, noise: float, seed: int) -> TileHistograms:

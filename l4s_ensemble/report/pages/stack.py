@@ -74,14 +74,10 @@ def name_of(learner: Any) -> str:
 
 
 def _key_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    weights = {w["name"]: w["value"] for w in summary["weights"]}
     return key_figures(
         [
             ("meta-learner", name_of(summary["learner"]), "text"),
-            ("weight of the pixel classifier", weights.get("logit_pixel"), "share"),
-            ("temperature", summary["temperature"], "number"),
-            ("intercept", summary["intercept"], "number"),
-            ("pixels fitted on", summary["rows"] or None, "count"),
+            ("weight of the pixel classifier", summary["weight_pixel"], "share"),
             ("threshold", summary["threshold"], "score"),
             ("plateau from", summary["plateau"][0], "score"),
             ("plateau to", summary["plateau"][1], "score"),
