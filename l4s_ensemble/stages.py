@@ -108,12 +108,12 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
             needs=(data.name, "pixel", result, "stack", *places),
         ),
         replace(
-            base, name=f"{folder}/landslides", target="l4s_ensemble.predict.landslides:stage",
+            base, name=f"{folder}/landslides", target="l4s_ensemble.predict.stage:landslides_stage",
             needs=(data.name, result, f"{folder}/reasons", "stack", *places),
         ),
         replace(
-            base, name=f"{folder}/scores", target="l4s_ensemble.predict.score:stage",
-            needs=(data.name, result, "stack", *(places or seen)),
+            base, name=f"{folder}/scores", target="l4s_ensemble.predict.stage:scores_stage",
+            needs=(data.name, "features", "pixel", result, "stack", *(places or seen)),
             sections=("scenes.bootstrap_tiles",),
         ),
     ]  # fmt: skip

@@ -50,9 +50,9 @@ def comparison(title: str, summary: dict[str, Any]) -> None:
     )
 
 
-def applicability(split: str, summary: dict[str, Any], folder: Path) -> None:
+def applicability(split: str, summary: dict[str, Any] | None, folder: Path) -> None:
     """Print how many tiles are like those that the run's scores were measured on."""
-    if not summary["known"]:
+    if summary is None:
         return
     tiles, outside = summary["patches"], summary["outside"]
     where = folder / "tiles.csv"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.store import sensor_of
+from l4s_ensemble.predict.summary import Applicability, Difference
 from l4s_ensemble.run.files import write_text
-from l4s_ensemble.run.stage import Summary
-from l4s_ensemble.scenes.applicability import Applicability, describe
+from l4s_ensemble.scenes.applicability import Applicability as Reference
+from l4s_ensemble.scenes.applicability import describe
 
 TABLE = "tiles.csv"
 COLUMNS = ("patch", "scene", "distance", "inside_applicability")
@@ -28,8 +28,8 @@ _BINS = 10  # up to the limit, and as many beyond
 
 
 def compare_with_training(
-    patches: xr.Dataset, reference: Applicability | None, out: Path, *, trained: bool
-) -> Summary:
+    patches: xr.Dataset, reference: Reference | None, out: Path, *, trained: bool
+) -> Applicability | None:
     """Measure each tile's dissimilarity to the training tiles.
 
     Writes ``tiles.csv``: ``patch``, ``scene`` (-1: not known), ``distance`` (dissimilarity index: 1
@@ -40,19 +40,24 @@ def compare_with_training(
     ----------
     patches : xarray.Dataset
         The tiles.
-    reference : Applicability or None
+    reference : scenes.applicability.Applicability or None
         Of the training tiles.
     out : Path
         Folder of the table.
     trained : bool
         Whether the tiles are of the training split.
+
+    Returns
+    -------
+    Applicability or None
+        None without a reference of the same bands.
     """
     if reference is None:
-        return {"known": False}
+        return None
     patch, scene = patches["patch"].values, patches["scene"].values
     names, described = describe(patches, sensor_of(patches))
     if names != reference.names:
-        return {"known": False}
+        return None
     found = reference.index(described)
     if trained:
         own = {int(p): d for p, d in zip(reference.patch, reference.held_out, strict=True)}
@@ -66,26 +71,17 @@ def compare_with_training(
         writer.writerow([int(row[0]), int(row[1]), f"{row[2]:.3f}", int(row[3])])
     write_text(out / TABLE, text.getvalue())
     edges = np.append(np.linspace(0, 2 * reference.limit, 2 * _BINS + 1), np.inf)
-    return {
-        "known": True,
-        "patches": len(patch),
-        "limit": reference.limit,
-        "outside": int((~like).sum()),
-        "median": float(np.median(distance)),
-        "edges": edges[:-1].tolist(),
-        "here": _shares(distance, edges),
-        "held_out": _shares(reference.held_out, edges),
-        "distance": {int(p): float(d) for p, d in zip(patch, distance, strict=True)},
-        "differs": _differs(reference, described[~like] if (~like).any() else described),
-    }
-
-
-def tiles_outside(summary: Mapping[str, Any]) -> set[int] | None:
-    """Tiles farther than the limit, of the stage's summary; None where that is not known."""
-    if not summary["known"]:
-        return None
-    limit = summary["limit"]
-    return {int(patch) for patch, far in summary["distance"].items() if far > limit}
+    return Applicability(
+        patches=len(patch),
+        limit=reference.limit,
+        outside=int((~like).sum()),
+        median=float(np.median(distance)),
+        edges=edges[:-1].tolist(),
+        here=_shares(distance, edges),
+        held_out=_shares(reference.held_out, edges),
+        distance={int(p): float(d) for p, d in zip(patch, distance, strict=True)},
+        differs=_differs(reference, described[~like] if (~like).any() else described),
+    )
 
 
 def _shares(distance: NDArray[np.floating[Any]], edges: NDArray[np.float64]) -> list[float]:
@@ -94,11 +90,11 @@ def _shares(distance: NDArray[np.floating[Any]], edges: NDArray[np.float64]) -> 
     return [float(n) / len(distance) for n in counts]
 
 
-def _differs(reference: Applicability, described: NDArray[np.float32]) -> list[dict[str, Any]]:
+def _differs(reference: Reference, described: NDArray[np.float32]) -> list[Difference]:
     """What differs most: the median of the tiles in standard deviations of the training tiles."""
     moved = np.median(reference.standard(described), axis=0)
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[str, Difference] = {}
     for i in np.argsort(-np.abs(moved)):
         band = reference.names[i].partition(" ")[0]
-        first.setdefault(band, {"what": reference.names[i], "by": float(moved[i])})
+        first.setdefault(band, Difference(what=reference.names[i], by=float(moved[i])))
     return list(first.values())[:_MOST_NAMED]

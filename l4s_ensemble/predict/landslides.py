@@ -7,9 +7,9 @@ meaning of each column, and for the largest landslides all words of the reasons.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,25 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.predict.applicability import tiles_outside
 from l4s_ensemble.predict.landslides_table import (
     COLUMNS,
     FORMAT,
     LANDSLIDES_CSV,
     LANDSLIDES_JSON,
     as_csv,
-    by_size,
     rounded,
     why,
 )
 from l4s_ensemble.predict.result import open_logits, open_probability, open_uncertainty
-from l4s_ensemble.run.files import digest_of, read_json, write_json, write_text
+from l4s_ensemble.run.files import write_json, write_text
 from l4s_ensemble.run.progress import track
-from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.landslides import Outlines, Place, predicted_outlines
-
-SHOWN = 20
-"""Landslides in the summary, the largest ones."""
+from l4s_ensemble.scenes.landslides import Outlines, Place
 
 
 @dataclass(frozen=True)
@@ -168,72 +162,35 @@ def landslides_of(
     return rows
 
 
-def stage(ctx: StageContext) -> Summary:
+def write_landslides(
+    out: Path,
+    rows: list[dict[str, Any]],
+    reasons: Mapping[int, Mapping[str, Any]],
+    outside: set[int] | None,
+    **head: Any,
+) -> None:
     """Write ``landslides.json`` and ``landslides.csv``; see the module.
 
-    Raises
-    ------
-    RunError
-        If the reasons were found for other landslides than these.
+    Parameters
+    ----------
+    out : Path
+        Folder of both.
+    rows : list of dict
+        From `landslides_of`; they get the columns that say why.
+    reasons : mapping of int to mapping
+        Row of ``reasons.json`` by the landslide's number.
+    outside : set of int or None
+        Tiles outside the area of applicability; None where that is not known.
+    **head
+        More keys of ``landslides.json``.
     """
-    from l4s_ensemble.data.store import sensor_of
-    from l4s_ensemble.scenes.folds import patches_to_predict
-
-    started = time.monotonic()
-    folder = ctx.params["folder"]
-    patch, place, outlines = predicted_outlines(ctx)
-    data = patches_to_predict(ctx)
-    pixel_m = sensor_of(data).pixel_m
-    comparison = read_json(ctx.input("stack") / "summary.json")["comparison"]
-    chosen = {row["model"]: row["threshold"] for row in comparison}
-    rows = landslides_of(outlines, _reader(ctx, data, patch), patch, place, chosen, pixel_m=pixel_m)
-    reasons_file = ctx.input(f"{folder}/reasons") / "reasons.json"
-    explained = read_json(reasons_file)
-    reasons = {int(r["id"]): r for r in explained["rows"]}
-    if any(outlines.pixels[n - 1] != r["pixels"] for n, r in reasons.items()):
-        raise RunError(
-            "the reasons are those of other landslides", where=reasons_file,
-            fix="delete the folder they stand in and predict again",
-        )  # fmt: skip
-    unlike = tiles_outside(
-        read_json(ctx.input(f"{folder}/result") / "summary.json")["applicability"]
-    )
     for row in rows:
-        row["inside_applicability"] = None if unlike is None else unlike.isdisjoint(row["tiles"])
+        row["inside_applicability"] = None if outside is None else outside.isdisjoint(row["tiles"])
         row.update(why(reasons.get(row["id"])))
-    measure = read_json(ctx.input(f"{folder}/result") / "summary.json").get("uncertainty")
-    note = (
-        f"the {len(reasons)} largest of {len(rows)} landslides have a reason, from at most "
-        f"{explained['pixels_per_landslide']} pixels each"
-    )
-    write_json(
-        ctx.out / LANDSLIDES_JSON,
-        {
-            "format": FORMAT,
-            "split": ctx.params["split"],
-            "pixel_m": pixel_m,
-            "thresholds": {name: chosen[name] for name in ("pixel", "unet")},
-            "uncertainty": measure,
-            "columns": COLUMNS,
-            "note": note,
-            "landslides": [{**r, "words": _words(reasons.get(r["id"]))} for r in rows],
-        },
-    )
-    write_text(ctx.out / LANDSLIDES_CSV, as_csv(rows))
-    return {
-        "split": ctx.params["split"],
-        "landslides": len(rows),
-        "area_m2": float(outlines.pixels.sum()) * pixel_m**2,
-        "explained": len(reasons),
-        "cut_by_edge": int(outlines.cut.sum()),
-        "over_seams": int((outlines.tiles > 1).sum()),
-        "uncertainty": measure,
-        "by_size": by_size(outlines.pixels, pixel_m),
-        "largest": rows[:SHOWN],
-        "note": note,
-        "seconds": round(time.monotonic() - started, 3),
-        "digest": digest_of(ctx.out / LANDSLIDES_JSON, ctx.out / LANDSLIDES_CSV),
-    }
+    listed = [{**r, "words": _words(reasons.get(r["id"]))} for r in rows]
+    described = {"format": FORMAT, **head, "columns": COLUMNS, "landslides": listed}
+    write_json(out / LANDSLIDES_JSON, described)
+    write_text(out / LANDSLIDES_CSV, as_csv(rows))
 
 
 class _Tally:
@@ -258,14 +215,28 @@ class _Tally:
         np.maximum.at(target, numbers[part] - 1, np.asarray(values, np.float64))
 
 
-def _reader(
-    ctx: StageContext, data: xr.Dataset, patch: NDArray[np.int64]
+def tile_maps(
+    folder: Path, data: xr.Dataset, patch: NDArray[np.int64]
 ) -> Callable[[int], TileMaps]:
+    """Make the function that reads the maps of a tile by its position in `patch`.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the result.
+    data : xarray.Dataset
+        The patches.
+    patch : int64 array, shape (tile,)
+
+    Raises
+    ------
+    RunError
+        If the result is of other tiles.
+    """
     from l4s_ensemble.data.store import positions_of, sensor_of, units
 
-    folder = ctx.input(f"{ctx.params['folder']}/result")
     result, uncertainty = open_probability(folder), open_uncertainty(folder)
-    pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
+    pixel, unet = open_logits(folder, "pixel"), open_logits(folder, "unet")
     for found in (result, uncertainty, pixel, unet):
         if not np.array_equal(found["patch"].values, patch):
             raise RunError("the prediction holds other tiles", fix="run the prediction again")

@@ -10,12 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.predict.submission import read_mask
 from l4s_ensemble.run.scores import open_scores
-from l4s_ensemble.run.stage import StageContext
 
 
-def open_logits(ctx: StageContext, model: str) -> xr.Dataset:
-    """Logits of a base model for this prediction: ``logit (fold_model, patch, y, x)``."""
-    return open_scores(ctx.input(f"{ctx.params['folder']}/result") / f"{model}.zarr")
+def open_logits(folder: Path, model: str) -> xr.Dataset:
+    """Logits of a base model in the folder of a result: ``logit (fold_model, patch, y, x)``."""
+    return open_scores(folder / f"{model}.zarr")
 
 
 def open_probability(folder: Path) -> xr.Dataset:

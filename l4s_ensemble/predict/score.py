@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,28 +12,36 @@ import xarray as xr
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
 from l4s_ensemble.metrics.counts import Counts, scores_pooled
 from l4s_ensemble.metrics.error_auc import BINS, error_histogram
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.objects import ObjectCounts, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.predict.applicability import tiles_outside
 from l4s_ensemble.predict.result import (
     open_logits,
     open_masks,
     open_probability,
     open_uncertainty,
 )
-from l4s_ensemble.run.files import read_json
+from l4s_ensemble.predict.summary import Missed
 from l4s_ensemble.run.progress import track
-from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
-from l4s_ensemble.scenes.landslides import TileObjects, count_objects, places_of, tile_objects
-from l4s_ensemble.stack.comparison import MODELS, compare, seconds_of
+from l4s_ensemble.scenes.landslides import (
+    Place,
+    TileObjects,
+    count_objects,
+    home_of,
+    join,
+    match_objects,
+    parts_of,
+    tile_objects,
+)
+from l4s_ensemble.stack.comparison import MODELS, compare
 from l4s_ensemble.stack.learners import BATCH_TILES
 from l4s_ensemble.stack.uncertainty import summarise_uncertainty
+
+SHOWN = 20
+"""Missed landslides that are listed, the largest ones."""
 
 
 @dataclass
@@ -57,82 +66,115 @@ class Scored:
     errors: NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, BINS), np.int64))
 
 
-def stage(ctx: StageContext) -> Summary:
-    """Comparison of a split. Writes ``tiles_<model>.npz`` and ``tiles.npz`` (the stack's).
+def score_split(
+    found: Scored,
+    thresholds: Mapping[str, float],
+    block: NDArray[Any],
+    place: Place,
+    outside: set[int] | None,
+    *,
+    adapted_to: str | None,
+    seconds: Mapping[str, Mapping[str, float | None]],
+    seed: int,
+) -> dict[str, Any]:
+    """Compare the models on a split's tiles.
 
-    Raises
-    ------
-    DataError
-        If the split has no masks.
+    Parameters
+    ----------
+    found : Scored
+    thresholds : mapping
+        By row of the comparison, chosen out of fold.
+    block : array, shape (tile,)
+        Spatial block of each tile.
+    place : tuple of array_like of int, each of shape (tile,)
+        Scene, row and column; a scene below 0 means that the place is not known.
+    outside : set of int or None
+        Tiles outside the area of applicability; None where that is not known.
+    adapted_to, seconds, seed
+        See `l4s_ensemble.stack.comparison.compare`.
+
+    Returns
+    -------
+    dict
+        Fields of `l4s_ensemble.predict.summary.ScoresSummary` from ``comparison`` to ``tiles``.
     """
-    seed = ctx.config.seed
-    data = patches_to_predict(ctx)
-    if "mask" not in data:
-        raise DataError(
-            "this split has no masks to score against", where=data.attrs.get("root"),
-            fix="predict without scoring, or add the masks to the split's folder",
-        )  # fmt: skip
-    chosen = read_json(ctx.input("stack") / "summary.json")
-    thresholds = {row["model"]: row["threshold"] for row in chosen["comparison"]}
-    thresholds["stack"] = chosen["threshold"]
-    found = _scored(ctx, data, thresholds)
-    patch = found.tiles["stack"].patch
-    folds = load_folds(ctx.input("scenes")) if ctx.params["holdout"] else None
-    if folds is not None:
-        block, kind = folds.of(patch, "block"), "spatial"
-    else:
-        block, kind = bootstrap_blocks(data.sel(patch=patch), ctx.config.scenes.bootstrap_tiles)
     options: dict[str, Any] = {"seed": seed}
-    folder = str(ctx.params["folder"])
-    result = read_json(ctx.input(f"{folder}/result") / "summary.json")
-    adapted_to = result["adapted_to"]
-    objects = count_objects(found.objects, places_of(ctx, data.sel(patch=patch)))
+    objects = count_objects(found.objects, place)
     compared = compare(
         found.tiles, block, thresholds=thresholds, adapted_to=adapted_to, objects=objects,
-        seconds=seconds_of(ctx.run, predicted=result["seconds_of"]), **options,
+        seconds=seconds, **options,
     )  # fmt: skip
     counts = found.tiles["stack"].counts(thresholds["stack"])
     handed_in = _as_handed_in(found.masks, counts, block, objects["stack"], options)
     if not np.array_equal(found.masks[:, 0], counts.tp) or handed_in["fp"] != int(counts.fp.sum()):
         _by_masks(compared, handed_in, found, thresholds, block, options)
-    for name, scored in found.tiles.items():
-        scored.save(ctx.out / f"tiles_{name}.npz")
-    stacked = found.tiles["stack"]
-    stacked.save(ctx.out / "tiles.npz")
-    pooled = stacked.pooled()
+    pooled = found.tiles["stack"].pooled()
     return {
-        "split": ctx.params["split"],
-        "patches": len(patch),
-        "block_kind": kind,
-        "adapted_to": adapted_to,
         **compared,
         "threshold": thresholds["stack"],
         "masks": handed_in,
         "histogram": pooled.as_dict(),
         "reliability": pooled.reliability(),
         "uncertainty": summarise_uncertainty(found.errors),
-        "applicability": _by_applicability(
-            tiles_outside(result["applicability"]),
-            found.tiles, thresholds, block, options,
-        ),
+        "applicability": _by_applicability(outside, found.tiles, thresholds, block, options),
         "tiles": [
             {"patch": int(n), "tp": int(tp), "fp": int(fp), "fn": int(fn), "tn": int(tn)}
-            for n, (tp, fp, fn, tn) in zip(patch, found.masks, strict=True)
+            for n, (tp, fp, fn, tn) in zip(found.tiles["stack"].patch, found.masks, strict=True)
         ],
-    }  # fmt: skip
+    }
+
+
+def missed_landslides(
+    tiles: Sequence[TileObjects],
+    patch: NDArray[np.int64],
+    place: Place,
+    reference: Callable[[int], NDArray[np.uint8]],
+) -> list[Missed]:
+    """List the largest reference landslides that no landslide of the masks matches.
+
+    Parameters
+    ----------
+    tiles : sequence of TileObjects
+    patch : int64 array, shape (tile,)
+    place : tuple of array_like of int, each of shape (tile,)
+    reference : callable
+        Gives the mask of the tile at a position, shape (y, x).
+    """
+    parts = [t.reference for t in tiles]
+    objects = join(parts, place)
+    home = home_of(objects, parts)
+    _, pairs, shared = match_objects(tiles, "stack", objects, place)
+    mapped = np.bincount(shared[0], weights=shared[2], minlength=len(objects))
+    rows = []
+    for i in np.setdiff1d(np.arange(len(objects)), pairs[0])[:SHOWN]:
+        tile = int(home[i])
+        own = objects.number[objects.first[tile] : objects.first[tile + 1]] == i + 1
+        part = int(np.argmax(np.where(own, parts[tile].area, 0))) + 1
+        row, col = np.nonzero(parts_of(reference(tile))[0] == part)
+        rows.append(
+            Missed(
+                patch=int(patch[tile]),
+                tiles=int(objects.tiles[i]),
+                pixels=int(objects.pixels[i]),
+                row=round(float(row.mean()), 1),
+                col=round(float(col.mean()), 1),
+                mapped_share=round(float(mapped[i] / objects.pixels[i]), 4),
+            )
+        )
+    return rows
 
 
 def _by_applicability(
-    unlike: set[int] | None,
+    outside: set[int] | None,
     tiles: Mapping[str, TileHistograms],
     thresholds: Mapping[str, float],
     block: NDArray[Any],
     options: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Score the tiles that are like the training tiles, and those that are not."""
-    if unlike is None:
+    if outside is None:
         return []
-    far = np.array([int(p) in unlike for p in tiles["stack"].patch])
+    far = np.array([int(p) in outside for p in tiles["stack"].patch])
     rows = []
     for like, own in ((True, ~far), (False, far)):
         if not own.any():
@@ -147,14 +189,20 @@ def _by_applicability(
     return rows
 
 
-def _scored(
-    ctx: StageContext,
-    data: xr.Dataset,
-    thresholds: Mapping[str, float],
-) -> Scored:
-    folder = ctx.input(f"{ctx.params['folder']}/result")
+def count_tiles(folder: Path, data: xr.Dataset, thresholds: Mapping[str, float]) -> Scored:
+    """Count every tile of a result in one pass.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the result.
+    data : xarray.Dataset
+        The patches, with masks.
+    thresholds : mapping
+        By row of the comparison.
+    """
     result, unsure = open_probability(folder), open_uncertainty(folder)
-    pixel, unet = open_logits(ctx, "pixel"), open_logits(ctx, "unet")
+    pixel, unet = open_logits(folder, "pixel"), open_logits(folder, "unet")
     patch = result["patch"].values
     out = Scored(
         {name: TileHistograms.empty(patch) for name in MODELS},

@@ -1,4 +1,4 @@
-"""The stage that applies the ensemble to a split: scores, masks and a submission."""
+"""The stages of a prediction: the masks of a split, the landslides in them, and their scores."""
 
 from __future__ import annotations
 
@@ -13,16 +13,42 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.patches import write_mask
-from l4s_ensemble.data.store import STORE, open_store, positions_of
-from l4s_ensemble.features.source import source_to_predict
+from l4s_ensemble.data.store import STORE, open_store, positions_of, sensor_of
+from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.features.source import FeatureSource, source_to_predict
+from l4s_ensemble.pixel.summary import Rule
 from l4s_ensemble.predict.applicability import compare_with_training
+from l4s_ensemble.predict.baselines import best_threshold, ndvi_slope, single_feature
 from l4s_ensemble.predict.ensemble import BASE_MODELS, Ensemble, Maps
+from l4s_ensemble.predict.landslides import landslides_of, tile_maps, write_landslides
+from l4s_ensemble.predict.landslides_table import LANDSLIDES_CSV, LANDSLIDES_JSON, by_size
+from l4s_ensemble.predict.score import (
+    bootstrap_blocks,
+    count_tiles,
+    missed_landslides,
+    score_split,
+)
 from l4s_ensemble.predict.submission import write_submission
+from l4s_ensemble.predict.summary import (
+    AdaptedThreshold,
+    Baseline,
+    LandslidesSummary,
+    ResultSummary,
+    ScoresSummary,
+    Submission,
+    ThresholdOfScene,
+)
+from l4s_ensemble.run.files import digest_of, read_json
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
+from l4s_ensemble.scenes.landslides import places_of, predicted_outlines
+from l4s_ensemble.stack.comparison import seconds_of
 from l4s_ensemble.stack.threshold import SceneThreshold
 from l4s_ensemble.stack.uncertainty import MEASURE
+
+SHOWN = 20
+"""Landslides in the summary, the largest ones."""
 
 
 def stage(ctx: StageContext) -> Summary:
@@ -59,35 +85,171 @@ def stage(ctx: StageContext) -> Summary:
     thresholds = ensemble.thresholds(histograms, fitted)
     predicted = _write_masks(ctx.out / "masks", ensemble, maps, scene, thresholds)
     reference = ensemble.applicability
-    return {
-        "split": split,
-        "patches": len(patch),
-        "learner": ensemble.stack.learner_.kind,
-        "threshold": ensemble.stack.threshold_,
-        "adapt_threshold": ensemble.stack.adapt_threshold,
-        "thresholds": [
-            {
-                "scene": s,
-                "threshold": ensemble.stack.threshold_ if t is None else t.threshold,
-                "adapted": None if t is None else asdict(t),
-            }
+    return ResultSummary(
+        split=split,
+        patches=len(patch),
+        learner=ensemble.stack.learner_.kind,
+        threshold=ensemble.stack.threshold_,
+        adapt_threshold=ensemble.stack.adapt_threshold,
+        thresholds=[
+            ThresholdOfScene(
+                scene=s,
+                threshold=ensemble.stack.threshold_ if t is None else t.threshold,
+                adapted=None if t is None else AdaptedThreshold(**asdict(t)),
+            )
             for s, t in thresholds.items()
         ],
-        "smallest_px": ensemble.stack.smallest_px_,
-        "uncertainty": MEASURE,
-        "predicted_pixels": int(predicted.sum()),
-        "predicted_share": float(
+        smallest_px=ensemble.stack.smallest_px_,
+        uncertainty=MEASURE,
+        predicted_pixels=int(predicted.sum()),
+        predicted_share=float(
             predicted.sum() / (len(patch) * patches.sizes["y"] * patches.sizes["x"])
         ),
-        "landslide_patches": int((predicted > 0).sum()),
-        "fold_models": ensemble.n_folds,
-        "adapted_to": ensemble.unet.adapted_to,
-        "histogram": np.sum(list(histograms.values()), axis=0).tolist(),
-        "applicability": compare_with_training(patches, reference, ctx.out, trained=of_training),
-        "submission": write_submission(ctx.out / "masks", ctx.out / "submission.zip"),
-        "seconds_of": seconds,
-        "seconds": round(time.monotonic() - started, 3),
+        landslide_patches=int((predicted > 0).sum()),
+        fold_models=ensemble.n_folds,
+        adapted_to=ensemble.unet.adapted_to,
+        histogram=np.sum(list(histograms.values()), axis=0).tolist(),
+        applicability=compare_with_training(patches, reference, ctx.out, trained=of_training),
+        submission=Submission(**write_submission(ctx.out / "masks", ctx.out / "submission.zip")),
+        seconds_of=seconds,
+        seconds=round(time.monotonic() - started, 3),
+    ).model_dump(mode="json")
+
+
+def landslides_stage(ctx: StageContext) -> Summary:
+    """Write ``landslides.json`` and ``landslides.csv``, see `l4s_ensemble.predict.landslides`.
+
+    Raises
+    ------
+    RunError
+        If the reasons were found for other landslides than these.
+    """
+    started, result = time.monotonic(), _result(ctx)
+    patch, place, outlines = predicted_outlines(ctx)
+    data = patches_to_predict(ctx)
+    pixel_m, folder = sensor_of(data).pixel_m, ctx.input(f"{ctx.params['folder']}/result")
+    chosen = _thresholds(ctx)
+    maps = tile_maps(folder, data, patch)
+    rows = landslides_of(outlines, maps, patch, place, chosen, pixel_m=pixel_m)
+    reasons_file = ctx.input(f"{ctx.params['folder']}/reasons") / "reasons.json"
+    explained = read_json(reasons_file)
+    reasons = {int(r["id"]): r for r in explained["rows"]}
+    if any(outlines.pixels[n - 1] != r["pixels"] for n, r in reasons.items()):
+        raise RunError(
+            "the reasons are those of other landslides",
+            where=reasons_file,
+            fix="delete the folder they stand in and predict again",
+        )
+    note = (
+        f"the {len(reasons)} largest of {len(rows)} landslides have a reason, from at most "
+        f"{explained['pixels_per_landslide']} pixels each"
+    )
+    write_landslides(
+        ctx.out,
+        rows,
+        reasons,
+        _outside(result),
+        split=ctx.params["split"],
+        pixel_m=pixel_m,
+        thresholds={name: chosen[name] for name in ("pixel", "unet")},
+        uncertainty=result.uncertainty,
+        note=note,
+    )
+    return LandslidesSummary(
+        split=ctx.params["split"],
+        landslides=len(rows),
+        area_m2=float(outlines.pixels.sum()) * pixel_m**2,
+        explained=len(reasons),
+        cut_by_edge=int(outlines.cut.sum()),
+        over_seams=int((outlines.tiles > 1).sum()),
+        uncertainty=result.uncertainty,
+        by_size=by_size(outlines.pixels, pixel_m),
+        largest=rows[:SHOWN],
+        note=note,
+        seconds=round(time.monotonic() - started, 3),
+        digest=digest_of(ctx.out / LANDSLIDES_JSON, ctx.out / LANDSLIDES_CSV),
+    ).model_dump(mode="json")
+
+
+def scores_stage(ctx: StageContext) -> Summary:
+    """Score a split. Writes ``tiles_<model>.npz`` and ``tiles.npz`` (the stack's).
+
+    Raises
+    ------
+    DataError
+        If the split has no masks.
+    """
+    data, result, seed = patches_to_predict(ctx), _result(ctx), ctx.config.seed
+    if "mask" not in data:
+        raise DataError(
+            "this split has no masks to score against",
+            where=data.attrs.get("root"),
+            fix="predict without scoring, or add the masks to the split's folder",
+        )
+    thresholds, folder = _thresholds(ctx), ctx.input(f"{ctx.params['folder']}/result")
+    found = count_tiles(folder, data, thresholds)
+    patch = found.tiles["stack"].patch
+    data = data.sel(patch=patch)
+    if ctx.params["holdout"]:
+        block, kind = load_folds(ctx.input("scenes")).of(patch, "block"), "spatial"
+    else:
+        block, kind = bootstrap_blocks(data, ctx.config.scenes.bootstrap_tiles)
+    place = places_of(ctx, data)
+    scores = score_split(
+        found,
+        thresholds,
+        block,
+        place,
+        _outside(result),
+        adapted_to=result.adapted_to,
+        seconds=seconds_of(ctx.run, predicted=result.seconds_of),
+        seed=seed,
+    )
+    for name, scored in found.tiles.items():
+        scored.save(ctx.out / f"tiles_{name}.npz")
+    found.tiles["stack"].save(ctx.out / "tiles.npz")
+    masks = data["mask"]
+    return ScoresSummary(
+        split=ctx.params["split"],
+        patches=len(patch),
+        block_kind=kind,
+        adapted_to=result.adapted_to,
+        **scores,
+        baselines=_baselines(ctx, folder, patch, block),
+        missed=missed_landslides(found.objects, patch, place, lambda i: masks[i].values),
+    ).model_dump(mode="json")
+
+
+def _baselines(
+    ctx: StageContext, folder: Path, patch: NDArray[np.int64], block: NDArray[Any]
+) -> list[Baseline]:
+    """Score simple rules that were chosen on training tiles."""
+    store, options = ctx.input(ctx.params["data"]) / STORE, (block, ctx.config.seed, ctx.jobs)
+    rule = Rule.model_validate(read_json(ctx.input("pixel") / "summary.json")["rule"])
+    with np.load(ctx.input("features") / "sample.npz", allow_pickle=False) as sample:
+        threshold = best_threshold(sample["names"], sample)
+    source = FeatureSource.beside(ctx.input("pixel"), store, folder)
+    return [
+        *ndvi_slope(store, patch, rule, *options),
+        *single_feature(source, patch, threshold, *options),
+    ]
+
+
+def _result(ctx: StageContext) -> ResultSummary:
+    path = ctx.input(f"{ctx.params['folder']}/result") / "summary.json"
+    return ResultSummary.model_validate(read_json(path))
+
+
+def _thresholds(ctx: StageContext) -> dict[str, float]:
+    """Threshold of each row of the comparison, chosen out of fold."""
+    chosen = read_json(ctx.input("stack") / "summary.json")
+    return {row["model"]: row["threshold"] for row in chosen["comparison"]} | {
+        "stack": chosen["threshold"]
     }
+
+
+def _outside(result: ResultSummary) -> set[int] | None:
+    return result.applicability.tiles_outside() if result.applicability else None
 
 
 def _files(ctx: StageContext, ensemble: Ensemble, patches: xr.Dataset) -> Maps:

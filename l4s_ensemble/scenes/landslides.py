@@ -220,11 +220,8 @@ def count_objects(tiles: Sequence[TileObjects], place: Place) -> dict[str, Objec
     out = {}
     for model in tiles[0].predicted if tiles else ():
         theirs = [t.predicted[model] for t in tiles]
-        predicted = join(theirs, place)
+        predicted, pairs, _ = match_objects(tiles, model, reference, place)
         away = home_of(predicted, theirs)
-        pairs = matches(
-            _shared(tiles, model, reference, predicted), reference.pixels, predicted.pixels
-        )
         unmatched = np.setdiff1d(np.arange(len(predicted)), pairs[1])
         counted = [
             _table(objects.pixels[at], tile[at], len(tiles))
@@ -237,6 +234,24 @@ def count_objects(tiles: Sequence[TileObjects], place: Place) -> dict[str, Objec
         ]
         out[model] = ObjectCounts(*counted)
     return out
+
+
+def match_objects(
+    tiles: Sequence[TileObjects], model: str, reference: Objects, place: Place
+) -> tuple[Objects, NDArray[np.int64], NDArray[np.int64]]:
+    """Match the landslides that a model predicts with those of the reference.
+
+    Returns
+    -------
+    predicted : Objects
+    pairs : int64 array, shape (2, pair)
+        Reference and predicted object (both from 0) that match.
+    shared : int64 array, shape (3, n)
+        Reference object, predicted object and pixels that both hold.
+    """
+    predicted = join([t.predicted[model] for t in tiles], place)
+    shared = _shared(tiles, model, reference, predicted)
+    return predicted, matches(shared, reference.pixels, predicted.pixels), shared
 
 
 def home_of(objects: Objects, parts: Sequence[Parts]) -> NDArray[np.int64]:

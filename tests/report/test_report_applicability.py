@@ -45,7 +45,7 @@ def test_scores_of_both_kinds_stand_in_one_table(tiny_run: Path) -> None:
 
 
 def test_a_run_that_knows_nothing_says_nothing(with_summary: Callable[..., RunSource]) -> None:
-    source = with_summary("predict/valid/result", lambda s: s["applicability"].update(known=False))
+    source = with_summary("predict/valid/result", lambda s: s.update(applicability=None))
     assert applicability.known(source, "valid") == {}
     assert "applicability-valid" not in {c["key"] for c in run_checks(source)}
     assert applicability.sentence({}) == "" and applicability.figures({}) == {}

@@ -16,8 +16,7 @@ _SHOWN = ("pixel", "unet", "stack")
 
 def known(source: RunSource, split: str) -> Mapping[str, Any]:
     """What the run knows of a split's applicability; empty where it knows nothing."""
-    summary = source.summary(f"predict/{split}/result").get("applicability", {})
-    return summary if summary.get("known") else {}
+    return source.summary(f"predict/{split}/result").get("applicability") or {}
 
 
 def sentence(summary: Mapping[str, Any]) -> str:

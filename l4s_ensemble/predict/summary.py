@@ -1,0 +1,277 @@
+"""Summaries of the stages of a prediction: the result, the landslides in it, and the scores."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from l4s_ensemble.metrics.summary import Histogram, ObjectScores, Reliability, Uncertainty
+from l4s_ensemble.run.stage import SummaryModel
+from l4s_ensemble.stack.summary import ModelGain, ModelRow, PartGain
+
+
+class AdaptedThreshold(SummaryModel):
+    """How the threshold of a scene came about; see `l4s_ensemble.stack.threshold`."""
+
+    carried: float
+    threshold: float
+    prior_training: float
+    prior_here: float
+    distance: float
+    kept_because: str | None
+
+
+class ThresholdOfScene(SummaryModel):
+    """Threshold in use in a scene, -1 where the scene is not known."""
+
+    scene: int
+    threshold: float
+    adapted: AdaptedThreshold | None
+
+
+class Difference(SummaryModel):
+    """Median of the tiles in standard deviations of the training tiles."""
+
+    what: str
+    by: float
+
+
+class Applicability(SummaryModel):
+    """Dissimilarity indices of the tiles; 1 is the median of a held-out training tile.
+
+    Attributes
+    ----------
+    limit : float
+        The largest index inside the area of applicability.
+    outside : int
+        Tiles beyond it.
+    edges, here, held_out : list of float
+        Lower edges of bins, share of the tiles, and of the held-out training tiles.
+    distance : dict of int to float
+        By tile.
+    differs : list of Difference
+        Of the tiles outside, else of all; the largest first.
+    """
+
+    patches: int
+    limit: float
+    outside: int
+    median: float
+    edges: list[float]
+    here: list[float]
+    held_out: list[float]
+    distance: dict[int, float]
+    differs: list[Difference]
+
+    def tiles_outside(self) -> set[int]:
+        """Ids of the tiles beyond the limit."""
+        return {patch for patch, far in self.distance.items() if far > self.limit}
+
+
+class Submission(SummaryModel):
+    """The zip of the masks, read back."""
+
+    path: str
+    files: int
+    sha256: str
+    verified: bool
+    shape: tuple[int, int]
+
+
+class ResultSummary(SummaryModel):
+    """Masks of a split, and how they were made.
+
+    ``histogram`` counts pixels by probability; ``applicability`` is None where the run has no
+    reference of its own bands.
+    """
+
+    split: str
+    patches: int
+    learner: str
+    threshold: float
+    adapt_threshold: bool
+    thresholds: list[ThresholdOfScene]
+    smallest_px: int
+    uncertainty: str
+    predicted_pixels: int
+    predicted_share: float
+    landslide_patches: int
+    fold_models: int
+    adapted_to: str | None
+    histogram: list[int]
+    applicability: Applicability | None
+    submission: Submission
+    seconds_of: dict[str, float]
+    seconds: float
+
+
+class Landslide(SummaryModel):
+    """A row of ``landslides.csv``; `l4s_ensemble.predict.landslides_table.COLUMNS` says what."""
+
+    id: int
+    tiles: list[int]
+    scene: int | None
+    centre_in: Literal["scene", "tile"]
+    centre_row_px: float
+    centre_col_px: float
+    pixels: int
+    area_m2: float
+    cut_by_edge: bool
+    mean_slope_deg: float | None
+    max_slope_deg: float | None
+    lowest_m: float | None
+    highest_m: float | None
+    mean_probability: float
+    peak_probability: float
+    mean_uncertainty: float
+    share_predicted_pixel: float
+    share_predicted_unet: float
+    mean_probability_pixel: float
+    mean_probability_unet: float
+    true_share: float | None
+    inside_applicability: bool | None
+    reason: str | None
+    feature_1: str | None
+    feature_1_log_odds: float | None
+    feature_2: str | None
+    feature_2_log_odds: float | None
+    feature_3: str | None
+    feature_3_log_odds: float | None
+
+
+class LandslidesOfSize(SummaryModel):
+    """Landslides of at least ``from_px`` and, where given, fewer than ``below_px`` pixels."""
+
+    from_px: int
+    below_px: int | None
+    landslides: int
+    area_m2: float
+
+
+class LandslidesSummary(SummaryModel):
+    """The predicted landslides; ``largest`` holds those that come first."""
+
+    split: str
+    landslides: int
+    area_m2: float
+    explained: int
+    cut_by_edge: int
+    over_seams: int
+    uncertainty: str
+    by_size: list[LandslidesOfSize]
+    largest: list[Landslide]
+    note: str
+    seconds: float
+    digest: str
+
+
+class MaskGain(SummaryModel):
+    """Paired gain in F1 of the masks over the threshold alone."""
+
+    value: float
+    low: float | None
+    high: float | None
+    shown: bool
+
+
+class MaskScores(SummaryModel):
+    """Scores of the masks as they are handed in."""
+
+    precision: float
+    recall: float
+    f1: float
+    iou: float
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    f1_low: float | None
+    f1_high: float | None
+    blocks: int
+    objects: ObjectScores
+    over_threshold: MaskGain
+
+
+class PartScore(SummaryModel):
+    """F1 of a model on some of the tiles."""
+
+    value: float
+    low: float | None
+    high: float | None
+    blocks: int
+    level: float
+
+
+class ScoresByApplicability(SummaryModel):
+    """F1 of the models on the tiles inside the area of applicability (``like``), or outside."""
+
+    like: bool
+    tiles: int
+    pixel: PartScore
+    unet: PartScore
+    mean: PartScore
+    stack: PartScore
+
+
+class TileCounts(SummaryModel):
+    """Pixels of a tile's mask against its reference."""
+
+    patch: int
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+
+class Baseline(SummaryModel):
+    """A simple rule, chosen on training tiles and scored here; see `predict.baselines`."""
+
+    name: str
+    rule: str
+    f1: float
+    f1_low: float | None
+    f1_high: float | None
+    precision: float
+    recall: float
+
+
+class Missed(SummaryModel):
+    """A reference landslide without a match.
+
+    Attributes
+    ----------
+    patch : int
+        Tile that most of it lies in.
+    tiles, pixels : int
+    row, col : float
+        Centre of its part in that tile, pixels.
+    mapped_share : float
+        Share of its pixels that are mapped as landslide.
+    """
+
+    patch: int
+    tiles: int
+    pixels: int
+    row: float
+    col: float
+    mapped_share: float
+
+
+class ScoresSummary(SummaryModel):
+    """Scores of a split with masks; the stack's are those of the masks as they are handed in."""
+
+    split: str
+    patches: int
+    block_kind: Literal["spatial", "tile"]
+    adapted_to: str | None
+    comparison: list[ModelRow]
+    gain: ModelGain
+    marginal: list[PartGain]
+    threshold: float
+    masks: MaskScores
+    histogram: Histogram
+    reliability: Reliability
+    uncertainty: Uncertainty
+    applicability: list[ScoresByApplicability]
+    tiles: list[TileCounts]
+    baselines: list[Baseline]
+    missed: list[Missed]
