@@ -55,9 +55,7 @@ class ScenesConfig(Section):
 class FeaturesConfig(Section):
     """Which per-pixel features are computed."""
 
-    groups: tuple[str, ...] = (
-        "indices", "terrain", "context", "relative", "segments",
-    )  # fmt: skip
+    groups: tuple[str, ...] = Field((), description="groups of features; none named: all")
     exclude: tuple[str, ...] = Field((), description="names of single features to leave out")
     neighbours: bool = Field(
         True, description="read across the edge of a tile where its neighbour is known"

@@ -35,7 +35,7 @@ class Feature:
     name : str
         Unique.
     group : str
-        One of `l4s_ensemble.features.registry.GROUPS`; a config switches groups.
+        A config may choose groups.
     unit : str
         ``1`` (no unit), ``degree``, ``m``, ``1/km``.
     needs : tuple of str

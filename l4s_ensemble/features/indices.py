@@ -209,7 +209,7 @@ def fields() -> list[Field]:
     ]  # fmt: skip
 
 
-def functions() -> list[FeatureFunction]:
+def functions(_known: dict[str, Field]) -> list[FeatureFunction]:
     """The group ``indices``."""
     return [_function(i) for i in INDICES]
 

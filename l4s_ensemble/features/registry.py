@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,8 +23,6 @@ FEATURES_FILE = "features.json"
 
 VERSION = 4
 """Raised when a feature of the same name changes its values. A model refuses another version."""
-
-GROUPS = ("indices", "terrain", "context", "relative", "segments")
 
 SUPPORT_LIMIT_PX = 127
 """A patch can be continued by reflection over less than its own size."""
@@ -53,13 +51,27 @@ def all_fields() -> dict[str, Field]:
     return known | {f.name: f for f in neighbourhood.fields(known)}
 
 
+FUNCTIONS: tuple[Callable[[dict[str, Field]], list[FeatureFunction]], ...] = (
+    indices.functions,
+    terrain.functions,
+    neighbourhood.functions,
+    segments.functions,
+)
+"""What makes the features of one group or more, from all fields by name."""
+
+
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, FeatureFunction]:
     """Every feature by name, in the order of the groups."""
-    made = indices.functions() + terrain.functions()
-    made += neighbourhood.functions(all_fields()) + segments.functions(all_fields())
-    made.sort(key=lambda f: GROUPS.index(f.feature.group))
+    made = [f for functions in FUNCTIONS for f in functions(all_fields())]
+    order = list(dict.fromkeys(f.feature.group for f in made))
+    made.sort(key=lambda f: order.index(f.feature.group))
     return {f.feature.name: f for f in made}
+
+
+def groups() -> tuple[str, ...]:
+    """Groups of features, in their order."""
+    return tuple(dict.fromkeys(f.feature.group for f in catalogue().values()))
 
 
 @dataclass(frozen=True)
@@ -193,7 +205,7 @@ def select(sensor: Sensor, config: FeaturesConfig) -> FeaturePlan:
     ConfigError
         If a group or an excluded name does not exist, or nothing is left.
     """
-    _known("features.groups", config.groups, GROUPS)
+    _known("features.groups", config.groups, groups())
     _known("features.exclude", config.exclude, tuple(catalogue()))
     chosen: list[Feature] = []
     left_out: list[LeftOut] = []
@@ -206,7 +218,7 @@ def select(sensor: Sensor, config: FeaturesConfig) -> FeaturePlan:
     if not chosen:
         raise ConfigError(
             "no feature is left", where=f"sensor {sensor.name}", found=config.groups,
-            allowed=", ".join(GROUPS), fix="add a group to features.groups",
+            allowed=", ".join(groups()), fix="add a group to features.groups",
         )  # fmt: skip
     return FeaturePlan(sensor.name, tuple(chosen), tuple(left_out))
 
@@ -221,7 +233,7 @@ def _reason(feature: Feature, sensor: Sensor, config: FeaturesConfig) -> str | N
         return "for relative values; the sensor has true reflectance"
     if feature.superseded_by and set(feature.superseded_by) <= set(sensor.band_names):
         return f"other features say it better where {', '.join(feature.superseded_by)} is there"
-    if feature.group not in config.groups:
+    if config.groups and feature.group not in config.groups:
         return f"group {feature.group} is not in features.groups"
     if feature.name in config.exclude:
         return "excluded by features.exclude"

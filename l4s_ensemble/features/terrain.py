@@ -106,7 +106,7 @@ def _position(edge: int) -> FeatureFunction:
     return FeatureFunction(feature, lambda c: c.value("dem_smooth") - c.mean("dem_smooth", edge))
 
 
-def functions() -> list[FeatureFunction]:
+def functions(_known: dict[str, Field]) -> list[FeatureFunction]:
     """The group ``terrain``."""
     slope = Feature(
         "slope_deg", "terrain", "degree", ("slope",), "slope", "band of the file", 0, SLOPE,

@@ -6,7 +6,7 @@ import numpy as np
 
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
-from l4s_ensemble.features.registry import GROUPS, FeaturePlan, all_fields, select
+from l4s_ensemble.features.registry import FeaturePlan, all_fields, select
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.tile_context import TileContext, sample_tile
 from l4s_ensemble.features.window import Alone
@@ -16,7 +16,7 @@ RGB = load_sensor("l4s-rgb")
 
 def plan_of(sensor: Sensor) -> FeaturePlan:
     """Features of every group."""
-    return select(sensor, FeaturesConfig(groups=GROUPS))
+    return select(sensor, FeaturesConfig())
 
 
 def moving_plan(sensor: Sensor) -> FeaturePlan:

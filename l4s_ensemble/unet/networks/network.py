@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -111,6 +111,16 @@ class UNet(nn.Module):
         nn.init.constant_(self.head.bias, float(odds.log()))  # type: ignore[arg-type]
 
 
+NETWORKS: dict[str, Callable[[UNetConfig, int], nn.Module]] = {
+    "baseline": lambda config, bands: OfficialUNet(bands),
+    "unet": lambda config, bands: UNet(bands, config.width, config.depth),
+}
+"""Value of ``unet.network`` to what makes the network, from settings and number of bands.
+
+A network takes float32 ``(patch, band, y, x)`` and gives logits ``(patch, 1, y, x)``.
+"""
+
+
 def build(
     config: UNetConfig, channels: Sequence[str], *, seed: int = 0, pretrained: bool = True
 ) -> nn.Module:
@@ -144,19 +154,22 @@ def build(
             return network
         if name == "baseline" and weights is not None:
             return load_official(Path(weights), bands).train()
-        if name == "baseline":
-            return OfficialUNet(bands)
-        if name == "unet" and weights is None:
-            return UNet(bands, config.width, config.depth)
-    if name == "unet":
+        if name in NETWORKS and weights is None:
+            return NETWORKS[name](config, bands)
+    if name in NETWORKS:
         raise ConfigError(
-            "there are no pretrained weights of this network", where="unet.weights", found=weights,
-            allowed=f"{SMP}<arch>/<encoder>, baseline", fix="leave unet.weights out",
-        )  # fmt: skip
+            "there are no pretrained weights of this network",
+            where="unet.weights",
+            found=weights,
+            allowed=f"{SMP}<arch>/<encoder>, baseline",
+            fix="leave unet.weights out",
+        )
     raise ConfigError(
-        "no network of that name", where="unet.network", found=name,
-        allowed=f"baseline, unet, {SMP}<arch>/<encoder>",
-    )  # fmt: skip
+        "no network of that name",
+        where="unet.network",
+        found=name,
+        allowed=", ".join([*NETWORKS, f"{SMP}<arch>/<encoder>"]),
+    )
 
 
 def count_parameters(network: nn.Module) -> int:
