@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from l4s_ensemble.config import Section, config_folder
 from l4s_ensemble.data.bands import L4S_BANDS, PATCH_PIXELS, PIXEL_M
-from l4s_ensemble.errors import ConfigError
+from l4s_ensemble.errors import ConfigError, ModelError
 
 
 class SensorBand(Section):
@@ -119,3 +119,31 @@ def load_sensor(source: str | Path) -> Sensor:
         return Sensor.model_validate(values)
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
         raise ConfigError("the sensor description is not usable", where=path, found=error) from None
+
+
+def require_sensor(sensor: Sensor, known: Sensor, *, where: object = None) -> None:
+    """Refuse tiles of another sensor than that of a model's training tiles.
+
+    Raises
+    ------
+    ModelError
+        If the bands, their scaling, the radiometry or the pixel size differ.
+    """
+    for field in ("band_names", "bands", "radiometry", "pixel_m"):
+        found, wanted = getattr(sensor, field), getattr(known, field)
+        if found != wanted:
+            raise ModelError(
+                f"the sensor is not the model's: {field.replace('_', ' ')} differ",
+                where=where,
+                found=f"{sensor.name}: {_shown(found)}",
+                allowed=f"{known.name}: {_shown(wanted)}",
+                fix="predict files of the same sensor, or fit a model for this one",
+            )
+
+
+def _shown(value: object) -> object:
+    if not isinstance(value, tuple):
+        return value
+    return ", ".join(
+        v if isinstance(v, str) else f"{v.name} x {v.count_to_unit:g} {v.unit}" for v in value
+    )

@@ -56,11 +56,9 @@ class TileScores(SummaryModel):
     tiles: int
 
 
-class ObjectsOfSize(SummaryModel):
-    """Whole landslides of a size, pixels."""
+class MatchedObjects(SummaryModel):
+    """Whole landslides that were matched: counts and rates."""
 
-    low_px: int
-    high_px: int | None
     reference: int
     found: int
     predicted: int
@@ -69,18 +67,19 @@ class ObjectsOfSize(SummaryModel):
     precision: float | None
 
 
-class ObjectScores(SummaryModel):
+class ObjectsOfSize(MatchedObjects):
+    """Whole landslides of a size, pixels."""
+
+    low_px: int
+    high_px: int | None
+
+
+class ObjectScores(MatchedObjects):
     """Scores of whole landslides (`l4s_ensemble.metrics.objects.summarise_objects`)."""
 
     iou_matched: float
     iou_small: float
     small_px: int
-    reference: int
-    found: int
-    predicted: int
-    false: int
-    recall: float | None
-    precision: float | None
     f1: float | None
     f1_low: float | None
     f1_high: float | None

@@ -7,6 +7,7 @@ pixels, drawn at random. See `landslide_words.reason` for what is said of one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from l4s_ensemble.pixel.landslide_words import reason
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
 from l4s_ensemble.run.progress import track
-from l4s_ensemble.run.scores import ScoreFile
+from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.landslides import Outlines, find_outlines
 
@@ -214,3 +215,34 @@ def found_by(probability: Mapping[str, float], threshold: Mapping[str, float]) -
         )
         sentence += p["pixel"]
     return {"sentence": sentence, "words": [], "features": []}
+
+
+def reason_of(
+    number: int,
+    outlines: Outlines,
+    drawn: NDArray[np.int64],
+    mean: Mapping[str, NDArray[np.float64]],
+    threshold: Mapping[str, float],
+    reason: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Row of a landslide in ``reasons.json``; the reason is empty where only the U-Net found it."""
+    probability = {name: float(p[number - 1]) for name, p in mean.items()}
+    return {
+        "id": number,
+        "pixels": int(outlines.pixels[number - 1]),
+        "pixels_explained": int((drawn[:, 0] == number).sum()),
+        "probability": probability,
+        **reason,
+        **found_by(probability, threshold),
+    }
+
+
+def mean_probability(outlines: Outlines, scores: Path) -> NDArray[np.float64]:
+    """Mean probability of each landslide over its pixels and all folds, shape (landslide,)."""
+    logit = open_scores(scores)["logit"]
+
+    def mean(tile: int) -> NDArray[np.float64]:
+        p = sigmoid(logit.isel(patch=tile).values)
+        return np.asarray(p.mean(axis=0, dtype=np.float64))
+
+    return sum_over(outlines, mean) / outlines.pixels

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.data.sensor import Sensor, require_sensor
 from l4s_ensemble.errors import ModelError
 from l4s_ensemble.features.registry import FEATURES_FILE, FeaturePlan, plan_from_file
 from l4s_ensemble.pixel.classifier import PixelClassifier, read_saved
@@ -100,16 +100,7 @@ class PixelModel:
                 allowed=f"{len(known)} features",
                 fix="compute the features with the model's own features.json, or fit again",
             )
-        for field in ("bands", "radiometry", "pixel_m"):
-            found, wanted = getattr(sensor, field), getattr(self.sensor, field)
-            if found != wanted:
-                raise ModelError(
-                    f"the sensor is not the model's: {field} differs",
-                    where=self.folder,
-                    found=f"{sensor.name}: {_shown(found)}",
-                    allowed=f"{self.sensor.name}: {_shown(wanted)}",
-                    fix="predict files of the same sensor, or fit a model for this one",
-                )
+        require_sensor(sensor, self.sensor, where=self.folder)
 
 
 def fold_folder(folder: Path, fold: int) -> Path:
@@ -120,7 +111,3 @@ def fold_folder(folder: Path, fold: int) -> Path:
 @lru_cache(maxsize=2)
 def _loaded(folder: Path, _changed_ns: int) -> PixelModel:
     return PixelModel.load(folder)
-
-
-def _shown(value: object) -> object:
-    return ", ".join(b.name for b in value) if isinstance(value, tuple) else value

@@ -31,7 +31,7 @@ Histogram = NDArray[np.uint16]
 def ndvi_slope(
     store: Path, folds: Folds, ids: NDArray[np.int64], *, jobs: int = 1
 ) -> dict[str, Any]:
-    """Choose both thresholds on the training tiles of each fold and score its held_out-out tiles.
+    """Choose both thresholds on the training tiles of each fold and score its held-out tiles.
 
     `store` is a ``patches.zarr`` with masks, `ids` the tiles that are fitted on and scored, shape
     (tile,). The fields are those of `l4s_ensemble.pixel.summary.Rule`.

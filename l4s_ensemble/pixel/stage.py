@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,9 @@ from l4s_ensemble.pixel.landslides import (
     PIXELS,
     draw_pixels,
     explain_landslides,
-    found_by,
     landslides_out_of_fold,
-    sum_over,
+    mean_probability,
+    reason_of,
 )
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.rule import ndvi_slope
@@ -31,10 +30,10 @@ from l4s_ensemble.pixel.sampling import plan_pixels
 from l4s_ensemble.pixel.shap import Ground, by_feature, explain_rows, save_contributions
 from l4s_ensemble.pixel.summary import PixelSummary
 from l4s_ensemble.run.files import digest_of, read_json, write_json
-from l4s_ensemble.run.scores import ScoreFile, open_scores
+from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds
-from l4s_ensemble.scenes.landslides import Outlines, predicted_outlines
+from l4s_ensemble.scenes.landslides import predicted_outlines
 from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE
 
 REASONS_FILE = "reasons.json"
@@ -113,7 +112,7 @@ def reasons_stage(ctx: StageContext) -> Summary:
     not explained by it: the sentence says who found it. Writes ``reasons.json``::
 
         unit            'log-odds'
-        landslides          number of predicted landslides
+        landslides      number of predicted landslides
         explained       number of those in `rows`: the largest
         pixels_per_landslide  most pixels drawn of one
         rows            list, the largest landslide first: id (its number, as
@@ -133,20 +132,11 @@ def reasons_stage(ctx: StageContext) -> Summary:
     reasons = explain_landslides(source, model, ground, patch, drawn, jobs=ctx.jobs)
     comparison = read_json(ctx.input("stack") / "summary.json")["comparison"]
     threshold = {row["model"]: float(row["threshold"]) for row in comparison}
-    mean = {
-        name: _mean_probability(outlines, ctx.input(f"{folder}/result") / f"{name}.zarr")
-        for name in ("pixel", "unet")
-    }
-    rows = []
-    for number in numbers:
-        probability = {name: float(p[number - 1]) for name, p in mean.items()}
-        row = {
-            "id": number,
-            "pixels": int(outlines.pixels[number - 1]),
-            "pixels_explained": int((drawn[:, 0] == number).sum()),
-            "probability": probability,
-        }
-        rows.append(row | reasons[number] | found_by(probability, threshold))
+    scores = {name: ctx.input(f"{folder}/result") / f"{name}.zarr" for name in ("pixel", "unet")}
+    mean = {name: mean_probability(outlines, path) for name, path in scores.items()}
+    rows = [
+        reason_of(number, outlines, drawn, mean, threshold, reasons[number]) for number in numbers
+    ]
     head = {"unit": "log-odds", "landslides": len(outlines), "explained": len(rows)}
     head["pixels_per_landslide"] = PIXELS
     write_json(ctx.out / REASONS_FILE, {**head, "rows": rows})
@@ -161,14 +151,3 @@ def _histograms(scores: ScoreFile, masks: NDArray[np.uint8]) -> TileHistograms:
         for i, logit in enumerate(scores.read(block), start=block.start):
             tiles.add(i, sigmoid(logit), masks[i])
     return tiles
-
-
-def _mean_probability(outlines: Outlines, scores: Path) -> NDArray[np.float64]:
-    """Mean probability of each landslide over its pixels and all folds, shape (landslide,)."""
-    logit = open_scores(scores)["logit"]
-
-    def mean(tile: int) -> NDArray[np.float64]:
-        p = sigmoid(logit.isel(patch=tile).values)
-        return np.asarray(p.mean(axis=0, dtype=np.float64))
-
-    return sum_over(outlines, mean) / outlines.pixels

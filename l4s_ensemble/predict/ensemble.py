@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.data.sensor import Sensor, require_sensor
 from l4s_ensemble.data.store import in_memory, sensor_of
 from l4s_ensemble.errors import DataError, ModelError
 from l4s_ensemble.features.scene_statistics import SceneStatistics
@@ -28,7 +28,6 @@ from l4s_ensemble.run.scores import ScoreArray
 from l4s_ensemble.scenes.applicability import Applicability, describe, load_applicability
 from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.stack.threshold import SceneThreshold
-from l4s_ensemble.unet.classifier import require_sensor
 from l4s_ensemble.unet.model import UNetModel
 from l4s_ensemble.unet.model import score_tiles as score_unet
 

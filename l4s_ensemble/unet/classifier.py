@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from l4s_ensemble.config import Section, UNetConfig, build
-from l4s_ensemble.data.sensor import Sensor, load_sensor
+from l4s_ensemble.data.sensor import Sensor, load_sensor, require_sensor
 from l4s_ensemble.errors import DataError, ModelError, RunError
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
@@ -347,29 +347,3 @@ def _damaged(path: Path, error: Exception) -> ModelError:
         "the U-Net cannot be read", where=path, found=error, allowed=f"{KIND}, version {VERSION}",
         fix="fit it again with this version of the package (l4s-ensemble fit-all)",
     )  # fmt: skip
-
-
-def require_sensor(sensor: Sensor, known: Sensor) -> None:
-    """Refuse tiles of another sensor than those of the training.
-
-    Raises
-    ------
-    ModelError
-        If the bands, their scaling, the kind of level or the pixel size differ.
-    """
-    for field in ("band_names", "bands", "radiometry", "pixel_m"):
-        found, wanted = getattr(sensor, field), getattr(known, field)
-        if found != wanted:
-            raise ModelError(
-                f"the {field.replace('_', ' ')} are not those the U-Net was trained on",
-                found=f"{sensor.name}: {_shown(found)}", allowed=f"{known.name}: {_shown(wanted)}",
-                fix="predict files of the same sensor, or fit a model for this one",
-            )  # fmt: skip
-
-
-def _shown(value: object) -> object:
-    if not isinstance(value, tuple):
-        return value
-    return ", ".join(
-        v if isinstance(v, str) else f"{v.name} x {v.count_to_unit:g} {v.unit}" for v in value
-    )

@@ -51,7 +51,7 @@ def test_other_columns_are_refused(model: PixelModel) -> None:
 @pytest.mark.parametrize(
     ("match", "change"),
     [
-        ("bands", {"bands": SENSOR.bands[::-1]}),
+        ("band names", {"bands": SENSOR.bands[::-1]}),
         ("bands", {"bands": (SensorBand(name="B2", count_to_unit=2.0), *SENSOR.bands[1:])}),
         ("radiometry", {"radiometry": "relative"}),
     ],

@@ -117,10 +117,10 @@ def test_another_sensor_is_refused(fitted: UNetClassifier) -> None:
     other = Sensor(name="rgb", bands=SENSOR.bands[:3])
     few = ds.isel(band=slice(3)).assign_attrs(sensor=other.model_dump_json())
     for predict in (fitted.predict_logit, fitted.adapt_statistics):
-        with pytest.raises(ModelError, match="band names are not those"):
+        with pytest.raises(ModelError, match="band names differ"):
             predict(few)
     scaled = SENSOR.model_copy(update={"radiometry": "relative"})
-    with pytest.raises(ModelError, match="radiometry are not those"):
+    with pytest.raises(ModelError, match="radiometry differ"):
         fitted.predict_proba(ds.assign_attrs(sensor=scaled.model_dump_json()))
 
 

@@ -34,7 +34,8 @@ from l4s_ensemble.stages import OCCLUSION, fit_stages
 from l4s_ensemble.unet import model as models
 from l4s_ensemble.unet import stage as stages
 from l4s_ensemble.unet.model import UNetModel
-from l4s_ensemble.unet.stage import explain_stage, logits_by_class, stage
+from l4s_ensemble.unet.stage import explain_stage, stage
+from l4s_ensemble.unet.summarise import logits_by_class
 from l4s_ensemble.unet.training.engine import Trainer
 
 SETTINGS = config_of(seeds=2)

@@ -1,0 +1,108 @@
+"""Fit the U-Nets of a run's folds, and read the tiles that they are adapted to."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.store import open_store, positions_of
+from l4s_ensemble.errors import DataError
+from l4s_ensemble.run.log import start_logging
+from l4s_ensemble.run.stage import StageContext
+from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.scenes.folds import Folds, load_folds
+from l4s_ensemble.unet.classifier import MODEL_FILE, UNetClassifier
+from l4s_ensemble.unet.hardware import devices_of
+from l4s_ensemble.unet.inputs.tileset import TileSet, load
+
+log = logging.getLogger("l4s_ensemble")
+
+
+def fit_folds(ctx: StageContext, folds: Folds) -> None:
+    """Fit and save the model of every fold; those that are whole already stay.
+
+    With several devices each has a process of its own, which fits every so many-th fold; the result
+    is that of one device.
+    """
+    devices = devices_of(ctx.device)
+    saved = [(ctx.out / f"fold_{k}" / MODEL_FILE).is_file() for k in range(folds.n_folds)]
+    todo = np.flatnonzero(~np.array(saved)).tolist()
+    threads = max(1, ctx.jobs // len(devices))
+    level = log.getEffectiveLevel() if len(devices) > 1 else None
+    tasks = [
+        (ctx, device, threads, todo[i :: len(devices)], level) for i, device in enumerate(devices)
+    ]
+    for _ in in_processes(_fit_some, tasks, len(tasks)):
+        pass
+
+
+def _fit_some(
+    ctx: StageContext, device: str, threads: int, todo: Sequence[int], level: int | None
+) -> None:
+    """Fit some folds on a device; with a level of its log in a process of its own."""
+    if level is not None:
+        start_logging(level)
+    dataset, folds = open_store(ctx.input("data/train")), load_folds(ctx.input("scenes"))
+    for k in todo:
+        log.info("unet: fold %d on %s", k, device)
+        train, held_out = (
+            load(dataset, positions_of(dataset, np.sort(ids)))
+            for ids in (folds.train_ids(k), folds.held_out_ids(k))
+        )
+        model = UNetClassifier(
+            **ctx.config.unet.model_dump(), random_state=(ctx.config.seed, k), device=device,
+            n_jobs=threads,
+        )  # fmt: skip
+        folder = ctx.out / f"fold_{k}"
+        model.fit(train, validation=held_out, checkpoint=folder).save(folder)
+        for state in folder.glob("*.checkpoint.pt"):
+            state.unlink()
+
+
+def tiles_to_adapt_to(
+    ctx: StageContext, split: str, folds: Folds, fitted: frozenset[str]
+) -> TileSet:
+    """Read the images of a split to adapt to, without masks.
+
+    Tiles without terrain, and tiles whose content the folds hold too, are left out: the first say
+    nothing, and the others would be adapted to by the networks that score them.
+
+    Raises
+    ------
+    DataError
+        If no tile is left.
+    """
+    holdout = split == "holdout"  # whose images are in the store of the training tiles
+    store = open_store(ctx.input("data/train" if holdout else f"adapt/{split}"))
+    at = positions_of(store, folds.holdout_ids) if holdout else np.arange(store.sizes["patch"])
+    known = np.isin(store["content_hash"].values[at], list(fitted))
+    usable = ~known & ~store["degenerate"].values[at].astype(bool)
+    if known.any():
+        log.warning(
+            "unet: %d of %d tiles of %s are training tiles too; nothing is adapted to them",
+            known.sum(), len(at), split,
+        )  # fmt: skip
+    if not usable.any():
+        raise DataError(
+            "no tile to adapt to", where=f"split {split}", found=f"{len(at)} tiles",
+            allowed="tiles with terrain that are no training tiles", fix="fit without --adapt",
+        )  # fmt: skip
+    return load(store, np.sort(at[usable]), masks=False)
+
+
+def out_of_fold(
+    models: Sequence[UNetClassifier], tiles: TileSet, fold: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], list[float]]:
+    """Logit of every tile by the model that did not see it, and the seconds of each fold."""
+    logit = np.empty((len(tiles), *tiles.counts.shape[-2:]), np.float32)
+    seconds = []
+    for k, model in enumerate(models):
+        started = time.monotonic()
+        held_out = np.flatnonzero(fold == k)
+        logit[held_out] = model.predict_logit(tiles.at(held_out))
+        seconds.append(time.monotonic() - started)
+    return logit, seconds
