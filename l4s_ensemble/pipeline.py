@@ -21,6 +21,8 @@ from l4s_ensemble.stages import OCCLUSION, fit_stages, predict_stages
 if TYPE_CHECKING:
     import xarray as xr
 
+    from l4s_ensemble.adapt.summary import AdaptationSummary
+
 SPLITS = ("train", "valid", "test", "holdout")
 FIT_STAGES = ("data/train", "scenes", "features", "pixel", "unet", "stack")
 DEFAULT_RUN = Path("runs/default")
@@ -122,6 +124,41 @@ class Run:
         folder = self._bring_up_to_date(self._predict_stages(split, data), "scores")
         summary: dict[str, Any] = read_json(folder / "summary.json")
         return summary
+
+    def adapt(
+        self,
+        labels: Path,
+        out: Path,
+        *,
+        split: str = "valid",
+        data: Path | None = None,
+        anyway: bool = False,
+    ) -> AdaptationSummary:
+        """Adapt the models to a few labelled tiles of a split, into a run folder of its own.
+
+        Parameters
+        ----------
+        labels : Path
+            See `l4s_ensemble.adapt.labels.read_labels`.
+        out : Path
+            Folder of the adapted run; it must not exist.
+        split : {'valid', 'test', 'train'}
+        data : Path, optional
+            Another folder of patches of the same sensor.
+        anyway : bool
+            Whether the adapted models are used though no gain is shown.
+        """
+        from l4s_ensemble.adapt.labels import read_labels
+        from l4s_ensemble.adapt.run import adapt_run
+        from l4s_ensemble.predict.ensemble import Ensemble
+
+        ensemble = Ensemble.load(self.folder, device=self.device, jobs=self.jobs)
+        read = read_labels(labels, ensemble.sensor)
+        stages = self._predict_stages(split, data)
+        result = self._bring_up_to_date(stages, "result")
+        return adapt_run(
+            ensemble, read, self.folder / stages[0].name, result, out, split=split, anyway=anyway
+        )
 
     def summary(self, stage: str) -> dict[str, Any]:
         """Summary of a finished stage."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from l4s_ensemble.adapt.summary import AdaptationSummary
 
 
 def say(text: str) -> None:
@@ -66,6 +69,24 @@ def applicability(split: str, summary: dict[str, Any] | None, folder: Path) -> N
     )
     if 2 * outside > tiles and split in {"valid", "test", "holdout"}:
         say(f"            for a place never seen: fit-all --adapt {split} (images only, no mask)")
+
+
+def adaptation(found: AdaptationSummary, folder: Path) -> None:
+    """Print what an adaptation changed, and whether it is used."""
+    say("\nlabelled tiles, each scored by models that were adapted without its group")
+    table(
+        f"{len(found.tiles)} tiles of {found.split}",
+        ["model", "F1 before", "after", "gain", "average precision", "after", "threshold", "after"],
+        [
+            [m.model, *(f"{v:.3f}" for v in (m.f1_before, m.f1_after)), f"{m.gain:+.3f}",
+             *(f"{v:.3f}" for v in (m.average_precision_before, m.average_precision_after,
+                                    m.threshold_before, m.threshold_after))]
+            for m in found.models
+        ],
+    )  # fmt: skip
+    say(found.reason)
+    used = "adapted models" if found.in_use else "models of the run it was made of, unchanged"
+    say(f"run    {folder}: {used}")
 
 
 def landslides(summary: dict[str, Any], folder: Path) -> None:

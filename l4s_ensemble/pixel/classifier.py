@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
     check_is_fitted,
+    check_X_y,
     validate_data,
 )
 
@@ -215,6 +217,42 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for one in parameters
         )
         return self
+
+    def refit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike, *, decay: float) -> Self:
+        """Fit the leaves of all trees anew to rows of another place; splits stay as they are.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As of `fit`.
+        decay : float
+            Share of the old value that a leaf keeps; a leaf without rows keeps all of it.
+
+        Returns
+        -------
+        PixelClassifier
+            Another one.
+        """
+        import lightgbm as lgb
+
+        check_is_fitted(self)
+        rows, label = check_X_y(X, y, dtype=np.float32)
+        weight = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+        made = copy.copy(self)
+        made.boosters_ = tuple(
+            lgb.Booster(model_str=text)
+            .refit(
+                rows,
+                label == self.classes_[1],
+                decay_rate=decay,
+                weight=weight / weight.mean(),
+                lambda_l2=self.l2,
+                verbosity=-1,
+            )
+            .model_to_string()
+            for text in self.boosters_
+        )
+        return made
 
     def predict_logit(self, X: ArrayLike) -> NDArray[np.float32]:
         """Predict the log-odds of the landslide class.

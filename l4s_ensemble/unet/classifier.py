@@ -206,6 +206,59 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
             networks, normalisation=normalisation, sensor=sensor, history=history, captured=captured
         )
 
+    def fine_tune(
+        self,
+        X: Tiles,
+        y: ArrayLike | None = None,
+        *,
+        steps: int = 200,
+        lr: float = 1e-3,
+        batch: int = 8,
+    ) -> Self:
+        """Train all weights further on a few labelled tiles of another place.
+
+        With AdamW and the settings of the training for all else; the tiles of the training are not
+        shown again. Inputs are normalised as in the training.
+
+        Parameters
+        ----------
+        X, y
+            As of `fit`.
+        steps : int
+            Of each network.
+        lr : float
+            Peak of the schedule.
+        batch : int
+
+        Returns
+        -------
+        UNetClassifier
+            Another one.
+
+        Raises
+        ------
+        DataError
+            If there are no masks or no landslide.
+        ModelError
+            If the tiles are of another sensor than those of the training.
+        """
+        check_is_fitted(self, "networks_")
+        tiles = as_tiles(X, y, sensor=self.sensor_, masks=True)
+        require_sensor(tiles.sensor, self.sensor_)
+        assert tiles.mask is not None
+        require_landslide(tiles.mask.sum((1, 2)).cpu().numpy(), "X")
+        changed = {"steps": steps, "lr": lr, "batch": batch, "optimiser": "adamw", "ema": 0.0}
+        config, hardware = self._config().model_copy(update=changed), self._hardware()
+        seed = self.random_state
+        key = (seed, 0) if isinstance(seed, int) else (seed[0], seed[1])
+        tuned = copy.copy(self)
+        trainers = [
+            Trainer(tiles, config, key, hardware, number=i, start=(network, self.normalisation_))
+            for i, network in enumerate(self.networks_)
+        ]
+        tuned.networks_ = tuple(trainer.run() for trainer in trainers)
+        return tuned
+
     def predict_logit(self, X: Tiles) -> NDArray[np.float32]:
         """Mean logit of the networks, float32 (tile, y, x).
 

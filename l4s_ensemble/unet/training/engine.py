@@ -37,6 +37,9 @@ VALIDATION_TILES = 16
 CHECK_EVERY = 25
 """On a GPU, steps between two looks at the loss: each look waits for the device."""
 
+LOGGED_EPOCHS = 40
+"""About so many epochs of a long training are logged."""
+
 SKIPPED_IN_A_ROW = 10
 """Steps without a finite gradient, one after the other, that end a training."""
 
@@ -64,6 +67,8 @@ class Trainer:
     validation : TileSet, optional
         Tiles with masks; the loss of `VALIDATION_TILES` of them is reported after every epoch and
         chooses nothing.
+    start : tuple of (Module, Normalisation), optional
+        A trained network to go on from, and how its inputs are normalised.
 
     Attributes
     ----------
@@ -87,16 +92,21 @@ class Trainer:
         *,
         number: int = 0,
         validation: TileSet | None = None,
+        start: tuple[nn.Module, Normalisation] | None = None,
     ) -> None:
         self.tiles, self.config, self.hardware = tiles.to(hardware.device), config, hardware
         # The first network of a fold has the key that a single one has.
         self.key: tuple[int, ...] = key if number == 0 else (*key, number)
-        self.normalisation = Normalisation.fit(self.tiles, config)
+        self.normalisation = start[1] if start else Normalisation.fit(self.tiles, config)
         held_out = validation and validation.at(spread(len(validation), VALIDATION_TILES))
         self.validation = held_out and held_out.to(hardware.device)
         self.batch = min(config.batch, len(tiles))
         self.steps_an_epoch = len(tiles) // self.batch
-        network = build(config, self.normalisation.channels, seed=_first_weights(self.key))
+        network = (
+            copy.deepcopy(start[0]).requires_grad_()
+            if start
+            else build(config, self.normalisation.channels, seed=_first_weights(self.key))
+        )
         self.network = hardware.place(network)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = optimiser_of(self.network, config)
@@ -142,7 +152,9 @@ class Trainer:
                 self._settle()
             if checkpoint:
                 self.save(checkpoint)
-            last = self.epochs[-1]
+            last, done = self.epochs[-1], len(self.epochs)
+            if done % max(1, self.epochs_planned // LOGGED_EPOCHS) and done < self.epochs_planned:
+                continue
             log.info(
                 "unet %s: epoch %d/%d, loss %.4f, %.1f patches/s",
                 name, len(self.epochs), self.epochs_planned, last["loss"], last["patches_per_s"],

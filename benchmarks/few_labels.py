@@ -1,0 +1,205 @@
+"""What a few labelled tiles of a new place are worth: every model before and after adaptation.
+
+    python -m benchmarks.few_labels --real FOLDER --work DIR --out FILE [--from 1] [--to 2]
+        [--tiles 5 20] [--draws 3] [--how random halves] [--set unet.epochs=12 ...]
+
+`FOLDER` holds ``l4s-rgb`` and ``l4s-rgb-scene4``. A run is fitted on the scenes ``--from`` with the
+preset ``l4s-rgb``, and scored on scene ``--to``: before, and after adaptation to labelled tiles of
+that scene. ``random`` draws them anywhere and scores the rest; ``halves`` draws them in the upper
+half of the rows and scores the lower half, a row of tiles between them unused, and the reverse.
+Thresholds are those that would be used: before, of the run; after, of the labelled tiles by models
+adapted without them, and of the run. Tiles that gave a label are never scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from l4s_ensemble.adapt.adaptation import adapt_ensemble, score_pixel
+from l4s_ensemble.data.store import open_store
+from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.metrics.bootstrap import f1_gain_interval
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.pipeline import Run, open_run
+from l4s_ensemble.predict.ensemble import Ensemble
+from l4s_ensemble.predict.score import bootstrap_blocks
+from l4s_ensemble.run.files import write_text
+from l4s_ensemble.run.log import start_logging
+from l4s_ensemble.unet.inputs.tileset import load
+
+SCENES = {1: (1, 3034), 2: (3035, 3184), 4: (3306, 3799)}
+SCENE_1_COLUMNS = 41
+TARGET_COLUMNS = 10
+"""Of scene 1 as a target: columns 0 to 9. The columns that the preset holds out are not read."""
+
+MODELS = ("pixel", "unet", "stack")
+BLOCK_TILES = 3
+
+
+def main() -> None:
+    """Measure, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--real", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--from", dest="source", type=int, nargs="+", default=[1])
+    parser.add_argument("--to", type=int, default=2)
+    parser.add_argument("--tiles", type=int, nargs="+", default=[5, 20])
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--how", nargs="+", choices=["random", "halves"], default=["random"])
+    parser.add_argument("--set", nargs="*", default=[])
+    parser.add_argument("--jobs", type=int, default=None)
+    asked = parser.parse_args()
+    start_logging()
+    run = fitted(asked)
+    target = asked.work / f"scene-{asked.to}"
+    link(asked.real, target, [asked.to], TARGET_COLUMNS)
+    run.evaluate("train", data=target)
+    folder = next((run.folder / "predict").glob(f"train-scene-{asked.to}-*"))
+    result: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.is_file() else {}
+    key = f"{'+'.join(map(str, asked.source))} to {asked.to}"
+    rows = result.setdefault(key, [])
+    for how in asked.how:
+        for tiles in asked.tiles:
+            for draw in range(asked.draws):
+                for labelled, scored in chosen(folder, how, tiles, draw):
+                    rows.append(
+                        {"how": how, "tiles": tiles, "draw": draw}
+                        | measure(run, folder, labelled, scored)
+                    )
+                    write_text(asked.out, json.dumps(result) + "\n")
+                    show(key, rows[-1])
+
+
+def link(real: Path, folder: Path, scenes: list[int], columns: int = SCENE_1_COLUMNS) -> None:
+    """Link tiles of some scenes into a folder of the official layout; of scene 1 its columns."""
+    for kind in ("img", "mask"):
+        out = folder / "TrainData" / kind
+        out.mkdir(parents=True, exist_ok=True)
+        for source in ("l4s-rgb", "l4s-rgb-scene4"):
+            for file in sorted((real / source / "TrainData" / kind).iterdir()):
+                number = int(file.stem.split("_")[1])
+                inside = any(SCENES[s][0] <= number <= SCENES[s][1] for s in scenes)
+                if number <= SCENES[1][1] and (number - 1) % SCENE_1_COLUMNS >= columns:
+                    continue
+                if inside and not (out / file.name).exists():
+                    os.link(file, out / file.name)
+
+
+def fitted(asked: argparse.Namespace) -> Run:
+    """Fit the preset on the scenes asked for, or take the run that is there."""
+    name = "scenes-" + "-".join(map(str, asked.source))
+    link(asked.real, asked.work / name, asked.source)
+    # The preset holds columns of scene 1 out.
+    held_out = [] if 1 in asked.source else ["data.holdout=null"]
+    run = open_run(
+        asked.work / f"run-{name}",
+        source="l4s-rgb",
+        overrides=["report.occlusion=false", *held_out, *asked.set],
+        data=asked.work / name,
+        jobs=asked.jobs,
+    )
+    run.fit()
+    return run
+
+
+def chosen(
+    folder: Path, how: str, tiles: int, draw: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Ids of labelled and of scored tiles; one pair, or one for each half."""
+    store = open_store(folder / "data")
+    patch, row = store["patch"].values, store["row"].values
+    rng = np.random.default_rng([draw, tiles])
+    if how == "random":
+        labelled = np.sort(rng.choice(patch, tiles, replace=False))
+        yield labelled, np.setdiff1d(patch, labelled)
+        return
+    middle = int(np.median(row))
+    for one, other in ((row < middle, row > middle), (row > middle, row < middle)):
+        yield np.sort(rng.choice(patch[one], min(tiles, one.sum()), replace=False)), patch[other]
+
+
+def measure(
+    run: Run, folder: Path, labelled: NDArray[np.int64], scored: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Scores of every model on the tiles `scored`, before and after."""
+    ensemble = Ensemble.load(run.folder, jobs=run.jobs)
+    store = open_store(folder / "data")
+    source = FeatureSource.beside(run.folder / "pixel", folder / "data" / "patches.zarr",
+                                  folder / "result")  # fmt: skip
+    threshold = {
+        row["model"]: row["threshold"]
+        for row in run.evaluate("train", data=Path(store.attrs["root"]))["comparison"]
+    }
+    labels = store.sel(patch=labelled)
+    started = time.monotonic()
+    adapted = adapt_ensemble(
+        ensemble, source, labelled, labels["mask"].values, blocks_of(labels), threshold,
+        jobs=run.jobs,
+    )  # fmt: skip
+    seconds = time.monotonic() - started
+    tiles = load(store, source.positions(scored), masks=False)
+    pixel = score_pixel(adapted.pixel, source, scored, jobs=run.jobs)
+    unet = np.stack([m.predict_logit(tiles) for m in adapted.unet])
+    after = {
+        "pixel": sigmoid(pixel).mean(axis=0),
+        "unet": sigmoid(unet).mean(axis=0),
+        "stack": adapted.stack.predict_proba(pixel, unet, fold_axis=0),
+    }
+    reference = store["mask"].sel(patch=scored).values
+    before = {m: TileHistograms.load(folder / f"scores/tiles_{m}.npz") for m in MODELS}
+    before = {m: t.subset(np.isin(t.patch, scored)) for m, t in before.items()}
+    block = blocks_of(store.sel(patch=scored))
+    out: dict[str, Any] = {"seconds": seconds, "labelled": labelled.tolist(), "models": {}}
+    out["weight"] = [ensemble.stack.learner_.weight_pixel, adapted.stack.learner_.weight_pixel]
+    for m in MODELS:
+        counted = TileHistograms.empty(scored)
+        for i, (p, y) in enumerate(zip(after[m], reference, strict=True)):
+            counted.add(i, p, y)
+        pair = before[m].counts(threshold[m]), counted.counts(adapted.decision.thresholds[m])
+        gain = f1_gain_interval(pair[1], pair[0], block)
+        f1 = [2 * c.tp.sum() / (2 * c.tp + c.fp + c.fn).sum() for c in pair]
+        pooled = [before[m].pooled(), counted.pooled()]
+        out["models"][m] = {
+            "f1": [float(v) for v in f1],
+            "gain": [gain.value, gain.low, gain.high],
+            "average_precision": [h.average_precision() for h in pooled],
+            "best_f1": [h.best().f1 for h in pooled],
+            "threshold": [threshold[m], adapted.decision.thresholds[m]],
+        }
+    return out
+
+
+def blocks_of(tiles: xr.Dataset) -> NDArray[np.int64]:
+    """Spatial block of each tile."""
+    return bootstrap_blocks(tiles, BLOCK_TILES)[0]
+
+
+def show(key: str, row: dict[str, Any]) -> None:
+    """Print a row."""
+    words = [
+        f"{m} {v['f1'][0]:.3f} -> {v['f1'][1]:.3f} (best {v['best_f1'][0]:.3f} -> "
+        f"{v['best_f1'][1]:.3f}, AP {v['average_precision'][0]:.3f} -> "
+        f"{v['average_precision'][1]:.3f})"
+        for m, v in row["models"].items()
+    ]
+    print(
+        f"{key} {row['how']} {row['tiles']} draw {row['draw']}: {'; '.join(words)}; "
+        f"weight {row['weight'][0]:.2f} -> {row['weight'][1]:.2f}; {row['seconds']:.0f} s",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

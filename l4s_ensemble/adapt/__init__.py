@@ -1,0 +1,1 @@
+"""Adaptation of fitted models to a few labelled tiles of a new place."""

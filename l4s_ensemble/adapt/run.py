@@ -1,0 +1,231 @@
+"""Adapt a run to labels: a run folder of its own, with the adapted models where they help."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.adapt.adaptation import Adapted, Scored, adapt_ensemble
+from l4s_ensemble.adapt.labels import Labels
+from l4s_ensemble.adapt.summary import AdaptationSummary, ModelChange, TileRow
+from l4s_ensemble.data.store import STORE, open_store
+from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.metrics.bootstrap import f1_gain_interval
+from l4s_ensemble.metrics.counts import Counts, f1_pooled
+from l4s_ensemble.pixel.model import fold_folder
+from l4s_ensemble.predict.ensemble import Ensemble
+from l4s_ensemble.predict.score import bootstrap_blocks
+from l4s_ensemble.run.execute import read_manifest
+from l4s_ensemble.run.files import read_json, write_json
+
+FOLDER = "adapt"
+"""Of the summary in an adapted run."""
+
+BLOCK_TILES = 3
+MODELS = ("pixel", "unet", "stack")
+_LEFT = ("predict", ".work", ".lock", FOLDER)
+"""What an adapted run does not take over."""
+
+
+def adapt_run(
+    ensemble: Ensemble,
+    labels: Labels,
+    data: Path,
+    result: Path,
+    out: Path,
+    *,
+    split: str,
+    anyway: bool = False,
+) -> AdaptationSummary:
+    """Adapt the models of a run and write the adapted run.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        Of the run, which stays as it is.
+    labels : Labels
+    data, result : Path
+        Folders of the stages of the place's patches, and of their prediction by the run.
+    out : Path
+        Folder of the adapted run; it must not exist. What does not change is linked.
+    split : str
+        Of the labelled tiles.
+    anyway : bool
+        Whether the adapted models are used though no gain is shown.
+
+    Raises
+    ------
+    DataError
+        If a labelled tile is not in the place, or fewer than two have landslides.
+    RunError
+        If `out` exists.
+    """
+    started, run = time.monotonic(), ensemble.folder
+    if out.exists():
+        raise RunError("the folder exists", where=out, fix="name another one with --out")
+    store = open_store(data)
+    _require(labels, store["patch"].values, split)
+    stack = read_json(run / "stack" / "summary.json")
+    thresholds = {row["model"]: float(row["threshold"]) for row in stack["comparison"]}
+    blocks, _ = bootstrap_blocks(store.sel(patch=labels.patch), BLOCK_TILES)
+    adapted = adapt_ensemble(
+        ensemble,
+        FeatureSource.beside(run / "pixel", data / STORE, result),
+        labels.patch,
+        labels.mask,
+        blocks,
+        {**thresholds, "stack": float(stack["threshold"])},
+        jobs=ensemble.jobs,
+    )
+    models, gains = _changes(adapted, blocks)
+    helps, reason = judge(models[-1], gains)
+    summary = AdaptationSummary(
+        base=str(ensemble.path),
+        base_digests={n: str(read_manifest(run / n)["digest"]) for n in ("pixel", "unet", "stack")},
+        labels=labels.source,
+        split=split,
+        tiles=_rows(adapted, labels),
+        models=models,
+        groups=len(gains),
+        gain_of_groups=gains,
+        weight_pixel_before=ensemble.stack.learner_.weight_pixel,
+        weight_pixel_after=adapted.stack.learner_.weight_pixel,
+        helps=helps,
+        reason=reason,
+        in_use=helps or anyway,
+        seconds=round(time.monotonic() - started, 1),
+    )
+    _write(run, out, adapted, summary)
+    return summary
+
+
+def judge(stack: ModelChange, gains: list[float]) -> tuple[bool, str]:
+    """Say whether a gain of the stack is shown, and why.
+
+    With an interval, where it is above zero. With fewer than ten spatial blocks there is none: then
+    where at least two groups gain, and all of them but one at most.
+    """
+    scores = f"F1 {stack.f1_before:.3f} before, {stack.f1_after:.3f} after"
+    if stack.low is not None:
+        shown = stack.low > 0
+        span = f"gain {stack.gain:+.3f} [{stack.low:+.3f}, {stack.high:+.3f}]"
+        return shown, f"{scores}: {span}, {'shown' if shown else 'no gain shown'}"
+    better = sum(g > 0 for g in gains)
+    return better >= 2 and better >= len(gains) - 1, (
+        f"{scores}: gains from {min(gains):+.3f} to {max(gains):+.3f}, {better} of {len(gains)} "
+        f"groups gain; {stack.blocks} spatial blocks are too few for an interval"
+    )
+
+
+def _require(labels: Labels, patch: NDArray[np.int64], split: str) -> None:
+    lost = np.setdiff1d(labels.patch, patch)
+    if len(lost):
+        raise DataError(
+            "labels of tiles that are not in the split",
+            where=labels.source,
+            found=", ".join(map(str, lost[:8])),
+            allowed=f"tiles of {split}: {patch.min()} to {patch.max()}",
+            fix="name their split with --split, or their folder with --data",
+        )
+
+
+def _changes(adapted: Adapted, blocks: NDArray[np.int64]) -> tuple[list[ModelChange], list[float]]:
+    """Each model before and after, and the stack's gain in each group."""
+    models, gains = [], []
+    for m in MODELS:
+        before, after = (_counts(s, m) for s in (adapted.before, adapted.after))
+        gain = f1_gain_interval(after, before, blocks)
+        pooled = [s.tiles[m].pooled() for s in (adapted.before, adapted.after)]
+        models.append(
+            ModelChange(
+                model=m,
+                f1_before=f1_pooled(before),
+                f1_after=f1_pooled(after),
+                gain=gain.value,
+                low=gain.low,
+                high=gain.high,
+                blocks=gain.blocks,
+                average_precision_before=pooled[0].average_precision(),
+                average_precision_after=pooled[1].average_precision(),
+                threshold_before=float(adapted.before.thresholds[m][0]),
+                threshold_after=adapted.decision.thresholds[m],
+            )
+        )
+        groups = [adapted.group == k for k in range(int(adapted.group.max()) + 1)]
+        gains = [f1_pooled(_some(after, g)) - f1_pooled(_some(before, g)) for g in groups]
+    return models, gains
+
+
+def _rows(adapted: Adapted, labels: Labels) -> list[TileRow]:
+    before, after = (_counts(s, "stack") for s in (adapted.before, adapted.after))
+
+    def f1(counts: Counts, i: int) -> float | None:
+        whole = int(2 * counts.tp[i] + counts.fp[i] + counts.fn[i])
+        return 2 * int(counts.tp[i]) / whole if whole else None
+
+    return [
+        TileRow(
+            patch=int(p),
+            group=int(adapted.group[i]),
+            landslide_pixels=int(labels.mask[i].sum()),
+            f1_before=f1(before, i),
+            f1_after=f1(after, i),
+        )
+        for i, p in enumerate(labels.patch)
+    ]
+
+
+def _write(run: Path, out: Path, adapted: Adapted, summary: AdaptationSummary) -> None:
+    """Write the adapted run; it appears when it is whole."""
+    partial = out.with_name(f".{out.name}-{os.getpid()}")
+    try:
+        shutil.copytree(run, partial, copy_function=_link, ignore=shutil.ignore_patterns(*_LEFT))
+        if summary.in_use:
+            _write_models(partial, adapted)
+        (partial / FOLDER).mkdir()
+        write_json(partial / FOLDER / "summary.json", summary)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_models(run: Path, adapted: Adapted) -> None:
+    for k, (classifier, network) in enumerate(zip(adapted.pixel, adapted.unet, strict=True)):
+        classifier.save(fold_folder(run / "pixel", k))
+        network.save(run / "unet" / f"fold_{k}")
+    adapted.stack.save(run / "stack")
+    path = run / "stack" / "summary.json"
+    summary = read_json(path)
+    summary["threshold"] = adapted.decision.thresholds["stack"]
+    for row in summary["comparison"]:
+        row["threshold"] = adapted.decision.thresholds.get(row["model"], row["threshold"])
+    write_json(path, summary)
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file; copy it where that cannot be done."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _counts(scored: Scored, model: str) -> Counts:
+    """Counts of each tile at its own threshold."""
+    tiles, thresholds = scored.tiles[model], scored.thresholds[model]
+    each = [tiles.subset([i]).counts(float(t)) for i, t in enumerate(thresholds)]
+    return Counts(*(np.concatenate(column) for column in zip(*map(_columns, each), strict=True)))
+
+
+def _some(counts: Counts, at: NDArray[np.bool_]) -> Counts:
+    return Counts(*(column[at] for column in _columns(counts)))
+
+
+def _columns(counts: Counts) -> tuple[NDArray[np.int64], ...]:
+    return counts.tp, counts.fp, counts.fn, counts.tn

@@ -1,0 +1,71 @@
+"""Summary of an adaptation: what was labelled, what changed, and whether it helped."""
+
+from __future__ import annotations
+
+from l4s_ensemble.run.stage import SummaryModel
+
+
+class TileRow(SummaryModel):
+    """A labelled tile and the stack's F1 there; None without a landslide in mask and prediction."""
+
+    patch: int
+    group: int
+    landslide_pixels: int
+    f1_before: float | None
+    f1_after: float | None
+
+
+class ModelChange(SummaryModel):
+    """A model on the labelled tiles: by the run, and by models adapted without each tile's group.
+
+    `low` and `high` are of the paired gain in F1; None with fewer than ten spatial blocks.
+    """
+
+    model: str
+    f1_before: float
+    f1_after: float
+    gain: float
+    low: float | None
+    high: float | None
+    blocks: int
+    average_precision_before: float
+    average_precision_after: float
+    threshold_before: float
+    threshold_after: float
+
+
+class AdaptationSummary(SummaryModel):
+    """Summary of an adaptation.
+
+    Attributes
+    ----------
+    base : str
+        The run that was adapted; `base_digests` are of its fitted stages.
+    labels, split : str
+        Where the labels came from, and whose tiles they are of.
+    groups : int
+        Groups of labelled tiles; each was scored by models adapted without it.
+    gain_of_groups : list of float
+        Gain of the stack in F1 in each group.
+    helps : bool
+        Whether a gain of the stack is shown.
+    reason : str
+        Why it is or is not.
+    in_use : bool
+        Whether the adapted models predict; the run's own do otherwise.
+    """
+
+    base: str
+    base_digests: dict[str, str]
+    labels: str
+    split: str
+    tiles: list[TileRow]
+    models: list[ModelChange]
+    groups: int
+    gain_of_groups: list[float]
+    weight_pixel_before: float
+    weight_pixel_after: float
+    helps: bool
+    reason: str
+    in_use: bool
+    seconds: float
