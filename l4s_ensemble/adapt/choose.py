@@ -1,0 +1,138 @@
+"""Choose the tiles of a place that are worth a label."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from l4s_ensemble.data.store import open_store, sensor_of
+from l4s_ensemble.predict.applicability import TABLE
+from l4s_ensemble.predict.result import open_masks, open_uncertainty
+from l4s_ensemble.scenes.applicability import describe
+
+MAPPED_SHARE = 0.75
+"""Share of the chosen tiles on which the map shows landslides, where there are so many."""
+
+UNCERTAIN = 0.5
+"""Uncertainty above which a pixel counts as uncertain."""
+
+SPREAD = 0.5
+"""Weight of the place in the scene against the look of a tile."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is known of the tiles of a split before any label.
+
+    Attributes
+    ----------
+    patch : int64 array, shape (tile,)
+    uncertain : float64 array, shape (tile,)
+        Share of its pixels that are uncertain.
+    mapped : int64 array, shape (tile,)
+        Pixels mapped as landslide.
+    dissimilarity : float64 array, shape (tile,)
+        Index against the training tiles; NaN where not known.
+    look : float64 array, shape (tile, feature)
+        Standardised description of each tile and, where known, of its place.
+    """
+
+    patch: NDArray[np.int64]
+    uncertain: NDArray[np.float64]
+    mapped: NDArray[np.int64]
+    dissimilarity: NDArray[np.float64]
+    look: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen tile and the reason."""
+
+    patch: int
+    reason: str
+
+
+def candidates(data: Path, result: Path) -> Candidates:
+    """Read what a prediction left.
+
+    Parameters
+    ----------
+    data, result : Path
+        Folders of the stages of the patches and of their prediction.
+    """
+    store, found = open_store(data), open_uncertainty(result)
+    patch = found["patch"].values.astype(np.int64)
+    tiles = store.sel(patch=patch)
+    uncertain, mapped = np.empty(len(patch)), np.empty(len(patch), np.int64)
+    for i, number in enumerate(patch):
+        uncertain[i] = (found["probability"][i].values > UNCERTAIN).mean()
+        mapped[i] = open_masks(result, [number]).sum()
+    far = np.full(len(patch), np.nan)
+    if (result / TABLE).is_file():
+        with (result / TABLE).open(encoding="utf-8", newline="") as file:
+            known = {int(row["patch"]): float(row["distance"]) for row in csv.DictReader(file)}
+        far = np.array([known.get(int(p), np.nan) for p in patch])
+    return Candidates(patch, uncertain, mapped, far, _look(tiles))
+
+
+def choose(found: Candidates, tiles: int) -> list[Choice]:
+    """Choose tiles that are uncertain, unlike training, and unlike each other.
+
+    A tile's value is the mean of its ranks by uncertainty and by dissimilarity. After the most
+    valuable tile comes the one with the largest product of its value and its distance to the
+    nearest one chosen. Three in four
+    show mapped landslides, the others none: there the map may have missed some.
+
+    Returns
+    -------
+    list of Choice
+        In the order of choice; all tiles where there are no more.
+    """
+    n = len(found.patch)
+    value = (_rank(found.uncertain) + _rank(np.nan_to_num(found.dissimilarity))) / 2
+    nearest = np.full(n, np.inf)
+    free, has = np.ones(n, bool), found.mapped > 0
+    made: list[Choice] = []
+    while len(made) < min(tiles, n):
+        done = [has[np.searchsorted(found.patch, c.patch)] for c in made]
+        wants_mapped = sum(done) <= MAPPED_SHARE * len(done)
+        pool = free & (has == wants_mapped)
+        pool = pool if pool.any() else free
+        gain = np.where(pool, value if not made else value * nearest, -1.0)
+        i = int(np.argmax(gain))
+        made.append(Choice(int(found.patch[i]), _reason(found, i)))
+        free[i] = False
+        nearest = np.minimum(nearest, np.linalg.norm(found.look - found.look[i], axis=1))
+    return made
+
+
+def _look(tiles: xr.Dataset) -> NDArray[np.float64]:
+    _, described = describe(tiles, sensor_of(tiles))
+    columns = described.astype(np.float64)
+    weight = np.full(columns.shape[1], 1 / np.sqrt(columns.shape[1]))
+    place = np.stack([tiles[name].values for name in ("scene", "row", "col")], axis=1)
+    if (place >= 0).all():
+        columns = np.hstack([columns, place[:, 1:].astype(np.float64)])
+        weight = np.append(weight, [SPREAD, SPREAD])
+    spread = columns.std(axis=0)
+    return np.asarray((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1) * weight)
+
+
+def _rank(values: ArrayLike) -> NDArray[np.float64]:
+    """Ranks of values, from near 0 to 1; ties share theirs."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values) / max(np.size(values), 1), np.float64)
+
+
+def _reason(found: Candidates, i: int) -> str:
+    parts = [f"{100 * found.uncertain[i]:.0f} % of its pixels are uncertain"]
+    if np.isfinite(found.dissimilarity[i]):
+        parts.append(f"dissimilarity to training {found.dissimilarity[i]:.1f}")
+    mapped = "landslides are mapped" if found.mapped[i] else "nothing is mapped: look for misses"
+    return "; ".join([*parts, mapped])
