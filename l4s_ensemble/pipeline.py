@@ -21,6 +21,7 @@ from l4s_ensemble.stages import OCCLUSION, fit_stages, predict_stages
 if TYPE_CHECKING:
     import xarray as xr
 
+    from l4s_ensemble.adapt.choose import Choice
     from l4s_ensemble.adapt.summary import AdaptationSummary
 
 SPLITS = ("train", "valid", "test", "holdout")
@@ -159,6 +160,31 @@ class Run:
         return adapt_run(
             ensemble, read, self.folder / stages[0].name, result, out, split=split, anyway=anyway
         )
+
+    def label(
+        self, page: Path, tiles: int = 20, *, split: str = "valid", data: Path | None = None
+    ) -> list[Choice]:
+        """Choose tiles of a split that are worth a label, and write a page to label them on.
+
+        Parameters
+        ----------
+        page : Path
+            The HTML file.
+        tiles : int
+            How many; all where there are no more.
+        split : {'valid', 'test', 'train'}
+        data : Path, optional
+            Another folder of patches of the same sensor.
+        """
+        from l4s_ensemble.adapt.choose import candidates, choose
+        from l4s_ensemble.report.labelling import write_labelling_page
+
+        stages = self._predict_stages(split, data)
+        result = self._bring_up_to_date(stages, "result")
+        place = self.folder / stages[0].name
+        chosen = choose(candidates(place, result), tiles)
+        write_labelling_page(page, place, result, chosen, run=self.folder.name, split=split)
+        return chosen
 
     def summary(self, stage: str) -> dict[str, Any]:
         """Summary of a finished stage."""

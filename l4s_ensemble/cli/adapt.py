@@ -1,4 +1,4 @@
-"""Commands for a place that the models have not seen: adapt to labels."""
+"""Commands for a place that the models have not seen: label some tiles, adapt to them."""
 
 from __future__ import annotations
 
@@ -42,3 +42,24 @@ def adapt(
     target = out or opened.folder.with_name(f"{opened.folder.name}-adapted")
     found = opened.adapt(labels, target, split=split, data=data, anyway=anyway)
     console.adaptation(found, target)
+
+
+def label(
+    split: SplitOption = "valid",
+    data: DataOption = None,
+    run: RunOption = RUN,
+    tiles: Annotated[int, typer.Option("--tiles", min=2, help="Tiles to label.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page to write; default: <run>/label.html.")
+    ] = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Choose the tiles that would teach most, and write a page to label them on."""
+    opened = fitted_run(run, jobs, device, quiet)
+    page = out or opened.folder / "label.html"
+    chosen = opened.label(page, tiles, split=split, data=data)
+    console.table("to label", ["tile", "because"], [[str(c.patch), c.reason] for c in chosen])
+    console.say(f"page    {page}: open it in a browser, label, save the labels, then")
+    console.say(f"        l4s-ensemble adapt --labels labels-{split}.json --run {opened.folder}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l4s_ensemble.cli import console
-from l4s_ensemble.cli.adapt import adapt
+from l4s_ensemble.cli.adapt import adapt, label
 from l4s_ensemble.cli.data import data_app
 from l4s_ensemble.cli.fit import fit_all, fit_app, tune_app
 from l4s_ensemble.cli.options import (
@@ -101,6 +101,7 @@ def features(
 
 
 app.command("fit-all")(fit_all)
+app.command("label")(label)
 app.command("adapt")(adapt)
 
 

@@ -1,0 +1,101 @@
+"""The page that tiles are labelled on: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.adapt.choose import Choice
+from l4s_ensemble.adapt.labels import FORMAT, encode
+from l4s_ensemble.data.store import open_store, positions_of, sensor_of, units
+from l4s_ensemble.predict.result import open_masks
+from l4s_ensemble.report.browser.photos import layers_of, photographs
+from l4s_ensemble.report.html import TEMPLATES
+from l4s_ensemble.report.pictures.draw import Picture
+from l4s_ensemble.run.files import write_text
+
+SEGMENTS = {"small": 500, "large": 120}
+"""Segments of a tile in each of two sizes."""
+
+
+def write_labelling_page(
+    path: Path, data: Path, result: Path, choices: Sequence[Choice], *, run: str, split: str
+) -> Path:
+    """Write the page; the present map is what each tile starts with.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    data, result : Path
+        Folders of the stages of the patches and of their prediction.
+    choices : sequence of Choice
+        Tiles in the order shown.
+    run, split : str
+        Written into the labels.
+    """
+    store = open_store(data)
+    sensor, patch = sensor_of(store), [c.patch for c in choices]
+    images = units(store, positions_of(store, patch))
+    tiles = []
+    for choice, image, mask in zip(choices, images, open_masks(result, patch), strict=True):
+        pictures = photographs(image, sensor)
+        tiles.append(
+            {
+                "patch": choice.patch,
+                "reason": choice.reason,
+                "pictures": [_png(p) for p in pictures],
+                "segments": {k: _packed(_segments(pictures[0], n)) for k, n in SEGMENTS.items()},
+                "mask": encode(mask),
+            }
+        )
+    info = {
+        "format": FORMAT,
+        "run": run,
+        "split": split,
+        "size": [store.sizes["y"], store.sizes["x"]],
+        "layers": [name for _, name, _ in layers_of(sensor)],
+        "tiles": tiles,
+    }
+    # In a script element nothing but "</" could end it.
+    parts = {"DATA": json.dumps(info).replace("</", "<\\/"), "RUN": _escaped(f"{run}, {split}")}
+    for name, file in (("STYLE", "style.css"), ("SCRIPT", "script.js")):
+        parts[name] = (TEMPLATES / "labelling" / file).read_text("utf-8")
+    page = (TEMPLATES / "labelling" / "page.html").read_text("utf-8")
+    for name in ("RUN", "STYLE", "SCRIPT", "DATA"):
+        page = page.replace(f"@@{name}@@", parts[name])
+    write_text(path, page)
+    return path
+
+
+def _segments(picture: Picture, count: int) -> NDArray[np.uint16]:
+    """Number of the segment of each pixel: pixels that are alike and lie together."""
+    from skimage.segmentation import slic
+
+    found: NDArray[Any] = slic(picture, n_segments=count, compactness=8, start_label=0, sigma=0.6)
+    return found.astype("<u2")
+
+
+def _packed(values: NDArray[np.uint16]) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
+
+
+def _png(picture: Picture) -> str:
+    from PIL import Image
+
+    out = BytesIO()
+    Image.fromarray(picture).save(out, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def _escaped(text: str) -> str:
+    import html
+
+    return html.escape(text)

@@ -1,0 +1,110 @@
+"""The labelling page: a person's clicks and keys become the labels that are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l4s_ensemble.adapt.choose import candidates, choose
+from l4s_ensemble.adapt.labels import Labels, read_labels
+from l4s_ensemble.data.sensor import L4S
+from l4s_ensemble.predict.result import open_masks
+from l4s_ensemble.report.labelling import write_labelling_page
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from playwright.sync_api import Page
+
+RESULT = "predict/valid/result"
+
+
+@pytest.fixture(scope="module")
+def labelling(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of all four valid tiles."""
+    data, result = tiny_run / "data/valid", tiny_run / RESULT
+    chosen = choose(candidates(data, result), 4)
+    path = tmp_path_factory.mktemp("labelling") / "label.html"
+    return write_labelling_page(path, data, result, chosen, run="</script>tiny", split="valid")
+
+
+@pytest.fixture
+def opened(page: Page, labelling: Path) -> Iterator[Page]:
+    page.goto(labelling.as_uri())
+    page.set_viewport_size({"width": 1400, "height": 950})
+    yield page
+
+
+def tile_of(page: Page) -> int:
+    return int((page.locator("#name").text_content() or "").split()[1].rstrip(","))
+
+
+def saved(page: Page, path: Path, press: bool = False) -> Labels:
+    with page.expect_download() as waiting:
+        page.keyboard.press("s") if press else page.locator("#save").click()
+    waiting.value.save_as(path)
+    return read_labels(path, L4S)
+
+
+def test_what_is_clicked_and_painted_is_what_is_read(
+    opened: Page, tiny_run: Path, tmp_path: Path
+) -> None:
+    assert opened.locator("#save").is_disabled()
+    first = tile_of(opened)
+    opened.locator("#empty").click()
+    opened.locator("input[value=brush]").check()
+    opened.locator("#width").fill("5")
+    box = opened.locator("#stage").bounding_box()
+    assert box is not None
+    cell = box["width"] / 128
+    opened.mouse.move(box["x"] + 20.5 * cell, box["y"] + 30.5 * cell)
+    opened.mouse.down()
+    opened.mouse.move(box["x"] + 40.5 * cell, box["y"] + 30.5 * cell, steps=4)
+    opened.mouse.up()
+    opened.locator("#done").click()
+    assert tile_of(opened) != first
+    found = saved(opened, tmp_path / "labels.json")
+    assert found.patch.tolist() == [first] and found.split == "valid"
+    y, x = np.ogrid[:128, :128]
+    along = np.clip(x, 20, 40)
+    stroke = (x - along) ** 2 + (y - 30) ** 2 <= 2.5**2
+    np.testing.assert_array_equal(found.mask[0], stroke)
+    assert json.loads((tmp_path / "labels.json").read_text())["run"] == "</script>tiny"
+
+
+def test_the_map_is_the_start_and_undo_gives_it_back(
+    opened: Page, tiny_run: Path, tmp_path: Path
+) -> None:
+    first = tile_of(opened)
+    before = open_masks(tiny_run / RESULT, [first])[0]
+    box = opened.locator("#stage").bounding_box()
+    assert box is not None
+    opened.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    status = opened.locator("#status").text_content()
+    assert f"{int(before.sum()):,} pixels" not in (status or "")
+    opened.keyboard.press("z")
+    opened.keyboard.press("y")
+    opened.locator("#undo").click()
+    opened.locator("#done").click()
+    found = saved(opened, tmp_path / "labels.json")
+    np.testing.assert_array_equal(found.mask[0], before)
+
+
+def test_keys_alone_label_a_tile_and_progress_is_kept(
+    opened: Page, labelling: Path, tmp_path: Path
+) -> None:
+    first = tile_of(opened)
+    opened.locator("#stage").focus()
+    for key in ("n", "w", "ArrowRight", "Shift+ArrowDown", "Space"):
+        opened.keyboard.press(key)
+    status = opened.locator("#status").text_content() or ""
+    assert "row 72, column 65: landslide" in status
+    opened.keyboard.press("Enter")
+    opened.goto("about:blank")
+    opened.goto(labelling.as_uri())
+    assert "1 of 4 tiles done" in (opened.locator("#progress").text_content() or "")
+    found = saved(opened, tmp_path / "labels.json", press=True)
+    assert found.patch.tolist() == [first] and found.mask[0, 72, 65] == 1
+    assert 20 < found.mask.sum() < 2000  # one segment
