@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logit
 
 from l4s_ensemble.data.store import open_store, sensor_of
 from l4s_ensemble.predict.applicability import TABLE
-from l4s_ensemble.predict.result import open_masks, open_uncertainty
+from l4s_ensemble.predict.result import open_masks, open_probability
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.scenes.applicability import describe
 
 MAPPED_SHARE = 0.75
 """Share of the chosen tiles on which the map shows landslides, where there are so many."""
 
-UNCERTAIN = 0.5
-"""Uncertainty above which a pixel counts as uncertain."""
+NEAR = 1.0
+"""A pixel is uncertain whose log-odds are nearer to those of the threshold."""
 
 SPREAD = 0.5
 """Weight of the place in the scene against the look of a tile."""
@@ -65,12 +67,14 @@ def candidates(data: Path, result: Path) -> Candidates:
     data, result : Path
         Folders of the stages of the patches and of their prediction.
     """
-    store, found = open_store(data), open_uncertainty(result)
+    store, found = open_store(data), open_probability(result)
+    threshold = logit(float(read_json(result / "summary.json")["threshold"]))
     patch = found["patch"].values.astype(np.int64)
     tiles = store.sel(patch=patch)
     uncertain, mapped = np.empty(len(patch)), np.empty(len(patch), np.int64)
     for i, number in enumerate(patch):
-        uncertain[i] = (found["probability"][i].values > UNCERTAIN).mean()
+        near = np.abs(logit(found["probability"][i].values.astype(np.float64)) - threshold) < NEAR
+        uncertain[i] = near.mean()
         mapped[i] = open_masks(result, [number]).sum()
     far = np.full(len(patch), np.nan)
     if (result / TABLE).is_file():
@@ -131,7 +135,7 @@ def _rank(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _reason(found: Candidates, i: int) -> str:
-    parts = [f"{100 * found.uncertain[i]:.0f} % of its pixels are uncertain"]
+    parts = [f"{100 * found.uncertain[i]:.0f} % of its pixels are near the threshold"]
     if np.isfinite(found.dissimilarity[i]):
         parts.append(f"dissimilarity to training {found.dissimilarity[i]:.1f}")
     mapped = "landslides are mapped" if found.mapped[i] else "nothing is mapped: look for misses"
