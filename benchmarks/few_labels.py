@@ -4,7 +4,7 @@
         [--tiles 5 20] [--draws 3] [--how random halves] [--set unet.epochs=12 ...]
 
 `FOLDER` holds ``l4s-rgb`` and ``l4s-rgb-scene4``. A run is fitted on the scenes ``--from`` with the
-preset ``l4s-rgb``, and scored on scene ``--to``: before, and after adaptation to labelled tiles of
+preset ``l4s-rgb`` (or taken from ``--run``), and scored on scene ``--to``: before, and after adaptation to labelled tiles of
 that scene. ``random`` draws them anywhere and scores the rest; ``halves`` draws them in the upper
 half of the rows and scores the lower half, a row of tiles between them unused, and the reverse.
 Thresholds are those that would be used: before, of the run; after, of the labelled tiles by models
@@ -31,7 +31,7 @@ from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.pipeline import Run, open_run
+from l4s_ensemble.pipeline import Run, load_run, open_run
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.score import bootstrap_blocks
 from l4s_ensemble.run.files import write_text
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="source", type=int, nargs="+", default=[1])
+    parser.add_argument("--run", type=Path, help="a run fitted on these scenes already")
     parser.add_argument("--to", type=int, default=2)
     parser.add_argument("--tiles", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--draws", type=int, default=3)
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=None)
     asked = parser.parse_args()
     start_logging()
-    run = fitted(asked)
+    run = fitted(asked) if asked.run is None else load_run(asked.run, jobs=asked.jobs)
     target = asked.work / f"scene-{asked.to}"
     link(asked.real, target, [asked.to], TARGET_COLUMNS)
     run.evaluate("train", data=target)

@@ -28,8 +28,9 @@ from l4s_ensemble.unet.inputs.tileset import TileSet, load
 STEPS = 200
 """Optimiser steps of a U-Net."""
 
-DECAY = 0.5
-"""Share of its old value that a leaf of the pixel classifier keeps."""
+DECAY = 0.3
+"""Share of its old value that a leaf of the pixel classifier keeps: of .9, .7, .5, .3 and .1 about
+the best with 20 labels from scene 1 to 2 (average precision .51 before; .69 .77 .79 .80 .80)."""
 
 GROUPS = 5
 """Most groups of labelled tiles that are scored by models adapted without them."""
