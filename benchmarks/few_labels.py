@@ -4,9 +4,10 @@
         [--tiles 5 20] [--draws 3] [--how random halves] [--set unet.epochs=12 ...]
 
 `FOLDER` holds ``l4s-rgb`` and ``l4s-rgb-scene4``. A run is fitted on the scenes ``--from`` with the
-preset ``l4s-rgb`` (or taken from ``--run``), and scored on scene ``--to``: before, and after adaptation to labelled tiles of
-that scene. ``random`` draws them anywhere and scores the rest; ``halves`` draws them in the upper
-half of the rows and scores the lower half, a row of tiles between them unused, and the reverse.
+preset ``l4s-rgb`` (or taken from ``--run``), and scored on scene ``--to``: before, and after
+adaptation to labelled tiles of that scene. ``random`` draws them anywhere and scores the rest;
+``halves`` draws them in the upper half of the rows and scores the lower half, a row of tiles
+between them unused, and the reverse.
 Thresholds are those that would be used: before, of the run; after, of the labelled tiles by models
 adapted without them, and of the run. Tiles that gave a label are never scored.
 """
