@@ -162,7 +162,7 @@ class StackConfig(Section):
 class ReportConfig(Section):
     """What the HTML report shows; never retrains anything."""
 
-    gallery_tiles: int = Field(12, ge=1)
+    gallery_tiles: int = Field(3, ge=1)
     browser: bool = Field(True, description="whether the tiles of each split can be browsed")
     browser_tiles: int = Field(
         4000, ge=1, description="most tiles of a split in the browser, those most wrong first"

@@ -113,3 +113,41 @@ class Uncertainty(SummaryModel):
     measure: str
     auc: dict[str, float | None]
     risk: list[Risk]
+
+
+class FailureRow(SummaryModel):
+    """Pixels of a bin at the threshold, and their scores; None: no bound, no denominator."""
+
+    low: float | None
+    high: float | None
+    tp: int
+    fp: int
+    fn: int
+    f1: float | None
+
+
+class FailureKind(FailureRow):
+    """The same with all pixels of the bin, those of landslides, precision and recall."""
+
+    pixels: int
+    landslide: int
+    precision: float | None
+    recall: float | None
+
+
+class FailuresBy(SummaryModel):
+    """Pixels by a value; `l4s_ensemble.metrics.failures.TITLES` names the keys."""
+
+    key: str
+    title: str
+    unit: str
+    rows: list[FailureKind]
+
+
+class Failures(SummaryModel):
+    """Where predictions fail (`l4s_ensemble.metrics.failures`)."""
+
+    threshold: float
+    pixel_m: float
+    by: list[FailuresBy]
+    boundary: list[FailureRow]

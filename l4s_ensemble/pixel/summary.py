@@ -5,11 +5,11 @@ Log-odds are relative to the ground, see `l4s_ensemble.pixel.shap`. Scores are p
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict
 
-from l4s_ensemble.metrics.summary import Histogram, Reliability, TileScores
+from l4s_ensemble.metrics.summary import Failures, Histogram, Reliability, TileScores
 from l4s_ensemble.run.stage import SummaryModel
 
 
@@ -121,7 +121,7 @@ class PixelSummary(Strict):
     oof: TileScores
     histogram: Histogram
     reliability: Reliability
-    failures: dict[str, Any]  # see `l4s_ensemble.metrics.failures`
+    failures: Failures
     contribution: list[FeatureContribution]  # the largest first
     landslides: list[LandslideOutOfFold]  # the largest found ones, then the largest false ones
     rule: Rule

@@ -20,10 +20,11 @@ def everything(source: RunSource, page: str = "index") -> list[str]:
 def fit(source: RunSource, verb: str, *, run: bool = True) -> str:
     """Make a stage of the fit."""
     config = source.config
-    root = config.data.root or source.summary("data/train").get("root")
+    data = source.data("train")
+    root = config.data.root or (data.root if data else None)
     settings = config.name if is_preset(config) else CONFIG_FILE
-    data = f" --data {shlex.quote(str(root))}" if root else ""
-    words = f"l4s-ensemble {verb} --config {shlex.quote(settings)}{data}"
+    where = f" --data {shlex.quote(str(root))}" if root else ""
+    words = f"l4s-ensemble {verb} --config {shlex.quote(settings)}{where}"
     return words + _run(source) if run else words
 
 
@@ -37,7 +38,8 @@ def split_words(source: RunSource, split: str) -> str:
     """Name a predicted split; tiles of another folder are named by that folder."""
     if f"predict/{split}/data" not in source:
         return f"--split {split}"
-    root = source.summary(f"predict/{split}/data").get("root")
+    data = source.data(split)
+    root = data.root if data else None
     where = f" --data {shlex.quote(str(root))}" if root else ""
     return f"--split {split.partition('-')[0]}{where}"
 

@@ -1,4 +1,4 @@
-"""Two runs on one page: settings that differ, scores with paired intervals, tiles that changed."""
+"""Two runs on one page: scores with paired intervals, settings that differ, tiles that changed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval
 from l4s_ensemble.metrics.counts import Counts
+from l4s_ensemble.predict.summary import ScoresSummary
 from l4s_ensemble.report import html, words
 from l4s_ensemble.report.headline import MODEL_NAMES, name_of
 from l4s_ensemble.report.page import lines, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import Column, table
 from l4s_ensemble.run.files import write_json, write_text
+from l4s_ensemble.stack.summary import ModelRow, StackSummary
 
 TRAIN = "train"
 """Place of the out-of-fold scores; every other place is a predicted split."""
@@ -33,9 +35,7 @@ REPORTS = Path("reports")
 _SCORES: tuple[Column, ...] = (
     ("place", "where", "text"), ("name", "model", "text"), ("f1_a", "F1 of A", "score"),
     ("f1_b", "F1 of B", "score"), ("value", "B minus A", "gain"),
-    ("span", "95 % interval", "text"), ("blocks", "count"), ("verdict", "text"),
-    *((f"{k}_{x}", f"{k} of {x.upper()}", "score")
-      for k in ("precision", "recall", "threshold") for x in "ab"),
+    ("span", "95 % interval", "text"), ("verdict", "text"),
 )  # fmt: skip
 _TILES: tuple[Column, ...] = (
     ("patch", "tile", "text"), ("reference", "landslide pixels", "count"),
@@ -67,12 +67,11 @@ class Side:
         """Where this run has scores: splits first, which decide what may be claimed."""
         return [p for p in (*self.source.predicted, TRAIN) if self.rows(p)]
 
-    def rows(self, place: str) -> dict[str, Mapping[str, Any]]:
+    def rows(self, place: str) -> dict[str, ModelRow]:
         """Row of scores of each model at a place."""
-        found = {
-            str(r["model"]): r for r in self.source.summary(_stage(place)).get("comparison", [])
-        }
-        return {name: found[name] for name in MODEL_NAMES if name in found}
+        stack, scores = self.source.get(StackSummary), self.source.get(ScoresSummary, place)
+        found = stack if place == TRAIN else scores
+        return {r.model: r for r in found.comparison} if found else {}
 
     def counts(self, place: str, model: str) -> dict[int, list[int]]:
         """Pixels of each tile by its id (TP, FP, FN, TN), at the threshold of the model's row.
@@ -80,10 +79,11 @@ class Side:
         Of the stack on a split the submitted masks are counted.
         """
         if place != TRAIN and model == "stack":
-            listed = self.source.summary(_stage(place))["tiles"]
-            return {t["patch"]: [t[k] for k in ("tp", "fp", "fn", "tn")] for t in listed}
-        tiles = self.source.tiles(_stage(place), f"tiles_{model}.npz")
-        counts = tiles.counts(float(self.rows(place)[model]["threshold"])).table()
+            listed = self.source.need(ScoresSummary, place).tiles
+            return {t.patch: [t.tp, t.fp, t.fn, t.tn] for t in listed}
+        stage = "stack" if place == TRAIN else f"predict/{place}/scores"
+        tiles = self.source.tiles(stage, f"tiles_{model}.npz")
+        counts = tiles.counts(self.rows(place)[model].threshold).table()
         return dict(zip(tiles.patch.tolist(), counts.tolist(), strict=True))
 
     def aligned(self, place: str, model: str, ids: Ids) -> Counts:
@@ -160,11 +160,11 @@ def open_sides(first: Path, second: Path) -> tuple[Side, Side]:
 
 
 def compared(a: Side, b: Side) -> dict[str, Any]:
-    """Make the page, as other pages have it, with ``sides``, ``sentence`` and ``rows``."""
+    """Make the page, as other pages have it, with ``sides`` and ``rows``."""
     places = [p for p in a.places if p in b.places]
     rows: list[dict[str, Any]] = []
     said: list[str] = []
-    tables = {"settings": settings(a, b)}
+    tables: dict[str, Any] = {}
     for place in places:
         ids, blocks, sentence = paired(a, b, place)
         said.append(sentence)
@@ -175,24 +175,35 @@ def compared(a: Side, b: Side) -> dict[str, Any]:
     for one, other in ((a, b), (b, a)):
         only = [title(p) for p in one.places if p not in other.places]
         said += [f"Only {one.letter} has scores of: {', '.join(only)}."] if only else []
-    if rows:
-        tables["scores"] = _scores(rows)
+    note = (
+        "The interval is paired: both runs are scored on the same resampled blocks of neighbouring "
+        "tiles. It does not hold the chance of training: another seed alone can move F1 by a point "
+        "or two."
+    )
+    heading = "F1 of the landslide class in both runs, each at its own threshold"
+    tables["scores"] = table(
+        heading, _SCORES, [{**r, "place": title(r["place"])} for r in rows], note=note
+    )
+    tables["settings"] = settings(a, b)
     runs = [str(s.source.run) for s in (a, b)]
     return {
         "page": "compare",
         "title": f"{a.name} and {b.name}",
+        "question": f"A is {a.name}, B is {b.name}; differences are B minus A.",
         "run": f"{a.name} and {b.name}",
         "report_title": b.source.config.report.title,
         "sides": [
-            {"letter": s.letter, "name": s.name, "run": run}
-            for s, run in zip((a, b), runs, strict=True)
+            {"letter": s.letter, "name": s.name, "run": r}
+            for s, r in zip((a, b), runs, strict=True)
         ],
-        "sentence": _sentence(a, b, rows),
+        "lead": _sentence(rows),
         "rows": rows,
+        "stats": [],
+        "picture": None,
         "checks": [],
         "missing": [],
         "figures": {},
-        "paired": lines(said),
+        "blocks": {"paired": lines(said)},
         "tables": tables,
         "sections": [
             section("scores", "Scores", "", "scores", "paired"),
@@ -232,7 +243,7 @@ def paired(a: Side, b: Side, place: str) -> tuple[Ids, NDArray[np.int64], str]:
 def verdict(found: Interval) -> str:
     """Name a difference by its interval."""
     if found.low is None or found.high is None:
-        return "too few blocks for an interval"
+        return words.no_interval(found.blocks)
     if found.low == found.high == found.value == 0:
         return "the same masks"
     if found.is_above_zero:
@@ -243,13 +254,10 @@ def verdict(found: Interval) -> str:
 def settings(a: Side, b: Side) -> dict[str, Any]:
     """Table of the settings that differ."""
     one, other = (dict(_flat(s.source.config.model_dump(mode="json"))) for s in (a, b))
-    keys = sorted({*one, *other})
-    rows = [{"setting": k, "a": one.get(k), "b": other.get(k)} for k in keys]
+    rows = [{"setting": k, "a": one.get(k), "b": other.get(k)} for k in sorted({*one, *other})]
     rows = [row for row in rows if row["a"] != row["b"]]
     heading = "Settings that differ" if rows else "Every setting is the same in both runs"
-    columns = [("setting", "text"), ("a", "A", "text"), ("b", "B", "text")]
-    note = f"{len(keys) - len(rows)} settings are the same."
-    return table(heading, columns, rows, note=note)
+    return table(heading, [("setting", "text"), ("a", "A", "text"), ("b", "B", "text")], rows)
 
 
 def changed(a: Side, b: Side, place: str, model: str, ids: Ids) -> dict[str, Any]:
@@ -274,59 +282,33 @@ def title(place: str) -> str:
     return "Out-of-fold on training tiles" if place == TRAIN else place
 
 
-def _stage(place: str) -> str:
-    return "stack" if place == TRAIN else f"predict/{place}/scores"
-
-
-def _row(
-    a: Side, b: Side, place: str, model: str, ids: Ids, block: NDArray[np.int64]
-) -> dict[str, Any]:
-    rows = [{**s.rows(place)[model], "model": model} for s in (a, b)]
-    names = [name_of(r) for r in rows]
-    difference = None
-    if len(ids):
-        one, other = (s.aligned(place, model, ids) for s in (a, b))
-        found = f1_gain_interval(other, one, block, seed=b.source.config.seed)
-        ends = {k: getattr(found, k) for k in ("value", "low", "high", "blocks")}
-        difference = {**ends, "verdict": verdict(found)}
-    keys = ("f1", "precision", "recall", "threshold")
-    each = {f"{k}_{x}": r.get(k) for x, r in zip("ab", rows, strict=True) for k in keys}
+def _row(a: Side, b: Side, place: str, model: str, ids: Ids, block: Ids) -> dict[str, Any]:
+    one, other = (s.rows(place)[model] for s in (a, b))
+    names = [name_of(model, r.adapted_to) for r in (one, other)]
     name = names[0] if names[0] == names[1] else f"{names[0]} (A), {names[1]} (B)"
-    return {"place": place, "model": model, "name": name, **each, "difference": difference}
+    row = {"place": place, "model": model, "name": name, "f1_a": one.f1, "f1_b": other.f1}
+    if not len(ids):
+        return {**row, "value": None, "span": None, "verdict": "not the same tiles"}
+    base, better = (s.aligned(place, model, ids) for s in (a, b))
+    found = f1_gain_interval(better, base, block, seed=b.source.config.seed)
+    ends = {"value": found.value, "low": found.low, "high": found.high, "blocks": found.blocks}
+    return {**row, **ends, "span": words.gain_interval(found), "verdict": verdict(found)}
 
 
-def _scores(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    shown = []
-    for r in rows:
-        d = r["difference"] or {"verdict": "not the same tiles"}
-        shown.append({**r, **d, "place": title(r["place"]), "span": words.gain_interval(d)})
-    return table(
-        "F1 of the landslide class in both runs, each at its own threshold",
-        _SCORES,
-        shown,
-        note="The interval is paired: both runs are scored on the same resampled blocks of "
-        "neighbouring tiles. Where it includes zero no gain is shown. It does not hold the chance "
-        "of training: another seed alone can move F1 by a point or two.",
-    )
-
-
-def _sentence(a: Side, b: Side, rows: list[dict[str, Any]]) -> str:
+def _sentence(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "The two runs have no scores of the same split."
     row = [r for r in rows if r["place"] == rows[0]["place"]][-1]
     where = title(TRAIN) if row["place"] == TRAIN else f"On {row['place']}"
     said = (
-        f"{where} the {row['name']} has F1 {words.score(row['f1_b'])} in B, {b.name}, "
-        f"and {words.score(row['f1_a'])} in A, {a.name}."
+        f"{where} the {row['name']} has F1 {words.score(row['f1_b'])} in B and "
+        f"{words.score(row['f1_a'])} in A"
     )
-    d = row["difference"]
-    if d is None:
-        return f"{said} The tiles are not the same: no difference is computed."
-    span, blocks = words.gain_interval(d), words.plural(d["blocks"], "block")
-    over = f" (95\u202f% interval {span} over {blocks} of neighbouring tiles)" if span else ""
-    return f"{said} On the same tiles the difference is {words.gain(d['value'])}{over}: " + (
-        f"{d['verdict']}."
-    )
+    if row["value"] is None:
+        return f"{said}. The tiles are not the same: no difference is computed."
+    span = f" ({row['span']})" if row["span"] else ""
+    moved = f"{words.gain(row['value'])}{span}: {row['verdict']}"
+    return f"{said}; on the same tiles the difference is {moved}."
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

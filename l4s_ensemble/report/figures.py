@@ -1,4 +1,4 @@
-"""Plotly figures of seven kinds, each a function from one panel of plain data.
+"""Plotly figures of five kinds, each a function from one panel of plain data.
 
 Colours are names of the theme, such as ``pixel`` or ``fold0``: the page's script replaces
 ``@pixel`` by the theme's.
@@ -10,6 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
+from l4s_ensemble.metrics.histogram import ScoreHistogram
+from l4s_ensemble.report.words import sigfig
+
 Plot = dict[str, Any]
 Panel = Mapping[str, Any]
 
@@ -20,6 +25,9 @@ FOLD_COLOURS = 8
 """Number of fold colours in the theme; further folds repeat them."""
 
 HOW = ("wide", "few", "legend")
+
+PR_STEP = 1 / 160
+"""Points of a precision-recall curve lie at least this far apart."""
 
 SYMBOLS = (
     "circle", "square", "diamond", "cross", "triangle-up", "triangle-down", "star", "x", "hexagon",
@@ -176,7 +184,7 @@ def precision_recall(panel: Panel) -> Plot:
     ----------
     panel : mapping
         ``curves``: each ``name, colour, recall, precision, threshold, average_precision`` and
-        ``at`` (``recall, precision, threshold, f1``), see `curves.precision_recall`.
+        ``at`` (``recall, precision, threshold, f1``), see `precision_recall_curve`.
     """
     data: list[dict[str, Any]] = []
     notes = []
@@ -234,34 +242,6 @@ def reliability(panel: Panel) -> Plot:
     return _plot({"height": 400, **panel}, data, x_axis, y_axis)
 
 
-def heatmap(panel: Panel) -> Plot:
-    """Draw a table of numbers as colours.
-
-    Parameters
-    ----------
-    panel : mapping
-        ``z`` (rows from above), ``scale`` (colours from low to high) and ``ends`` (two values of
-        z), ``hover`` (words of each cell), ``text`` (written into the cells), ``bar`` (title of the
-        colour bar) and ``names`` (words of the columns and rows).
-    """
-    colours, n_rows = panel["scale"], len(panel["z"])
-    across, down = panel["names"]
-    trace: dict[str, Any] = {
-        "type": "heatmap", "z": panel["z"], "zmin": panel["ends"][0], "zmax": panel["ends"][1],
-        "colorscale": [[i / (len(colours) - 1), f"@{c}"] for i, c in enumerate(colours)],
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 0.6,
-                     "title": {"text": panel["bar"]}},
-        "hoverongaps": False, "customdata": panel["hover"],
-        "hovertemplate": "%{customdata}<extra></extra>", "text": panel["text"],
-        "texttemplate": "%{text}", "textfont": {"color": "@ink"}, "xgap": 1, "ygap": 1,
-        "x": list(range(len(across))), "y": list(range(n_rows)),
-    }  # fmt: skip
-    named = {"tickfont": {"size": 11}, "ticks": "", "showgrid": False, "zeroline": False}
-    x = _axis("", tickvals=trace["x"], ticktext=across, **named)
-    y = _axis("", tickvals=trace["y"], ticktext=down, autorange="reversed", **named)
-    return _plot({"height": max(210, 100 + 34 * n_rows), **panel}, [trace], x, y)
-
-
 def scatter(panel: Panel) -> Plot:
     """Draw points, each of a group, some with their name beside them.
 
@@ -297,50 +277,6 @@ def scatter(panel: Panel) -> Plot:
     )  # fmt: skip
 
 
-def swarm(panel: Panel) -> Plot:
-    """Draw what single pixels' features add, one row a feature, coloured by its value.
-
-    Parameters
-    ----------
-    panel : mapping
-        ``axis``, ``rows``: each ``name, contribution, value, rank`` (0 to 1).
-    """
-    data = []
-    shown = list(reversed(panel["rows"]))
-    scale = [[0, "@low"], [0.5, "@middle"], [1, "@high"]]
-    for i, r in enumerate(shown):
-        look = {"size": 4, "cmin": 0, "cmax": 1, "opacity": 0.75, "colorscale": scale}
-        hover = f"{r['name']} = %{{customdata:.3g}}<br>adds %{{x:.3f}}<extra></extra>"
-        data.append(
-            _trace(
-                "markers", r["contribution"],
-                [round(i + v, 3) for v in _fan(r["contribution"])], hover, name=r["name"],
-                showlegend=False, customdata=r["value"], marker={**look, "color": r["rank"]},
-            )
-        )  # fmt: skip
-    names = [r["name"] for r in shown]
-    return _plot(
-        {**panel, "height": 110 + 36 * len(names)}, data,
-        _axis(panel["axis"], zeroline=True, zerolinecolor="@axis"),
-        _axis("", tickvals=list(range(len(names))), ticktext=names,
-              range=[-0.7, len(names) - 0.3]),
-    )  # fmt: skip
-
-
-def _fan(values: Sequence[float], bins: int = 70, most: float = 0.38) -> list[float]:
-    """Vertical places of the dots of one row: crowded values fan out."""
-    low, high = min(values), max(values)
-    width = (high - low) / bins or 1.0
-    seats: dict[int, int] = {}
-    seat = []
-    for v in values:
-        b = int((v - low) / width)
-        seats[b] = seats.get(b, 0) + 1
-        seat.append(seats[b])
-    step = min(0.05, 2 * most / max(seats.values()))
-    return [(k // 2) * step * (1 if k % 2 else -1) for k in seat]
-
-
 def middles(edges: Sequence[float]) -> list[float]:
     """Middles of bins, for a histogram drawn by `lines`."""
     return [round((a + b) / 2, 6) for a, b in pairwise(edges)]
@@ -369,7 +305,43 @@ def _upright(low: float, high: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def precision_recall_curve(histogram: ScoreHistogram, threshold: float) -> dict[str, Any]:
+    """Thin a curve for the page, and find the point of it at `threshold`."""
+    c = histogram.curve()
+    keep = [0]
+    for i in range(1, histogram.bins):
+        moved = sum(abs(c[k][i] - c[k][keep[-1]]) for k in ("recall", "precision"))
+        if moved >= PR_STEP:
+            keep.append(i)
+    predicted = np.flatnonzero(histogram.positive + histogram.negative)
+    last = int(predicted[-1]) if len(predicted) else 0
+    keep = [i for i in keep if i <= last]  # beyond, nothing is predicted and precision is a word
+    k = min(histogram.bins - 1, round(threshold * histogram.bins))
+    return {
+        **{k: plain(c[k][keep]) for k in ("recall", "precision", "threshold")},
+        "average_precision": histogram.average_precision(),
+        "at": {
+            "threshold": threshold,
+            **{n: float(c[n][k]) for n in ("precision", "recall", "f1")},
+        },
+    }
+
+
+def plain(values: Any, digits: int = 4) -> list[Any]:
+    """Array to nested lists, rounded; NaN becomes None."""
+    array = np.asarray(values)
+    listed: list[Any] = array.tolist()
+    if array.dtype.kind != "f":
+        return listed
+    if not np.isfinite(array).all():
+        boxed = array.astype(object)
+        boxed[~np.isfinite(array)] = None
+        listed = boxed.tolist()
+    out: list[Any] = sigfig(listed, digits)
+    return out
+
+
 KINDS: dict[str, Callable[[Panel], Plot]] = {
     "lines": lines, "rows": rows, "precision_recall": precision_recall,
-    "reliability": reliability, "heatmap": heatmap, "scatter": scatter, "swarm": swarm,
+    "reliability": reliability, "scatter": scatter,
 }  # fmt: skip

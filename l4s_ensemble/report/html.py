@@ -32,23 +32,30 @@ def laid_out(page: Page) -> Page:
     Returns
     -------
     dict
-        The page with ``sections`` that have ``blocks`` (``kind, key, value, span``; see `_blocks`)
-        and ``assets``, the style and scripts that the blocks ask for.
+        The page with ``sections`` that have ``blocks`` (``kind, key, value, span``; see `_blocks`),
+        ``hero``: the block of the first screen, which no section repeats, and ``assets``, the
+        scripts that the blocks ask for.
     """
     plots = {key: figures.plot(spec) for key, spec in page["figures"].items()}
-    sections = [{**s, "blocks": _blocks(s["items"], page, plots)} for s in page["sections"]]
-    shown = [b for s in sections for b in s["blocks"]]
+    hero = _blocks([page["picture"], "gallery"], page, plots)[:1] if page["picture"] else []
+    used = {b["key"] for b in hero}
+    sections = [
+        {**s, "blocks": _blocks([i for i in s["items"] if i not in used], page, plots)}
+        for s in page["sections"]
+    ]
+    shown = hero + [b for s in sections for b in s["blocks"]]
     asked = ["plotly.min.js"] if any(b["kind"] == "figure" for b in shown) else []
     for block in shown:
         asked += block["value"].get("assets", ()) if isinstance(block["value"], Mapping) else ()
-    return {**page, "sections": sections, "assets": list(dict.fromkeys(asked))}
+    assets = list(dict.fromkeys(asked))
+    return {**page, "sections": sections, "hero": hero, "assets": assets}
 
 
 def _blocks(items: list[str], page: Page, plots: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Blocks of a section; neighbouring figures share a row by twos or threes.
 
     A block's kind is the name of its template in ``blocks/``: ``figure``, ``table``, else what
-    the value of the page says, or its key.
+    the block itself says.
     """
     blocks: list[dict[str, Any]] = []
     row: list[dict[str, Any]] = []
@@ -65,8 +72,8 @@ def _blocks(items: list[str], page: Page, plots: Mapping[str, Any]) -> list[dict
         elif key in page["tables"]:
             kind, value = "table", page["tables"][key]
         else:
-            value = page.get(key)
-            kind = value["kind"] if isinstance(value, Mapping) else key
+            value = page["blocks"].get(key)
+            kind = value["kind"] if value else ""
         if not value:
             continue
         blocks.append({"kind": kind, "key": key, "value": value, "span": ""})

@@ -1,9 +1,8 @@
 """What a page of a report is: its kind, and the pieces that it is laid out of.
 
 A page is a dict of plain values, which its JSON twin holds as they are. ``sections`` name what
-they show: a key of ``figures``, of ``tables``, or of the page itself. What a key of the page
-holds, a `block`, is drawn by the template ``blocks/<kind>.jinja``, so that a new one needs its
-maker and that template alone.
+they show: a key of ``figures``, of ``tables`` or of ``blocks``. A block is drawn by the template
+``blocks/<kind>.jinja``, so that a new one needs its maker and that template alone.
 """
 
 from __future__ import annotations
@@ -13,13 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l4s_ensemble.report import commands, headline
-from l4s_ensemble.report.pictures import gallery
+from l4s_ensemble.report import commands
 from l4s_ensemble.report.source import RunSource
 
 Page = dict[str, Any]
-Draw = Callable[[RunSource, str, Path, set[str]], Any]
-"""From the run, the page's name, the folder of assets and the names of pictures drawn (grows)."""
+Draw = Callable[[RunSource, str, Path, set[str]], dict[str, Any]]
+"""From the run, the page's name, the folder of assets and the names of pictures drawn (grows):
+blocks by their key."""
+
+
+def nothing_drawn(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
+    """Draw no picture."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class PageKind:
         Name of the page; of a split's page, what stands before ``-<split>``.
     title : str
         ``{}`` stands for the split.
+    question : str
+        What the first screen answers.
     stages : function of the run
         Names of the pages that the run has, each with the stages behind it.
     make : function of the run and the page's name
@@ -41,26 +47,19 @@ class PageKind:
         What makes the page's stages again.
     settings : tuple of str
         Sections of the settings that the page shows; none: all.
-    headline : function of the run and the page's name
-        Score at the top of the page; None where the page is not about a score.
-    pictures : tuple of (str, Draw)
-        Blocks of the page that are drawn, and what draws them.
+    draw : Draw
+        Makes the blocks with pictures, and writes their files.
     """
 
     order: int
     name: str
     title: str
+    question: str
     stages: Callable[[RunSource], dict[str, list[str]]]
     make: Callable[[RunSource, str], Page]
     commands: Callable[[RunSource, str], list[str]]
     settings: tuple[str, ...] = ()
-    headline: Callable[[RunSource, str], Any] = lambda source, page: None
-    pictures: tuple[tuple[str, Draw], ...] = ()
-
-    def draw(self, source: RunSource, page: Page, assets: Path, drawn: set[str]) -> None:
-        """Add the pictures of a made page, and write their files."""
-        for key, build in self.pictures:
-            page[key] = build(source, page["page"], assets, drawn)
+    draw: Draw = nothing_drawn
 
 
 def split_of(page: str) -> str:
@@ -68,9 +67,9 @@ def split_of(page: str) -> str:
     return page.partition("-")[2]
 
 
-def section(key: str, title: str, text: str, *items: str) -> dict[str, Any]:
-    """Describe a section: items are keys of figures, of tables, or of blocks of the page."""
-    return {"id": key, "title": title, "text": text, "items": list(items)}
+def section(key: str, title: str, text: str, *items: str, folded: bool = False) -> dict[str, Any]:
+    """Describe a section: items are keys of figures, tables or blocks; folded: closed at first."""
+    return {"id": key, "title": title, "text": text, "items": list(items), "folded": folded}
 
 
 def figure(kind: str, title: str, read: str, data: Any, **more: Any) -> dict[str, Any]:
@@ -91,29 +90,34 @@ def figure(kind: str, title: str, read: str, data: Any, **more: Any) -> dict[str
     return {"kind": kind, "title": title, "read": read, "data": data, **more}
 
 
-def lines(items: list[str]) -> dict[str, Any]:
+def lines(items: list[str], title: str = "") -> dict[str, Any]:
     """Make the block of a list of sentences."""
-    return {"kind": "lines", "lines": items}
+    return {"kind": "lines", "title": title, "lines": items}
+
+
+def stat(label: str, value: Any, kind: str, note: str = "") -> dict[str, Any]:
+    """Describe a number of the first screen; `note` stands below it."""
+    return {"label": label, "value": value, "kind": kind, "note": note}
 
 
 def of_fit(
     order: int,
     name: str,
     title: str,
+    question: str,
     make: Callable[[RunSource], Page],
-    *pictures: tuple[str, Draw],
+    draw: Draw = nothing_drawn,
 ) -> PageKind:
-    """Make the kind of a page of one stage of the fit; that of a model has its scores on top."""
-    is_model = name in ("pixel", "unet", "stack")
-    verb = f"fit {name}" if is_model else name
+    """Make the kind of a page of one stage of the fit."""
+    verb = f"fit {name}" if name in ("pixel", "unet", "stack") else name
     return PageKind(
         order=order,
         name=name,
         title=title,
+        question=question,
         stages=lambda source: {name: [name]} if name in source else {},
         make=lambda source, page: make(source),
         commands=lambda source, page: [commands.fit(source, verb)],
         settings=(name,),
-        headline=headline.out_of_fold if is_model else lambda source, page: None,
-        pictures=(*pictures, ("gallery", gallery.of_fit)) if is_model else pictures,
+        draw=draw,
     )

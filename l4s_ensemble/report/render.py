@@ -7,16 +7,13 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from l4s_ensemble.config import Config
 from l4s_ensemble.errors import RunError
-from l4s_ensemble.metrics import notable
 from l4s_ensemble.report import html
 from l4s_ensemble.report.browser.build import FOLDER as BROWSER_FOLDER
-from l4s_ensemble.report.browser.links import add_links
 from l4s_ensemble.report.commands import CONFIG_FILE
 from l4s_ensemble.report.page import Page
 from l4s_ensemble.report.registry import kind_of
@@ -25,9 +22,6 @@ from l4s_ensemble.report.summarise import summarise
 from l4s_ensemble.run.files import read_json, write_json, write_text
 
 log = logging.getLogger("l4s_ensemble")
-
-INDEX_LAYERS = ("colour", "reference", "stack", "errors", "predicted")
-"""Pictures of a tile that the index shows; the page of the model has all."""
 
 
 def render_report(run: Path, out: Path, config: Config | None = None) -> Path:
@@ -58,18 +52,16 @@ def render_report(run: Path, out: Path, config: Config | None = None) -> Path:
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise RunError("the report's place is a file", where=out, fix="name a folder with --out")
-    index, *pages = summarise(source)
-    drawn: set[str] = set()
+    pages, drawn = summarise(source), set[str]()
     for page in pages:
-        kind_of(page["page"]).draw(source, page, out / "assets", drawn)
-    index["gallery"] = _best_and_worst(index["headline"], pages)
-    add_links([index, *pages])
+        page["blocks"] |= kind_of(page["page"]).draw(source, page["page"], out / "assets", drawn)
     html.write_assets(out / "assets")
     templates = html.environment()
-    files = {p["page"]: p["file"] for p in (index, *pages)}
-    known = {"nav": _nav([index, *pages]), "files": files}
+    files = {p["page"]: p["file"] for p in pages}
+    known = {"nav": _nav(pages), "files": files}
     _remove_stale(out, files, drawn)
-    for page in (*pages, index):  # the index last: it is there when all it links to is
+    pages[0]["pages"] = [{key: p[key] for key in ("page", "file", "title")} for p in pages[1:]]
+    for page in reversed(pages):  # the index last: it is there when all it links to is
         write_json(out / f"{page['page']}.json", page)
         template = templates.get_template(page.get("template", "page.html.jinja"))
         write_text(out / page["file"], template.render(page=html.laid_out(page), **known))
@@ -85,24 +77,6 @@ def _nav(pages: list[Page]) -> list[dict[str, str]]:
     for page in pages:
         entries.setdefault(str(page.get("nav") or page["title"]), page)
     return [{"page": p["page"], "file": p["file"], "title": t} for t, p in entries.items()]
-
-
-def _best_and_worst(head: Mapping[str, Any] | None, pages: list[Page]) -> dict[str, Any] | None:
-    """The worst and the best tile of the gallery of the run's headline, in few pictures."""
-    if head is None:
-        return None
-    name = head["row"] if head["kind"] == "out-of-fold" else f"prediction-{head['split']}"
-    whole = next((p["gallery"] for p in pages if p["page"] == name and p.get("gallery")), None)
-    if whole is None:
-        return None
-    kept = []
-    for wanted in ((notable.WORST, notable.PREDICTED), (notable.BEST,)):
-        kept += [t for t in whole["tiles"] if t["why"] in wanted][:1]
-    of_model = () if name == "stack" else (name,)
-    layers = [x for x in whole["layers"] if x["key"] in (*INDEX_LAYERS, *of_model)]
-    more = f"{name}.html#tiles" if kept else None
-    note = "" if kept else whole["note"]
-    return {**whole, "tiles": kept, "layers": layers, "pair": True, "more": more, "note": note}
 
 
 def _remove_stale(out: Path, files: Mapping[str, str], drawn: set[str]) -> None:

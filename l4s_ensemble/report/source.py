@@ -1,6 +1,7 @@
-"""Read what a run left behind: summaries, manifests and arrays of whatever stages there are.
+"""Read what a run left behind: typed summaries, manifests and arrays of whatever stages there are.
 
-All that pages and checks know of a run comes through `RunSource`.
+All that pages and checks know of a run comes through `RunSource`. A summary is validated when the
+run is opened: one of another version is an error there, and never in a page.
 """
 
 from __future__ import annotations
@@ -9,14 +10,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
 from l4s_ensemble.config import Config, build
+from l4s_ensemble.data.summary import DataSummary
 from l4s_ensemble.errors import RunError
+from l4s_ensemble.features.summary import FeaturesSummary
+from l4s_ensemble.pixel.summary import PixelSummary
+from l4s_ensemble.predict.summary import LandslidesSummary, ResultSummary, ScoresSummary
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.settings import SAVED, saved_settings
+from l4s_ensemble.run.stage import SummaryModel
+from l4s_ensemble.scenes.summary import ScenesSummary
+from l4s_ensemble.stack.summary import StackSummary
+from l4s_ensemble.unet.summary import ExplainSummary, UNetSummary
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,6 +39,22 @@ PLACE = ("scene", "row", "col")
 FITS = ("scenes", "features", "pixel", "unet", "explain/unet", "stack")
 """Stages that a ``fit-all`` runs after the data, in order."""
 
+STAGES: dict[type[SummaryModel], str] = {
+    DataSummary: "data/{}",
+    ScenesSummary: "scenes",
+    FeaturesSummary: "features",
+    PixelSummary: "pixel",
+    UNetSummary: "unet",
+    ExplainSummary: "explain/unet",
+    StackSummary: "stack",
+    ResultSummary: "predict/{}/result",
+    LandslidesSummary: "predict/{}/landslides",
+    ScoresSummary: "predict/{}/scores",
+}
+"""Stage of each kind of summary; ``{}`` stands for the split."""
+
+S = TypeVar("S", bound=SummaryModel)
+
 
 @dataclass(frozen=True)
 class StageRecord:
@@ -39,13 +65,12 @@ class StageRecord:
     name : str
         ``pixel``, ``data/train``, ``predict/valid/result`` …
     folder : Path
-    summary, manifest : dict
-        As the stage and the executor wrote them.
+    manifest : dict
+        As the executor wrote it.
     """
 
     name: str
     folder: Path
-    summary: Mapping[str, Any]
     manifest: Mapping[str, Any]
 
     @property
@@ -64,10 +89,17 @@ class RunSource:
     config : Config, optional
         Settings to show and to use for the report; without them those of the latest stage.
 
+    Attributes
+    ----------
+    stages : dict of str to StageRecord
+    summaries : dict of str to SummaryModel
+        Of the stages that pages read, see `STAGES`.
+
     Raises
     ------
     RunError
-        If the folder does not exist, holds no finished stage, or a summary is damaged.
+        If the folder does not exist, holds no finished stage, or a summary is damaged or of another
+        version; the message names the file.
     """
 
     def __init__(self, run: Path, config: Config | None = None) -> None:
@@ -75,13 +107,18 @@ class RunSource:
         if not self.run.is_dir():
             raise RunError("no such run folder", where=self.run, fix="check --run")
         self._kept: dict[str, Any] = {}
-        self.asked_last = self.run
-        """File that was asked for last: an error about its content can name it."""
         found = sorted(self.run.glob("data/*/summary.json"))
         found += [self.run / name / "summary.json" for name in FITS]
         found += sorted(self.run.glob("predict/*/*/summary.json"))
-        records = [self._record(path.parent) for path in found if path.is_file()]
-        self.stages = {record.name: record for record in records}
+        self.stages: dict[str, StageRecord] = {}
+        self.summaries: dict[str, SummaryModel] = {}
+        for folder in (path.parent for path in found if path.is_file()):
+            name = folder.relative_to(self.run).as_posix()
+            manifest = self.json(f"{name}/manifest.json") or {}
+            self.stages[name] = StageRecord(name, folder, manifest)
+            kind = _kind_of(name)
+            if kind is not None:
+                self.summaries[name] = read_summary(folder / "summary.json", kind)
         if not self.stages:
             raise RunError(
                 "the run folder holds no finished stage",
@@ -90,10 +127,29 @@ class RunSource:
             )
         self._config = config
 
-    def _record(self, folder: Path) -> StageRecord:
-        name = folder.relative_to(self.run).as_posix()
-        summary, manifest = (self.json(f"{name}/{k}.json") or {} for k in ("summary", "manifest"))
-        return StageRecord(name, folder, summary, manifest)
+    def get(self, kind: type[S], split: str = "train") -> S | None:
+        """Summary of a stage by its kind; None where the stage was not run."""
+        found = self.summaries.get(STAGES[kind].format(split))
+        return found if isinstance(found, kind) else None
+
+    def need(self, kind: type[S], split: str = "train") -> S:
+        """Summary of a stage that must have been run.
+
+        Raises
+        ------
+        RunError
+            If it was not.
+        """
+        found = self.get(kind, split)
+        if found is None:
+            where = self.run / STAGES[kind].format(split)
+            raise RunError("a stage of this run is missing", where=where, fix="run it again")
+        return found
+
+    def data(self, split: str) -> DataSummary | None:
+        """Summary of the patches that a split's tiles are from, see `data_stage`."""
+        found = self.summaries.get(self.data_stage(split))
+        return found if isinstance(found, DataSummary) else None
 
     def json(self, path: str) -> dict[str, Any] | None:
         """Read a JSON object of the run; None where the file is not there.
@@ -106,7 +162,6 @@ class RunSource:
         file = self.run / path
         if not file.is_file():
             return None
-        self.asked_last = file
         found = read_json(file)
         if not isinstance(found, dict):
             raise _damaged(file, f"{type(found).__name__}, no JSON object")
@@ -117,13 +172,6 @@ class RunSource:
 
     def __contains__(self, stage: str) -> bool:
         return stage in self.stages
-
-    def summary(self, stage: str) -> Mapping[str, Any]:
-        """Summary of a stage, empty if it has not been run."""
-        if stage not in self.stages:
-            return {}
-        self.asked_last = self.stages[stage].folder / "summary.json"
-        return self.stages[stage].summary
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """Value of `make`, made once and kept: pages and checks both ask for it."""
@@ -228,6 +276,39 @@ class RunSource:
         if not {"patch", "positive", "negative"} <= set(found):
             raise _damaged(self.run / stage / name, f"holds {', '.join(sorted(found)) or None}")
         return TileHistograms(found["patch"], found["positive"], found["negative"])
+
+
+def read_summary(path: Path, kind: type[S]) -> S:
+    """Read the summary of a stage.
+
+    Raises
+    ------
+    RunError
+        If it cannot be read, lacks a field or has another one.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RunError(
+            "the summary of a stage is damaged or of another version",
+            where=path,
+            found=f"{place}: {first['msg']}" if place else first["msg"],
+            allowed=f"the fields of {kind.__name__}",
+            fix="run the stage again with this version, or delete its folder",
+        ) from None
+
+
+def _kind_of(stage: str) -> type[SummaryModel] | None:
+    first, _, rest = stage.partition("/")
+    if first == "predict" and rest.endswith("/data"):
+        return DataSummary
+    for kind, name in STAGES.items():
+        before, split, after = name.partition("{}")
+        if stage == name or (split and stage.startswith(before) and stage.endswith(after)):
+            return kind
+    return None
 
 
 def _damaged(path: Path, error: object) -> RunError:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from l4s_ensemble.errors import L4SError, RunError
-from l4s_ensemble.metrics import published
-from l4s_ensemble.report import checks, commands, headline, overview
-from l4s_ensemble.report.page import Page, split_of
+from l4s_ensemble.report import checks
+from l4s_ensemble.report.page import Page, PageKind, split_of
 from l4s_ensemble.report.registry import PAGES, kind_of
-from l4s_ensemble.report.source import RunSource, StageRecord
+from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import Column, table
 
 _STAGES: tuple[Column, ...] = (
     ("stage", "text"), ("started", "text"), ("seconds", "time", "seconds"),
-    ("peak_memory_mb", "peak memory", "megabytes"), ("seed", "text"), ("git", "commit", "text"),
-    ("fingerprint", "text"),
+    ("peak_memory_mb", "peak memory (MB)", "count"), ("git", "commit", "text"),
 )  # fmt: skip
 
 
@@ -26,65 +23,38 @@ def summarise(source: RunSource) -> list[Page]:
     Returns
     -------
     list of dict
-        Each has ``page, file, title, run, lead, headline, published, checks, sections, key_figures,
-        tables, figures, foot``; what is drawn is added by `page.PageKind.draw`.
-
-    Raises
-    ------
-    RunError
-        If a summary lacks what its stage promises, naming the file.
+        Each has ``page, file, title, question, run, lead, stats, picture, checks, sections,
+        blocks, tables, figures, missing, foot``; what is drawn is added by the kind's ``draw``.
     """
-    made: list[Page] = _guarded(source, lambda: _all_pages(source))
-    return made
+    return [
+        make_page(source, page, kind, behind)
+        for kind in PAGES.values()
+        for page, behind in kind.stages(source).items()
+    ]
 
 
-def make_page(source: RunSource, page: str) -> Page:
-    """Make what is particular to one page; for errors see `summarise`."""
-    made: Page = _guarded(source, lambda: {**_bare(), **kind_of(page).make(source, page)})
-    return made
-
-
-def _all_pages(source: RunSource) -> list[Page]:
+def make_page(
+    source: RunSource, page: str, kind: PageKind | None = None, behind: Sequence[str] = ()
+) -> Page:
+    """Make one page, with what every page has."""
+    own = kind or kind_of(page)
     found = checks.run_checks(source)
-    pages = []
-    for kind in PAGES.values():
-        for page, behind in kind.stages(source).items():
-            made = {
-                **_bare(),
-                "title": kind.title.format(split_of(page)),
-                **make_page(source, page),
-            }
-            head = kind.headline(source, page)
-            own = [c for c in found if c["page"] == page]
-            again = kind.commands(source, page)
-            pages.append(_completed(source, page, made, head, own, behind, again, kind.settings))
-    heads = {p["page"]: p["headline"] for p in pages}
-    index = {**_bare(), "title": "Overview", **overview.index(source, pages, heads)}
-    stages, again = list(source.stages), commands.everything(source)
-    head = headline.of_run(source)
-    return [_completed(source, "index", index, head, found, stages, again, ()), *pages]
-
-
-def _bare() -> Page:
-    """What any page may have and none needs."""
-    return {"key_figures": [], "tables": {}, "figures": {}, "missing": []}
-
-
-def _completed(
-    source: RunSource, page: str, made: Page, head: dict[str, Any] | None,
-    found: list[dict[str, Any]], behind: Sequence[str], again: list[str], shown: Sequence[str],
-) -> Page:  # fmt: skip
-    """Add what every page has: name, headline, published scores, checks, and its foot."""
     return {
         "page": page,
         "file": f"{page}.html",
+        "title": own.title.format(split_of(page)),
+        "question": own.question,
         "run": source.config.name,
         "report_title": source.config.report.title,
-        "headline": head,
-        "published": published.place(head),
-        "checks": found,
-        **made,
-        "foot": _foot(source, behind, again, shown),
+        "stats": [],
+        "picture": None,
+        "blocks": {},
+        "tables": {},
+        "figures": {},
+        "missing": [],
+        "checks": found if page == "index" else [c for c in found if c["page"] == page],
+        **own.make(source, page),
+        "foot": _foot(source, behind, own.commands(source, page), own.settings),
     }
 
 
@@ -92,12 +62,17 @@ def _foot(
     source: RunSource, behind: Sequence[str], again: list[str], shown: Sequence[str]
 ) -> dict[str, Any]:
     """Settings (some sections, or all), versions, seed, times and the commands to make it again."""
-    records = [source[n] for n in behind if n in source]
+    records = [source.stages[n] for n in behind if n in source]
     manifests = [r.manifest for r in records if r.manifest]
     latest = max(manifests, key=lambda m: str(m.get("started", "")), default={})
     values = source.config.model_dump(mode="json")
+    rows = [
+        {**r.manifest, "stage": r.name,
+         "started": str(r.manifest.get("started") or "").replace("T", " ")[:19]}
+        for r in records
+    ]  # fmt: skip
     return {
-        "stages": table("Stages behind this page", _STAGES, [_stage_row(r) for r in records]),
+        "stages": table("Stages behind this page", _STAGES, rows),
         "seconds": sum(r.seconds for r in records),
         "seed": source.config.seed,
         "versions": dict(latest.get("versions", {})),
@@ -105,25 +80,3 @@ def _foot(
         "config": {k: values[k] for k in (("name", "seed", *shown) if shown else values)},
         "command": again,
     }
-
-
-def _stage_row(record: StageRecord) -> dict[str, Any]:
-    m = record.manifest
-    started = str(m["started"]).replace("T", " ")[:19] if m.get("started") else None
-    mark = str(m["fingerprint"])[:12] if m.get("fingerprint") else None
-    return {**m, "stage": record.name, "started": started, "fingerprint": mark}
-
-
-def _guarded(source: RunSource, make: Callable[[], Any]) -> Any:
-    """Turn what a damaged summary leads to into an error that names the file."""
-    try:
-        return make()
-    except L4SError:
-        raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise RunError(
-            "a summary does not hold what its stage promises",
-            where=source.asked_last,
-            found=f"{type(error).__name__}: {error}",
-            fix="it was written by another version or edited: run that stage again",
-        ) from error

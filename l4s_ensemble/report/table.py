@@ -28,25 +28,21 @@ def table(
     rows : iterable of mapping
         Missing keys are shown as a dash.
     **more
-        ``note`` (one sentence on how to read it), ``sortable`` (by its headings) and ``folded``
-        (closed at first: a figure above it shows the same).
+        ``note`` (one sentence on how to read it) and ``sortable`` (by its headings).
     """
     heads = [{"key": c[0], "label": c[-2], "kind": c[-1]} for c in columns]
     for head in heads:
         if head["kind"] not in KINDS:
             raise ValueError(f"no such kind of column: {head['kind']}")
     kept = [{h["key"]: row.get(h["key"]) for h in heads} for row in rows]
-    how = {"note": "", "sortable": False, "folded": False, **more}
+    how = {"note": "", "sortable": False, **more}
     return {"title": title, "columns": heads, "rows": kept, **how}
 
 
-def key_figures(pairs: Iterable[tuple[str, Any, str]]) -> list[dict[str, Any]]:
-    """Make a list of key figures from (label, value, kind); those without a value are left out."""
-    return [
-        {"label": label, "value": value, "kind": kind}
-        for label, value, kind in pairs
-        if value is not None
-    ]
+def key_figures(pairs: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:
+    """Make the block of key figures (label, value, kind); those without a value are left out."""
+    values = [{"label": la, "value": v, "kind": k} for la, v, k in pairs if v is not None]
+    return {"kind": "key_figures", "values": values}
 
 
 def known(columns: Iterable[Column], rows: Iterable[Mapping[str, Any]]) -> list[Column]:
@@ -64,15 +60,11 @@ SCORES: tuple[Column, ...] = (
     ("f1", "F1", "score"), ("interval", "95 % interval", "interval"), ("precision", "score"),
     ("recall", "score"), ("iou", "IoU", "score"), ("threshold", "score"),
     ("average_precision", "average precision", "score"),
-    ("calibration_error", "calibration error", "score"), ("tiles", "count"),
 )  # fmt: skip
 """Columns of a row of scores, see `score_row`."""
 
-MAIN_SCORES = tuple(c for c in SCORES if c[0] not in {"average_precision", "calibration_error"})
-"""The same without what only a specialist asks for."""
 
-
-def score_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Row of scores (as `metrics.tiles.summarise` gives it) with its interval as one value."""
-    ends = [row.get("f1_low"), row.get("f1_high")]
-    return {**row, "interval": None if None in ends else ends}
+def score_row(row: Any) -> dict[str, Any]:
+    """Row of scores (a summary with ``f1_low`` and ``f1_high``), its interval as one value."""
+    ends = [row.f1_low, row.f1_high]
+    return {**row.model_dump(exclude={"objects"}), "interval": None if None in ends else ends}

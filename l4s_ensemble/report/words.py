@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 NONE = "–"
 
@@ -82,16 +83,6 @@ def seconds(value: Any) -> str:
     return f"{hours}\u202fh {minutes}\u202fmin" if minutes else f"{hours}\u202fh"
 
 
-def megabytes(value: Any) -> str:
-    """Mebibytes, ``85 MB``, ``1.4 GB``."""
-    if value is None:
-        return NONE
-    x = float(value)
-    if x >= 1000:
-        return f"{x / 1024:.1f}\u202fGB"
-    return f"{x:.{0 if x >= 10 else 1}f}\u202fMB"
-
-
 def text(value: Any) -> str:
     """Anything else; lists are joined, true and false are yes and no."""
     if value is None or value == "":
@@ -108,10 +99,74 @@ def interval(value: Any) -> str:
     return NONE if value is None else f"{score(value[0])}–{score(value[1])}"
 
 
-def gain_interval(found: Mapping[str, Any]) -> str | None:
-    """Ends of an interval of a difference (``low``, ``high``); None where it is not known."""
-    low, high = found.get("low"), found.get("high")
-    return None if low is None or high is None else f"{gain(low)} to {gain(high)}"
+class HasEnds(Protocol):
+    """An interval of a difference."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower end."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper end."""
+
+
+class HasInterval(Protocol):
+    """An F1 with its interval."""
+
+    @property
+    def f1_low(self) -> float | None:
+        """Lower end."""
+
+    @property
+    def f1_high(self) -> float | None:
+        """Upper end."""
+
+    @property
+    def blocks(self) -> int:
+        """Spatial blocks behind it."""
+
+
+def gain_interval(found: HasEnds) -> str | None:
+    """Ends of an interval of a difference; None where it is not known."""
+    if found.low is None or found.high is None:
+        return None
+    return f"{gain(found.low)} to {gain(found.high)}"
+
+
+def interval_of(found: HasInterval) -> str:
+    """Interval of an F1 in words, or why there is none."""
+    if found.f1_low is None or found.f1_high is None:
+        return no_interval(found.blocks)
+    return f"95\u202f% interval {score(found.f1_low)} to {score(found.f1_high)}"
+
+
+def of_100(value: float) -> str:
+    """Share as a count of a hundred."""
+    n = 100 * float(value)
+    if 0 < n < 1:
+        return "fewer than 1"
+    if 99 < n < 100:
+        return "more than 99"
+    return str(math.floor(n + 0.5))
+
+
+def area(square_metres: float) -> str:
+    """Area in hectares, from 10,000 ha in square kilometres."""
+    hectares = square_metres / 10_000
+    if hectares >= 10_000:
+        return f"{number(hectares / 100)}\u202fkm²"
+    return f"{number(hectares)}\u202fha"
+
+
+def area_or_none(value: Any) -> str:
+    """Area, or a dash."""
+    return NONE if value is None else area(float(value))
+
+
+def percent(value: float) -> str:
+    """Relative difference, ``+36 %``."""
+    return _minus(f"{100 * value:+.0f}\u202f%")
 
 
 def some(names: Sequence[str], most: int) -> str:
@@ -145,7 +200,7 @@ def _minus(written: str) -> str:
 KINDS = {
     "score": score, "gain": gain, "count": count, "share": share, "interval": interval,
     "number": number, "signed": signed,
-    "seconds": seconds, "text": text, "megabytes": megabytes,
+    "seconds": seconds, "text": text, "area": area_or_none, "picture": text, "link": text,
 }  # fmt: skip
 """Kinds of table columns and how each is written."""
 

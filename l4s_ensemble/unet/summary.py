@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from l4s_ensemble.metrics.summary import Histogram, Reliability, TileScores
+from l4s_ensemble.metrics.summary import Failures, Histogram, Reliability, TileScores
 from l4s_ensemble.run.stage import SummaryModel
 
 
@@ -90,8 +88,8 @@ class UNetSummary(SummaryModel):
         Of the sensor, and those that are shown.
     oof, histogram, reliability : TileScores, Histogram, Reliability
         Out-of-fold scores.
-    failures : dict
-        See `l4s_ensemble.metrics.failures`.
+    failures : Failures
+        Where it fails.
     """
 
     network: str
@@ -116,7 +114,7 @@ class UNetSummary(SummaryModel):
     oof: TileScores
     histogram: Histogram
     reliability: Reliability
-    failures: dict[str, Any]
+    failures: Failures
     logits: LogitCounts
     seconds: float
 

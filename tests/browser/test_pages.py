@@ -33,7 +33,8 @@ OVERRUN = """() => {
 """What is wider than the window, or than the card that it stands in."""
 
 NOT_SHOWN = """() => [...document.images].filter(i => i.getBoundingClientRect().top < innerHeight
-  && i.getAttribute('src') && !i.naturalWidth).map(i => i.src)"""
+  && !i.closest('details:not([open])') && i.getAttribute('src') && !i.naturalWidth)
+  .map(i => i.src)"""
 
 
 def pages_of(report: Path) -> list[str]:
@@ -59,31 +60,56 @@ def test_every_page_loads_and_fits(
     assert not wrong
 
 
-def test_the_index_tells_its_story_on_one_screen(open_page: OpenPage) -> None:
-    page = open_page("index", width=DESK, height=900)
-    for told in (".sentence", ".pipeline .predict"):
-        box = page.locator(told).last.bounding_box()
-        assert box is not None and box["y"] + box["height"] <= 900, told
+@pytest.mark.parametrize(("width", "most"), [(1400, 6), (PHONE, 15)])
+def test_pages_are_short_before_anything_is_opened(
+    open_page: OpenPage, tiny_report: Path, width: int, most: int
+) -> None:
+    screens = {
+        name: whole(open_page(name, width=width)).evaluate(
+            "document.querySelector('main').scrollHeight / 900"
+        )
+        for name in pages_of(tiny_report)
+    }
+    assert not {name: n for name, n in screens.items() if n > most}
+
+
+@pytest.mark.parametrize("name", ["index", "data", "pixel", "stack", "prediction-valid"])
+def test_the_first_screen_answers_its_question(open_page: OpenPage, name: str) -> None:
+    page = open_page(name, width=1400, height=900)
+    for part in (".question", ".lead", ".stats dd", ".hero .card"):
+        box = page.locator(part).last.bounding_box()
+        assert box is not None and box["y"] + box["height"] <= 900, part
 
 
 @pytest.mark.parametrize("name", ["stack", "pixel"])
-def test_long_pages_list_their_sections(open_page: OpenPage, name: str) -> None:
+def test_sections_are_listed_and_a_link_opens_a_folded_one(open_page: OpenPage, name: str) -> None:
     page = open_page(name, width=PHONE)
-    links = page.locator(".toc a")
-    assert links.count() > 4
-    links.nth(3).click()
-    place = page.locator(str(links.nth(3).get_attribute("href")))
+    link = page.locator(".toc a", has_text="probabilities")
+    place = page.locator(str(link.get_attribute("href")))
+    assert place.locator("details:not([open])").count() == 1
+    link.click()
     page.wait_for_function("() => document.querySelector('.toc [aria-current]')")
-    page.wait_for_timeout(100)
+    page.wait_for_timeout(300)
+    assert place.locator("details[open]").count() == 1
     bar, section = page.locator(".toc").bounding_box(), place.bounding_box()
     assert bar is not None and section is not None
     assert bar["y"] == pytest.approx(0, abs=1)  # it stays at the top
     assert bar["height"] - 1 <= section["y"] < 200  # and hides nothing of what was asked for
-    assert page.locator(".toc [aria-current]").inner_text() == links.nth(3).inner_text()
+    assert page.locator(".toc [aria-current]").inner_text() == link.inner_text()
+
+
+def test_a_click_on_the_map_leads_to_the_tile(open_page: OpenPage, tiny_report: Path) -> None:
+    page = open_page("prediction-valid")
+    scene = page.locator("[data-scene]").first
+    box = scene.locator("img").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
+    page.wait_for_url("**/tiles-valid.html#tile=2*")
 
 
 def test_tables_are_sorted_by_keyboard(open_page: OpenPage) -> None:
     page = open_page("features")
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     table = page.locator("table.sortable").first
     heads = table.locator("thead th")
     column = 2

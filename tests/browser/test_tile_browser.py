@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def told(tiny_report: Path) -> dict[str, Any]:
     """What the page of the training tiles knows."""
-    return dict(read_json(tiny_report / "tiles-train.json")["browser"])
+    return dict(read_json(tiny_report / "tiles-train.json")["blocks"]["browser"])
 
 
 def part(page: Page, name: str) -> Locator:
@@ -244,32 +244,6 @@ def test_a_gallery_leads_to_its_tile(open_page: OpenPage) -> None:
     patch = int(link.inner_text().removeprefix("Tile "))
     link.click()
     shows(page, patch)
-
-
-def test_a_scene_opens_zooms_and_leads_to_a_tile(open_page: OpenPage, told: dict[str, Any]) -> None:
-    page = open_page("data")
-    page.locator("a[data-grid]").first.click()
-    viewer = page.locator("dialog.viewer")
-    plate = viewer.locator(".plate")
-    whole = plate.bounding_box()
-    assert viewer.is_visible() and whole is not None
-    viewer.get_by_label("Closer").click()
-    closer = plate.bounding_box()
-    assert closer is not None and closer["width"] == pytest.approx(1.6 * whole["width"], rel=0.02)
-    viewer.get_by_label("Whole scene").click()
-    page.keyboard.press("Escape")
-    assert not viewer.is_visible()
-    page.locator("a[data-grid]").first.click()
-    page.mouse.move(whole["x"] + 0.55 * whole["width"], whole["y"] + 0.5 * whole["height"])
-    said = viewer.locator(".said").inner_text()
-    patch = int(re.search(r"Tile (\d+)", said)[1])
-    t = told["tiles"]
-    middle = (t["row"][t["patch"].index(patch)], t["col"][t["patch"].index(patch)])
-    assert middle == (1, 3)
-    page.mouse.down()
-    page.mouse.up()
-    shows(page, patch)
-    assert "tiles-train.html" in page.url
 
 
 def test_a_damaged_file_is_named(

@@ -19,9 +19,10 @@ OpenPage = Callable[..., "Page"]
 
 _DRAWN = """() => [...document.querySelectorAll('[data-plot]')].every(d => {
   const r = d.getBoundingClientRect(), svg = d.querySelector('.main-svg');
-  return d.clientWidth < 120 || r.top > innerHeight
+  return d.clientWidth < 120 || r.top > innerHeight || d.closest('details:not([open])')
     || svg && Math.abs(svg.getBoundingClientRect().width - d.clientWidth) <= 1;
-}) && [...document.images].every(i => i.complete || i.getBoundingClientRect().top > innerHeight)"""
+}) && [...document.images].every(i => i.complete || i.closest('details:not([open])')
+  || i.getBoundingClientRect().top > innerHeight)"""
 
 
 def whole(page: Page) -> Page:

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import copy
+import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ def with_summary(tiny_run: Path) -> Callable[..., RunSource]:
 
     def opened(stage: str, change: Callable[[dict[str, Any]], Any]) -> RunSource:
         source = RunSource(tiny_run)
-        summary = copy.deepcopy(dict(source.summary(stage)))
-        change(summary)
-        source.stages[stage] = replace(source.stages[stage], summary=summary)
+        found = source.summaries[stage]
+        values = found.model_dump(mode="json")
+        change(values)
+        source.summaries[stage] = type(found).model_validate_json(json.dumps(values))
         return source
 
     return opened

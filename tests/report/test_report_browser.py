@@ -35,12 +35,18 @@ def handed(path: Path) -> list[Any]:
     return list(json.loads("[" + text[text.index("(") + 1 : text.rindex(")")] + "]"))
 
 
+def browser(report: Path, page: str) -> dict[str, Any]:
+    """What a page of tiles holds."""
+    found: dict[str, Any] = read_json(report / f"{page}.json")["blocks"]["browser"]
+    return found
+
+
 def unpacked(text: str) -> np.ndarray:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
 
 
 def test_a_tile_s_script_holds_what_was_scored(tiny_report: Path, tiny_run: Path) -> None:
-    told = read_json(tiny_report / "tiles-train.json")["browser"]
+    told = browser(tiny_report, "tiles-train")
     oof = {m: open_scores(tiny_run / m / "oof.zarr") for m in ("pixel", "unet", "stack")}
     mask = open_store(tiny_run / "data/train")["mask"]
     assert [m["key"] for m in told["models"]] == list(oof) and told["uncertainty"]
@@ -70,7 +76,7 @@ def test_a_tile_s_script_holds_what_was_scored(tiny_report: Path, tiny_run: Path
 
 
 def test_thumbnails_stand_in_the_order_of_wrong_pixels(tiny_report: Path) -> None:
-    told = read_json(tiny_report / "tiles-train.json")["browser"]
+    told = browser(tiny_report, "tiles-train")
     t = told["tiles"]
     wrong = np.array(t["fp"]) + np.array(t["fn"])
     assert (np.diff(wrong[np.argsort(t["cell"])]) <= 0).all()
@@ -80,19 +86,17 @@ def test_thumbnails_stand_in_the_order_of_wrong_pixels(tiny_report: Path) -> Non
 
 
 def test_other_pages_lead_to_tiles(tiny_report: Path) -> None:
-    stack = read_json(tiny_report / "stack.json")["gallery"]["tiles"]
+    stack = read_json(tiny_report / "stack.json")["blocks"]["gallery"]["tiles"]
     assert stack and all(t["link"] == f"tiles-train.html#tile={t['patch']}" for t in stack)
     page = (tiny_report / "stack.html").read_text(encoding="utf-8")
     assert f'href="{stack[0]["link"]}"' in page
-    valid = read_json(tiny_report / "prediction-valid.json")["gallery"]["tiles"]
+    valid = read_json(tiny_report / "prediction-valid.json")["blocks"]["gallery"]["tiles"]
     assert valid[0]["link"].startswith("tiles-valid.html#tile=")
-    scenes = read_json(tiny_report / "data.json")["mosaics"]["scenes"]
-    for scene in scenes:
-        grid = scene["grid"]
-        ids, page_of = np.array(grid["ids"]), np.array(grid["links"]["page"])
+    blocks = read_json(tiny_report / "data.json")["blocks"]
+    for scene in blocks["scene"]["pictures"] + blocks["scenes"]["pictures"]:
+        ids, page_of = np.array(scene["ids"]), np.array(scene["page"])
         assert len(ids) == scene["rows"] * scene["cols"] == len(page_of)
-        file = grid["links"]["pages"][0]
-        there = read_json(tiny_report / file.replace(".html", ".json"))["browser"]["tiles"]["patch"]
+        there = browser(tiny_report, scene["pages"][0].removesuffix(".html"))["tiles"]["patch"]
         np.testing.assert_array_equal(page_of == 0, np.isin(ids, there))
 
 
@@ -108,16 +112,16 @@ def test_settings_limit_and_switch_off(tiny_run: Path, tiny_report: Path, tmp_pa
     """Those most wrong are kept."""
     few = {"gallery_tiles": 1, "browser_tiles": 4}
     out = render_report(tiny_run, tmp_path / "out", settings({"report": few})).parent
-    t = read_json(tiny_report / "tiles-train.json")["browser"]["tiles"]
+    t = browser(tiny_report, "tiles-train")["tiles"]
     wrong = np.array(t["fp"]) + np.array(t["fn"])
     most = sorted(np.array(t["patch"])[np.argsort(-wrong, kind="stable")[:4]].tolist())
-    kept = read_json(out / "tiles-train.json")["browser"]
+    kept = browser(out, "tiles-train")
     assert kept["tiles"]["patch"] == most and kept["total"] == len(wrong) > 4
     assert "report.browser_tiles" in (out / "tiles-train.html").read_text()
     off = settings({"report": {"gallery_tiles": 1, "browser": False}})
     render_report(tiny_run, out, off)
     assert not list(out.glob("tiles-*")) and not list((out / "assets/browser").glob("tiles-*"))
-    gallery = read_json(out / "stack.json")["gallery"]["tiles"]
+    gallery = read_json(out / "stack.json")["blocks"]["gallery"]["tiles"]
     assert all(t.get("link") is None for t in gallery)
 
 
@@ -145,7 +149,7 @@ def test_a_prediction_s_masks_and_thresholds_are_its_own(run_copy: Path, tmp_pat
         tiles[2].predicted, tiles[2].probability["stack"] >= np.float32(0.9)
     )
     out = render_report(run, tmp_path / "out", settings({"report": {"gallery_tiles": 1}})).parent
-    told = read_json(out / "tiles-valid.json")["browser"]
+    told = browser(out, "tiles-valid")
     assert "tp" not in told["tiles"]
     bits = unpacked(handed(out / told["folder"] / "t1.js")[1])[-128 * 128 :]
     assert (bits == PREDICTED_BIT).all()
@@ -180,7 +184,7 @@ def test_a_folder_of_any_name_has_its_pages(tiny_run: Path, run_copy: Path, tmp_
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     (tiles,) = (p for p in out.glob("tiles-*.json") if "50" in p.name)
-    folder = read_json(tiles)["browser"]["folder"]
+    folder = browser(out, tiles.stem)["folder"]
     links = {f"{folder}/index.js"}
     for path in out.glob("*.html"):
         links |= {link for link in Page(path).links if not link.startswith(("data:", "#"))}

@@ -44,13 +44,12 @@ def test_a_difference_is_paired_over_blocks(
     block = load_folds(tiny_run / "scenes").of(tiles.patch, "block")
     expected = f1_gain_interval(counts[1], counts[0], block)
     (row,) = (r for r in told["rows"] if (r["place"], r["model"]) == (TRAIN, "unet"))
-    found = row["difference"]
-    assert found["value"] == pytest.approx(expected.value) and expected.value > 0
-    assert (found["low"], found["high"]) == (expected.low, expected.high)
+    assert row["value"] == pytest.approx(expected.value) and expected.value > 0
+    assert (row["low"], row["high"]) == (expected.low, expected.high)
     # Turned round, every sign turns.
     back = read_json(render_comparison(tiny_run, weaker_run, tmp_path).with_name("compare.json"))
     for one, other in zip(told["rows"], back["rows"], strict=True):
-        assert one["difference"]["value"] == pytest.approx(-other["difference"]["value"])
+        assert one["value"] == pytest.approx(-other["value"])
 
 
 def test_the_page_shows_scores_settings_and_tiles(
@@ -58,7 +57,7 @@ def test_the_page_shows_scores_settings_and_tiles(
 ) -> None:
     found = Page(page)  # parses, so nothing broke out
     assert told["rows"][0]["place"] == "valid"  # a split before out-of-fold
-    assert re.sub(r"\s+", " ", told["sentence"]) in found.words
+    assert re.sub(r"\s+", " ", told["lead"]) in found.words
     settings = {r["setting"]: (r["a"], r["b"]) for r in told["tables"]["settings"]["rows"]}
     assert settings == {"unet.epochs": (1, 6)}
     wrong = []
@@ -77,7 +76,7 @@ def test_the_page_shows_scores_settings_and_tiles(
     [
         ((0.01, 0.002, 0.02), "gain shown"), ((0.01, -0.002, 0.02), "no gain shown"),
         ((-0.01, -0.02, -0.001), "loss shown"), ((0.0, 0.0, 0.0), "the same masks"),
-        ((0.01, None, None), "too few blocks for an interval"),
+        ((0.01, None, None), "no interval: 9 blocks of tiles are too few"),
     ],
 )  # fmt: skip
 def test_verdicts(ends: tuple[float, float | None, float | None], said: str) -> None:
@@ -119,8 +118,8 @@ def test_other_tiles_and_other_splits_are_not_compared(
     twin = read_json(
         render_comparison(weaker_run, strange, tmp_path / "out").with_name("compare.json")
     )
-    assert all(r["difference"] is None for r in twin["rows"])
-    assert "no difference is computed" in twin["sentence"]
+    assert all(r["value"] is None for r in twin["rows"])
+    assert "no difference is computed" in twin["lead"]
     one, other = tmp_path / "one", tmp_path / "other"
     shutil.copytree(weaker_run, one)
     shutil.copytree(tiny_run, other)

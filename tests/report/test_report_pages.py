@@ -12,16 +12,16 @@ from PIL import Image
 from l4s_ensemble.config import build
 from l4s_ensemble.errors import RunError
 from l4s_ensemble.report import html, pages, registry
-from l4s_ensemble.report.overview import pipeline
 from l4s_ensemble.report.registry import kind_of
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.summarise import summarise
 from l4s_ensemble.report.table import write
 from l4s_ensemble.run.files import read_json, write_json
 
 PAGES = ("index", "data", "features", "pixel", "unet", "stack", "prediction-valid", "card")
 TILES = ("tiles-train", "tiles-valid", "tiles-test", "prediction-test")
-"""Pages of the tile browser have no headline, nor has that of a split without masks."""
+"""Pages of the tile browser have no numbers of their own, that of a split without masks few."""
 FEW = build({"report": {"gallery_tiles": 2}})
 """Settings for reports whose pictures do not matter: drawing them takes most of the time."""
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -92,7 +92,9 @@ def test_links_and_pictures_are_there(tiny_report: Path, name: str) -> None:
         assert not path or (tiny_report / path).is_file(), link
         if path.startswith("tiles-") and anchor:  # a view, not a place on the page
             patch = int(anchor.removeprefix("tile="))
-            shown = read_json(tiny_report / f"{path[:-5]}.json")["browser"]["tiles"]["patch"]
+            shown = read_json(tiny_report / f"{path[:-5]}.json")["blocks"]["browser"]["tiles"][
+                "patch"
+            ]
             assert patch in shown
             continue
         assert not anchor or anchor in (page(tiny_report, path[:-5]).ids if path else found.ids)
@@ -106,15 +108,16 @@ def test_a_page_shows_what_its_twin_holds(tiny_report: Path, name: str) -> None:
     flat = found.words
     clean = lambda text: re.sub(r"\s+", " ", text)  # noqa: E731
     assert clean(twin["lead"]) in flat
-    assert (twin["headline"] is None) == (name in ("data", "features", "card"))
-    assert not twin["headline"] or clean(twin["headline"]["sentence"]) in flat
+    assert clean(twin["question"]) in flat and twin["stats"]
+    for stat in twin["stats"]:
+        assert clean(write(stat["value"], stat["kind"])) in flat and clean(stat["note"]) in flat
     for check in twin["checks"]:
         assert clean(f"{check['number']}. {check['title']}") in flat
         assert clean(check["explanation"]) in flat
     for table in twin["tables"].values():
         for row in table["rows"]:
             for column in table["columns"]:
-                assert clean(write(row[column["key"]], column["kind"])) in flat
+                assert clean(write(row[column["key"]], column["kind"])) in flat, column
     for figure in twin["figures"].values():
         assert clean(figure["title"]) in flat
         assert clean(figure["read"]) in flat
@@ -133,8 +136,8 @@ def test_headline_is_that_of_the_scores(tiny_run: Path, tiny_report: Path) -> No
 
 
 def test_gallery_is_bounded_and_worst_first(tiny_report: Path) -> None:
-    shown = read_json(tiny_report / "pixel.json")["gallery"]
-    assert len(shown["tiles"]) <= 12
+    shown = read_json(tiny_report / "pixel.json")["blocks"]["gallery"]
+    assert len(shown["tiles"]) == 4  # as the settings of the run say
     wrong = [t["fp"] + t["fn"] for t in shown["tiles"] if t["why"] == "most wrong"]
     assert wrong == sorted(wrong, reverse=True)
     assert any(t["why"] == "best" for t in shown["tiles"])
@@ -143,7 +146,7 @@ def test_gallery_is_bounded_and_worst_first(tiny_report: Path) -> None:
 def test_error_pictures_show_the_counts(tiny_run: Path, tiny_report: Path) -> None:
     from l4s_ensemble.report.pictures import draw as pictures
 
-    tile = read_json(tiny_report / "stack.json")["gallery"]["tiles"][0]
+    tile = read_json(tiny_report / "stack.json")["blocks"]["gallery"]["tiles"][0]
     drawn = np.asarray(Image.open(tiny_report / tile["pictures"]["errors"]).convert("RGB"))
     for colour, key in (
         (pictures.FALSE_ALARM, "fp"),
@@ -170,7 +173,7 @@ def test_missing_stages_are_left_out_and_named(run_copy: Path, tmp_path: Path) -
     assert not list((out / "assets/tiles").glob("*-valid-*"))
     assert own.read_text() == "mine"
     flat = page(out, "index").words
-    for words in ("U-Net: l4s-ensemble fit unet", "Prediction: l4s-ensemble predict --split valid"):
+    for words in ("U-Net was not run: l4s-ensemble fit unet", "l4s-ensemble predict --split valid"):
         assert words in flat
     assert read_json(out / "index.json")["headline"]["model"] == "pixel classifier"
 
@@ -179,10 +182,10 @@ def test_without_masks_the_largest_areas_are_shown(run_copy: Path, tmp_path: Pat
     shutil.rmtree(run_copy / "predict/valid/scores")
     out = render_report(run_copy, tmp_path / "out", FEW).parent
     twin = read_json(out / "prediction-valid.json")
-    assert twin["headline"] is None and "Without masks it has no score." in twin["lead"]
+    assert "No score: no masks." in page(out, "prediction-valid").words
     assert "predicted" in twin["tables"] and "comparison" not in twin["tables"]
-    area = [t["predicted"] for t in twin["gallery"]["tiles"]]
-    assert len(area) == 2
+    area = [t["predicted"] for t in twin["blocks"]["gallery"]["tiles"]]
+    assert len(area) == 2 and "missed" not in twin["blocks"]
     assert area == sorted(area, reverse=True)
     assert "l4s-ensemble evaluate --split valid" in page(out, "index").words
 
@@ -201,7 +204,7 @@ def test_text_is_escaped(run_copy: Path, tmp_path: Path) -> None:
         assert "<script>alert" not in found.raw
         assert "<img src=x" not in found.raw
     assert evil in page(out, "index").words
-    assert read_json(out / "features.json")["tables"]["left_out"]["rows"][0]["reason"] == evil
+    assert any(evil in s for s in read_json(out / "features.json")["blocks"]["left_out"]["lines"])
 
 
 @pytest.mark.parametrize(
@@ -235,9 +238,10 @@ def test_a_holdout_has_its_place(run_copy: Path, tmp_path: Path) -> None:
     shutil.move(run_copy / "predict/valid", run_copy / "predict/holdout")
     shutil.rmtree(run_copy / "data/valid")
     out = render_report(run_copy, tmp_path / "out", FEW).parent
-    head = read_json(out / "prediction-holdout.json")["headline"]
-    assert head["kind"] == "holdout"
+    head = read_json(out / "index.json")["headline"]
+    assert head["kind"] == "holdout" and head["split"] == "holdout"
     assert "held out" in head["not_comparable"]
+    assert (out / "prediction-holdout.html").is_file()
 
 
 @pytest.mark.parametrize("kept", [("data",), ("data", "scenes", "features"), ("scenes", "pixel")])
@@ -255,7 +259,8 @@ def test_any_part_of_a_run_makes_a_report(
 
 def test_the_overview_counts_the_folds_that_were_made(run_copy: Path) -> None:
     config = build({**read_json(run_copy / "config.json"), "scenes": {"folds": 7}})
-    boxes = {b["key"]: b["note"] for b in pipeline(RunSource(run_copy, config), {})}
+    page = summarise(RunSource(run_copy, config))[0]
+    boxes = {b["key"]: b["note"] for b in page["blocks"]["pipeline"]["boxes"]}
     made = {int(r["fold"]) for r in read_json(run_copy / "pixel/summary.json")["folds"]}
     assert boxes["scenes"] == f"{len(made)} folds" == "2 folds"
 
@@ -292,9 +297,10 @@ EXTRA = """
 from l4s_ensemble.report.page import PageKind, section
 
 PAGE = PageKind(
-    order=15, name="extra", title="Extra", stages=lambda source: {"extra": []},
+    order=15, name="extra", title="Extra", question="What else?",
+    stages=lambda source: {"extra": []},
     make=lambda source, page: {
-        "lead": "A page.", "hello": {"kind": "hello", "words": "some words"},
+        "lead": "A page.", "blocks": {"hello": {"kind": "hello", "words": "some words"}},
         "sections": [section("one", "One", "", "hello")],
     },
     commands=lambda source, page: [],
@@ -313,7 +319,7 @@ def test_a_page_with_a_block_of_its_own_is_one_module_and_one_template(
     monkeypatch.setattr(pages, "__path__", [*pages.__path__, str(folder)])
     monkeypatch.setattr(html, "TEMPLATES", templates)
     found = registry.find()
-    assert list(found)[:3] == ["data", "extra", "features"]
+    assert list(found)[:4] == ["index", "data", "extra", "features"]
     monkeypatch.setitem(registry.PAGES, "extra", found["extra"])
     shutil.copytree(tiny_run / "features", tmp_path / "run/features")
     out = render_report(tmp_path / "run", tmp_path / "out", FEW).parent

@@ -9,7 +9,7 @@ from l4s_ensemble.run.files import read_json
 
 def test_progress_has_a_line_for_each_fold(tiny_report: Path, tiny_run: Path) -> None:
     panels = read_json(tiny_report / "unet.json")["figures"]["progress"]["data"]
-    loss = next(p for p in panels if p["label"] == "loss")["series"]
+    loss = next(p for p in panels if p["label"] == "training loss")["series"]
     folds = read_json(tiny_run / "unet/summary.json")["folds"]
     assert [s["name"] for s in loss] == [f"fold {f['fold']}" for f in folds]
     for line, fold in zip(loss, folds, strict=True):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.report.browser import packing
 from l4s_ensemble.report.browser.photos import THUMB_PX, layers_of, photographs, thumbnail
-from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
+from l4s_ensemble.report.browser.scored import ScoredTiles, Tile, chosen
 from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.pictures import draw as pictures
 from l4s_ensemble.report.source import PLACE, RunSource
@@ -115,18 +115,6 @@ def tile_script(tile: Tile) -> str:
         planes.append(packing.in_steps(tile.uncertainty))
     planes.append(packing.flags(tile.predicted, tile.reference))
     return packing.call("L4S.tile", tile.patch, packing.deflated(planes))
-
-
-def chosen(scored: ScoredTiles, most: int) -> NDArray[np.int64]:
-    """Positions of the tiles shown, ascending: all, or those with most wrong pixels.
-
-    Without masks, those with most predicted pixels.
-    """
-    if len(scored.patch) <= most:
-        return np.arange(len(scored.patch))
-    c = scored.counts
-    size = scored.areas() if c is None else c.fp + c.fn
-    return np.sort(np.argsort(-size, kind="stable")[:most])
 
 
 def _places(

@@ -1,40 +1,35 @@
-"""Links from the tiles that other pages show to their place in the browser."""
+"""Links to the tiles of the browser, from wherever a page shows a tile."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from l4s_ensemble.report.page import Page
-
-
-def add_links(made: list[Page]) -> None:
-    """Add the links.
-
-    Tiles of galleries and explained landslides get ``link``; the grids of mosaics get ``links``:
-    ``pages``, and ``page`` of each cell, -1 where it has none.
-    """
-    browsers = [page for page in made if page.get("browser")]
-    if not browsers:
-        return
-    there = {page["file"]: set(page["browser"]["tiles"]["patch"]) for page in browsers}
-    file_of = {page["browser"]["split"]: page["file"] for page in reversed(browsers)}
-    for page in made:
-        gallery, landslides = (page.get(key) or {} for key in ("gallery", "landslides"))
-        shown = [(gallery.get("split", "train"), tile) for tile in gallery.get("tiles", [])]
-        shown += [("train", row) for row in landslides.get("rows", [])]
-        for split, tile in shown:
-            file = file_of.get(split, "")
-            known = tile["patch"] in there.get(file, ())
-            tile["link"] = f"{file}#tile={tile['patch']}" if known else None
-        for scene in (page.get("mosaics") or {}).get("scenes", []):
-            # The holdout's tiles lie in a training scene and have a page of their own.
-            stage = scene["stage"]
-            files = [p["file"] for p in browsers if p["browser"]["stage"] == stage]
-            scene["grid"]["links"] = {
-                "pages": files,
-                "page": [_first(files, there, patch) for patch in scene["grid"]["ids"]],
-            }
+from l4s_ensemble.report.browser.scored import ScoredTiles, all_scored, chosen
+from l4s_ensemble.report.source import RunSource
 
 
-def _first(files: list[str], there: dict[str, Any], patch: int) -> int:
-    return next((n for n, file in enumerate(files) if patch in there[file]), -1)
+def browsed(source: RunSource) -> dict[str, ScoredTiles]:
+    """Scored splits by their page; none where the settings switch the browser off."""
+    if not source.config.report.browser:
+        return {}
+    found: list[ScoredTiles] = source.once("browser", lambda: all_scored(source))
+    return {one.page: one for one in found}
+
+
+def pages_of(source: RunSource) -> dict[str, tuple[str, frozenset[int]]]:
+    """File of each split's page of tiles, and the tiles that it shows."""
+
+    def make() -> dict[str, tuple[str, frozenset[int]]]:
+        most = source.config.report.browser_tiles
+        out: dict[str, tuple[str, frozenset[int]]] = {}
+        for page, one in browsed(source).items():
+            shown = frozenset(one.patch[chosen(one, most)].tolist())
+            out.setdefault(one.split, (f"{page}.html", shown))
+        return out
+
+    found: dict[str, tuple[str, frozenset[int]]] = source.once("browser pages", make)
+    return found
+
+
+def link(source: RunSource, split: str, patch: int) -> str | None:
+    """Link to a tile; None where it is not shown."""
+    file, shown = pages_of(source).get(split, ("", frozenset()))
+    return f"{file}#tile={patch}" if patch in shown else None

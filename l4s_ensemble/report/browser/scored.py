@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.predict.summary import ResultSummary
+from l4s_ensemble.report import headline
 from l4s_ensemble.report.source import RunSource
 
 if TYPE_CHECKING:
@@ -169,6 +171,18 @@ def _read(array: xr.DataArray, ids: NDArray[np.int64]) -> Map:
     return np.asarray(values.mean(axis=0) if values.ndim == 4 else values, np.float32)
 
 
+def chosen(scored: ScoredTiles, most: int) -> NDArray[np.int64]:
+    """Positions of the tiles shown, ascending: all, or those with most wrong pixels.
+
+    Without masks, those with most predicted pixels.
+    """
+    if len(scored.patch) <= most:
+        return np.arange(len(scored.patch))
+    c = scored.counts
+    size = scored.areas() if c is None else c.fp + c.fn
+    return np.sort(np.argsort(-size, kind="stable")[:most])
+
+
 def all_scored(source: RunSource) -> list[ScoredTiles]:
     """Scored splits of a run: the training tiles out of fold, then each prediction."""
     found = [of_fit(source), *(of_prediction(source, split) for split in source.predicted)]
@@ -188,8 +202,10 @@ def of_fit(source: RunSource, model: str = "stack") -> ScoredTiles | None:
     if not scores or "data/train" not in source:
         return None
     main, patch, store = list(scores)[-1], _common(scores), source.store("train")
-    summary = source.summary(main)
-    threshold = float(summary["threshold"] if main == "stack" else summary["oof"]["threshold"])
+    own = headline.out_of_fold(source, main)
+    if own is None:
+        return None
+    threshold = own.row.threshold
     fold = scores[main].sel(patch=patch).coords.get("fold")
     return ScoredTiles(
         page="tiles-train",
@@ -216,9 +232,9 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
     logits = {name: source.array(stage, f"{name}.zarr") for name in BASES}
     scores = _scores({**logits, "stack": result})
     patch, store, place = _common(scores), source.store(split), source.places(split)
-    summary = source.summary(stage)
-    usual = float(summary["threshold"])
-    by_scene = {int(t["scene"]): float(t["threshold"]) for t in summary["thresholds"]}
+    summary = source.need(ResultSummary, split)
+    usual = summary.threshold
+    by_scene = {t.scene: t.threshold for t in summary.thresholds}
     scene = [place.get(p, {}).get("scene", -1) for p in patch.tolist()]
     threshold = np.array([by_scene.get(s, usual) for s in scene])
     at = float(np.median(threshold)) if len(threshold) else usual

@@ -6,17 +6,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from l4s_ensemble.errors import LeakError
+from l4s_ensemble.features.summary import FeaturesSummary
 from l4s_ensemble.report import words
 from l4s_ensemble.report.checks.finding import Finding, level_of
 from l4s_ensemble.report.pages import features
 from l4s_ensemble.report.parts import faults
-from l4s_ensemble.report.parts.shift import LARGE, shifts
 from l4s_ensemble.report.source import RunSource
 
 if TYPE_CHECKING:
+    from l4s_ensemble.data.summary import DataSummary
     from l4s_ensemble.scenes.folds import Folds
 
-DEGENERATE = (0.1, 0.5)  # share of tiles
+DEGENERATE = (0.1, 0.5)
 """Share of the tiles without terrain: passed up to, tip up to."""
 
 
@@ -25,27 +26,31 @@ def scan(source: RunSource) -> Finding | None:
     found = faults.check_result(source)
     if found is None:
         return None
-    errors, counted = faults.counted(found["faults"])
-    kinds = ", ".join(sorted({str(f["code"]) for f in found["faults"]})) or "none"
+    errors, counted = faults.counted(found)
+    kinds = ", ".join(sorted({str(f["code"]) for f in found})) or "none"
     return Finding(
-        "issue" if errors else "tip" if found["faults"] else "passed",
+        "issue" if errors else "tip" if found else "passed",
         f"The files have no fault | The scan of the files found {counted}",
         f"The command data check read every file: {counted} (kinds: {kinds}).",
-        "All are in the table below. Mend or remove files with errors before fitting.",
+        "Mend or remove files with errors before fitting.",
     )
 
 
-def units(source: RunSource, split: str) -> Finding:
+def units(source: RunSource) -> Finding | None:
     """Stored values must be exact in the sensor's units."""
-    summary = source.summary(f"data/{split}")
-    share, inexact = summary["exact_share"], summary["inexact"]
+    splits = _splits(source)
+    if not splits:
+        return None
+    bad = {s: d for s, d in splits.items() if d.exact_share < 1 or d.inexact}
+    least = min(d.exact_share for d in splits.values())
+    files = [str(name) for d in bad.values() for name in d.inexact]
     return Finding(
-        "passed" if share >= 1 and not inexact else "issue",
-        f"Units of {split} are exact | Units of {split} are not those of the sensor",
-        f"{words.share(share)} of the stored values times their band's divisor are whole numbers; "
-        "all are in the released files.",
-        f"Not exact: {words.some([str(p) for p in inexact], 3)}. The files were resampled or "
-        "rescaled, so indices and terrain may be wrong: describe them with a sensor YAML.",
+        "issue" if bad else "passed",
+        f"Values are exact in the sensor's units | Values of {', '.join(bad)} are not exact",
+        f"At least {words.share(least)} of the stored values of each split times their band's "
+        "divisor are whole numbers; all are in the released files.",
+        f"Not exact: {words.some(files, 3)}. The files were resampled or rescaled, so indices and "
+        "terrain may be wrong: describe them with a sensor YAML.",
     )
 
 
@@ -68,64 +73,46 @@ def copies(source: RunSource) -> Finding | None:
     )
 
 
-def degenerate(source: RunSource, split: str) -> Finding:
+def degenerate(source: RunSource) -> Finding | None:
     """Tiles without terrain."""
-    summary = source.summary(f"data/{split}")
-    n = len(summary["degenerate"])
-    share = n / max(1, int(summary["patches"]))
+    shares = {s: len(d.degenerate) / max(1, d.patches) for s, d in _splits(source).items()}
+    if not shares:
+        return None
+    worst = max(shares, key=lambda s: shares[s])
     return Finding(
-        level_of(share, DEGENERATE),
-        f"Few tiles of {split} lack terrain | Many tiles of {split} lack terrain",
-        f"{words.plural(n, 'tile')} ({words.share(share)}) with constant elevation or no slope; up "
-        f"to {words.share(DEGENERATE[0])} pass. They are not fitted on.",
+        level_of(shares[worst], DEGENERATE),
+        f"Few tiles lack terrain | Many tiles of {worst} lack terrain",
+        f"Constant elevation or no slope: {words.share(shares[worst])} of the tiles of {worst}, "
+        f"the most of any split; up to {words.share(DEGENERATE[0])} pass. They are not fitted on.",
         "Check the elevation that these tiles were made with.",
     )
 
 
-def folds(source: RunSource) -> Finding | None:
-    """Folds may not share a tile, nor have neighbours on both sides."""
+def leaks(source: RunSource) -> Finding | None:
+    """Training and held-out tiles share no id, no content and no neighbours."""
     folds = source.folds
     if folds is None or "data/train" not in source:
         return None
-    leak = _leak_of(source, folds, [folds.train_ids(k) for k in range(folds.n_folds)])
+    planned = [folds.train_ids(k) for k in range(folds.n_folds)]
+    notes = [source.json(f"pixel/fold_{k}.json") for k in range(folds.n_folds)]
+    trained = [note["trained"] for note in notes if note]
+    leak = _leak_of(source, folds, planned) or _leak_of(source, folds, trained)
     unknown = folds.grid == "none"
-    bad = "Folds leak" if leak else "Positions of tiles are unknown"
+    bad = "Training and held-out tiles overlap" if leak else "Positions of tiles are unknown"
     advice = (
         "Neighbours cannot be kept apart, so out-of-fold scores may be too high by several "
         "points. Give their positions in scenes.csv."
     )
     if leak:
-        advice = (
-            "Out-of-fold scores are too high: run the scenes stage again on these data, then fit "
-            "again."
-        )
+        advice = "Out-of-fold scores are too high: run the scenes stage again, then fit again."
     return Finding(
         "issue" if leak else "tip" if unknown else "passed",
-        f"Folds are free of leaks | {bad}",
+        f"Held-out tiles are apart from training tiles | {bad}",
         leak
-        or "In every fold the training tiles share no id and no content with the held-out tiles"
+        or "In every fold, as planned and as recorded with the pixel classifier, training tiles "
+        "share no id and no content with held-out tiles"
         + ("." if unknown else " or their neighbours."),
         advice,
-    )
-
-
-def trained(source: RunSource) -> Finding | None:
-    """What the pixel classifier was fitted on may not be what it was scored on."""
-    folds = source.folds
-    if folds is None or not {"data/train", "pixel"} <= set(source.stages):
-        return None
-    notes = [source.json(f"pixel/fold_{k}.json") for k in range(folds.n_folds)]
-    if None in notes:
-        return None
-    leak = _leak_of(source, folds, [note["trained"] for note in notes if note])
-    return Finding(
-        "issue" if leak else "passed",
-        "The pixel classifier saw only its training tiles | The pixel classifier saw tiles it must "
-        "not see",
-        leak
-        or "The tiles recorded with each fold's model are none of those it was scored on, nor "
-        "their neighbours.",
-        "Its out-of-fold scores are too high: fit it again.",
     )
 
 
@@ -144,47 +131,52 @@ def _leak_of(source: RunSource, folds: Folds, trained: Iterable[Any]) -> str:
 
 def shift(source: RunSource) -> Finding | None:
     """Bands of the splits to predict should have about the medians of training."""
-    found = shifts(source)
+    found = faults.shifts(source)
     if not found:
         return None
     most = found[0]
     return Finding(
-        "passed" if abs(most["shift"]) <= LARGE else "tip",
+        "passed" if abs(most["shift"]) <= faults.LARGE else "tip",
         "Bands of the splits are alike | Bands of the splits differ",
         f"The median that lies farthest from training is {most['band']} in {most['split']}, "
-        f"{words.signed(most['shift'])} interquartile ranges; up to {words.number(LARGE)} passes.",
-        "Scores measured on one may not hold on the other: see the map of shifts.",
+        f"{words.signed(most['shift'])} interquartile ranges; up to {words.number(faults.LARGE)} "
+        "passes.",
+        "Scores measured on one may not hold on the other.",
     )
 
 
 def finite(source: RunSource) -> Finding | None:
     """Features must be finite."""
-    found = features.rows(source)
-    if not found:
+    summary = source.get(FeaturesSummary)
+    if summary is None or not summary.features:
         return None
-    bad = [r["name"] for r in found if r["nonfinite"]]
+    bad = [r.name for r in summary.features if r.nonfinite]
     return Finding(
         "issue" if bad else "passed",
         f"Every feature is finite | {words.plural(len(bad), 'feature')} not finite",
-        f"{len(bad)} of {words.plural(len(found), 'feature')} have sampled pixels without a "
-        "value; none should.",
+        f"{len(bad)} of {words.plural(len(summary.features), 'feature')} have sampled pixels "
+        "without a value; none should.",
         f"Leave them out with features.exclude: {words.some(bad, 4)}.",
     )
 
 
 def carry(source: RunSource) -> Finding | None:
     """What separates here should do so elsewhere."""
-    kind = features.kind_of_place(source)
-    strong = [r for r in features.rows(source) if (r["auc_seen"] or 0) >= features.SEPARATES]
-    if kind is None or not strong:
+    summary = source.get(FeaturesSummary)
+    kind = features.kind_of_place(summary) if summary else None
+    if summary is None or kind is None or not features.strong(summary):
         return None
-    turned = [r["name"] for r in features.turning(source)]
+    turned, strong = (f(summary) for f in (features.turning, features.strong))
     separate = "separates" if len(turned) == 1 else "separate"
     return Finding(
         "tip" if turned else "passed",
         f"What separates in one {kind} does so in the others | "
         f"{words.plural(len(turned), 'feature')} {separate} the other way in some {kind}",
         f"Of {words.plural(len(strong), 'feature')} with an AUC from {features.SEPARATES}, "
-        f"{len(turned)} have landslides on the other side in some {kind}.",
-        f"A model may learn the wrong side of them: {words.some(turned, 4)}.",
+        f"{len(turned)} have landslides on the other side in some {kind}; none should.",
+        f"A model may learn the wrong side of them: {words.some([r.name for r in turned], 4)}.",
     )
+
+
+def _splits(source: RunSource) -> dict[str, DataSummary]:
+    return {s: d for s in source.splits if (d := source.data(s))}

@@ -1,9 +1,8 @@
-"""What checks find, and what they look at."""
+"""What a check finds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 Level = Literal["passed", "tip", "issue"]
 
@@ -15,30 +14,6 @@ class Finding(NamedTuple):
     titles: str
     measured: str
     advice: str = ""
-
-
-class Place(NamedTuple):
-    """Something that was scored.
-
-    Attributes
-    ----------
-    kind : {'base', 'stack', 'split'}
-        A base model or the stack out-of-fold, or the stack on a split.
-    page, key : str
-        Its page, and its name in those of the checks.
-    name, where : str
-        What was scored, and on what, in words.
-    summary, row : mapping
-        Of the stage that scored it, and its scores.
-    """
-
-    kind: str
-    page: str
-    key: str
-    name: str
-    where: str
-    summary: Mapping[str, Any]
-    row: Mapping[str, Any]
 
 
 def level_of(value: float, bounds: tuple[float, float]) -> Level:

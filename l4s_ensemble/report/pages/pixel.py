@@ -2,126 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from l4s_ensemble.report import curves, words
-from l4s_ensemble.report.page import Page, figure, of_fit, section
+from l4s_ensemble.features.summary import FeaturesSummary
+from l4s_ensemble.pixel.summary import PixelSummary
+from l4s_ensemble.report import headline, words
+from l4s_ensemble.report.browser import scored
+from l4s_ensemble.report.browser.links import link
+from l4s_ensemble.report.page import Page, figure, of_fit, section, stat
 from l4s_ensemble.report.pages import features
 from l4s_ensemble.report.parts import failures, scores
-from l4s_ensemble.report.pictures.landslides import landslides
+from l4s_ensemble.report.pictures import gallery
+from l4s_ensemble.report.pictures.crops import crop
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import key_figures
+from l4s_ensemble.report.table import Column, table
 
-SWARM_FEATURES = 12
-SWARM_ROWS = 500
-"""Dots of a row of the beeswarm: more hide each other."""
-
-TOP = 20
+TOP = 15
 """Features in the list of contributions."""
 
 ONE_WAY = 0.3
 """Correlation of value and contribution from which a feature has a direction."""
 
-_WHY = (
-    "All of it on tiles that the model did not see: each pixel is explained by the model of the "
-    "fold that holds its tile out. Features that say the same share their credit."
-)
+SHOWN = 3
+"""Landslides in words, of those found and of the false ones each."""
+
+_LANDSLIDES: tuple[Column, ...] = (
+    ("picture", "", "picture"), ("kind", "it is", "text"),
+    ("sentence", "what speaks for it and against it (log-odds)", "text"),
+    ("probability", "mean probability", "score"), ("area_m2", "area", "area"),
+    ("tile", "tile", "link"),
+)  # fmt: skip
 
 
 def pixel(source: RunSource) -> Page:
     """Make the pixel classifier's page; parts that a run does not know are left out."""
-    summary = source.summary("pixel")
+    summary = source.need(PixelSummary)
+    score = headline.out_of_fold(source, "pixel")
+    assert score is not None
     folds = scores.fold_table(
-        summary["folds"],
-        ("rows", "rows fitted", "count"), ("positives", "of them landslide", "count"),
-        ("seconds_fit", "fit", "seconds"), ("seconds_score", "score", "seconds"),
+        [f.model_dump() for f in summary.folds],
+        ("rows", "pixels fitted", "count"), ("positives", "of them landslide", "count"),
     )  # fmt: skip
-    found = scores.of_model(summary, "pixel") | _explained(source) | failures.figures(summary)
+    found = scores.scored({"pixel": scores.histogram(summary.histogram)}, _threshold(summary))
+    found |= _contribution(source, summary) | failures.figures(summary.failures)
+    found["places"] = scores.where_it_was_scored(source, "pixel")
     return {
-        "lead": f"LightGBM judges each pixel alone by "
-        f"{words.plural(len(summary['features']), 'feature')}, "
-        f"with one model for each of {len(summary['folds'])} spatial folds.",
-        "key_figures": _key_figures(summary),
+        "lead": score.sentence(),
+        "stats": stats(source, "pixel"),
+        "picture": "places",
         "figures": found,
         "tables": {"folds": folds},
         "sections": [
-            section("overview", "At a glance", "", "key_figures"),
-            section("scores", "How well it does", "", "pr", "threshold", "folds"),
-            section("probabilities", "What its probabilities are worth", "", "reliability"),
-            section("why", "What it looks at", _WHY, "contribution", "beeswarm"),
-            section("words", "Landslides in words", "", "landslides"),
-            section("failures", "Where it fails", "", "boundary", "failures"),
-            section("tiles", "Tiles, the worst first", "", "gallery"),
+            section("why", "Why: what moves its answer", "", "contribution"),
+            section("failures", "Where it is wrong", "", "boundary", "failures"),
+            section("tiles", "Tiles", "", "gallery"),
+            section("words", "Landslides in words", "", "landslides", folded=True),
+            section("scores", "Thresholds, probabilities and folds", "", "pr", "reliability",
+                    "folds", folded=True),
         ],
-    }
+    }  # fmt: skip
 
 
-PAGE = of_fit(30, "pixel", "Pixel classifier", pixel, ("landslides", landslides))
+def stats(source: RunSource, model: str) -> list[dict[str, Any]]:
+    """Numbers of a base model's first screen."""
+    found = headline.everywhere(source, model)
+    made = [stat(f"F1, {s.short()}", s.row.f1, "score", words.interval_of(s.row)) for s in found]
+    known = found[0].row
+    made.append(stat("precision", known.precision, "score", "of mapped pixels are landslide"))
+    made.append(stat("recall", known.recall, "score", "of landslide pixels are mapped"))
+    return made
 
 
-def _key_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = summary["rows"]
-    return key_figures(
-        [
-            ("features", len(summary["features"]), "count"),
-            ("trees of a model", summary["folds"][0]["trees"], "count"),
-            ("pixels sampled for training", rows["pixels"], "count"),
-            ("of them landslide", rows["positives"], "count"),
-            ("folds", len(summary["folds"]), "count"),
-            ("tiles scored per second", summary["patches_per_s"], "number"),
-            ("time to explain", summary["seconds_explain"], "seconds"),
-        ]
+def _draw(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
+    made = gallery.of_fit(source, page, assets, drawn)
+    shown = scored.of_fit(source, "pixel")
+    rows = source.need(PixelSummary).landslides
+    if shown is None or not rows:
+        return made
+    listed = []
+    for kind in ("found", "false"):
+        for r in [r for r in rows if r.kind == kind][:SHOWN]:
+            centre = (r.box[0] + r.box[1] + 1) / 2, (r.box[2] + r.box[3] + 1) / 2
+            picture = crop(shown, r.patch, centre, r.pixels, assets, drawn)
+            to = {"text": str(r.patch), "href": link(source, "train", r.patch)}
+            listed.append({**r.model_dump(), "picture": picture, "tile": to})
+    note = (
+        "The largest found and the largest false ones, mapped out of fold, tile by tile. Log-odds "
+        "are against the mean pixel of the ground: +0.7 doubles the odds. Orange is the boundary "
+        "of what was mapped, white that of the reference."
     )
+    block = table("What the classifier says of them", _LANDSLIDES, listed, note=note)
+    return made | {"landslides": {"kind": "table", **block}}
 
 
-def colours(source: RunSource, names: Sequence[str]) -> dict[str, str]:
-    """Colour of each group, the same as on the features page where that knows the group."""
-    known = {g["name"]: g["colour"] for g in features.groups(source)}
-    spare = [c for c in features.GROUP_COLOURS if c not in known.values()] or ["mean"]
-    fresh = [n for n in dict.fromkeys(names) if n not in known]
-    return known | {n: spare[i % len(spare)] for i, n in enumerate(fresh)}
+PAGE = of_fit(
+    30,
+    "pixel",
+    "Pixel classifier",
+    "How good is the pixel classifier in a known and in a new place, why, and where is it wrong?",
+    pixel,
+    _draw,
+)
 
 
-def _explained(source: RunSource) -> dict[str, Any]:
-    """Contributions by feature, and of single pixels."""
-    rows = source.summary("pixel")["contribution"][:TOP]
-    known = colours(source, [r["group"] for r in rows])
+def _threshold(summary: PixelSummary) -> dict[str, float]:
+    return {"pixel": summary.oof.threshold}
+
+
+def _contribution(source: RunSource, summary: PixelSummary) -> dict[str, Any]:
+    """Figure of the mean contribution by feature."""
+    rows = summary.contribution[:TOP]
+    if not rows:
+        return {}
+    known = features.group_colours(source.get(FeaturesSummary))
+    colours = [known.get(r.group, "mean") for r in rows]
     own = {
         "name": "",
-        "values": words.sigfig([r["mean_abs"] for r in rows]),
-        "hover": [r["group"] for r in rows],
-        "colour": [known[r["group"]] for r in rows],
+        "values": words.sigfig([r.mean_abs for r in rows]),
+        "hover": [r.group for r in rows],
+        "colour": colours,
     }
-    names = [f"{r['name']}{_arrow(r['direction'])}" for r in rows]
-    out = {
+    read = (
+        "Mean size of what a feature adds to the log-odds of a pixel (exact SHAP values, each "
+        "pixel by the model that never saw its tile). High values speak for a landslide (↑), low "
+        "ones do (↓), or neither alone. Features that say the same share their credit."
+    )
+    return {
         "contribution": figure(
             "rows",
-            "What moves the answer",
-            "Mean size of what a feature adds to the log-odds of a pixel (exact SHAP values, each "
-            "pixel by the model that never saw its tile), over the ground at its true share of "
-            "landslide. An arrow says which values speak for a landslide: high ones (↑), low ones "
-            "(↓), or none alone.",
-            {"names": names, "axis": "mean |contribution|, log-odds", "series": [own]},
-            legend=[{"label": g, "colour": known[g]} for g in dict.fromkeys(own["hover"])],
+            f"The {len(rows)} features that move its answer most",
+            read,
+            {
+                "names": [f"{r.name}{_arrow(r.direction)}" for r in rows],
+                "axis": "mean |contribution|, log-odds",
+                "series": [own],
+            },
+            legend=[
+                {"label": g, "colour": c}
+                for g, c in dict(zip(own["hover"], colours, strict=True)).items()
+            ],
         )
     }
-    found = source.arrays("pixel", "contributions.npz")
-    if found is not None and {"values", "contributions", "names"} <= set(found):
-        scale = (("low value", "low"), ("middle", "middle"), ("high value", "high"))
-        out["beeswarm"] = figure(
-            "swarm",
-            "In which direction a feature pushes",
-            "Each dot is a pixel, half of them of landslides: to the right the feature pushes "
-            "towards landslide, against the mean pixel of the ground. +0.7 doubles the odds. "
-            "Colour is the feature's own value, from low to high among the sampled pixels.",
-            {"axis": "added to the log-odds of landslide", "rows": _beeswarm(found)},
-            legend=[{"label": label, "colour": colour} for label, colour in scale],
-            wide=True,
-        )
-    return out
 
 
 def _arrow(direction: float | None) -> str:
@@ -129,21 +151,3 @@ def _arrow(direction: float | None) -> str:
     if direction is None or abs(direction) < ONE_WAY:
         return ""
     return " ↑" if direction > 0 else " ↓"
-
-
-def _beeswarm(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Contributions of the features that move most, with each value's rank among the rows."""
-    size = np.abs(found["contributions"]).mean(axis=0)
-    step = max(1, len(found["contributions"]) // SWARM_ROWS)
-    rows = []
-    for i in np.argsort(-size, kind="stable")[:SWARM_FEATURES]:
-        value, push = found["values"][::step, i], found["contributions"][::step, i]
-        rank = np.argsort(np.argsort(value, kind="stable")) / max(1, len(value) - 1)
-        plain = curves.plain(push, 3), curves.plain(rank, 2), curves.plain(value, 3)
-        rows.append(
-            {
-                "name": str(found["names"][i]),
-                **dict(zip(("contribution", "rank", "value"), plain, strict=True)),
-            }
-        )
-    return rows

@@ -1,37 +1,57 @@
-"""The page of a predicted split."""
+"""The page of a predicted split: the map, its area, its landslides, and how far to trust it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
-from l4s_ensemble.report import commands, headline, words
-from l4s_ensemble.report.page import Page, PageKind, figure, section, split_of
-from l4s_ensemble.report.parts import applicability, comparison, threshold, uncertainty
-from l4s_ensemble.report.parts.scores import gain_sentence
-from l4s_ensemble.report.pictures import gallery
-from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import MAIN_SCORES, Column, key_figures, score_row, table
+import numpy as np
 
-_SIZES: tuple[Column, ...] = (
-    ("size", "pixels", "text"), ("landslides", "landslides", "count"),
-    ("area_m2", "area (m²)", "count"),
-)  # fmt: skip
+from l4s_ensemble.metrics.counts import Counts, f1_pooled
+from l4s_ensemble.predict.summary import (
+    LandslidesSummary,
+    ResultSummary,
+    ScoresSummary,
+)
+from l4s_ensemble.report import commands, headline, words
+from l4s_ensemble.report.browser import scored
+from l4s_ensemble.report.browser.links import link
+from l4s_ensemble.report.browser.scored import ScoredTiles
+from l4s_ensemble.report.page import Page, PageKind, figure, section, split_of, stat
+from l4s_ensemble.report.parts import applicability, baselines, comparison, threshold, uncertainty
+from l4s_ensemble.report.parts.scores import histogram
+from l4s_ensemble.report.pictures import gallery, mosaics
+from l4s_ensemble.report.pictures.crops import crop
+from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.table import Column, key_figures, table
+
+LISTED = 8
+"""Landslides with a picture, and missed ones."""
+
+DOWNLOADS = (
+    ("landslides/landslides.csv", "landslides, a row each (CSV)"),
+    ("landslides/landslides.json", "the same with reasons (JSON)"),
+    ("result/tiles.csv", "dissimilarity of each tile (CSV)"),
+    ("result/submission.zip", "masks in the official form (ZIP)"),
+)
+"""Files of the prediction that are copied beside the pages."""
+
 _LARGEST: tuple[Column, ...] = (
-    ("id", "no.", "count"), ("tiles", "text"), ("area_m2", "area (m²)", "count"),
-    ("reason", "why, to the pixel classifier (log-odds)", "text"),
-    ("mean_slope_deg", "mean slope (°)", "number"),
+    ("picture", "", "picture"), ("id", "no.", "count"), ("area_m2", "area", "area"),
     ("mean_probability", "mean probability", "score"),
-    ("mean_uncertainty", "uncertainty", "score"),
-    ("share_predicted_pixel", "predicted by the pixel classifier", "share"),
-    ("share_predicted_unet", "predicted by the U-Net", "share"),
     ("true_share", "landslide in the reference", "share"),
+    ("mean_slope_deg", "mean slope (°)", "number"),
+    ("reason", "why, to the pixel classifier (log-odds)", "text"), ("tile", "tile", "link"),
 )  # fmt: skip
-_MASKS: tuple[Column, ...] = (
-    ("name", "masks", "text"),
-    *(c for c in MAIN_SCORES if c[0] not in {"threshold", "tiles"}),
-    ("found", "landslides found", "count"), ("false", "false landslides", "count"),
-    ("gain", "gain in F1", "gain"), ("span", "its 95 % interval", "text"),
+_MISSED: tuple[Column, ...] = (
+    ("picture", "", "picture"), ("area_m2", "area", "area"),
+    ("mapped_share", "of it mapped", "share"), ("tile", "tile", "link"),
+)  # fmt: skip
+_SCENES: tuple[Column, ...] = (
+    ("scene", "text"), ("tiles", "count"), ("f1", "F1", "score"), ("precision", "score"),
+    ("recall", "score"), ("mapped", "mapped", "area"), ("reference", "in the reference", "area"),
 )  # fmt: skip
 _MOVED: tuple[Column, ...] = (
     ("scene", "text"), ("threshold", "score"), ("carried", "carried over", "score"),
@@ -43,55 +63,122 @@ _MOVED: tuple[Column, ...] = (
 def prediction(source: RunSource, page: str) -> Page:
     """Make the page of one predicted split."""
     split = split_of(page)
-    stage = f"predict/{split}/scores"
-    result = source.summary(f"predict/{split}/result")
-    lead = (
-        f"{words.plural(int(result['patches']), 'tile')}, "
-        f"{words.share(result['predicted_share'])} of their pixels predicted landslide at "
-        f"threshold {words.score(result['threshold'])}."
-    )
-    scores = source.summary(stage)
-    inside = applicability.known(source, split)
-    figures = applicability.figures(inside)
-    tables = applicability.tables(inside, scores) | _thresholds(result)
+    result, scores = source.need(ResultSummary, split), source.get(ScoresSummary, split)
+    listed = source.get(LandslidesSummary, split)
+    figures = applicability.figures(result.applicability) | _by_size(listed, source.pixel_m(split))
+    tables = applicability.tables(scores) | _thresholds(result)
+    how_good = ""
     if scores:
-        figures |= comparison.figures(source, stage) | uncertainty.figures(scores)
-        figures |= _by_size(scores["tiles"])
-        where = f"on {split}, at the thresholds chosen out-of-fold"
-        tables |= comparison.tables(source, stage, where) | _masks(scores)
+        stage, score = f"predict/{split}/scores", headline.on_split(source, split)
+        assert score is not None
+        how_good = score.sentence()
+        counts = histogram(scores.histogram)
+        figures |= comparison.figures(source, stage, scores)
+        figures |= uncertainty.figures(scores.uncertainty)
+        figures |= {
+            "baselines": baselines.drawn(source, score),
+            "curve": threshold.curve(counts, scores.threshold),
+        }
+        tables |= comparison.tables(source, scores, f"on {split}") | _by_scene(source, scores)
+        tables["rules"] = baselines.listed(source, score)
+        tables["costs"] = threshold.costs(counts, scores.threshold, source.pixel_m(split))
     else:
-        tables["predicted"] = threshold.predicted_table(source, split)
-    listed, landslides = _landslides(source.summary(f"predict/{split}/landslides"), split)
-    gain = gain_sentence(scores["gain"]) if scores else "Without masks it has no score."
+        tables["predicted"] = threshold.predicted(source, result)
+    inside = applicability.sentence(result.applicability)
+    sure = uncertainty.sentence(scores.uncertainty) if scores else ""
     return {
-        "lead": f"{lead} {gain}",
+        "lead": f"{area_sentence(source, split)} {inside}",
         "split": split,
-        "key_figures": _key_figures(result, inside),
+        "stats": _stats(source, result, scores, listed),
+        "picture": "map",
+        "blocks": {"how": _key_figures(result)},
         "figures": figures,
-        "tables": tables | landslides,
-        "decide": threshold.of_stage(source, stage, split),
+        "tables": tables,
         "sections": [
-            section("result", "The result", "", "key_figures", "thresholds"),
-            section("scores", "Scores", comparison.mean_sentence(scores) if scores else "",
-                    "comparison", "adds", "pr", "reliability", "masks"),
-            section("threshold", "The threshold as a decision", "", "decide", "predicted"),
-            section("whole-landslides", "Whole landslides", "", "whole", "landslides_by_size",
-                    "whole_size", "by_size"),
-            section("seen", "Here, and where it was fitted", applicability.sentence(inside),
-                    "applicability", "inside_and_outside"),
-            section("uncertainty", "Whether uncertainty finds errors",
-                    uncertainty.sentence(scores) if scores else "", "risk"),
-            section("landslides", "Predicted landslides", listed, "landslides_largest",
-                    "landslides_sizes"),
+            section("downloads", "Downloads", "", "downloads"),
+            section("scores", "How good it is", how_good, "baselines"),
+            section("landslides", "The largest landslides", _landslides_text(listed, scores),
+                    "largest"),
+            section("missed", "The largest ones that were missed", "", "missed", folded=True),
+            section("maps", "Uncertainty and other scenes", sure, "maps", "risk", folded=True),
+            section("compared", "The models compared", "", "rules", "comparison", "adds", "scenes",
+                    "whole", "whole_size", folded=True),
+            section("threshold", "The threshold as a decision", "", "curve", "costs", "predicted",
+                    "thresholds", folded=True),
+            section("size", "How large the landslides are", "", "frequency", "by_size",
+                    folded=True),
+            section("seen", "Here, and where it was fitted", inside, "applicability",
+                    "inside_and_outside", folded=True),
+            section("curves", "Thresholds and probabilities", "", "pr", "reliability", folded=True),
             section("tiles", "Tiles", "", "gallery"),
+            section("how", "How it was made", "", "how", folded=True),
         ],
     }  # fmt: skip
+
+
+def area_sentence(source: RunSource, split: str) -> str:
+    """Say how much is mapped, and against the reference: ``77 ha mapped, 56 ha in it: +36 %``."""
+    result, scores = source.need(ResultSummary, split), source.get(ScoresSummary, split)
+    pixel = source.pixel_m(split) ** 2
+    said = f"{words.area(result.predicted_pixels * pixel)} mapped as landslide"
+    if scores is None:
+        return f"{said}, {words.share(result.predicted_share)} of all pixels. No score: no masks."
+    m = scores.masks
+    real = (m.tp + m.fn) * pixel
+    off = (m.tp + m.fp) / (m.tp + m.fn) - 1 if m.tp + m.fn else None
+    more = "" if off is None else f": {words.percent(off)}"
+    return f"{said}, {words.area(real)} in the reference{more}."
+
+
+def _stats(
+    source: RunSource,
+    result: ResultSummary,
+    scores: ScoresSummary | None,
+    listed: LandslidesSummary | None,
+) -> list[dict[str, Any]]:
+    pixel = source.pixel_m(result.split) ** 2
+    bins = np.array(result.histogram)
+    expected = float((bins * (np.arange(len(bins)) + 0.5) / len(bins)).sum()) * pixel
+    of = f"probabilities add up to {words.area(expected)}"
+    made = [stat("mapped", result.predicted_pixels * pixel, "area", of)]
+    if scores:
+        m, whole = scores.masks, scores.masks.objects
+        made.append(stat("F1", m.f1, "score", words.interval_of(m)))
+        of = f"of {whole.reference:,} in the reference; {whole.false:,} mapped ones are false"
+        made.append(stat("landslides found", whole.found, "count", of))
+    elif listed:
+        of = f"on {words.plural(result.landslide_patches, 'tile')}"
+        made.append(stat("landslides mapped", listed.landslides, "count", of))
+    if result.applicability:
+        of = f"of {result.patches:,} are outside the area of applicability"
+        made.append(stat("tiles to distrust", result.applicability.outside, "count", of))
+    return made
+
+
+def _draw(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
+    split = split_of(page)
+    made = map_of(source, page, assets, drawn)
+    made = {**made, **gallery.of_prediction(source, page, assets, drawn)}
+    shown = scored.of_prediction(source, split)
+    if shown is not None:
+        made |= _largest(source, split, shown, assets, drawn)
+        made |= _missed(source, split, shown, assets, drawn)
+    return made | {"downloads": _downloads(source, split, assets)}
+
+
+def map_of(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
+    """Blocks of the maps, made once: the overview shows one, too."""
+    made: dict[str, Any] = source.once(
+        f"map {page}", lambda: mosaics.of_prediction(source, page, assets, drawn)
+    )
+    return made
 
 
 PAGE = PageKind(
     order=60,
     name="prediction",
     title="Prediction of {}",
+    question="What was mapped, how sure is it, and what should be looked at?",
     stages=lambda source: {
         f"prediction-{split}": [s for s in source.stages if s.startswith(f"predict/{split}/")]
         for split in source.predicted
@@ -99,104 +186,146 @@ PAGE = PageKind(
     make=prediction,
     commands=lambda source, page: [commands.predict(source, split_of(page))],
     settings=("data", "stack"),
-    headline=lambda source, page: headline.on_split(source, split_of(page)),
-    pictures=(("gallery", gallery.of_prediction),),
+    draw=_draw,
 )
 
 
-def _key_figures(result: Mapping[str, Any], inside: Mapping[str, Any]) -> list[dict[str, Any]]:
-    submission = result["submission"]
+def _largest(
+    source: RunSource, split: str, shown: ScoredTiles, assets: Path, drawn: set[str]
+) -> dict[str, Any]:
+    """Table of the largest mapped landslides."""
+    listed = source.get(LandslidesSummary, split)
+    height, width = shown.store.sizes["y"], shown.store.sizes["x"]
+    at = {(p["scene"], p["row"], p["col"]): i for i, p in shown.place.items()}
+    rows = []
+    for r in listed.largest[:LISTED] if listed else []:
+        y, x, patch = r.centre_row_px, r.centre_col_px, r.tiles[0]
+        if r.centre_in == "scene":
+            cell = (int(y // height), int(x // width))
+            patch = at.get((-1 if r.scene is None else r.scene, *cell), patch)
+            if patch in r.tiles:
+                y, x = y - cell[0] * height, x - cell[1] * width
+            else:  # its centre lies beside it, in another tile
+                patch = r.tiles[0]
+                y, x = (min(max(v - shown.place[patch][k] * n, 0), n) for v, k, n in
+                        ((y, "row", height), (x, "col", width)))  # fmt: skip
+        picture = crop(shown, patch, (y, x), r.pixels, assets, drawn)
+        to = {"text": words.some([str(t) for t in r.tiles], 2), "href": link(source, split, patch)}
+        rows.append({**r.model_dump(), "picture": picture, "tile": to})
+    if not rows:
+        return {}
+    white = ", white that of the reference" if shown.has_reference else ""
+    note = f"Orange is the boundary of what was mapped{white}. A click leads to the tile."
+    return {"largest": {"kind": "table", **table("Mapped landslides", _LARGEST, rows, note=note)}}
+
+
+def _missed(
+    source: RunSource, split: str, shown: ScoredTiles, assets: Path, drawn: set[str]
+) -> dict[str, Any]:
+    """Table of the largest reference landslides without a match."""
+    scores, area = source.get(ScoresSummary, split), source.pixel_m(split) ** 2
+    rows = []
+    for r in scores.missed[:LISTED] if scores else []:
+        picture = crop(shown, r.patch, (r.row, r.col), r.pixels, assets, drawn)
+        to = {"text": str(r.patch), "href": link(source, split, r.patch)}
+        rows.append({**r.model_dump(), "picture": picture, "tile": to, "area_m2": r.pixels * area})
+    if not rows:
+        return {}
+    note = "Reference landslides that no mapped one matches, even where a part of them is mapped."
+    return {"missed": {"kind": "table", **table("Missed landslides", _MISSED, rows, note=note)}}
+
+
+def _downloads(source: RunSource, split: str, assets: Path) -> dict[str, Any]:
+    """Copy files of the prediction beside the pages."""
+    files = []
+    for name, label in DOWNLOADS:
+        path = source.run / "predict" / split / name
+        if path.is_file():
+            to = assets / "downloads" / split / path.name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
+            files.append({"href": f"assets/downloads/{split}/{path.name}", "label": label})
+    return {"kind": "downloads", "files": files}
+
+
+def _landslides_text(listed: LandslidesSummary | None, scores: ScoresSummary | None) -> str:
+    if listed is None:
+        return ""
+    joined = (
+        f"{words.plural(listed.landslides, 'landslide')} of {words.area(listed.area_m2)} in all; "
+        f"one over the boundary of tiles whose places are known counts once "
+        f"({listed.over_seams:,} such)."
+    )
+    if scores is None:
+        return joined
+    whole = scores.masks.objects
+    return f"{joined} {whole.reference - whole.found:,} of {whole.reference:,} are missed."
+
+
+def _key_figures(result: ResultSummary) -> dict[str, Any]:
     return key_figures(
         [
-            ("tiles", result["patches"], "count"),
-            ("tiles with a predicted landslide", result["landslide_patches"], "count"),
-            ("tiles outside the area of applicability", inside.get("outside"), "count"),
-            ("predicted pixels", result["predicted_pixels"], "count"),
-            ("predicted share", result["predicted_share"], "share"),
-            ("threshold", result["threshold"], "score"),
-            ("submission file", submission["path"], "text"),
-            ("masks in it", submission["files"], "count"),
-            ("read back and verified", submission["verified"], "text"),
-            ("fold models averaged", result["fold_models"], "count"),
-            ("threshold adapted", result["adapt_threshold"], "text"),
-            ("smallest landslide kept (pixels)", result["smallest_px"], "count"),
+            ("tiles", result.patches, "count"),
+            ("threshold", result.threshold, "score"),
+            ("threshold adapted to the scene", result.adapt_threshold, "text"),
+            ("smallest landslide kept (pixels)", result.smallest_px, "count"),
+            ("fold models averaged", result.fold_models, "count"),
+            ("U-Net adapted to", result.adapted_to, "text"),
+            ("masks in the submission", result.submission.files, "count"),
+            ("read back and verified", result.submission.verified, "text"),
+            ("time", result.seconds, "seconds"),
         ]
     )
 
 
-def _landslides(listed: Mapping[str, Any], split: str) -> tuple[str, dict[str, Any]]:
-    """Say how many landslides are predicted; tables of them by size, and of the largest ones."""
-    if not listed:
-        return "", {}
-    text = (
-        f"{words.plural(listed['landslides'], 'landslide')}, "
-        f"{words.count(listed['area_m2'] / 1e4)} ha; {listed['note']}. A landslide over the "
-        "boundary of tiles whose places are known is one "
-        f"({words.count(listed['over_seams'])} are). All of them: "
-        f"predict/{split}/landslides/landslides.csv in the run folder."
-    )
-    sizes = []
-    for row in listed["by_size"]:
-        last = row["below_px"]
-        to = f" to {last - 1:,}" if last else " and more"
-        sizes.append({**row, "size": f"{row['from_px']:,}{to}"})
-    note = (
-        "Uncertainty is 0 where the answer is sure. A base model predicts a pixel by a threshold "
-        "of its own."
-    )
-    return text, {
-        "landslides_sizes": table("By size", _SIZES, sizes),
-        "landslides_largest": table("The largest", _LARGEST, listed["largest"], note=note),
-    }
-
-
-def _masks(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Table of the submitted masks against the threshold alone, where they differ."""
-    row, masks = headline.comparison_row(scores, "stack"), scores["masks"]
-    over, objects = masks["over_threshold"], masks["objects"]
-    if not row or not over["value"]:
+def _by_scene(source: RunSource, scores: ScoresSummary) -> dict[str, Any]:
+    """Table of precision, recall and F1 in each scene; none where places are not known."""
+    place, area = source.places(scores.split), source.pixel_m(scores.split) ** 2
+    by: dict[int, list[list[int]]] = defaultdict(list)
+    for t in scores.tiles:
+        by[place.get(t.patch, {}).get("scene", -1)].append([t.tp, t.fp, t.fn, t.tn])
+    if set(by) == {-1}:
         return {}
-    submitted = {
-        **score_row(masks), "name": "as submitted", "gain": over["value"],
-        "span": words.gain_interval(over), **{k: objects[k] for k in ("found", "false")},
-    }  # fmt: skip
-    note = (
-        "As submitted: after the threshold was adapted to each scene and small landslides were "
-        "removed, where the stack's decision does either."
-    )
-    title = "The masks as they are submitted, against the threshold alone"
-    rows = [{**score_row(row), "name": "threshold alone"}, submitted]
-    return {"masks": table(title, _MASKS, rows, note=note)}
+    rows = []
+    for scene, counts in sorted(by.items()):
+        tp, fp, fn, _ = (int(n) for n in np.sum(counts, axis=0))
+        rows.append(
+            {
+                "scene": "not known" if scene < 0 else str(scene),
+                "tiles": len(counts),
+                "f1": f1_pooled(Counts(*np.array(counts, np.int64).T).pooled()),
+                "precision": tp / (tp + fp) if tp + fp else None,
+                "recall": tp / (tp + fn) if tp + fn else None,
+                "mapped": (tp + fp) * area,
+                "reference": (tp + fn) * area,
+            }
+        )
+    return {"scenes": table("Scene by scene", _SCENES, rows)}
 
 
-def _thresholds(result: Mapping[str, Any]) -> dict[str, Any]:
+def _thresholds(result: ResultSummary) -> dict[str, Any]:
     """Table of the threshold of each scene, where one was moved."""
-    scenes = result["thresholds"]
-    if not any(t["adapted"] for t in scenes):
+    if not any(t.adapted for t in result.thresholds):
         return {}
-    rows = [{**(t["adapted"] or {}), **t} for t in scenes]
+    rows = [
+        {**(t.adapted.model_dump() if t.adapted else {}), **t.model_dump(exclude={"adapted"})}
+        for t in result.thresholds
+    ]
     note = "Estimated from the scores of the scene alone, without its masks."
     return {"thresholds": table("The threshold of each scene", _MOVED, rows, note=note)}
 
 
-def _by_size(tiles: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figure of F1 over the landslide pixels of each tile."""
-    rows = [t for t in tiles if t["tp"] + t["fn"] > 0]
-    pixels = [t["tp"] + t["fn"] for t in rows]
-    f1 = [2 * t["tp"] / (2 * t["tp"] + t["fp"] + t["fn"]) for t in rows]
-    hover = [
-        f"tile {t['patch']}<br>{n:,} landslide pixels<br>F1 {words.score(s)}"
-        for t, n, s in zip(rows, pixels, f1, strict=True)
-    ]
-    group = {"name": "tiles", "colour": "stack", "x": pixels, "y": words.sigfig(f1), "hover": hover}
+def _by_size(listed: LandslidesSummary | None, pixel_m: float) -> dict[str, Any]:
+    """Figure of how many landslides are at least as large as a size."""
+    if listed is None or not listed.landslides:
+        return {}
+    hectare = pixel_m**2 / 10_000
+    names = [f"from {words.number(r.from_px * hectare)}" for r in listed.by_size]
+    counts = [r.landslides for r in listed.by_size]
     panel = {
-        "axes": ("landslide pixels in the tile", "F1 of the tile"),
-        "log": True,
-        "groups": [group],
-        "ranges": (None, [-0.03, 1.03]),
-    }
-    read = (
-        "Each dot is a tile with a landslide. Few landslide pixels make a tile hard; a large tile "
-        "far below is worth a look in the gallery."
-    )
-    return {"by_size": figure("scatter", "Which tiles are hard", read, panel)}
+        "x": names, "axes": ("size of the landslide (hectares)", "landslides"), "height": 300,
+        "series": [{"name": "mapped landslides", "y": counts, "colour": "stack", "as": "bar",
+                    "hover": [words.area(r.area_m2) for r in listed.by_size]}],
+    }  # fmt: skip
+    read = "Mapped landslides by size; under the pointer, their area together."
+    return {"frequency": figure("lines", "Size and frequency", read, panel)}

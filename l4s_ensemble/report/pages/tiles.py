@@ -7,7 +7,8 @@ from typing import Any
 
 from l4s_ensemble.report import commands, words
 from l4s_ensemble.report.browser.build import build
-from l4s_ensemble.report.browser.scored import ScoredTiles, all_scored
+from l4s_ensemble.report.browser.links import browsed
+from l4s_ensemble.report.browser.scored import ScoredTiles
 from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.page import Page, PageKind
 from l4s_ensemble.report.source import RunSource
@@ -15,7 +16,7 @@ from l4s_ensemble.report.source import RunSource
 
 def tiles(source: RunSource, page: str) -> Page:
     """Make a page without its tiles."""
-    found = _scored(source)
+    found = browsed(source)
     scored = found[page]
     how = "scored by models that did not see them" if scored.out_of_fold else "as predicted"
     return {
@@ -33,37 +34,30 @@ def tiles(source: RunSource, page: str) -> Page:
 
 
 def _draw(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
-    return build(source, _scored(source)[page], assets)
+    return {"browser": build(source, browsed(source)[page], assets)}
 
 
 def _stages(source: RunSource) -> dict[str, list[str]]:
     out = {}
-    for page, one in _scored(source).items():
+    for page, one in browsed(source).items():
         names = ["data/train", *one.scores] if one.out_of_fold else []
         names += [s for s in source.stages if s.startswith(f"predict/{one.split}/")]
         out[page] = [n for n in names if n in source]
     return out
 
 
-PAGE = PageKind(
-    order=70,
-    name="tiles",
-    title="Tiles of {}",
-    stages=_stages,
-    make=tiles,
-    commands=commands.everything,
-    settings=("data", "report"),
-    pictures=(("browser", _draw),),
-)
-
-
 def _title(scored: ScoredTiles) -> str:
     return "Training tiles, out of fold" if scored.out_of_fold else f"Tiles of {scored.split}"
 
 
-def _scored(source: RunSource) -> dict[str, ScoredTiles]:
-    """Scored splits by their pages; none where the settings switch the browser off."""
-    if not source.config.report.browser:
-        return {}
-    found: list[ScoredTiles] = source.once("browser", lambda: all_scored(source))
-    return {one.page: one for one in found}
+PAGE = PageKind(
+    order=70,
+    name="tiles",
+    title="Tiles of {}",
+    question="What happened on this tile?",
+    stages=_stages,
+    make=tiles,
+    commands=commands.everything,
+    settings=("data", "report"),
+    draw=_draw,
+)

@@ -1,168 +1,143 @@
-"""The model comparison: every model with whole landslides and seconds, and what each part adds."""
+"""The model comparison: every model, whole landslides, and what each part adds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from l4s_ensemble.report import words
+from l4s_ensemble.metrics.histogram import ScoreHistogram
+from l4s_ensemble.metrics.summary import ObjectsOfSize
+from l4s_ensemble.predict.summary import ScoresSummary
+from l4s_ensemble.report import headline, words
 from l4s_ensemble.report.figures import DASH
 from l4s_ensemble.report.headline import MODEL_NAMES, name_of
 from l4s_ensemble.report.page import figure
-from l4s_ensemble.report.parts import scores
+from l4s_ensemble.report.parts.scores import intervals, scored
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import SCORES, Column, known, score_row, table
+from l4s_ensemble.report.table import SCORES, Column, score_row, table
+from l4s_ensemble.stack.summary import ModelRow, StackSummary
 
 _OBJECTS: tuple[Column, ...] = (
-    ("reference", "count"), ("found", "count"), ("recall", "share"), ("predicted", "count"),
-    ("false", "count"), ("precision", "share"),
+    ("reference", "in the reference", "count"), ("found", "count"), ("recall", "share"),
+    ("predicted", "mapped", "count"), ("false", "false", "count"), ("precision", "share"),
 )  # fmt: skip
-_WHOLE: tuple[Column, ...] = (
-    ("model", "text"), *_OBJECTS, ("f1", "F1", "score"), ("interval", "95 % interval", "interval"),
-    ("fit_s", "to fit", "seconds"), ("predict_s", "to predict", "seconds"),
-)  # fmt: skip
-
 _PANELS = (
     ("reference landslides that are found", "size of the reference landslide (hectares)",
      "recall", "found", "reference"),
-    ("predicted landslides that are right", "size of the predicted landslide (hectares)",
+    ("mapped landslides that are right", "size of the mapped landslide (hectares)",
      "precision", "false", "predicted"),
 )  # fmt: skip
 
+Summary = StackSummary | ScoresSummary
 
-def tables(source: RunSource, stage: str, where: str) -> dict[str, Any]:
-    """Tables of scores, of whole landslides and seconds, and of landslides by size.
 
-    Parameters
-    ----------
-    stage : str
-        ``stack`` or ``predict/<split>/scores``.
-    where : str
-        What was scored, in words.
-    """
-    summary = source.summary(stage)
-    rows, pixel_m = summary["comparison"], source.pixel_m()
-    whole = [_whole(r) for r in rows]
-    by_size = next(r for r in rows if r["model"] == "stack")["objects"]["by_size"]
+def histograms(source: RunSource, stage: str, summary: Summary) -> dict[str, ScoreHistogram]:
+    """Pooled histograms of the models of a comparison."""
+    models = [row.model for row in summary.comparison]
+    return {m: source.tiles(stage, f"tiles_{m}.npz").pooled() for m in models}
+
+
+def tables(source: RunSource, summary: Summary, where: str) -> dict[str, Any]:
+    """Tables of scores, of whole landslides, and of landslides by size; `where` in words."""
+    rows, pixel_m = summary.comparison, source.pixel_m()
+    stack = headline.stack_row(summary).objects
+    bins = stack.by_size if stack else []
     return {
         "comparison": table(
             f"Each model alone, their mean, and the stack, {where}",
             [("model", "text"), *SCORES],
-            [{**score_row(r), "model": name_of(r)} for r in rows],
-            note="Intervals resample spatial blocks of tiles. Rows whose intervals overlap may "
-            "still differ: the paired gain in the first sentence decides.",
+            [{**score_row(r), "model": name_of(r.model, r.adapted_to)} for r in rows],
+            note="Rows whose intervals overlap may still differ: the paired gain decides.",
         ),
         "whole": table(
-            f"Whole landslides, and the time each model takes, {where}",
-            known(_WHOLE, whole),
-            whole,
-            note="A predicted and a reference landslide match, one to one, where their "
-            "intersection over union is at least 0.5, or 0.1 for a reference of fewer than 10 "
-            "pixels. A landslide over the boundary of tiles whose places are known is one. Times "
-            "are those of all folds; a joined model's hold those of its parts. A dash: not run.",
+            f"Whole landslides, {where}",
+            [("model", "text"), *_OBJECTS, ("f1", "F1", "score"),
+             ("interval", "95 % interval", "interval")],
+            [{**score_row(r.objects), "model": name_of(r.model, r.adapted_to)}
+             for r in rows if r.objects],
+            note="Found: matched one to one with an intersection over union of at least 0.5, or "
+            "0.1 for a reference of fewer than 10 pixels. A landslide over the boundary of tiles "
+            "whose places are known is one.",
         ),
         "whole_size": table(
             f"The stack's landslides by size, {where}",
             [("size", "size (hectares)", "text"), *_OBJECTS],
-            [{**r, "size": area(r, pixel_m)} for r in by_size],
-            note="Reference landslides stand in the row of their own size, predicted ones in that "
-            "of theirs.",
-            folded=True,
+            [{**r.model_dump(), "size": size(r, pixel_m)} for r in bins],
         ),
-    }
+    }  # fmt: skip
 
 
-def figures(source: RunSource, stage: str) -> dict[str, Any]:
+def figures(source: RunSource, stage: str, summary: Summary) -> dict[str, Any]:
     """Figures of the models' scores, of what each part adds, and of landslides by size."""
-    summary = source.summary(stage)
-    thresholds = {r["model"]: r["threshold"] for r in summary["comparison"]}
-    thresholds["stack"] = summary["threshold"]
-    return scores.scored(scores.pooled(source, stage), thresholds) | {
+    thresholds = {r.model: r.threshold for r in summary.comparison} | {"stack": summary.threshold}
+    return scored(histograms(source, stage, summary), thresholds) | {
         "adds": figure(
             "rows",
-            "What joining adds over each model alone, and over their plain mean",
-            "How much F1 the stack has more than each rival, on the same tiles, with a 95 % "
-            "interval over blocks of tiles. Right of the line with the whole interval: a gain is "
-            "shown. A rival whose row reaches the line would do as well.",
+            "What combining adds, on the same tiles",
+            "F1 that the stack has more than each model alone and than their plain mean. A gain is "
+            "shown where the whole 95\u202f% interval over blocks of tiles is right of the line.",
             intervals("F1 gained by the stack", _gains(summary), against=0),
         ),
-        "landslides_by_size": figure(
+        "by_size": figure(
             "lines",
             "Landslides found and false ones, by size",
-            "First: of reference landslides of a size, the share that has a match. Second: of "
-            "predicted ones of a size, the share that has one. Higher is better; small ones are "
-            "hard for every model.",
-            _by_size(summary["comparison"], source.pixel_m()),
+            "Of reference landslides of a size, the share that has a match; of mapped ones of a "
+            "size, the share that has one.",
+            _by_size(summary.comparison, source.pixel_m()),
         ),
     }
 
 
-def intervals(axis: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
-    """Panel of dots with intervals; a row has ``name, value, low, high, colour``."""
-    spans = [words.gain_interval(r) for r in rows]
-    own = {
-        "name": "",
-        "values": [r["value"] for r in rows],
-        "hover": [f"interval {s}" if s else "interval unknown" for s in spans],
-        **{k: [r[k] for r in rows] for k in ("low", "high", "colour")},
-    }
-    return {"names": [r["name"] for r in rows], "axis": axis, "series": [own], "dots": True, **more}
-
-
-def area(row: Mapping[str, Any], pixel_m: float) -> str:
-    """Bin of sizes (``low_px`` to ``high_px``, None: no limit) in hectares."""
+def size(row: ObjectsOfSize, pixel_m: float) -> str:
+    """Bin of sizes in hectares."""
     hectare = pixel_m**2 / 10_000
-    low = words.number(row["low_px"] * hectare)
-    if row["high_px"] is None:
+    low = words.number(row.low_px * hectare)
+    if row.high_px is None:
         return f"≥ {low}"
-    return f"{low}–{words.number((row['high_px'] + 1) * hectare)}"
+    return f"{low}–{words.number((row.high_px + 1) * hectare)}"
 
 
-def mean_sentence(summary: Mapping[str, Any]) -> str:
+def mean_sentence(summary: Summary) -> str:
     """Say how the plain mean of both models compares with the stack."""
-    rows = {r["model"]: {**r, "whole": r["objects"]["f1"]} for r in summary["comparison"]}
-    names = (("f1", "F1"), ("average_precision", "average precision"),
-             ("whole", "F1 of whole landslides"))  # fmt: skip
-    both = [(name, rows["mean"][key], rows["stack"][key]) for key, name in names]
-    said = [f"{n} {words.score(a)} against {words.score(b)}" for n, a, b in both
-            if a is not None and b is not None]  # fmt: skip
+    mean, stack = headline.row_of(summary, "mean"), headline.stack_row(summary)
+    if mean is None:
+        return ""
+    whole = [None if r.objects is None else r.objects.f1 for r in (mean, stack)]
+    both = (("F1", mean.f1, stack.f1), ("F1 of whole landslides", *whole))
+    said = [f"{n} {words.score(a)} against {words.score(b)}" for n, a, b in both]
     return f"The plain mean of both models against the stack: {', '.join(said)}."
 
 
-def _whole(row: Mapping[str, Any]) -> dict[str, Any]:
-    seconds = {k: row[k] for k in ("fit_s", "predict_s")}
-    return {**score_row(row["objects"]), "model": name_of(row), **seconds}
-
-
-def _gains(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    gain = summary["gain"]
-    named = [(f"{MODEL_NAMES[gain['over']]} alone", gain, gain["over"])]
-    if gain["objects"]:
-        named.append(("the same, whole landslides", gain["objects"], gain["over"]))
-    for part in summary["marginal"]:
-        over = part["over"]
-        if over != gain["over"]:
-            alone = "" if over == "mean" else " alone"
-            named.append((f"{MODEL_NAMES[over]}{alone}", part, over))
-    return [
-        {"name": name, "colour": over, **words.sigfig({k: g[k] for k in ("value", "low", "high")})}
-        for name, g, over in named
+def _gains(summary: Summary) -> list[dict[str, Any]]:
+    gains = (summary.gain, *(p for p in summary.marginal if p.over != summary.gain.over))
+    rows = [
+        {"name": f"over the {MODEL_NAMES[g.over]}", "colour": g.over, **_ends(g)} for g in gains
     ]
+    if summary.gain.objects:
+        whole = {"name": "the same, of whole landslides", "colour": summary.gain.over}
+        rows.insert(1, {**whole, **_ends(summary.gain.objects)})
+    return rows
 
 
-def _by_size(rows: Sequence[Mapping[str, Any]], pixel_m: float) -> list[dict[str, Any]]:
-    bins = [area(b, pixel_m) for b in rows[0]["objects"]["by_size"]]
+def _ends(gain: Any) -> dict[str, Any]:
+    return {k: getattr(gain, k) for k in ("value", "low", "high")}
+
+
+def _by_size(rows: Sequence[ModelRow], pixel_m: float) -> list[dict[str, Any]]:
+    models = [(r, r.objects.by_size) for r in rows if r.objects]
     return [
         {
-            "label": label, "x": bins, "axes": (axis, share), "range": [0, 1.03], "percent": True,
+            "label": label, "x": [size(b, pixel_m) for b in models[0][1]] if models else [],
+            "axes": (axis, share), "range": [0, 1.03], "percent": True,
             "series": [
                 {
-                    "name": name_of(r), "colour": r["model"], "dash": DASH[r["model"]],
-                    "y": words.sigfig([b[share] for b in r["objects"]["by_size"]]),
-                    "hover": [f"{b[part]:,} {part} of {b[whole]:,}"
-                             for b in r["objects"]["by_size"]],
+                    "name": name_of(r.model, r.adapted_to), "colour": r.model,
+                    "dash": DASH[r.model],
+                    "y": words.sigfig([getattr(b, share) for b in bins]),
+                    "hover": [f"{getattr(b, part):,} {part} of {getattr(b, whole):,}"
+                              for b in bins],
                 }
-                for r in rows
+                for r, bins in models
             ],
         }
         for label, axis, share, part, whole in _PANELS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from l4s_ensemble.metrics.summary import FailureRow, Failures, FailuresBy
 from l4s_ensemble.report import words
 from l4s_ensemble.report.page import figure
 from l4s_ensemble.report.parts.scores import series
@@ -18,16 +19,15 @@ _SHORT = {
 }
 
 
-def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
+def figures(found: Failures) -> dict[str, Any]:
     """Figures of the failures of a base model."""
-    found = summary["failures"]
     return {
         "failures": figure(
             "lines",
             "Where it fails: on what ground",
             "Scores of the pixels of each kind, at the threshold in use; bars are the kind's "
             "share of all landslide pixels. A line that falls over a tall bar costs most.",
-            [_kind(b) for b in found["by"]],
+            [_kind(b) for b in found.by],
             few=True,
         ),
         "boundary": figure(
@@ -36,40 +36,40 @@ def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
             "Scores of all pixels so far from the boundary of a reference landslide, inside it "
             "or outside. Low near the boundary and high farther in: places are found, and "
             "outlines are rough. The last point has all false alarms far away.",
-            _by_distance(found["boundary"]),
+            _by_distance(found.boundary),
         ),
     }
 
 
-def _kind(by: Mapping[str, Any]) -> dict[str, Any]:
-    title, axis = _SHORT.get(by["key"], (f"by {by['title']}", f"{by['title']} ({by['unit']})"))
-    rows = by["rows"]
-    real = max(1, sum(r["landslide"] for r in rows))
+def _kind(by: FailuresBy) -> dict[str, Any]:
+    title, axis = _SHORT.get(by.key, (f"by {by.title}", f"{by.title} ({by.unit})"))
+    rows = by.rows
+    real = max(1, sum(r.landslide for r in rows))
     share = {
         "name": "share of landslide pixels", "colour": "landslide-soft", "as": "bar",
-        "y": words.sigfig([r["landslide"] / real for r in rows]),
-        "hover": [f"{r['landslide']:,} of {r['pixels']:,} pixels are landslide" for r in rows],
+        "y": words.sigfig([r.landslide / real for r in rows]),
+        "hover": [f"{r.landslide:,} of {r.pixels:,} pixels are landslide" for r in rows],
     }  # fmt: skip
-    scores = {k: words.sigfig([r[k] for r in rows]) for k in ("f1", "precision", "recall")}
-    whole = by["key"] == "tile_edge_px"
+    scores = {k: words.sigfig([getattr(r, k) for r in rows]) for k in ("f1", "precision", "recall")}
+    whole = by.key == "tile_edge_px"
     return {
         "label": title,
         "axes": (axis, "score, share"),
         "range": [0, 1.02],
-        "x": [between(r["low"], r["high"], whole=whole) for r in rows],
+        "x": [between(r.low, r.high, whole=whole) for r in rows],
         "series": [share, *series(scores)],
     }
 
 
-def _by_distance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    there = [r for r in rows if r["tp"] + r["fp"] + r["fn"]]
+def _by_distance(rows: Sequence[FailureRow]) -> dict[str, Any]:
+    there = [r for r in rows if r.tp + r.fp + r.fn]
     scores = {
-        "f1": [r["f1"] for r in there],
-        "precision": [_part(r["tp"], r["tp"] + r["fp"]) for r in there],
-        "recall": [_part(r["tp"], r["tp"] + r["fn"]) for r in there],
+        "f1": [r.f1 for r in there],
+        "precision": [_part(r.tp, r.tp + r.fp) for r in there],
+        "recall": [_part(r.tp, r.tp + r.fn) for r in there],
     }
     return {
-        "x": [up_to(r["low"], r["high"]) for r in there],
+        "x": [up_to(r.low or 0.0, r.high) for r in there],
         "axes": ("distance to the boundary, on either side (px)", "score"),
         "range": [0, 1.02],
         "series": series(words.sigfig(scores)),

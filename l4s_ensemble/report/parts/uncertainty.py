@@ -1,10 +1,10 @@
-"""How well the uncertainty finds errors, and what a look at the least sure pixels is worth."""
+"""How well the uncertainty finds errors, and what a look at the least certain pixels is worth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from l4s_ensemble.metrics.summary import Uncertainty
 from l4s_ensemble.report import words
 from l4s_ensemble.report.page import figure
 from l4s_ensemble.report.parts.scores import series
@@ -16,41 +16,40 @@ _LINES = (
 )
 
 
-def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
+def figures(found: Uncertainty) -> dict[str, Any]:
     """Figure of what a person's look is worth."""
-    rows = summary["uncertainty"]["risk"]
+    rows = found.risk
     panel = {
-        "x": [words.share(r["share"]).replace("\u202f", " ") for r in rows],
-        "axes": ("share of all pixels that a person looks at, the least sure", "F1, share"),
+        "x": [words.share(r.share).replace("\u202f", " ") for r in rows],
+        "axes": ("share of all pixels that a person looks at, the least certain", "F1, share"),
         "range": [0, 1.03],
-        "series": series({k: words.sigfig([r[k] for r in rows]) for k, *_ in _LINES}, _LINES),
+        "series": series(
+            {k: words.sigfig([getattr(r, k) for r in rows]) for k, *_ in _LINES}, _LINES
+        ),
     }
     read = (
-        "A person looks at so many pixels, the least sure first. The solid line is F1 of all "
-        "pixels if the person is always right, the dotted one F1 of the pixels that nobody looked "
-        "at, the dashed one how many of all errors are among those looked at. The steeper the "
+        "A person looks at the least certain pixels first and is always right. The steeper the "
         "solid line rises, the better the uncertainty finds errors."
     )
-    title = "What it is worth to look at the least sure pixels"
+    title = "What it is worth to look at the least certain pixels"
     return {"risk": figure("lines", title, read, panel)}
 
 
-def sentence(summary: Mapping[str, Any]) -> str:
+def sentence(found: Uncertainty) -> str:
     """Say how well it finds errors, and what a look at one pixel in a hundred is worth."""
-    found = summary["uncertainty"]
-    area = found["auc"]["all"]
+    area = found.auc["all"]
     if area is None:
         return ""
     text = (
-        "Uncertainty is nearness to the threshold: a wrong pixel is less sure than a right one in "
-        f"{words.share(area)} of all pairs."
+        "Uncertainty is nearness to the threshold: a wrong pixel is less certain than a right one "
+        f"in {words.share(area)} of all pairs."
     )
-    rows = {r["share"]: r for r in found["risk"] if r["f1_helped"] is not None}
+    rows = {r.share: r for r in found.risk if r.f1_helped is not None}
     if {0, 0.01} <= set(rows):
-        plain, look = (words.score(rows[share]["f1_helped"]) for share in (0, 0.01))
+        plain, look = (words.score(rows[share].f1_helped) for share in (0, 0.01))
         text += (
-            f" A person who puts right the least sure {words.share(0.01)} of all pixels brings F1 "
-            f"from {plain} to {look} and sees {words.share(rows[0.01]['errors_seen'])} of all "
+            f" A person who puts right the least certain {words.share(0.01)} of all pixels brings "
+            f"F1 from {plain} to {look} and sees {words.share(rows[0.01].errors_seen)} of all "
             "errors."
         )
     return text

@@ -118,10 +118,15 @@ def reference(mask: NDArray[np.bool_], colour: Picture) -> Picture:
 
 def probability(values: NDArray[np.floating[Any]]) -> Picture:
     """Probability in [0, 1] from black over red to pale yellow."""
-    place = np.clip(np.nan_to_num(values.astype(np.float64)), 0, 1) * (len(SCALE) - 1)
-    low = np.minimum(place.astype(int), len(SCALE) - 2)
+    return on_scale(values, SCALE)
+
+
+def on_scale(values: NDArray[np.floating[Any]], scale: NDArray[np.float64]) -> Picture:
+    """Colours of values in [0, 1] between the anchors of a scale."""
+    place = np.clip(np.nan_to_num(values.astype(np.float64)), 0, 1) * (len(scale) - 1)
+    low = np.minimum(place.astype(int), len(scale) - 2)
     part = (place - low)[..., np.newaxis]
-    return np.asarray(np.round(SCALE[low] * (1 - part) + SCALE[low + 1] * part), dtype=np.uint8)
+    return np.asarray(np.round(scale[low] * (1 - part) + scale[low + 1] * part), dtype=np.uint8)
 
 
 def errors(

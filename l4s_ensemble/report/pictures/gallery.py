@@ -1,4 +1,4 @@
-"""The gallery of a page: the worst and the best tiles, their counts, their pictures."""
+"""The gallery of a page: two tiles that cost most and a good one, with their pictures."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import numpy as np
 from l4s_ensemble.metrics.notable import most_predicted, notable_tiles
 from l4s_ensemble.report import words
 from l4s_ensemble.report.browser import scored
+from l4s_ensemble.report.browser.links import link, pages_of
 from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
 from l4s_ensemble.report.headline import MODEL_NAMES
+from l4s_ensemble.report.page import split_of
 from l4s_ensemble.report.pictures import draw as pictures
 from l4s_ensemble.report.source import RunSource
 
 
-def of_fit(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any] | None:
+def of_fit(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
     """Gallery of the page of a model, see `build`."""
     return build(source, scored.of_fit(source, page), assets, drawn)
 
 
-def of_prediction(
-    source: RunSource, page: str, assets: Path, drawn: set[str]
-) -> dict[str, Any] | None:
+def of_prediction(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
     """Gallery of the page of a predicted split, see `build`."""
-    return build(source, scored.of_prediction(source, page.partition("-")[2]), assets, drawn)
+    return build(source, scored.of_prediction(source, split_of(page)), assets, drawn)
 
 
 def build(
     source: RunSource, shown: ScoredTiles | None, assets: Path, drawn: set[str]
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Draw the pictures into ``assets/tiles`` and describe the gallery.
 
     Parameters
@@ -42,12 +42,12 @@ def build(
 
     Returns
     -------
-    dict or None
-        ``split, model, threshold, layers`` (key, label), ``tiles`` (patch, why, place, counts, F1,
-        pictures by layer), ``total, has_reference, note``. None without tiles.
+    dict
+        Block ``gallery``: ``split, threshold, layers`` (key, label), ``tiles`` (patch, why, place,
+        counts, F1, pictures by layer, link), ``has_reference, note, more``. Empty without tiles.
     """
-    if shown is None:
-        return None
+    if shown is None or not len(shown.patch):
+        return {}
     from l4s_ensemble.data.store import sensor_of
 
     sensor, counts = sensor_of(shown.store), shown.counts
@@ -55,8 +55,8 @@ def build(
     chosen = notable_tiles(counts, n) if counts is not None else most_predicted(shown.areas(), n)
     layers = {"colour": pictures.colour_name(sensor)}
     layers |= {"reference": "reference"} if shown.has_reference else {}
-    layers |= {m: f"{MODEL_NAMES[m]}, probability" for m in shown.scores}
-    last = ("errors", "errors") if shown.has_reference else ("predicted", "predicted landslide")
+    layers |= {shown.main: f"{MODEL_NAMES[shown.main]}, probability"}
+    last = ("errors", "errors") if shown.has_reference else ("predicted", "mapped landslide")
     layers |= [last]
     # The holdout's tiles are training tiles: one picture serves both pages.
     prefix = source.data_stage(shown.split).replace("/", "-")
@@ -75,18 +75,21 @@ def build(
                 pictures.save(_draw(layer, tile, colour), assets / name)
                 drawn.add(name)
         place = shown.place.get(tile.patch, {})
-        tiles.append({"patch": tile.patch, "why": why, **place, **tile.counted, "pictures": files})
-    return {
+        to = {"link": link(source, shown.split, tile.patch)}
+        tiles.append(
+            {"patch": tile.patch, "why": why, **place, **tile.counted, "pictures": files, **to}
+        )
+    made = {
         "kind": "gallery",
         "split": shown.split,
-        "model": MODEL_NAMES[shown.main],
         "threshold": float(np.median(shown.threshold)),
         "layers": [{"key": k, "label": text} for k, text in layers.items()],
         "tiles": tiles,
-        "total": len(shown.patch),
         "has_reference": shown.has_reference,
-        "note": _note(shown, len(tiles), sensor.pixel_m),
+        "note": _note(shown, sensor.pixel_m),
+        "more": pages_of(source).get(shown.split, (None,))[0],
     }
+    return {"gallery": made}
 
 
 def _draw(layer: str, tile: Tile, colour: pictures.Picture) -> pictures.Picture:
@@ -99,12 +102,12 @@ def _draw(layer: str, tile: Tile, colour: pictures.Picture) -> pictures.Picture:
     return pictures.errors(tile.predicted, tile.reference, colour)
 
 
-def _note(shown: ScoredTiles, n: int, pixel_m: float) -> str:
-    of = f"{words.plural(n, 'tile')} of {len(shown.patch):,}"
+def _note(shown: ScoredTiles, pixel_m: float) -> str:
+    km = shown.store.sizes["x"] * pixel_m / 1000
+    edge = f"A tile is {words.number(km)}\u202fkm wide."
     if not shown.has_reference:
-        return f"{of}: those with most predicted pixels. There are no masks to compare with."
+        return f"The tiles with most mapped pixels; there are no masks to compare with. {edge}"
     return (
-        f"{of}: those with most wrong pixels, which cost most in the pooled F1; the highest F1 "
-        "among tiles with at least a median landslide; the largest landslides. A tile is stretched "
-        f"by its own colours; a pixel is {words.number(pixel_m)}\u202fm wide."
+        "Most wrong: the tiles with most wrong pixels, which cost most in F1. Best: the highest F1 "
+        f"of a tile with at least a median landslide. {edge}"
     )

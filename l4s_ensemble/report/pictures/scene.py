@@ -21,16 +21,22 @@ def draw_scene(small: NDArray[np.float32], layout: Layout, scene: int) -> NDArra
     small : ndarray, shape (tile, edge, edge, 3)
         From `thumbnails`, of all tiles of the layout.
     """
-    edge = small.shape[1]
     here = layout.scene == scene
     tiles, rows, cols = small[here], layout.row[here], layout.col[here]
-    rows, cols = rows - rows.min(), cols - cols.min()
     low, high = np.quantile(tiles, [0.01, 0.99], axis=(0, 1, 2))
     shown = 255 * np.clip((tiles - low) / np.maximum(high - low, 1e-6), 0, 1) ** 0.8
-    panel = np.empty((int(rows.max() + 1), edge, int(cols.max() + 1), edge, 3), np.uint8)
-    panel[:] = EMPTY
-    panel[rows, :, cols] = shown
-    return panel.reshape(panel.shape[0] * edge, -1, 3)
+    return place_tiles(shown.astype(np.uint8), rows, cols, EMPTY)
+
+
+def place_tiles(tiles: NDArray[Any], row: Any, col: Any, empty: Any) -> NDArray[Any]:
+    """Put tiles (tile, edge, edge, channel) of one scene in their places; `empty` elsewhere."""
+    rows, cols = row - row.min(), col - col.min()
+    edge = tiles.shape[1]
+    shape = (int(rows.max() + 1), edge, int(cols.max() + 1), edge, tiles.shape[-1])
+    panel = np.empty(shape, tiles.dtype)
+    panel[:] = empty
+    panel[rows, :, cols] = tiles
+    return panel.reshape(shape[0] * edge, -1, shape[-1])
 
 
 def thumbnails(images: Any, bands: tuple[int, ...], tile_px: int) -> NDArray[np.float32]:

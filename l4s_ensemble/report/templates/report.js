@@ -100,33 +100,36 @@
     });
   }
 
-  // On a phone the row of pages is wider than the screen: show where we are.
-  const nav = document.querySelector(".top nav");
-  const here = nav && nav.querySelector("[aria-current]");
-  if (here) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - 12;
+  // On a phone the rows of links are wider than the screen: show where we are.
+  const here = document.querySelector(".top nav [aria-current]");
+  if (here) here.closest("nav").scrollLeft = here.offsetLeft - 40;
+
+  // A link to a folded section opens it.
+  function open() {
+    const place = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    const folded = place && place.querySelector(":scope > details");
+    if (folded && !folded.open) { folded.open = true; place.scrollIntoView(); }
+  }
+  window.addEventListener("hashchange", open);
+  document.querySelectorAll(".toc a").forEach((a) => a.addEventListener("click", () => {
+    if (a.hash === location.hash) open();
+  }));
+  open();
 
   // The list of sections shows which one is being read.
   const links = Array.from(document.querySelectorAll(".toc a"));
-  if (links.length) {
-    const bar = links[0].closest(".toc");
-    const parts = links.map((a) => document.getElementById(a.hash.slice(1)));
-    let current = null, waiting = false;
-    const mark = () => {
-      waiting = false;
-      const n = parts.filter((p) => p && p.getBoundingClientRect().top < 90).length - 1;
-      const now = links[n] || null;
-      if (now === current) return;
-      if (current) current.removeAttribute("aria-current");
-      current = now;
-      if (!now) return;
-      now.setAttribute("aria-current", "true");
-      bar.scrollLeft = now.offsetLeft - bar.clientWidth / 3;
-    };
-    window.addEventListener("scroll", () => {
-      if (!waiting) { waiting = true; requestAnimationFrame(mark); }
-    }, { passive: true });
-    mark();
-  }
+  const bar = document.querySelector(".toc");
+  const parts = links.map((a) => document.getElementById(a.hash.slice(1)));
+  const mark = () => {
+    const n = parts.filter((p) => p && p.getBoundingClientRect().top < 140).length - 1;
+    links.forEach((a, i) => {
+      if (i !== n) { a.removeAttribute("aria-current"); return; }
+      if (a.hasAttribute("aria-current")) return;
+      a.setAttribute("aria-current", "true");
+      bar.scrollLeft = a.offsetLeft - bar.clientWidth / 3;
+    });
+  };
+  if (bar) window.addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });
 
   document.querySelectorAll("table.sortable").forEach(sortable);
   dark.addEventListener("change", drawAgain);

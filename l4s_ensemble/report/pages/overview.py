@@ -1,0 +1,242 @@
+"""The index of a report: the verdict, the map, the score beside baselines, how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from l4s_ensemble.features.summary import FeaturesSummary
+from l4s_ensemble.metrics import published
+from l4s_ensemble.predict.summary import ResultSummary, ScoresSummary
+from l4s_ensemble.report import checks, commands, headline, words
+from l4s_ensemble.report.headline import MODEL_NAMES, Score
+from l4s_ensemble.report.page import Page, PageKind, section, stat
+from l4s_ensemble.report.pages.prediction import area_sentence, map_of
+from l4s_ensemble.report.pages.stack import name_of
+from l4s_ensemble.report.parts import baselines, comparison
+from l4s_ensemble.report.pictures import gallery
+from l4s_ensemble.report.source import FITS, RunSource
+from l4s_ensemble.report.table import SCORES, score_row, table
+from l4s_ensemble.scenes.summary import ScenesSummary
+from l4s_ensemble.stack.summary import ModelRow, StackSummary
+from l4s_ensemble.unet.summary import UNetSummary
+
+AREA_OFF = 0.1
+"""Relative error of the mapped area up to which it may be reported as it is."""
+
+FEW_FOUND = 0.5
+"""Share of landslides of a size that is found, below which the map is not for them."""
+
+
+def overview(source: RunSource, page: str) -> Page:
+    """Make the index."""
+    score = headline.of_run(source)
+    everything = [s for m in MODEL_NAMES for s in headline.everywhere(source, m)]
+    listed = [
+        {**score_row(s.row), "model": s.name, "on": s.short()}
+        for s in sorted(everything, key=lambda s: s.kind == "out-of-fold")
+    ]
+    columns = [("on", "measured on", "text"), ("model", "text"), *SCORES]
+    tables = {"scores": table("Every score of this run", columns, listed)} if listed else {}
+    place = published.place(score.as_dict()) if score else None
+    blocks = {"verdict": verdict(source, score), "pipeline": _pipeline(source)}
+    if place:
+        blocks["published"] = {"kind": "published", **place}
+    return {
+        "lead": score.sentence() if score else "Nothing has been scored yet.",
+        "headline": score.as_dict() if score else None,
+        "stats": _stats(source, score),
+        "picture": "map",
+        "blocks": blocks,
+        "missing": _not_run(source),
+        "figures": {"baselines": baselines.drawn(source, score)} if score else {},
+        "tables": tables,
+        "sections": [
+            section("verdict", "What it may be used for", "", "verdict"),
+            section("baselines", "Beside simple rules", _comparable(score), "baselines",
+                    "published"),
+            section("tiles", "Tiles", "", "gallery"),
+            section("scores", "Every score", "", "scores", folded=True),
+            section("pipeline", "How it was made", "", "pipeline", folded=True),
+        ],
+    }  # fmt: skip
+
+
+def _draw(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
+    score = headline.of_run(source)
+    if score is None:
+        return {}
+    if score.kind == "out-of-fold":
+        return gallery.of_fit(source, score.model, assets, drawn)
+    maps = map_of(source, f"prediction-{score.split}", assets, drawn)
+    if "map" in maps:
+        return {"map": maps["map"]}
+    return gallery.of_prediction(source, f"prediction-{score.split}", assets, drawn)
+
+
+PAGE = PageKind(
+    order=0,
+    name="index",
+    title="Overview",
+    question="May I use this map, for what, and why not?",
+    stages=lambda source: {"index": list(source.stages)},
+    make=overview,
+    commands=commands.everything,
+    draw=_draw,
+)
+
+
+def verdict(source: RunSource, score: Score | None) -> dict[str, Any]:
+    """Say what the run's map may be used for, what not, and three reasons."""
+    use: list[str] = []
+    avoid: list[str] = []
+    data = source.data(score.split) if score else None
+    if score is None:
+        avoid.append("Anything: nothing has been scored.")
+    else:
+        best = baselines.best_rule(baselines.rows(source, score))
+        if best is None or score.row.f1 > best["value"]:
+            use += _finding(source, score)
+        else:
+            avoid.append(
+                f"Anything that a simple rule does as well: {best['name']} has F1 "
+                f"{words.score(best['value'])} on the same tiles."
+            )
+        for sentence, is_good in _areas(source, score):
+            (use if is_good else avoid).append(sentence)
+        avoid += _small(source, score) + _elsewhere(source, score)
+    if data is not None and data.synthetic:
+        use.insert(0, "Trying the program: the patches are synthetic.")
+        avoid.insert(0, "Any real place: no score of synthetic patches says anything about one.")
+    avoid.append("Warning, or decisions without a look by someone who knows the ground.")
+    found = checks.run_checks(source)
+    order = {"issue": 0, "tip": 1}
+    bad = sorted((c for c in found if c["level"] in order), key=lambda c: order[c["level"]])
+    # The first sentence says what was measured; the checks below say all.
+    why = [f"{c['title']}: {c['explanation'].partition('. ')[0].rstrip('.')}." for c in bad[:3]]
+    return {"kind": "verdict", "use": use, "avoid": avoid, "why": why or ["Every check passed."]}
+
+
+def _finding(source: RunSource, score: Score) -> list[str]:
+    row = score.row
+    whole = row.objects if isinstance(row, ModelRow) else None
+    if whole is None:
+        return []
+    return [
+        f"Finding landslides, with a look by a person: {whole.found:,} of {whole.reference:,} are "
+        f"found, {whole.false:,} of {whole.predicted:,} mapped ones are false."
+    ]
+
+
+def _areas(source: RunSource, score: Score) -> list[tuple[str, bool]]:
+    real, mapped = score.row.tp + score.row.fn, score.row.tp + score.row.fp
+    if not real:
+        return []
+    off = mapped / real - 1
+    if abs(off) <= AREA_OFF:
+        return [(f"The mapped area: {words.percent(off)} against the reference.", True)]
+    return [(f"The area without correction: {words.percent(off)} against the reference.", False)]
+
+
+def _small(source: RunSource, score: Score) -> list[str]:
+    """Sizes that are mostly missed."""
+    whole = score.row.objects if isinstance(score.row, ModelRow) else None
+    bins = [b for b in whole.by_size if b.reference] if whole else []
+    poor = [b for b in bins if (b.recall or 0) < FEW_FOUND]
+    if not poor:
+        return []
+    sizes = " and ".join(comparison.size(b, source.pixel_m()) for b in poor[:3])
+    found, reference = sum(b.found for b in poor), sum(b.reference for b in poor)
+    return [f"Landslides of {sizes} ha: {found:,} of {reference:,} are found."]
+
+
+def _elsewhere(source: RunSource, score: Score) -> list[str]:
+    result = source.get(ResultSummary, score.split) if score.kind != "out-of-fold" else None
+    inside = result.applicability if result else None
+    if inside is not None and inside.outside:
+        n = f"{inside.outside:,} of {inside.patches:,}"
+        return [f"Tiles outside the area of applicability: {n} of {score.split}."]
+    if score.kind != "split":
+        return ["A place never seen: no split of other places was scored."]
+    return []
+
+
+def _stats(source: RunSource, score: Score | None) -> list[dict[str, Any]]:
+    if score is None:
+        return []
+    r = score.row
+    made = [stat("F1 of landslide", r.f1, "score", words.interval_of(r))]
+    best = baselines.best_rule(baselines.rows(source, score))
+    if best:
+        made.append(stat("best simple rule", best["value"], "score", best["name"]))
+    whole = r.objects if isinstance(r, ModelRow) else None
+    if whole:
+        of = f"of {whole.reference:,}; {whole.false:,} mapped ones are false"
+        made.append(stat("landslides found", whole.found, "count", of))
+    if score.kind != "out-of-fold":
+        said = area_sentence(source, score.split)
+        pixels, pixel = r.tp + r.fp, source.pixel_m(score.split) ** 2
+        made.append(stat("mapped", pixels * pixel, "area", said.partition(", ")[2].rstrip(".")))
+    return made
+
+
+def _comparable(score: Score | None) -> str:
+    if score is None or not score.not_comparable:
+        return ""
+    return f"Published scores are not shown: {score.not_comparable}."
+
+
+def _pipeline(source: RunSource) -> dict[str, Any]:
+    """Boxes of the pipeline: name, place, seconds, score, page; also those that were not run."""
+    data = [f"data/{s}" for s in source.splits] or ["data/train"]
+    n_tiles = sum(d.patches for s in source.splits if (d := source.data(s)))
+    scenes, features = source.get(ScenesSummary), source.get(FeaturesSummary)
+    unet, stack = source.get(UNetSummary), source.get(StackSummary)
+    n_folds = scenes.folds if scenes else source.config.scenes.folds
+    n_features = len(features.features) if features else 0
+
+    def box(key: str, title: str, names: Sequence[str], page: str, note: str) -> dict[str, Any]:
+        ran = [source.stages[n] for n in names if n in source]
+        seconds = sum(r.seconds for r in ran) if ran else None
+        file = f"{page}.html" if ran else None
+        return {"key": key, "title": title, "page": file, "note": note if ran else "not run",
+                "seconds": seconds}  # fmt: skip
+
+    boxes = [
+        box("data", "Data", data, "data", words.plural(n_tiles, "tile")),
+        box("scenes", "Scenes", ["scenes"], "data", words.plural(n_folds, "fold")),
+        box("features", "Features", ["features"], "features", f"{n_features} per pixel"),
+        box("pixel", "Pixel classifier", ["pixel"], "pixel", "LightGBM"),
+        box("unet", "U-Net", ["unet"], "unet", unet.network if unet else ""),
+        box("stack", "Stack", ["stack"], "stack", name_of(stack.learner) if stack else ""),
+    ]
+    for split in source.predicted or ["valid"]:
+        names = [s for s in source.stages if s.startswith(f"predict/{split}/")]
+        result = source.get(ResultSummary, split)
+        note = words.plural(result.patches if result else 0, "tile")
+        boxes.append(box("predict", f"Predict {split}", names, f"prediction-{split}", note))
+    return {"kind": "pipeline", "boxes": boxes}
+
+
+def _not_run(source: RunSource) -> list[dict[str, str]]:
+    """Stages without a page, and the command that runs them."""
+    titles = {
+        "features": "Features",
+        "pixel": "Pixel classifier",
+        "unet": "U-Net",
+        "stack": "Stack",
+    }
+    out = [
+        {"stage": titles[n], "command": f"l4s-ensemble {n if n == 'features' else f'fit {n}'}"}
+        for n in FITS
+        if n in titles and n not in source
+    ]
+    if not source.predicted:
+        out.append({"stage": "Prediction", "command": "l4s-ensemble predict --split valid"})
+    for split in source.predicted:
+        data = source.data(split)
+        if data and data.masks and source.get(ScoresSummary, split) is None:
+            command = f"l4s-ensemble evaluate {commands.split_words(source, split)}"
+            out.append({"stage": f"Scores of {split}", "command": command})
+    return out
