@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.adapt.adaptation import adapt_ensemble, score_pixel
@@ -34,13 +33,14 @@ from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pipeline import Run, load_run, open_run
 from l4s_ensemble.predict.ensemble import Ensemble
-from l4s_ensemble.predict.score import bootstrap_blocks
 from l4s_ensemble.run.files import write_text
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.unet.inputs.tileset import load
 
 SCENES = {1: (1, 3034), 2: (3035, 3184), 4: (3306, 3799)}
-SCENE_1_COLUMNS = 41
+COLUMNS = {1: 41, 2: 15, 4: 26}
+"""Tiles in a row of each scene; ids run along the rows."""
+
 TARGET_COLUMNS = 10
 """Of scene 1 as a target: columns 0 to 9. The columns that the preset holds out are not read."""
 
@@ -84,7 +84,7 @@ def main() -> None:
                     show(key, rows[-1])
 
 
-def link(real: Path, folder: Path, scenes: list[int], columns: int = SCENE_1_COLUMNS) -> None:
+def link(real: Path, folder: Path, scenes: list[int], columns: int = COLUMNS[1]) -> None:
     """Link tiles of some scenes into a folder of the official layout; of scene 1 its columns."""
     for kind in ("img", "mask"):
         out = folder / "TrainData" / kind
@@ -93,7 +93,7 @@ def link(real: Path, folder: Path, scenes: list[int], columns: int = SCENE_1_COL
             for file in sorted((real / source / "TrainData" / kind).iterdir()):
                 number = int(file.stem.split("_")[1])
                 inside = any(SCENES[s][0] <= number <= SCENES[s][1] for s in scenes)
-                if number <= SCENES[1][1] and (number - 1) % SCENE_1_COLUMNS >= columns:
+                if number <= SCENES[1][1] and (number - 1) % COLUMNS[1] >= columns:
                     continue
                 if inside and not (out / file.name).exists():
                     os.link(file, out / file.name)
@@ -120,8 +120,8 @@ def chosen(
     folder: Path, how: str, tiles: int, draw: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Ids of labelled and of scored tiles; one pair, or one for each half."""
-    store = open_store(folder / "data")
-    patch, row = store["patch"].values, store["row"].values
+    patch = open_store(folder / "data")["patch"].values
+    row, _ = places_of(patch)
     rng = np.random.default_rng([draw, tiles])
     if how == "random":
         labelled = np.sort(rng.choice(patch, tiles, replace=False))
@@ -147,7 +147,7 @@ def measure(
     labels = store.sel(patch=labelled)
     started = time.monotonic()
     adapted = adapt_ensemble(
-        ensemble, source, labelled, labels["mask"].values, blocks_of(labels), threshold,
+        ensemble, source, labelled, labels["mask"].values, blocks_of(labelled), threshold,
         jobs=run.jobs,
     )  # fmt: skip
     seconds = time.monotonic() - started
@@ -162,7 +162,7 @@ def measure(
     reference = store["mask"].sel(patch=scored).values
     before = {m: TileHistograms.load(folder / f"scores/tiles_{m}.npz") for m in MODELS}
     before = {m: t.subset(np.isin(t.patch, scored)) for m, t in before.items()}
-    block = blocks_of(store.sel(patch=scored))
+    block = blocks_of(scored)
     out: dict[str, Any] = {"seconds": seconds, "labelled": labelled.tolist(), "models": {}}
     out["weight"] = [ensemble.stack.learner_.weight_pixel, adapted.stack.learner_.weight_pixel]
     for m in MODELS:
@@ -183,9 +183,17 @@ def measure(
     return out
 
 
-def blocks_of(tiles: xr.Dataset) -> NDArray[np.int64]:
+def places_of(patch: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of tiles of one scene."""
+    scene = next(s for s, (first, last) in SCENES.items() if first <= patch[0] <= last)
+    row, column = np.divmod(patch - SCENES[scene][0], COLUMNS[scene])
+    return row, column
+
+
+def blocks_of(patch: NDArray[np.int64]) -> NDArray[np.int64]:
     """Spatial block of each tile."""
-    return bootstrap_blocks(tiles, BLOCK_TILES)[0]
+    row, column = places_of(patch)
+    return 1000 * (row // BLOCK_TILES) + column // BLOCK_TILES
 
 
 def show(key: str, row: dict[str, Any]) -> None:
