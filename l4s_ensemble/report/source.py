@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from l4s_ensemble.adapt.summary import AdaptationSummary
 from l4s_ensemble.config import Config, build
 from l4s_ensemble.data.summary import DataSummary
 from l4s_ensemble.errors import RunError
@@ -40,6 +41,7 @@ FITS = ("scenes", "features", "pixel", "unet", "explain/unet", "stack")
 """Stages that a ``fit-all`` runs after the data, in order."""
 
 STAGES: dict[type[SummaryModel], str] = {
+    AdaptationSummary: "adapt",
     DataSummary: "data/{}",
     ScenesSummary: "scenes",
     FeaturesSummary: "features",
@@ -110,6 +112,7 @@ class RunSource:
         found = sorted(self.run.glob("data/*/summary.json"))
         found += [self.run / name / "summary.json" for name in FITS]
         found += sorted(self.run.glob("predict/*/*/summary.json"))
+        found.append(self.run / "adapt" / "summary.json")
         self.stages: dict[str, StageRecord] = {}
         self.summaries: dict[str, SummaryModel] = {}
         for folder in (path.parent for path in found if path.is_file()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from l4s_ensemble.adapt.run import judge
 from l4s_ensemble.adapt.summary import AdaptationSummary, ModelChange
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.predict.ensemble import Ensemble
+from l4s_ensemble.report.render import render_report
 from l4s_ensemble.run.files import read_json
 
 SCRIPT = """
@@ -134,3 +136,12 @@ def test_a_gain_must_be_shown(
     found, reason = judge(change(low, high), gains)
     assert found is helps
     assert ("interval" in reason) == (low is None) and "0.600" in reason
+
+
+def test_the_report_has_a_page_of_the_adaptation(place: Path, tmp_path: Path) -> None:
+    render_report(place / "new", tmp_path / "report")
+    text = (tmp_path / "report/adaptation.html").read_text()
+    summary = AdaptationSummary.model_validate(read_json(place / "new/adapt/summary.json"))
+    assert summary.reason[1:] in html.unescape(text)
+    assert all(f">{row.patch}<" in text for row in summary.tiles)
+    assert "adaptation.html" in (tmp_path / "report/index.html").read_text()
