@@ -279,7 +279,9 @@ class FeatureFunction:
     image: Callable[[TileContext], FloatImage]
 
 
-def sample_tile(context: TileContext, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+def sample_tile(
+    context: TileContext, names: Sequence[str], valid: NDArray[np.bool_] | None = None
+) -> dict[str, NDArray[np.float32]]:
     """Take every 8th pixel of a tile in both directions, for `measure`.
 
     Parameters
@@ -288,6 +290,8 @@ def sample_tile(context: TileContext, names: Sequence[str]) -> dict[str, NDArray
         Its core is read.
     names : sequence of str
         Fields that the sensor has the bands for.
+    valid : bool array, shape (y, x), optional
+        Pixels that count; all of them by default.
 
     Returns
     -------
@@ -295,4 +299,5 @@ def sample_tile(context: TileContext, names: Sequence[str]) -> dict[str, NDArray
     """
     starts = (min(STRIDE_PX // 2, (n - 1) // 2) for n in (context.height, context.width))
     every = tuple(slice(start, None, STRIDE_PX) for start in starts)
-    return {name: context.value(name)[every].ravel() for name in names}
+    kept = slice(None) if valid is None else valid[every].ravel()
+    return {name: context.value(name)[every].ravel()[kept] for name in names}

@@ -17,15 +17,22 @@ from l4s_ensemble.data.sensor import Sensor, require_sensor
 from l4s_ensemble.data.store import in_memory, sensor_of
 from l4s_ensemble.errors import DataError, ModelError
 from l4s_ensemble.features.scene_statistics import SceneStatistics
-from l4s_ensemble.features.source import FeatureSource, source_to_predict
+from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource, source_to_predict
 from l4s_ensemble.metrics.histogram import bin_index
 from l4s_ensemble.pixel.blocks import score_tiles as score_pixels
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.predict.raster import HALO_PX, cut_into_patches, joined, valid_pixels
+from l4s_ensemble.predict.raster import Raster
+from l4s_ensemble.predict.raster_scores import (
+    measure_raster,
+    score_tiles,
+    score_windows,
+    tile_dissimilarity,
+)
 from l4s_ensemble.run.export import export_run, opened
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreArray
 from l4s_ensemble.scenes.applicability import Applicability, describe, load_applicability
+from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE, load_neighbourhood
 from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.stack.threshold import SceneThreshold
 from l4s_ensemble.unet.model import UNetModel
@@ -202,22 +209,89 @@ class Ensemble:
             If they are of another sensor than the training data.
         """
         if "image" in data and data["image"].dims == ("band", "y", "x"):
-            valid = valid_pixels(data)
-            given = {0: statistics} if isinstance(statistics, SceneStatistics) else statistics
-            wide = cut_into_patches(data, valid, self.sensor, HALO_PX)
-            centre = slice(HALO_PX, -HALO_PX)
-            patches = wide.isel(y=centre, x=centre)
-            return joined(self._predict_patches(patches, given, logits, wide), data, valid)
+            given = statistics if isinstance(statistics, SceneStatistics) else None
+            return self._predict_raster(data, given, logits)
         if isinstance(statistics, SceneStatistics):
             raise DataError("statistics of patches are given by the number of their scene")
         return self._predict_patches(data, statistics, logits)
+
+    def _predict_raster(
+        self, data: xr.Dataset, statistics: SceneStatistics | None, logits: bool
+    ) -> xr.Dataset:
+        """Predict a raster in memory; results of pixels beyond whole tiles are cut off."""
+        raster = Raster.of(data, self.sensor, self.pixel.plan.support_px)
+        scored = self.score_raster(raster, statistics or self.measure(raster))
+        probability = scored["probability"].values
+        bins = self.stack.reference_.bins
+        counts = np.bincount(bin_index(probability[raster.valid], bins), minlength=bins)
+        own = self.stack.scene_threshold(counts)
+        scored["mask"] = (
+            ("y", "x"),
+            self.stack.predict(probability, None if own is None else own.threshold),
+        )
+        found = scored.isel({n: slice(data.sizes[n]) for n in ("y", "x")})
+        along = {n: c for n, c in data.coords.items() if set(c.dims) <= {"y", "x"}}
+        return (found if logits else found.drop_dims("fold_model")).assign_coords(along)
+
+    def measure(self, raster: Raster) -> SceneStatistics | None:
+        """Statistics of the scene of a raster; None where the models read none."""
+        return measure_raster(raster, self.scene_fields) if self.scene_fields else None
+
+    @cached_property
+    def _reads_across(self) -> bool:
+        """Whether features read beyond the edges of a tile."""
+        path = self.pixel.folder / NEIGHBOURHOOD_FILE
+        return path.is_file() and load_neighbourhood(path).cross
+
+    @property
+    def scene_fields(self) -> tuple[str, ...]:
+        """Fields whose statistics of a scene the models read."""
+        known = (self.pixel.folder / STATISTICS_FILE).is_file()
+        return self.pixel.plan.scene_fields if known else ()
+
+    def score_raster(self, raster: Raster, statistics: SceneStatistics | None) -> xr.Dataset:
+        """Score a raster of whole tiles.
+
+        The scores of a pixel depend on the tile that it lies in, the tiles beside it and the
+        statistics, and not on the raster that these are in.
+
+        Parameters
+        ----------
+        raster : Raster
+        statistics : SceneStatistics or None
+            Of the scene, see `measure`.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``probability``, ``uncertainty`` and ``dissimilarity`` ``(y, x)``, ``logit_pixel`` and
+            ``logit_unet`` ``(fold_model, y, x)``; NaN in pixels that are not to be predicted.
+            Attributes ``threshold`` and ``dissimilarity_limit``.
+        """
+        reach = self.pixel.plan.support_px if self._reads_across else 0
+        pixel = score_tiles(raster, self.pixel, statistics, reach=reach, jobs=self.jobs)
+        unet = score_windows(raster, self.unet.folds)
+        probability = self.stack.predict_proba(pixel, np.nan_to_num(unet), fold_axis=0)
+        made = {
+            "probability": probability,
+            "uncertainty": self.stack.uncertainty(probability),
+            "logit_pixel": pixel,
+            "logit_unet": unet,
+        }
+        attrs = {"threshold": self.stack.threshold_}
+        if self.applicability is not None:
+            made["dissimilarity"] = tile_dissimilarity(raster, self.applicability)
+            attrs["dissimilarity_limit"] = self.applicability.limit
+        for array in made.values():
+            array[..., ~raster.valid] = np.nan
+        dims = ("fold_model", "y", "x")
+        return xr.Dataset({n: (dims[-a.ndim :], a) for n, a in made.items()}, attrs=attrs)
 
     def _predict_patches(
         self,
         data: xr.Dataset,
         statistics: Mapping[int, SceneStatistics] | None,
         logits: bool,
-        wide: xr.Dataset | None = None,
     ) -> xr.Dataset:
         patches = in_memory(data, None if "sensor" in data.attrs else self.sensor)
         patch = patches["patch"].values.astype(np.int64)
@@ -232,7 +306,7 @@ class Ensemble:
             statistics=statistics,
         )
         maps = Maps.make(lambda _, **options: ScoreArray(patch, size, **options), self.n_folds)
-        self.score(source, maps, wide=wide)
+        self.score(source, maps)
         every, scene = slice(None), patches["scene"].values
         probability = maps.probability.read(every)
         mask = self.masks(probability, scene, self.thresholds(self.histograms(maps, scene)))
@@ -263,7 +337,6 @@ class Ensemble:
         maps: Maps,
         *,
         split: str | None = None,
-        wide: xr.Dataset | None = None,
     ) -> dict[str, float]:
         """Score the patches that `maps` lack.
 
@@ -276,8 +349,6 @@ class Ensemble:
         split : str, optional
             Split of the folder that was fitted on, where the patches are of one: the U-Net may have
             been adapted to it.
-        wide : xarray.Dataset, optional
-            The same patches with `HALO_PX` of their neighbourhood on each side, for the U-Net.
 
         Returns
         -------
@@ -297,10 +368,7 @@ class Ensemble:
         score_pixels(maps.pixel, source, self.pixel, every, self.jobs)
         at.append(time.monotonic())
         models, positions = self.unet.folds_for(split), source.positions(maps.unet.patch)
-        if wide is None:
-            score_unet(maps.unet, patches, positions, models)
-        else:
-            score_unet(maps.unet, wide, positions, models, HALO_PX)
+        score_unet(maps.unet, patches, positions, models)
         at.append(time.monotonic())
         todo = maps.uncertainty.missing()
         for block in track(todo, "stack: joining", len(todo)):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 def in_processes(
-    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], jobs: int
+    function: Callable[..., T], tasks: Iterable[tuple[Any, ...]], jobs: int
 ) -> Iterator[T]:
     """Call `function(*task)` for each task and yield the results in order.
 
     With one job everything happens here; with more, a few blocks at a time are under way, so
     that memory stays flat however many tasks there are.
     """
-    if jobs <= 1 or len(tasks) <= 1:
+    if jobs <= 1 or (isinstance(tasks, Sequence) and len(tasks) <= 1):
         for task in tasks:
             yield function(*task)
         return

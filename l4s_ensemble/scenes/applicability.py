@@ -147,7 +147,7 @@ def describe(dataset: xr.Dataset, sensor: Sensor) -> tuple[tuple[str, ...], NDAr
     Parameters
     ----------
     dataset : xarray.Dataset
-        ``image (patch, band, y, x)`` counts.
+        ``image (patch, band, y, x)`` counts, or units where the attribute ``values`` is ``unit``.
     sensor : Sensor
 
     Returns
@@ -167,10 +167,22 @@ def describe(dataset: xr.Dataset, sensor: Sensor) -> tuple[tuple[str, ...], NDAr
     names: tuple[str, ...] = ()
     parts = []
     for start in range(0, dataset.sizes["patch"], TILES):
-        image = dataset["image"].isel(patch=slice(start, start + TILES)).values
-        names, found = _describe(image.astype(np.float32), sensor)
+        image = dataset["image"].isel(patch=slice(start, start + TILES)).values.astype(np.float32)
+        if dataset.attrs.get("values") == "unit":
+            image = _counts(image, sensor)
+        names, found = _describe(image, sensor)
         parts.append(found)
     return names, np.concatenate(parts)
+
+
+def _counts(units: NDArray[np.float32], sensor: Sensor) -> NDArray[np.float32]:
+    """Units as counts; those of a relative sensor as an 8-bit file has them."""
+    counts = units / sensor.count_to_unit[:, None, None]
+    if sensor.radiometry == "relative":
+        spectral = np.isin(sensor.band_names, sensor.spectral)
+        highest = counts[:, spectral].max(axis=(1, 2, 3), keepdims=True)
+        counts[:, spectral] *= 255 / np.maximum(highest, np.float32(1e-6))
+    return counts
 
 
 def distances(tiles: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -92,7 +92,6 @@ def score_tiles(
     patches: xr.Dataset,
     positions: NDArray[np.int64],
     models: Sequence[UNetClassifier],
-    halo_px: int = 0,
 ) -> None:
     """Write the logits of all tiles that `scores` lack.
 
@@ -103,13 +102,11 @@ def score_tiles(
     scores : ScoreArray or ScoreFile
         ``(fold_model, tile, y, x)``.
     patches : xarray.Dataset
-        ``image (patch, band, y + 2 halo_px, x + 2 halo_px)``.
+        ``image (patch, band, y, x)``.
     positions : int64 array, shape (tile,)
         Of the tiles along ``patch``.
     models : sequence of UNetClassifier
         Of each fold.
-    halo_px : int
-        Pixels on each side that are shown to the networks and not kept.
     """
     missing = (np.arange(b.start, b.stop) for b in scores.missing())
     rows = np.concatenate([np.empty(0, np.int64), *missing])
@@ -117,17 +114,13 @@ def score_tiles(
     device = predictors[0].hardware.device
     each = READ_TILES[device.type]
     parts = [rows[i : i + each] for i in range(0, len(rows), each)]
-    centre = (
-        slice(halo_px, patches.sizes["y"] - halo_px),
-        slice(halo_px, patches.sizes["x"] - halo_px),
-    )
 
     def read(part: NDArray[np.int64]) -> TileSet:
         return load(patches, positions[part], masks=False).to(device)
 
     def write(part: NDArray[np.int64], logit: NDArray[np.float32]) -> None:
         for run in np.split(np.arange(len(part)), np.flatnonzero(np.diff(part) != 1) + 1):
-            scores.write(slice(part[run[0]], part[run[-1]] + 1), logit[(slice(None), run, *centre)])
+            scores.write(slice(part[run[0]], part[run[-1]] + 1), logit[:, run])
 
     with ThreadPoolExecutor(2) as pool:
         coming = [pool.submit(read, part) for part in parts[:1]]

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 from l4s_ensemble.data.patches import open_patches
 from l4s_ensemble.errors import DataError, ModelError, RunError
+from l4s_ensemble.features.window import continue_band
 from l4s_ensemble.predict.ensemble import Ensemble
+from l4s_ensemble.predict.raster import Raster, continued, margin_px
 from l4s_ensemble.predict.result import (
     open_masks,
     open_probability,
@@ -24,6 +26,9 @@ from l4s_ensemble.predict.submission import read_mask
 from l4s_ensemble.run.export import export_run, opened
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import open_scores
+
+SUPPORT = 33
+"""Pixels that the features of the tiny run reach."""
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +126,12 @@ def test_a_raster_of_one_tile_has_the_features_of_the_patch(ensemble, valid):
     assert found["probability"].dims == ("y", "x")
     assert found["logit_pixel"].dims == ("fold_model", "y", "x")
     alone = ensemble.predict(tile, logits=True)
-    np.testing.assert_array_equal(found["logit_pixel"], alone["logit_pixel"][:, 0])
+    # At the corners alone elevation is continued in another way.
+    inner = np.s_[:, SUPPORT:-SUPPORT]
+    for cut in (inner, np.s_[:, :, SUPPORT:-SUPPORT]):
+        np.testing.assert_array_equal(
+            found["logit_pixel"].values[cut], alone["logit_pixel"].values[:, 0][cut]
+        )
 
 
 def test_a_raster_of_adjoining_tiles_has_their_pixel_logits(ensemble, valid):
@@ -135,7 +145,46 @@ def test_a_raster_of_adjoining_tiles_has_their_pixel_logits(ensemble, valid):
     logit = ensemble.predict(valid, logits=True)["logit_pixel"]
     for i in range(4):
         y, x = (128 * int(valid[n].values[i]) for n in ("row", "col"))
-        np.testing.assert_array_equal(found[:, y : y + 128, x : x + 128], logit[:, i])
+        one, inner = (
+            found[:, y : y + 128, x : x + 128],
+            np.s_[:, SUPPORT:-SUPPORT, SUPPORT:-SUPPORT],
+        )
+        np.testing.assert_array_equal(one[inner], logit.values[:, i][inner])
+
+
+def test_scores_do_not_depend_on_the_part_of_a_scene_that_is_in_memory(ensemble, valid):
+    """Two blocks of the same tiles, one of which begins a tile later, beside missing pixels."""
+    sensor, margin = ensemble.sensor, margin_px(ensemble.sensor, SUPPORT)
+    scene = np.tile(valid["image"].values[0], (1, 2, 4))
+    scene[:12, 90:200, 200:230] = np.nan  # reflectance only: a cloud
+    scene[:, :, 400:] = np.nan
+    wide = np.pad(scene, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
+    whole = Raster(wide, sensor, margin)
+    statistics = ensemble.measure(whole)
+    all_of_it = ensemble.score_raster(whole, statistics)
+    part = np.s_[:, 128:256, 128:384]
+    cut = wide[:, 128 : 256 + 2 * margin, 128 : 384 + 2 * margin]
+    found = ensemble.score_raster(Raster(cut, sensor, margin), statistics)
+    for name, limit in (("logit_pixel", 0), ("logit_unet", 2e-3), ("probability", 1e-4)):
+        wanted = all_of_it[name].values[..., *part[1:]]
+        assert np.isfinite(wanted).any() and np.isnan(wanted).any()
+        np.testing.assert_allclose(found[name], wanted, rtol=0, atol=limit, err_msg=name)
+    few = np.zeros((128, 256), bool)
+    few[100:, 100:150] = True
+    some = ensemble.score_raster(Raster(cut, sensor, margin, few), statistics)
+    np.testing.assert_array_equal(
+        some["logit_pixel"].values[:, few], found["logit_pixel"].values[:, few]
+    )
+    assert np.isnan(some["probability"].values[~few]).all()
+
+
+def test_what_was_not_observed_is_continued_as_at_the_edge_of_a_tile(ensemble):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(100, 2000, (14, 60, 50)).astype(np.float32)
+    hole = np.pad(image, ((0, 0), (0, 0), (20, 0)), constant_values=np.nan)
+    made = continued(hole, ensemble.sensor)
+    for band, one, of in zip(ensemble.sensor.bands, made, image, strict=True):
+        np.testing.assert_array_equal(one, continue_band(of, band.unit, 20)[20:-20, :-20])
 
 
 def test_pixels_that_are_not_valid_are_neither_predicted_nor_read(ensemble, valid):
