@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ REPORTS = Path("reports")
 """Where reports stand unless `--out` says otherwise."""
 
 _SCORES: tuple[Column, ...] = (
-    ("place", "where", "text"), ("name", "model", "text"), ("f1_a", "F1 of A", "score"),
+    ("where", "text"), ("name", "model", "text"), ("f1_a", "F1 of A", "score"),
     ("f1_b", "F1 of B", "score"), ("value", "B minus A", "gain"),
     ("span", "95 % interval", "text"), ("verdict", "text"),
 )  # fmt: skip
@@ -48,17 +47,8 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs; differences are B minus A.
+    """One of two runs; its name is that of the folder, with those above where both are alike."""
 
-    Attributes
-    ----------
-    letter : {'A', 'B'}
-    name : str
-        Of the run folder; with folders above it where both have the same name.
-    source : RunSource
-    """
-
-    letter: str
     name: str
     source: RunSource
 
@@ -121,10 +111,8 @@ def render_comparison(first: Path, second: Path, out: Path | None = None) -> Pat
 
     Raises
     ------
-    ConfigError
-        If both are the same folder.
-    RunError
-        If one is missing, is damaged or has no scores.
+    ConfigError, RunError
+        If both are the same folder; if one is missing, is damaged or has no scores.
     """
     a, b = open_sides(Path(first), Path(second))
     name = "compare-" + "-".join(s.name.replace("/", "-") for s in (a, b))
@@ -150,8 +138,8 @@ def open_sides(first: Path, second: Path) -> tuple[Side, Side]:
     while parts[0][-n:] == parts[1][-n:]:
         n += 1
     a, b = (
-        Side(letter, "/".join(part[-n:]), RunSource(path))
-        for letter, part, path in zip("AB", parts, (first, second), strict=True)
+        Side("/".join(part[-n:]), RunSource(path))
+        for part, path in zip(parts, (first, second), strict=True)
     )
     for run in (side.source.run for side in (a, b) if not side.places):
         fix = f"run `l4s-ensemble fit-all --run {run}` first"
@@ -164,7 +152,7 @@ def compared(a: Side, b: Side) -> dict[str, Any]:
     places = [p for p in a.places if p in b.places]
     rows: list[dict[str, Any]] = []
     said: list[str] = []
-    tables: dict[str, Any] = {}
+    tables = {"settings": settings(a, b)}
     for place in places:
         ids, blocks, sentence = paired(a, b, place)
         said.append(sentence)
@@ -172,19 +160,13 @@ def compared(a: Side, b: Side) -> dict[str, Any]:
         rows += [_row(a, b, place, model, ids, blocks) for model in models]
         if len(ids) and models:
             tables[f"tiles-{place}"] = changed(a, b, place, models[-1], ids)
-    for one, other in ((a, b), (b, a)):
-        only = [title(p) for p in one.places if p not in other.places]
-        said += [f"Only {one.letter} has scores of: {', '.join(only)}."] if only else []
     note = (
         "The interval is paired: both runs are scored on the same resampled blocks of neighbouring "
         "tiles. It does not hold the chance of training: another seed alone can move F1 by a point "
         "or two."
     )
     heading = "F1 of the landslide class in both runs, each at its own threshold"
-    tables["scores"] = table(
-        heading, _SCORES, [{**r, "place": title(r["place"])} for r in rows], note=note
-    )
-    tables["settings"] = settings(a, b)
+    tables["scores"] = table(heading, _SCORES, rows, note=note)
     runs = [str(s.source.run) for s in (a, b)]
     return {
         "page": "compare",
@@ -192,11 +174,8 @@ def compared(a: Side, b: Side) -> dict[str, Any]:
         "question": f"A is {a.name}, B is {b.name}; differences are B minus A.",
         "run": f"{a.name} and {b.name}",
         "report_title": b.source.config.report.title,
-        "sides": [
-            {"letter": s.letter, "name": s.name, "run": r}
-            for s, r in zip((a, b), runs, strict=True)
-        ],
         "lead": _sentence(rows),
+        "runs": runs,
         "rows": rows,
         "stats": [],
         "picture": None,
@@ -228,15 +207,10 @@ def paired(a: Side, b: Side, place: str) -> tuple[Ids, NDArray[np.int64], str]:
     )
     ids = np.array(sorted(i for i in one if other.get(i) == one[i]), np.int64)
     blocks = np.array([known[1][i][1] for i in ids.tolist()], np.int64)
-    n = [len(counts) for counts in kept]
     said = (
-        f"{title(place)}: {words.plural(len(ids), 'tile')} with the same image and mask in both "
-        f"runs (A scores {n[0]:,}, B {n[1]:,})."
+        f"{title(place)}: differences are of {words.plural(len(ids), 'tile')} with the same image "
+        f"and mask in both runs (A scores {len(kept[0]):,}, B {len(kept[1]):,})."
     )
-    if not len(ids):
-        said += " No difference is computed."
-    elif len(ids) < max(n):
-        said += " Differences are of these tiles alone, scores of all tiles of each run."
     return ids, blocks, said
 
 
@@ -253,9 +227,13 @@ def verdict(found: Interval) -> str:
 
 def settings(a: Side, b: Side) -> dict[str, Any]:
     """Table of the settings that differ."""
-    one, other = (dict(_flat(s.source.config.model_dump(mode="json"))) for s in (a, b))
-    rows = [{"setting": k, "a": one.get(k), "b": other.get(k)} for k in sorted({*one, *other})]
-    rows = [row for row in rows if row["a"] != row["b"]]
+    one, other = (
+        {f"{name}.{key}" if key else name: value
+         for name, part in s.source.config.model_dump(mode="json").items()
+         for key, value in (part.items() if isinstance(part, dict) else [("", part)])}
+        for s in (a, b)
+    )  # fmt: skip
+    rows = [{"setting": k, "a": v, "b": other[k]} for k, v in one.items() if v != other[k]]
     heading = "Settings that differ" if rows else "Every setting is the same in both runs"
     return table(heading, [("setting", "text"), ("a", "A", "text"), ("b", "B", "text")], rows)
 
@@ -268,13 +246,9 @@ def changed(a: Side, b: Side, place: str, model: str, ids: Ids) -> dict[str, Any
     columns["fewer"] = fewer = columns["wrong_a"] - columns["wrong_b"]
     most = [i for i in np.argsort(-np.abs(fewer), kind="stable")[:LISTED] if fewer[i]]
     rows = [{key: int(values[i]) for key, values in columns.items()} for i in most]
-    better, worse = int((fewer > 0).sum()), int((fewer < 0).sum())
-    note = (
-        f"B has fewer wrong pixels than A on {words.plural(better, 'tile')}, more on {worse:,}, as "
-        f"many on {len(ids) - better - worse:,}; {int(fewer.sum()):+,} in all."
-    )
-    heading = f"{title(place)}, {MODEL_NAMES[model]}"
-    return table(heading, _TILES, rows, sortable=True, note=note)
+    better, worse = words.plural(int((fewer > 0).sum()), "tile"), int((fewer < 0).sum())
+    note = f"B has fewer wrong pixels on {better}, more on {worse:,}."
+    return table(f"{title(place)}, {MODEL_NAMES[model]}", _TILES, rows, sortable=True, note=note)
 
 
 def title(place: str) -> str:
@@ -284,36 +258,29 @@ def title(place: str) -> str:
 
 def _row(a: Side, b: Side, place: str, model: str, ids: Ids, block: Ids) -> dict[str, Any]:
     one, other = (s.rows(place)[model] for s in (a, b))
-    names = [name_of(model, r.adapted_to) for r in (one, other)]
-    name = names[0] if names[0] == names[1] else f"{names[0]} (A), {names[1]} (B)"
-    row = {"place": place, "model": model, "name": name, "f1_a": one.f1, "f1_b": other.f1}
+    names = dict.fromkeys(name_of(model, r.adapted_to) for r in (one, other))
+    row: dict[str, Any] = {
+        "place": place,
+        "where": title(place),
+        "model": model,
+        "name": " (A), ".join(names),
+    }
+    row |= {"f1_a": one.f1, "f1_b": other.f1, "value": None, "span": None}
     if not len(ids):
-        return {**row, "value": None, "span": None, "verdict": "not the same tiles"}
+        return {**row, "verdict": "not the same tiles"}
     base, better = (s.aligned(place, model, ids) for s in (a, b))
     found = f1_gain_interval(better, base, block, seed=b.source.config.seed)
-    ends = {"value": found.value, "low": found.low, "high": found.high, "blocks": found.blocks}
-    return {**row, **ends, "span": words.gain_interval(found), "verdict": verdict(found)}
+    row |= {"value": found.value, "low": found.low, "high": found.high}
+    return {**row, "span": words.gain_interval(found), "verdict": verdict(found)}
 
 
 def _sentence(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "The two runs have no scores of the same split."
     row = [r for r in rows if r["place"] == rows[0]["place"]][-1]
-    where = title(TRAIN) if row["place"] == TRAIN else f"On {row['place']}"
-    said = (
-        f"{where} the {row['name']} has F1 {words.score(row['f1_b'])} in B and "
-        f"{words.score(row['f1_a'])} in A"
-    )
+    f1 = " in A, ".join(words.score(row[key]) for key in ("f1_a", "f1_b"))
+    said = f"{row['where']}: F1 of the {row['name']} is {f1} in B"
     if row["value"] is None:
         return f"{said}. The tiles are not the same: no difference is computed."
     span = f" ({row['span']})" if row["span"] else ""
-    moved = f"{words.gain(row['value'])}{span}: {row['verdict']}"
-    return f"{said}; on the same tiles the difference is {moved}."
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
+    return f"{said}; the difference is {words.gain(row['value'])}{span}: {row['verdict']}."

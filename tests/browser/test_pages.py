@@ -84,7 +84,7 @@ def test_the_first_screen_answers_its_question(open_page: OpenPage, name: str) -
 @pytest.mark.parametrize("name", ["stack", "pixel"])
 def test_sections_are_listed_and_a_link_opens_a_folded_one(open_page: OpenPage, name: str) -> None:
     page = open_page(name, width=PHONE)
-    link = page.locator(".toc a", has_text="probabilities")
+    link = page.locator(".toc a", has_text="Curves")
     place = page.locator(str(link.get_attribute("href")))
     assert place.locator("details:not([open])").count() == 1
     link.click()

@@ -153,7 +153,8 @@ def test_the_same_for_two_jobs_whose_workers_have_one_thread_each(
     monkeypatch.setattr(shap, "contributions", spied)
     monkeypatch.setattr(lgb.Booster, "predict", lambda *a, **k: pytest.fail("LightGBM was asked"))
     # Has processes of its own, and reads the scores only.
-    monkeypatch.setattr("l4s_ensemble.pixel.stage.failures", lambda *a, **k: {})
+    none = {"threshold": 0.5, "pixel_m": 10.0, "by": [], "boundary": []}
+    monkeypatch.setattr("l4s_ensemble.pixel.stage.failures", lambda *a, **k: none)
     run = tmp_path / "run"
     shutil.copytree(prepared, run)
     run_pixel(run, config_of(), jobs=2)

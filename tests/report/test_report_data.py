@@ -89,7 +89,7 @@ def test_scenes_lie_in_the_report(tiny_report: Path) -> None:
             100 * picture["scale"]["km"] / wide, 1e-3
         )
     labels = [entry["label"] for entry in shown["scene"]["legend"]]
-    assert labels == ["fold 0", "fold 1", "degenerate, no terrain"]
+    assert labels == ["fold 0", "fold 1", "fits nothing (degenerate)"]
 
 
 def test_a_map_has_the_colours_of_what_was_counted(tiny_run: Path, tiny_report: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_map_has_the_colours_of_what_was_counted(tiny_run: Path, tiny_report: 
         assert near == pytest.approx(counts[key], rel=0.35)
 
 
-def test_what_fits_nothing_is_patterned(tiny_run: Path) -> None:
+def test_what_fits_nothing_is_hatched(tiny_run: Path) -> None:
     from l4s_ensemble.scenes.folds import load_folds
 
     folds = load_folds(tiny_run / "scenes")
@@ -113,9 +113,8 @@ def test_what_fits_nothing_is_patterned(tiny_run: Path) -> None:
     tiles = [drawn[8 * (n // 6) :, 8 * (n % 6) :][:8, :8] for n in range(18)]
     assert (tiles[0] == tiles[0][0, 0]).all()  # one fold: its colour, no line, no pattern
     assert not (tiles[0] == 128).all()
-    own = [np.unique(t.reshape(-1, 3), axis=0).tolist() for t in tiles[15:]]
-    assert all(list(mosaics.INK) in own[n] for n in (0, 2)) and list(mosaics.CHALK) in own[1]
-    assert len({t.tobytes() for t in tiles[15:]}) == 3
+    inner = [t[1:-1, 1:-1] for t in tiles[15:]]
+    assert all((t == mosaics.CHALK).all(-1).any() and (t == 128).any() for t in inner)
 
 
 @pytest.mark.parametrize("cells", [1, 150, 3034, 100_000])

@@ -40,11 +40,12 @@ def overview(source: RunSource, page: str) -> Page:
     columns = [("on", "measured on", "text"), ("model", "text"), *SCORES]
     tables = {"scores": table("Every score of this run", columns, listed)} if listed else {}
     place = published.place(score.as_dict()) if score else None
-    blocks = {"verdict": verdict(source, score), "pipeline": _pipeline(source)}
+    said = verdict(source, score)
+    blocks = {"verdict": said, "pipeline": _pipeline(source)}
     if place:
         blocks["published"] = {"kind": "published", **place}
     return {
-        "lead": score.sentence() if score else "Nothing has been scored yet.",
+        "lead": _short(said) if score else "Nothing has been scored yet.",
         "headline": score.as_dict() if score else None,
         "stats": _stats(source, score),
         "picture": "map",
@@ -54,7 +55,7 @@ def overview(source: RunSource, page: str) -> Page:
         "tables": tables,
         "sections": [
             section("verdict", "What it may be used for", "", "verdict"),
-            section("baselines", "Beside simple rules", _comparable(score), "baselines",
+            section("baselines", "Beside simple rules", _measured(score), "baselines",
                     "published"),
             section("tiles", "Tiles", "", "gallery"),
             section("scores", "Every score", "", "scores", folded=True),
@@ -109,7 +110,7 @@ def verdict(source: RunSource, score: Score | None) -> dict[str, Any]:
     if data is not None and data.synthetic:
         use.insert(0, "Trying the program: the patches are synthetic.")
         avoid.insert(0, "Any real place: no score of synthetic patches says anything about one.")
-    avoid.append("Warning, or decisions without a look by someone who knows the ground.")
+    avoid.append("Warnings or decisions without a look by someone who knows the ground.")
     found = checks.run_checks(source)
     order = {"issue": 0, "tip": 1}
     bad = sorted((c for c in found if c["level"] in order), key=lambda c: order[c["level"]])
@@ -146,9 +147,12 @@ def _small(source: RunSource, score: Score) -> list[str]:
     poor = [b for b in bins if (b.recall or 0) < FEW_FOUND]
     if not poor:
         return []
-    sizes = " and ".join(comparison.size(b, source.pixel_m()) for b in poor[:3])
     found, reference = sum(b.found for b in poor), sum(b.reference for b in poor)
-    return [f"Landslides of {sizes} ha: {found:,} of {reference:,} are found."]
+    largest = poor[-1].high_px
+    sizes = f"of {' and '.join(comparison.size(b, source.pixel_m()) for b in poor)} ha"
+    if poor == bins[: len(poor)] and largest is not None:
+        sizes = f"below {words.area((largest + 1) * source.pixel_m() ** 2)}"
+    return [f"Landslides {sizes}: {found:,} of {reference:,} are found."]
 
 
 def _elsewhere(source: RunSource, score: Score) -> list[str]:
@@ -181,10 +185,25 @@ def _stats(source: RunSource, score: Score | None) -> list[dict[str, Any]]:
     return made
 
 
-def _comparable(score: Score | None) -> str:
-    if score is None or not score.not_comparable:
+def _short(said: dict[str, Any]) -> str:
+    """Say a verdict in a sentence: what stands before the colon of each line."""
+    use, avoid = (
+        [line.partition(":")[0].rstrip(".") for line in said[key]] for key in ("use", "avoid")
+    )
+    parts = [f"Usable for {_joined(use)}"] if use else []
+    return "; ".join([*parts, f"not for {_joined(avoid)}"]).capitalize() + "."
+
+
+def _joined(items: list[str]) -> str:
+    lower = [item[:1].lower() + item[1:] for item in items]
+    return ", ".join(lower[:-1]) + (", or " if len(lower) > 1 else "") + lower[-1]
+
+
+def _measured(score: Score | None) -> str:
+    if score is None:
         return ""
-    return f"Published scores are not shown: {score.not_comparable}."
+    why = score.not_comparable
+    return score.sentence() + (f" Published scores are not shown: {why}." if why else "")
 
 
 def _pipeline(source: RunSource) -> dict[str, Any]:

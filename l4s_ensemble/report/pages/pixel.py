@@ -58,7 +58,7 @@ def pixel(source: RunSource) -> Page:
             section("failures", "Where it is wrong", "", "boundary", "failures"),
             section("tiles", "Tiles", "", "gallery"),
             section("words", "Landslides in words", "", "landslides", folded=True),
-            section("scores", "Thresholds, probabilities and folds", "", "pr", "reliability",
+            section("scores", "Curves and folds", "", "pr", "reliability",
                     "folds", folded=True),
         ],
     }  # fmt: skip

@@ -51,7 +51,7 @@ def unet(source: RunSource) -> Page:
             section("failures", "Where it is wrong", "", "boundary", "failures"),
             section("tiles", "Tiles", "", "gallery"),
             section("network", "The network", "", "network", folded=True),
-            section("scores", "Thresholds, probabilities and folds", "", "pr", "reliability",
+            section("scores", "Curves and folds", "", "pr", "reliability",
                     "folds", folded=True),
         ],
     }  # fmt: skip

@@ -43,18 +43,8 @@ FOLD_TINTS = (
 """The fold colours of the style, light; the picture is the same on a dark page."""
 
 _NO_TILE = -9
-INK, CHALK = (16, 18, 20), (250, 248, 240)
+CHALK = (250, 248, 240)
 HATCH = "repeating-linear-gradient(135deg, #faf8f0 0 3px, #101214 3px 5px)"
-PATTERNS = {
-    "holdout": ("holdout, held out of every fit", HATCH),
-    "guard": ("guard beside the holdout",
-              "radial-gradient(#faf8f0 0.8px, #585c62 1.1px) 0 0 / 5px 5px"),
-    "degenerate": ("degenerate, no terrain",
-                   "linear-gradient(45deg, #0000 44%, #101214 44% 56%, #0000 56%), "
-                   "linear-gradient(135deg, #faf8f0 44%, #101214 44% 56%, #faf8f0 56%)"),
-}  # fmt: skip
-"""Label and CSS pattern of each role, for the key."""
-
 Legend = list[dict[str, str]]
 
 
@@ -78,7 +68,7 @@ def of_data(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict
             if split == "train" and source.folds is not None:
                 fold, role = (source.folds.of(own.patch, key) for key in ("fold", "role"))
                 panel, what = _marked(panel, own, fold, role, small.shape[1]), "folds"
-                read += " Tiles of one colour are held out together; patterned tiles fit nothing."
+                read += " Tiles of one colour are held out together."
             name = f"mosaic-{split}-{scene}-{what}.webp"
             made = _picture(source, split, panel, own, name, assets, drawn)
             shown.append({**made, "title": f"Scene {scene} of {split}", "read": read})
@@ -259,7 +249,7 @@ def _outside(source: RunSource, split: str) -> NDArray[np.int64]:
 
 
 def _marked(panel: Picture, own: Layout, fold: Any, role: Any, edge: int) -> Picture:
-    """Colours of the folds, patterns on tiles that fit nothing, lines between folds."""
+    """Colours of the folds, lines between them; tiles that fit nothing are hatched."""
     panel = panel.copy()
     shape = panel.shape[0] // edge, panel.shape[1] // edge
     code, thick = np.full(shape, _NO_TILE), max(1, edge // 32)
@@ -268,16 +258,10 @@ def _marked(panel: Picture, own: Layout, fold: Any, role: Any, edge: int) -> Pic
         own.row - own.row.min(), own.col - own.col.min(), fold, role, strict=True
     ):
         tile = panel[row * edge : (row + 1) * edge, col * edge : (col + 1) * edge]
-        tint = FOLD_TINTS[f % len(FOLD_TINTS)] if f >= 0 else CHALK
-        tile[:] = 0.6 * tile + 0.4 * np.array(tint)
-        if what == "holdout":
-            tile[(x + y) % 8 < 2] = INK
-        elif what == "guard":
-            tile[:] = (tile * 0.4 + 30).astype(np.uint8)
-            tile[(x % 4 == 1) & (y % 4 == 1)] = CHALK
-        elif what == "degenerate":
-            wide = max(1, edge // 12)
-            tile[(np.abs(x - y) <= wide) | (np.abs(x + y - edge + 1) <= wide)] = INK
+        if what == "fit":
+            tile[:] = 0.6 * tile + 0.4 * np.array(FOLD_TINTS[f % len(FOLD_TINTS)])
+        else:
+            tile[(x + y) % max(8, edge // 4) < max(2, edge // 16)] = CHALK
         code[row, col] = f if what == "fit" else -2
     for row, col in np.argwhere(_border(code[:, 1:], code[:, :-1])):
         at = (col + 1) * edge
@@ -346,9 +330,9 @@ def _legend(folds: Folds | None) -> Legend:
     for k in range(folds.n_folds):
         r, g, b = FOLD_TINTS[k % len(FOLD_TINTS)]
         made.append({"label": f"fold {k}", "css": f"rgb({r} {g} {b})"})
-    present = set(folds.role.tolist())
-    roles = [(label, css) for role, (label, css) in PATTERNS.items() if role in present]
-    return made + [{"label": label, "css": css} for label, css in roles]
+    others = sorted(set(folds.role.tolist()) - {"fit"})
+    hatch = [{"label": f"fits nothing ({', '.join(others)})", "css": HATCH}]
+    return made + (hatch if others else [])
 
 
 def _map_legend(has_reference: bool, *, any_outside: bool) -> Legend:
