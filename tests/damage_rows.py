@@ -250,7 +250,7 @@ MODELS = [
     Case("a meta-learner that is a list", overwrite(lambda p: p.run / "stack/model.json", "[1]"),
          stack_model, ("model.json", "fit stack")),
     Case("a meta-learner in part",
-         edit_json("stack/model.json", lambda v: v["learner"].pop("intercept") * 0 or None),
+         edit_json("stack/model.json", lambda v: v["learner"].pop("weight_pixel") * 0 or None),
          stack_model, ("model.json", "learner", "damaged", "fit stack")),
     Case("no pixel model", nothing, pixel_model, ("pixel model cannot be read",)),
     Case("another model", lambda p: write_json(p.run / "pixel/model.json", {"kind": "cat"}),

@@ -104,7 +104,7 @@ def test_jobs_do_not_change_the_result(run, done, tmp_path):
 
 def test_whole_arrays_are_those_of_the_patches(run, done):
     path = write_full(run, jobs=2)
-    made = xr.open_zarr(path, consolidated=False)
+    made = xr.open_zarr(path, consolidated=False, chunks=None)
     assert made["features"].dims == ("patch", "feature", "y", "x")
     assert made["features"].dtype == np.float16
     assert made["patch"].values.tolist() == list(range(1, 13))
