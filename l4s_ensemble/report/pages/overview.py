@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from l4s_ensemble.report.headline import MODEL_NAMES, Score
 from l4s_ensemble.report.page import Page, PageKind, section, stat
 from l4s_ensemble.report.pages.prediction import area_sentence, map_of
 from l4s_ensemble.report.pages.stack import name_of
-from l4s_ensemble.report.parts import baselines, comparison
+from l4s_ensemble.report.parts import baselines
 from l4s_ensemble.report.pictures import gallery
 from l4s_ensemble.report.source import FITS, RunSource
 from l4s_ensemble.report.table import SCORES, score_row, table
@@ -141,16 +142,16 @@ def _areas(source: RunSource, score: Score) -> list[tuple[str, bool]]:
 
 
 def _small(source: RunSource, score: Score) -> list[str]:
-    """Sizes that are mostly missed."""
+    """Sizes, from the smallest, that are mostly missed."""
     whole = score.row.objects if isinstance(score.row, ModelRow) else None
     bins = [b for b in whole.by_size if b.reference] if whole else []
-    poor = [b for b in bins if (b.recall or 0) < FEW_FOUND]
+    poor = list(takewhile(lambda b: (b.recall or 0) < FEW_FOUND, bins))
     if not poor:
         return []
     found, reference = sum(b.found for b in poor), sum(b.reference for b in poor)
     largest = poor[-1].high_px
-    sizes = f"of {' and '.join(comparison.size(b, source.pixel_m()) for b in poor)} ha"
-    if poor == bins[: len(poor)] and largest is not None:
+    sizes = "of any size"
+    if largest is not None:
         sizes = f"below {words.area((largest + 1) * source.pixel_m() ** 2)}"
     return [f"Landslides {sizes}: {found:,} of {reference:,} are found."]
 
