@@ -45,7 +45,8 @@ from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.data.store import open_store
 from l4s_ensemble.features import kernels
 from l4s_ensemble.features.tile_context import gaussian_radius, gaussian_weights
-from l4s_ensemble.pixel.trees import bit_trees, read_trees
+from l4s_ensemble.pixel.bit_trees import bit_trees
+from l4s_ensemble.pixel.trees import read_trees
 from l4s_ensemble.sources.synth import make_dataset
 from l4s_ensemble.unet.classifier import UNetClassifier
 from l4s_ensemble.unet.inputs.tileset import load

@@ -14,8 +14,8 @@ import l4s_ensemble
 NAME = "l4s_ensemble"
 FOLDER = Path(l4s_ensemble.__file__).parent
 ORDER = (
-    "errors", "config", "run", "metrics", "data", "sources", "scenes", "features", "pixel", "unet",
-    "stack", "predict", "adapt", "report", "stages", "pipeline", "cli",
+    "errors", "estimator", "config", "run", "metrics", "data", "sources", "scenes", "features",
+    "pixel", "unet", "stack", "predict", "adapt", "report", "stages", "pipeline", "cli",
 )  # fmt: skip
 """Packages and single modules: each imports those before it only."""
 

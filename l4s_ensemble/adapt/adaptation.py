@@ -17,6 +17,7 @@ from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.pixel.blocks import blocks_of, rows_of_block
 from l4s_ensemble.pixel.classifier import PixelClassifier
+from l4s_ensemble.pixel.model import fold_folder
 from l4s_ensemble.pixel.sampling import plan_pixels
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.run.tasks import in_processes
@@ -134,7 +135,8 @@ def adapt_ensemble(
     turn = [k % folds for k in range(int(group.max()) + 1)]
     every = np.arange(len(patch))
     parts = [*([every] * folds), *(np.flatnonzero(group != k) for k in range(len(turn)))]
-    pixel, unet = list(ensemble.pixel.folds), list(ensemble.unet.folds)
+    saved = (fold_folder(ensemble.pixel.folder, k) for k in range(folds))
+    pixel, unet = [PixelClassifier.load(one) for one in saved], list(ensemble.unet.folds)
     models = ([*pixel, *(pixel[k] for k in turn)], [*unet, *(unet[k] for k in turn)])
     made = _adapt(models, source, patch, tiles, parts, seed=ensemble.pixel.seed, jobs=jobs)
     in_turn = [pixel[k] for k in turn], [unet[k] for k in turn]

@@ -7,9 +7,9 @@ exact enough for a deviation of almost equal numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +18,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """Compile at the first call, without fast-math, and keep the machine code on disk."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+    @cache
+    def machine_code() -> Any:
+        import numba  # takes long: a model can be loaded without it
+
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+
+    @wraps(function)
+    def run(*arguments: Any) -> Any:
+        return machine_code()(*arguments)
+
+    return cast(F, run)
 
 
 FIXED = 2.0**17

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +11,6 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_n_features,
@@ -24,15 +22,8 @@ from sklearn.utils.validation import (
 )
 
 from l4s_ensemble.config import PixelConfig
-from l4s_ensemble.errors import ModelError, RunError
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.pixel.trees import Trees, bit_trees, read_trees
-from l4s_ensemble.run.files import digest_of, read_json, write_json, write_text
-
-CLASSIFIER_FILE = "classifier.json"
-KIND = "pixel classifier"
-VERSION = 1
-"""Of the saved form: raised when an older reader would misread a newer model."""
+from l4s_ensemble.pixel.boosters import CLASSIFIER_FILE, Boosters, damaged, load_with_json
 
 SETTINGS = (
     "trees", "seeds", "constraints", "views", "leaves", "learning_rate", "min_child_samples",
@@ -53,8 +44,8 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Gradient-boosted trees that separate landslide pixels from others.
 
     The logit is the mean over several LightGBM boosters: `seeds` for each of one or two views. It
-    is the same on every run, whatever the number of threads. LightGBM is only needed to fit:
-    `l4s_ensemble.pixel.trees` predicts, bit for bit the same and faster.
+    is the same on every run, whatever the number of threads. LightGBM is only needed to fit,
+    see `l4s_ensemble.pixel.boosters`.
 
     Parameters
     ----------
@@ -272,14 +263,14 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             rows = check_array(X, dtype=np.float32)
             _check_n_features(self, rows, reset=False)
-        logit = np.empty(len(rows), np.float32)
+        fitted, logit = self.fitted_, np.empty(len(rows), np.float32)
         for start in range(0, len(rows), PREDICTED_ROWS):
             part = rows[start : start + PREDICTED_ROWS]
             # Trees are evaluated on squares of 8 x 8 pixels: lines of eight rows fill them.
             lines = -(-len(part) // 8)
             image = np.zeros((rows.shape[1], lines * 8), np.float32)
             image[:, : len(part)] = part.T
-            found = self.predict_logit_image(image.reshape(-1, lines, 8))
+            found = fitted.predict_logit_image(image.reshape(-1, lines, 8))
             logit[start : start + len(part)] = found.ravel()[: len(part)]
         return logit
 
@@ -295,8 +286,7 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         float32 array, shape (y, x)
         """
-        assert_all_finite(features.reshape(len(features), -1))
-        return bit_trees(self.trees_).score(features).astype(np.float32)
+        return self.fitted_.predict_logit_image(features)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Predict the probability of both classes, float32 (row, 2)."""
@@ -309,32 +299,14 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[most])
 
     @property
-    def trees_(self) -> Trees:
-        """The trees of all boosters; read once in a process."""
+    def fitted_(self) -> Boosters:
+        """What predicts, without scikit-learn."""
         check_is_fitted(self)
-        return _trees_of(self.boosters_)
+        return Boosters(tuple(self.feature_names_in_), self.boosters_)
 
     def save(self, folder: Path) -> None:
-        """Write ``classifier.json`` and one LightGBM text for each booster.
-
-        The JSON is written last: where it stands, the model is complete.
-        """
-        check_is_fitted(self)
-        paths = [folder / f"booster_{n}.txt" for n in range(len(self.boosters_))]
-        for path, text in zip(paths, self.boosters_, strict=True):
-            write_text(path, text)
-        write_json(
-            folder / CLASSIFIER_FILE,
-            {
-                "kind": KIND,
-                "version": VERSION,
-                "features": self.feature_names_in_,
-                "classes": self.classes_,
-                "settings": self.get_params(),
-                "boosters": [path.name for path in paths],
-                "digest": digest_of(*paths),
-            },
-        )
+        """Write ``classifier.json`` and one LightGBM text for each booster."""
+        self.fitted_.save(folder, classes=self.classes_, settings=self.get_params())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -345,24 +317,15 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ModelError
             If it is not a pixel classifier, of another version, damaged or incomplete.
         """
-        path = folder / CLASSIFIER_FILE
-        value = read_saved(path, KIND, VERSION)
+        fitted, value = load_with_json(folder)
         try:
             made = cls(**value["settings"])
-            made.feature_names_in_ = np.array(value["features"], dtype=object)
-            made.n_features_in_ = len(made.feature_names_in_)
             made.classes_ = np.array(value["classes"])
-            files = [folder / name for name in value["boosters"]]
-            made.boosters_ = tuple(file.read_text(encoding="utf-8") for file in files)
-            if digest_of(*files) != value["digest"]:
-                raise ValueError("the boosters are not those that were saved")
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise ModelError(
-                "the pixel classifier is damaged",
-                where=path,
-                found=f"{type(error).__name__}: {error}",
-                fix="run fit-all again",
-            ) from None
+        except (KeyError, TypeError) as error:
+            raise damaged(folder / CLASSIFIER_FILE, error) from None
+        made.feature_names_in_ = np.array(fitted.names, dtype=object)
+        made.n_features_in_ = len(fitted.names)
+        made.boosters_ = fitted.texts
         return made
 
     def _name_features(self, names: Sequence[str] | None) -> None:
@@ -410,31 +373,6 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return [_other_draw(view, n) for n in range(config.seeds) for view in views]
 
 
-def read_saved(path: Path, kind: str, version: int) -> dict[str, Any]:
-    """Read the JSON of a saved model.
-
-    Raises
-    ------
-    ModelError
-        If it is missing, damaged, of another kind or of another version.
-    """
-    try:
-        value: dict[str, Any] = read_json(path)
-        found = (value.get("kind"), value.get("version"))
-    except (RunError, AttributeError) as error:
-        raise ModelError(
-            f"the {kind} cannot be read", where=path, found=error, fix="run fit-all again"
-        ) from None
-    if found != (kind, version):
-        raise ModelError(
-            f"not a {kind} of version {version}",
-            where=path,
-            found="{}, version {}".format(*found),
-            fix="fit it again with this version of the package",
-        )
-    return value
-
-
 def _other_draw(parameters: dict[str, Any], number: int) -> dict[str, Any]:
     """Give booster `number` other rows and columns, but the same bins; number 0 is unchanged."""
     if number == 0:
@@ -458,8 +396,3 @@ def _on_demand(rows: NDArray[np.float32], kept: NDArray[np.int64]) -> Any:
             return len(kept)
 
     return Rows()
-
-
-@lru_cache(maxsize=16)
-def _trees_of(boosters: tuple[str, ...]) -> Trees:
-    return read_trees(boosters)

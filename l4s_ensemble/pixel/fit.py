@@ -16,7 +16,8 @@ from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import hashes_of, landslide_pixels, positions_of
 from l4s_ensemble.features.registry import FeaturePlan
-from l4s_ensemble.pixel.classifier import CLASSIFIER_FILE, SETTINGS, PixelClassifier
+from l4s_ensemble.pixel.boosters import CLASSIFIER_FILE
+from l4s_ensemble.pixel.classifier import SETTINGS, PixelClassifier
 from l4s_ensemble.pixel.model import fold_folder
 from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.run.files import read_json, write_json

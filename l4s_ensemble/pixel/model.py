@@ -11,7 +11,7 @@ from typing import Any
 from l4s_ensemble.data.sensor import Sensor, require_sensor
 from l4s_ensemble.errors import ModelError
 from l4s_ensemble.features.registry import FEATURES_FILE, FeaturePlan, plan_from_file
-from l4s_ensemble.pixel.classifier import PixelClassifier, read_saved
+from l4s_ensemble.pixel.boosters import Boosters, read_saved
 from l4s_ensemble.run.files import write_json
 
 MODEL_FILE = "model.json"
@@ -35,14 +35,14 @@ class PixelModel:
         Of the tiles that were fitted on.
     seed : int
         Of the run; fold k was fitted with ``seed + k``.
-    folds : tuple of PixelClassifier
+    folds : tuple of Boosters
     """
 
     folder: Path
     plan: FeaturePlan
     sensor: Sensor
     seed: int
-    folds: tuple[PixelClassifier, ...]
+    folds: tuple[Boosters, ...]
 
     @classmethod
     def write(cls, folder: Path, sensor: Sensor, seed: int, folds: int) -> PixelModel:
@@ -62,14 +62,14 @@ class PixelModel:
         """
         path = folder / MODEL_FILE
         value = read_saved(path, KIND, VERSION)
-        folds = tuple(PixelClassifier.load(fold_folder(folder, k)) for k in range(value["folds"]))
+        folds = tuple(Boosters.load(fold_folder(folder, k)) for k in range(value["folds"]))
         plan = plan_from_file(folder / FEATURES_FILE)
-        for k, classifier in enumerate(folds):
-            if tuple(classifier.feature_names_in_) != plan.names:
+        for k, boosters in enumerate(folds):
+            if boosters.names != plan.names:
                 raise ModelError(
                     f"the features of fold {k} are not those of the plan",
                     where=fold_folder(folder, k),
-                    found=f"{classifier.n_features_in_} features",
+                    found=f"{len(boosters.names)} features",
                     allowed=f"{len(plan.names)} features",
                     fix="run fit-all again",
                 )

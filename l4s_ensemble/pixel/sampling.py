@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import distance_transform_edt
 
 from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import DataError
@@ -98,6 +97,8 @@ class PixelPlan:
 
 def strata(mask: ArrayLike) -> NDArray[np.uint8]:
     """Stratum of every pixel of a mask (y, x), 1 = landslide: uint8 (y, x), index into `STRATA`."""
+    from scipy.ndimage import distance_transform_edt
+
     landslide = np.asarray(mask).astype(bool)
     out = np.full(landslide.shape, ELSEWHERE, np.uint8)
     if landslide.any():

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.features.registry import FeaturePlan
-from l4s_ensemble.pixel.classifier import PixelClassifier
+from l4s_ensemble.pixel.boosters import Boosters
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.pixel.shapley import contributions
@@ -44,7 +44,7 @@ class Ground:
             return cls(file["ground_mean"], file["typical"])
 
     def contributions(
-        self, classifier: PixelClassifier, rows: NDArray[np.float32]
+        self, boosters: Boosters, rows: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], float]:
         """What each feature adds to the logit of each row, relative to the ground.
 
@@ -54,7 +54,7 @@ class Ground:
         expected : float
             The logit of the mean pixel: ``added.sum(axis=1) + expected`` is the logit.
         """
-        added, expected = contributions(classifier.trees_, rows)
+        added, expected = contributions(boosters.trees, rows)
         return added - self.mean, expected + float(self.mean.sum())
 
 
@@ -109,7 +109,7 @@ def explain_rows(
     parts = [own_fold == k for k in np.unique(own_fold)]
     # Threads will do: what they run is compiled, and lets go of the interpreter.
     with ThreadPoolExecutor(max(1, min(jobs, len(parts)))) as threads:
-        trees = [model.folds[own_fold[part][0]].trees_ for part in parts]
+        trees = [model.folds[own_fold[part][0]].trees for part in parts]
         made = threads.map(contributions, trees, [values[part] for part in parts])
         for part, found in zip(parts, made, strict=True):
             added[part], expected[part] = found

@@ -1,10 +1,9 @@
 """Walking blocks of 64 pixels down trees, compiled.
 
-numba's loops over 64 bytes do not become what a processor is good at: comparing them all in one
-instruction and getting the answers as the 64 bits of a word. So the four operations in which all
-time is spent are written as vectors for LLVM, which has instructions for them on every processor:
-one with AVX-512, a few without. They read and write plain memory and check nothing: arrays must be
-contiguous and long enough.
+numba's loops over 64 bytes do not become single vector instructions. So the four operations in
+which all time is spent are written as vectors for LLVM: comparing 64 bytes gives the bits of one
+word, with AVX-512 in one instruction, without it in a few. They read and write plain memory and
+check nothing: arrays must be contiguous and long enough.
 """
 
 from __future__ import annotations

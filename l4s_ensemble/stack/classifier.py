@@ -9,11 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, ValidationError
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from l4s_ensemble.config import StackConfig
 from l4s_ensemble.errors import ConfigError, DataError, ModelError
+from l4s_ensemble.estimator import Estimator
 from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.metrics.summary import Histogram
 from l4s_ensemble.metrics.tiles import TileHistograms
@@ -43,7 +42,7 @@ AGAIN = "run `l4s-ensemble fit stack` again"
 Float = NDArray[np.float32]
 
 
-class Stack(BaseEstimator):  # type: ignore[misc]
+class Stack(Estimator):
     """Meta-learner, calibration and threshold on the logits of two base models.
 
     The steps are chosen on out-of-fold logits and cross-fitted over the folds: what scores a tile
@@ -226,7 +225,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         -------
         float32 array, shape (...) without `fold_axis`
         """
-        check_is_fitted(self)
+        self._require_fitted("calibration_")
         probability = self.learner_.predict_proba(pixel, unet)
         if fold_axis is not None:
             probability = probability.mean(axis=fold_axis)
@@ -234,7 +233,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
 
     def cross_predict_proba(self, pixel: ArrayLike, unet: ArrayLike, groups: ArrayLike) -> Float:
         """Calibrated probability of tiles, each by the learner of its fold, (tile, y, x)."""
-        check_is_fitted(self)
+        self._require_fitted("calibration_")
         pairs = zip(np.asarray(groups).tolist(), np.asarray(pixel), np.asarray(unet), strict=True)
         each = [self.of_fold_[fold].predict_proba(p, u) for fold, p, u in pairs]
         return self.calibration_(np.stack(each))
@@ -249,7 +248,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         threshold : float, optional
             Instead of `threshold_`; of `scene_threshold`, say.
         """
-        check_is_fitted(self)
+        self._require_fitted("calibration_")
         p = np.asarray(probability, dtype=np.float32)
         mask = p >= np.float32(self.threshold_ if threshold is None else threshold)
         for at in np.ndindex(p.shape[:-2]):
@@ -258,7 +257,7 @@ class Stack(BaseEstimator):  # type: ignore[misc]
 
     def uncertainty(self, probability: ArrayLike) -> Float:
         """Nearness of calibrated probabilities to the threshold, 0 (certain) to 1."""
-        check_is_fitted(self)
+        self._require_fitted("calibration_")
         return uncertainty(probability, self.threshold_)
 
     def scene_threshold(self, histogram: ArrayLike, *, seen: bool = False) -> SceneThreshold | None:
@@ -277,14 +276,14 @@ class Stack(BaseEstimator):  # type: ignore[misc]
         ModelError
             If the bins are others.
         """
-        check_is_fitted(self)
+        self._require_fitted("calibration_")
         if not self.adapt_threshold or seen:
             return None
         return scene_threshold(self.reference_, histogram, self.threshold_)
 
     def save(self, folder: Path) -> None:
         """Write ``model.json``: settings and what `predict_proba` and `predict` need."""
-        check_is_fitted(self)
+        self._require_fitted("calibration_")
         settings = self.get_params()
         saved = _Saved(
             format=FORMAT,

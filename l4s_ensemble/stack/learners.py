@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.special import expit
-from sklearn.utils import gen_batches
 
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval, f1_interval
@@ -30,6 +28,7 @@ LOGIT_BINS = 240
 
 WEIGHTS = np.linspace(0, 1, 101)
 """Weights of the pixel classifier that `weigh_by_f1` tries."""
+
 _ALL = -1
 """Key of all tiles among those of the folds."""
 
@@ -69,6 +68,8 @@ class Learner(BaseModel):
 
     def predict_proba(self, pixel: ArrayLike, unet: ArrayLike) -> NDArray[np.float32]:
         """Probability of landslide, float32 (...), from logits of both models, shape (...)."""
+        from scipy.special import expit
+
         p, u = (np.clip(np.asarray(a, np.float32), -LIMIT, LIMIT) for a in (pixel, unet))
         weight = np.float32(self.weight_pixel)
         return np.asarray(expit(weight * p + (1 - weight) * u), dtype=np.float32)
@@ -97,7 +98,9 @@ class OutOfFold:
     ) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]:
         """Positions of a few tiles, both logits and reference masks; log how far it is."""
         n = len(self.fold)
-        for at in track(gen_batches(n, BATCH_TILES), label, -(-n // BATCH_TILES)):
+        starts = range(0, n, BATCH_TILES)
+        for start in track(starts, label, len(starts)):
+            at = slice(start, min(start + BATCH_TILES, n))
             pixel, unet = (np.asarray(a[at], dtype=np.float32) for a in (self.pixel, self.unet))
             yield at, pixel, unet, np.asarray(self.y[at]) == 1
 
@@ -201,9 +204,6 @@ def cross_fit(
         fits = {k: Learner(kind=kind, weight_pixel=LEARNERS[kind](one)) for k, one in joint.items()}
         found[kind] = fits.pop(_ALL), fits
     return found
-
-
-_ALL = -1
 
 
 def score_learners(

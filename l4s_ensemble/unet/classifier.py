@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from l4s_ensemble.config import Section, UNetConfig, build
 from l4s_ensemble.data.sensor import Sensor, load_sensor, require_sensor
 from l4s_ensemble.errors import DataError, ModelError, RunError
+from l4s_ensemble.estimator import Estimator
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.run.files import atomic_path, read_json, write_json
 from l4s_ensemble.unet.hardware import Hardware, choose
@@ -76,7 +74,7 @@ S = TypeVar("S", bound=Saved)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class UNetClassifier(BaseEstimator):  # type: ignore[misc]
+class UNetClassifier(Estimator):
     """U-Net that gives each pixel of a tile a probability of landslide.
 
     Tiles are a `TileSet`, an ``xarray.Dataset`` of ``open_patches``, or a float32 array (tile,
@@ -201,10 +199,7 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
             networks.append(trainer.run(state))
             history.append(trainer.epochs)
             captured.append(trainer.captured)
-        normalisation, sensor = trainer.normalisation, tiles.sensor
-        return self._learned(
-            networks, normalisation=normalisation, sensor=sensor, history=history, captured=captured
-        )
+        return self._learned(networks, trainer.normalisation, tiles.sensor, history, captured)
 
     def fine_tune(
         self,
@@ -242,7 +237,7 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         ModelError
             If the tiles are of another sensor than those of the training.
         """
-        check_is_fitted(self, "networks_")
+        self._require_fitted("networks_")
         tiles = as_tiles(X, y, sensor=self.sensor_, masks=True)
         require_sensor(tiles.sensor, self.sensor_)
         assert tiles.mask is not None
@@ -271,7 +266,7 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
 
     def predictor(self) -> Predictor:
         """What `predict_logit` applies to tiles; keep it to score many blocks of them."""
-        check_is_fitted(self, "networks_")
+        self._require_fitted("networks_")
         return Predictor(self.networks_, self.normalisation_, self._hardware(), tta=self.tta)
 
     def predict_proba(self, X: Tiles) -> NDArray[np.float32]:
@@ -308,7 +303,7 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
 
     def save(self, folder: str | Path) -> None:
         """Write the weights as safetensors and all else as JSON, each file atomically."""
-        check_is_fitted(self, "networks_")
+        self._require_fitted("networks_")
         folder = Path(folder)
         for number, network in enumerate(self.networks_):
             state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
@@ -341,11 +336,17 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
         model = cls(**saved.settings.model_dump(), random_state=saved.random_state, **words)
         return model._learned(networks, **{name: getattr(saved, name) for name in LEARNED})
 
-    def _learned(self, networks: Sequence[nn.Module], **learned: Any) -> Self:
-        self.networks_ = tuple(networks)
-        for name in LEARNED:
-            setattr(self, f"{name}_", learned[name])
-        self.n_bands_in_ = len(self.sensor_.bands)
+    def _learned(
+        self,
+        networks: Sequence[nn.Module],
+        normalisation: Normalisation,
+        sensor: Sensor,
+        history: list[list[Epoch]],
+        captured: list[bool | str | None],
+    ) -> Self:
+        self.networks_, self.normalisation_ = tuple(networks), normalisation
+        self.sensor_, self.n_bands_in_ = sensor, len(sensor.bands)
+        self.history_, self.captured_ = history, captured
         return self
 
     def _config(self) -> UNetConfig:
@@ -354,12 +355,14 @@ class UNetClassifier(BaseEstimator):  # type: ignore[misc]
     def _hardware(self) -> Hardware:
         threads = self.n_jobs
         if threads is not None and threads < 0:
+            from joblib import effective_n_jobs
+
             threads = effective_n_jobs(threads)
         return choose(self.device, self.precision, threads)
 
     def _known(self, X: Tiles) -> TileSet:
         """Tiles of the sensor of the training."""
-        check_is_fitted(self, "networks_")
+        self._require_fitted("networks_")
         tiles = as_tiles(X, sensor=self.sensor_, masks=False)
         require_sensor(tiles.sensor, self.sensor_)
         return tiles

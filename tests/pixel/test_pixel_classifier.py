@@ -119,7 +119,7 @@ def test_more_seeds_are_the_mean_of_boosters_that_differ() -> None:
     assert len(each) == 3 and np.abs(each[0] - each[1]).max() > 0.05
     assert fitted(bagging_fraction=0.5).boosters_[0] == many.boosters_[0]
     np.testing.assert_allclose(many.predict_logit(x), np.mean(each, axis=0), atol=1e-6)
-    added, expected = contributions(many.trees_, x[:100])
+    added, expected = contributions(many.fitted_.trees, x[:100])
     shap = np.mean(
         [
             lgb.Booster(model_str=t).predict(x[:100], pred_contrib=True, num_threads=1)

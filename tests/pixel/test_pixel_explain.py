@@ -115,7 +115,7 @@ def test_contributions_start_at_the_ground_as_it_is(fitted: Path) -> None:
     assert start == pytest.approx(float(logit.mean()), abs=0.05 * float(logit.std()))
     # LightGBM's own base is the mean of the sample, in which landslides are many.
     model = PixelModel.load(fitted / "pixel")
-    base = np.mean([contributions(c.trees_, told["values"][:1])[1] for c in model.folds])
+    base = np.mean([contributions(c.trees, told["values"][:1])[1] for c in model.folds])
     assert base - start > 0.5
 
 

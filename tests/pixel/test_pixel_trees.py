@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from l4s_ensemble.pixel.trees import BitTrees, bit_trees, read_trees
+from l4s_ensemble.pixel.bit_trees import BitTrees, bit_trees
+from l4s_ensemble.pixel.trees import read_trees
 
 
 def fitted_to(x: NDArray[np.float32], y: NDArray[Any], path: Path, **params: Any) -> lgb.Booster:
