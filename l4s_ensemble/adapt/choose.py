@@ -16,6 +16,7 @@ from l4s_ensemble.predict.applicability import TABLE
 from l4s_ensemble.predict.result import open_masks, open_probability
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.scenes.applicability import describe
+from l4s_ensemble.scenes.layout import known_layout
 
 MAPPED_SHARE = 0.75
 """Share of the chosen tiles on which the map shows landslides, where there are so many."""
@@ -119,9 +120,9 @@ def _look(tiles: xr.Dataset) -> NDArray[np.float64]:
     _, described = describe(tiles, sensor_of(tiles))
     columns = described.astype(np.float64)
     weight = np.full(columns.shape[1], 1 / np.sqrt(columns.shape[1]))
-    place = np.stack([tiles[name].values for name in ("scene", "row", "col")], axis=1)
-    if (place >= 0).all():
-        columns = np.hstack([columns, place[:, 1:].astype(np.float64)])
+    place = known_layout(tiles, sensor_of(tiles))
+    if (place.scene >= 0).all():
+        columns = np.column_stack([columns, place.row, place.col])
         weight = np.append(weight, [SPREAD, SPREAD])
     spread = columns.std(axis=0)
     return np.asarray((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1) * weight)
@@ -135,8 +136,11 @@ def _rank(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _reason(found: Candidates, i: int) -> str:
+    more = (found.uncertain < found.uncertain[i]).mean()
     parts = [f"{100 * found.uncertain[i]:.0f} % of its pixels are near the threshold"]
+    if more >= 0.5:
+        parts[0] += f", more than on {100 * more:.0f} % of the tiles"
     if np.isfinite(found.dissimilarity[i]):
         parts.append(f"dissimilarity to training {found.dissimilarity[i]:.1f}")
-    mapped = "landslides are mapped" if found.mapped[i] else "nothing is mapped: look for misses"
+    mapped = "landslides are mapped" if found.mapped[i] else "none is mapped: look for missed ones"
     return "; ".join([*parts, mapped])

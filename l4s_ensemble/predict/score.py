@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
+from l4s_ensemble.data.store import sensor_of
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval, f1_interval
 from l4s_ensemble.metrics.counts import Counts, scores_pooled
 from l4s_ensemble.metrics.error_auc import BINS, error_histogram
@@ -36,6 +37,7 @@ from l4s_ensemble.scenes.landslides import (
     parts_of,
     tile_objects,
 )
+from l4s_ensemble.scenes.layout import known_layout
 from l4s_ensemble.stack.comparison import MODELS, compare
 from l4s_ensemble.stack.learners import BATCH_TILES
 from l4s_ensemble.stack.uncertainty import summarise_uncertainty
@@ -287,9 +289,9 @@ def bootstrap_blocks(data: xr.Dataset, edge_tiles: int) -> tuple[NDArray[np.int6
         ``tile``: nobody knows where the tiles lie, each is a block of its own, and the interval
         is narrower than it should be.
     """
-    scene = data["scene"].values
-    if (scene < 0).any():
-        return np.arange(len(scene), dtype=np.int64), "tile"
-    keys = np.stack([scene, data["row"].values // edge_tiles, data["col"].values // edge_tiles])
+    known = known_layout(data, sensor_of(data))
+    if (known.scene < 0).any():
+        return np.arange(len(known), dtype=np.int64), "tile"
+    keys = np.stack([known.scene, known.row // edge_tiles, known.col // edge_tiles])
     _, block = np.unique(keys, axis=1, return_inverse=True)
     return np.asarray(block, dtype=np.int64).ravel(), "spatial"
