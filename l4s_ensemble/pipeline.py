@@ -177,13 +177,17 @@ class Run:
             Another folder of patches of the same sensor.
         """
         from l4s_ensemble.adapt.choose import candidates, choose
+        from l4s_ensemble.adapt.labels import digests_of
         from l4s_ensemble.report.labelling import write_labelling_page
 
         stages = self._predict_stages(split, data)
         result = self._bring_up_to_date(stages, "result")
         place = self.folder / stages[0].name
         chosen = choose(candidates(place, result), tiles)
-        write_labelling_page(page, place, result, chosen, run=self.folder.name, split=split)
+        write_labelling_page(
+            page, place, result, chosen,
+            run=self.folder.name, split=split, models=digests_of(self.folder),
+        )  # fmt: skip
         return chosen
 
     def summary(self, stage: str) -> dict[str, Any]:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from l4s_ensemble.data.patches import read_mask
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
+from l4s_ensemble.run.execute import read_manifest
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.stage import SummaryModel
 
 FORMAT = "l4s-ensemble labels 1"
 NAMES = "mask_N.h5 or mask_N.png, N the id of a tile"
+MODELS = ("pixel", "unet", "stack")
+"""Stages whose digests say which fitted models a map is of."""
+
+_NAMED = 8
+"""Most tiles that a message names."""
+
+_POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb", ".kml")
+
+log = logging.getLogger(__name__)
 
 
 class TileLabel(SummaryModel):
@@ -29,10 +42,13 @@ class TileLabel(SummaryModel):
         Id of the tile.
     runs : list of int
         Lengths of runs of equal pixels, row by row; the first is of pixels without landslide.
+    content : str or None
+        Content hash of the image that was shown.
     """
 
     patch: int
     runs: list[int]
+    content: str | None = None
 
 
 class LabelFile(SummaryModel):
@@ -41,8 +57,12 @@ class LabelFile(SummaryModel):
     Attributes
     ----------
     format : str
+    version : str or None
+        Version of this package that wrote the page.
     run : str or None
         Name of the run whose map was shown.
+    models : dict of str to str
+        Its models, see `digests_of`.
     split : str or None
     size : tuple of int
         Height and width of a tile.
@@ -50,7 +70,9 @@ class LabelFile(SummaryModel):
     """
 
     format: Literal["l4s-ensemble labels 1"]
+    version: str | None = None
     run: str | None = None
+    models: dict[str, str] = Field(default_factory=dict)
     split: str | None = None
     size: tuple[int, int]
     tiles: list[TileLabel]
@@ -68,14 +90,21 @@ class Labels:
         1 = landslide.
     source : str
         The file or folder that they were read from.
-    split : str or None
-        Split of the tiles, where the file says it.
+    split, run : str or None
+        Split of the tiles and name of the run whose map was shown, where the file says them.
+    models : dict of str to str
+        The models of that map, see `digests_of`; empty where not known.
+    content : dict of int to str
+        Content hash of the images by id, as far as known.
     """
 
     patch: NDArray[np.int64]
     mask: NDArray[np.uint8]
     source: str
     split: str | None = None
+    run: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+    content: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_labels(path: str | Path, sensor: Sensor) -> Labels:
@@ -94,11 +123,17 @@ def read_labels(path: str | Path, sensor: Sensor) -> Labels:
     DataError
         If there is no label, or one is damaged or of another size.
     """
-    path = Path(path)
+    path, saved = Path(path), None
+    if path.suffix.lower() in _POLYGONS:
+        raise DataError(
+            "polygons are labels of a map, and tiles have no place on one", where=path,
+            allowed=f"a JSON file; a folder of {NAMES}",
+            fix="write a mask of each tile with l4s_ensemble.adapt.polygons.rasterise",
+        )  # fmt: skip
     if path.is_dir():
-        found, split = _read_folder(path, sensor), None
+        found = _read_folder(path, sensor)
     elif path.is_file():
-        found, split = _read_file(path)
+        saved, found = _read_file(path)
     else:
         raise DataError("no such labels", where=path, allowed=f"a JSON file; a folder of {NAMES}")
     if not found:
@@ -111,7 +146,57 @@ def read_labels(path: str | Path, sensor: Sensor) -> Labels:
                 found=mask.shape, allowed=wanted,
             )  # fmt: skip
     patch = np.array(sorted(found), np.int64)
-    return Labels(patch, np.stack([found[int(p)] for p in patch]), str(path), split)
+    mask = np.stack([found[int(p)] for p in patch])
+    if saved is None:
+        return Labels(patch, mask, str(path))
+    content = {t.patch: t.content for t in saved.tiles if t.content is not None}
+    return Labels(patch, mask, str(path), saved.split, saved.run, saved.models, content)
+
+
+def digests_of(run: Path) -> dict[str, str]:
+    """Digests of the fitted models of a run, by stage."""
+    return {name: str(read_manifest(run / name)["digest"]) for name in MODELS}
+
+
+def check_labels(
+    labels: Labels, tiles: xr.Dataset, split: str, models: Mapping[str, str] | None = None
+) -> None:
+    """Refuse labels that are not of the tiles of a split; warn where another map was shown.
+
+    Parameters
+    ----------
+    labels : Labels
+    tiles : xarray.Dataset
+        The store of the split.
+    split : str
+    models : mapping of str to str, optional
+        Of the run that is adapted, see `digests_of`.
+
+    Raises
+    ------
+    DataError
+        If a tile is not in the split, or its image is another one than that labelled.
+    """
+    patch = tiles["patch"].values
+    if len(lost := np.setdiff1d(labels.patch, patch)):
+        raise DataError(
+            "labels of tiles that are not in the split", where=labels.source, found=_some(lost),
+            allowed=f"tiles of {split}: {len(patch)} from {patch.min()} to {patch.max()}",
+            fix="name their split with --split, or their folder with --data",
+        )  # fmt: skip
+    shown = dict(zip(patch.tolist(), tiles["content_hash"].values.tolist(), strict=True))
+    if other := [n for n, content in labels.content.items() if shown[n] != content]:
+        raise DataError(
+            "labels of other images: tiles of these numbers have another content here",
+            where=labels.source, found=f"{_some(other)} of {labels.split or 'another split'}",
+            allowed=f"tiles of {split} that the labels were drawn on",
+            fix="name their split with --split and their folder with --data, or label these tiles",
+        )  # fmt: skip
+    if models and labels.models and dict(models) != dict(labels.models):
+        log.warning(
+            "labels: drawn over the map of other models (run %s); the masks are used as they are",
+            labels.run,
+        )
 
 
 def encode(mask: ArrayLike) -> list[int]:
@@ -156,7 +241,13 @@ def _read_folder(folder: Path, sensor: Sensor) -> dict[int, NDArray[np.uint8]]:
     return found
 
 
-def _read_file(path: Path) -> tuple[dict[int, NDArray[np.uint8]], str | None]:
+def _some(numbers: ArrayLike) -> str:
+    listed = np.asarray(numbers).tolist()
+    more = len(listed) - _NAMED
+    return ", ".join(map(str, listed[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
+def _read_file(path: Path) -> tuple[LabelFile, dict[int, NDArray[np.uint8]]]:
     fix = "save the labels again from the labelling page"
     try:
         saved = LabelFile.model_validate(read_json(path))
@@ -167,4 +258,4 @@ def _read_file(path: Path) -> tuple[dict[int, NDArray[np.uint8]], str | None]:
         raise DataError("these are no labels", where=path, found=what, fix=fix) from None
     if len(found) < len(saved.tiles):
         raise DataError("a tile is labelled twice", where=path, fix=fix)
-    return found, saved.split
+    return saved, found

@@ -11,24 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.adapt.adaptation import Adapted, Scored, adapt_ensemble
-from l4s_ensemble.adapt.labels import Labels
+from l4s_ensemble.adapt.labels import MODELS, Labels, check_labels, digests_of
 from l4s_ensemble.adapt.summary import AdaptationSummary, ModelChange, TileRow
 from l4s_ensemble.data.store import STORE, open_store
-from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.errors import RunError
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
 from l4s_ensemble.pixel.model import fold_folder
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.score import bootstrap_blocks
-from l4s_ensemble.run.execute import read_manifest
 from l4s_ensemble.run.files import read_json, write_json
 
 FOLDER = "adapt"
 """Of the summary in an adapted run."""
 
 BLOCK_TILES = 3
-MODELS = ("pixel", "unet", "stack")
 _LEFT = ("predict", ".work", ".lock", FOLDER)
 """What an adapted run does not take over."""
 
@@ -69,8 +67,8 @@ def adapt_run(
     started, run = time.monotonic(), ensemble.folder
     if out.exists():
         raise RunError("the folder exists", where=out, fix="name another one with --out")
-    store = open_store(data)
-    _require(labels, store["patch"].values, split)
+    store, digests = open_store(data), digests_of(run)
+    check_labels(labels, store, split, digests)
     stack = read_json(run / "stack" / "summary.json")
     thresholds = {row["model"]: float(row["threshold"]) for row in stack["comparison"]}
     blocks, _ = bootstrap_blocks(store.sel(patch=labels.patch), BLOCK_TILES)
@@ -87,7 +85,7 @@ def adapt_run(
     helps, reason = judge(models[-1], gains)
     summary = AdaptationSummary(
         base=str(ensemble.path),
-        base_digests={n: str(read_manifest(run / n)["digest"]) for n in ("pixel", "unet", "stack")},
+        base_digests=digests,
         labels=labels.source,
         split=split,
         tiles=_rows(adapted, labels),
@@ -121,18 +119,6 @@ def judge(stack: ModelChange, gains: list[float]) -> tuple[bool, str]:
         f"{scores}: gains from {min(gains):+.3f} to {max(gains):+.3f}, {better} of {len(gains)} "
         f"groups gain; {stack.blocks} spatial blocks are too few for an interval"
     )
-
-
-def _require(labels: Labels, patch: NDArray[np.int64], split: str) -> None:
-    lost = np.setdiff1d(labels.patch, patch)
-    if len(lost):
-        raise DataError(
-            "labels of tiles that are not in the split",
-            where=labels.source,
-            found=", ".join(map(str, lost[:8])),
-            allowed=f"tiles of {split}: {patch.min()} to {patch.max()}",
-            fix="name their split with --split, or their folder with --data",
-        )
 
 
 def _changes(adapted: Adapted, blocks: NDArray[np.int64]) -> tuple[list[ModelChange], list[float]]:

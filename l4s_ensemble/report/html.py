@@ -103,7 +103,7 @@ def environment() -> jinja2.Environment:
     colours = {"found": pictures.FOUND, "false_alarm": pictures.FALSE_ALARM,
                "missed": pictures.MISSED}  # fmt: skip
     css = {k: f"rgb({r} {g} {b})" for k, (r, g, b) in colours.items()}
-    made.globals.update(colours={**css, "ramp": pictures.scale_css()}, version=_version())
+    made.globals.update(colours={**css, "ramp": pictures.scale_css()}, version=package_version())
     return made
 
 
@@ -118,7 +118,7 @@ def write_assets(assets: Path, files: Sequence[str] = ()) -> None:
         shutil.copyfile(TEMPLATES / name, assets / name)
 
 
-def _version() -> str:
+def package_version() -> str:
     """Version of this package, empty where it is not installed."""
     try:
         return metadata.version("l4s_ensemble")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from l4s_ensemble.adapt.labels import FORMAT, encode
 from l4s_ensemble.data.store import open_store, positions_of, sensor_of, units
 from l4s_ensemble.predict.result import open_masks
 from l4s_ensemble.report.browser.photos import layers_of, photographs
-from l4s_ensemble.report.html import TEMPLATES
+from l4s_ensemble.report.html import TEMPLATES, package_version
 from l4s_ensemble.report.pictures.draw import Picture
 from l4s_ensemble.run.files import write_text
 
@@ -26,7 +26,14 @@ SEGMENTS = {"small": 500, "large": 120}
 
 
 def write_labelling_page(
-    path: Path, data: Path, result: Path, choices: Sequence[Choice], *, run: str, split: str
+    path: Path,
+    data: Path,
+    result: Path,
+    choices: Sequence[Choice],
+    *,
+    run: str,
+    split: str,
+    models: Mapping[str, str],
 ) -> Path:
     """Write the page; the present map is what each tile starts with.
 
@@ -39,18 +46,24 @@ def write_labelling_page(
     choices : sequence of Choice
         Tiles in the order shown.
     run, split : str
-        Written into the labels.
+    models : mapping of str to str
+        Written into the labels, see `l4s_ensemble.adapt.labels.LabelFile`.
     """
     store = open_store(data)
     sensor, patch = sensor_of(store), [c.patch for c in choices]
     images = units(store, positions_of(store, patch))
     tiles = []
-    for choice, image, mask in zip(choices, images, open_masks(result, patch), strict=True):
+    shown = zip(
+        choices, images, open_masks(result, patch),
+        store["content_hash"].sel(patch=patch).values.tolist(), strict=True,
+    )  # fmt: skip
+    for choice, image, mask, content in shown:
         pictures = photographs(image, sensor)
         tiles.append(
             {
                 "patch": choice.patch,
                 "reason": choice.reason,
+                "content": content,
                 "pictures": [_png(p) for p in pictures],
                 "segments": {k: _packed(_segments(pictures[0], n)) for k, n in SEGMENTS.items()},
                 "mask": encode(mask),
@@ -58,7 +71,9 @@ def write_labelling_page(
         )
     info = {
         "format": FORMAT,
+        "version": package_version(),
         "run": run,
+        "models": dict(models),
         "split": split,
         "size": [store.sizes["y"], store.sizes["x"]],
         "layers": [name for _, name, _ in layers_of(sensor)],

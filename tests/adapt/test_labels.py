@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from l4s_ensemble.adapt.labels import FORMAT, decode, encode, read_labels
+from l4s_ensemble.adapt.labels import FORMAT, check_labels, decode, encode, read_labels
 from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import DataError
@@ -26,9 +29,8 @@ def saved(made: dict[int, np.ndarray], **more: object) -> str:
     return json.dumps({"format": FORMAT, "size": [EDGE, EDGE], "tiles": tiles, **more})
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_runs_give_the_mask_back(rng: np.random.Generator, share: float) -> None:
-    mask = rng.random((9, 13)) < share
+@given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12)))
+def test_runs_give_the_mask_back(mask: np.ndarray) -> None:
     runs = encode(mask)
     np.testing.assert_array_equal(decode(runs, mask.shape), mask)
     assert sum(runs) == mask.size and all(n > 0 for n in runs[1:])
@@ -72,6 +74,8 @@ def test_what_is_no_label_is_refused_by_name(rng: np.random.Generator, tmp_path:
         with pytest.raises(Exception, match=says) as error:
             read_labels(path, L4S)
         assert error.type.__name__ in {"DataError", "RunError"}
+    with pytest.raises(DataError, match=r"(?s)polygons.*a\.gpkg.*rasterise"):
+        read_labels(tmp_path / "a.gpkg", L4S)
     with pytest.raises(DataError, match="no such labels"):
         read_labels(tmp_path / "nowhere", L4S)
     folder = tmp_path / "pictures"
@@ -82,3 +86,25 @@ def test_what_is_no_label_is_refused_by_name(rng: np.random.Generator, tmp_path:
     (folder / "mask_1.png").rename(folder / "mask_a.png")
     with pytest.raises(DataError, match=r"(?s)name.*mask_a\.png"):
         read_labels(folder, L4S)
+
+
+def test_labels_are_of_the_very_tiles_that_were_shown(
+    rng: np.random.Generator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "labels.json"
+    value = json.loads(saved(masks(rng), split="valid", run="first", models={"stack": "1"}))
+    for tile in value["tiles"]:
+        tile["content"] = f"of {tile['patch']}"
+    path.write_text(json.dumps(value))
+    labels, ids = read_labels(path, L4S), np.arange(1, 13)
+    hashes = np.array([f"of {n}" for n in ids])
+    tiles = xr.Dataset(coords={"patch": ids, "content_hash": ("patch", hashes)})
+    check_labels(labels, tiles, "valid", {"stack": "1"})
+    assert not caplog.records
+    check_labels(labels, tiles, "valid", {"stack": "2"})
+    assert "run first" in caplog.text
+    with pytest.raises(DataError, match=r"(?s)not in the split.*\b12\b.*9 from 1 to 9"):
+        check_labels(labels, tiles.isel(patch=slice(9)), "valid")
+    hashes[6] = "another"
+    with pytest.raises(DataError, match=r"(?s)another content.*\b7 of valid.*--data"):
+        check_labels(labels, tiles, "test")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from l4s_ensemble.adapt.choose import candidates, choose
-from l4s_ensemble.adapt.labels import Labels, read_labels
+from l4s_ensemble.adapt.labels import Labels, check_labels, digests_of, read_labels
 from l4s_ensemble.data.sensor import L4S
+from l4s_ensemble.data.store import open_store
+from l4s_ensemble.errors import DataError
 from l4s_ensemble.predict.result import open_masks
 from l4s_ensemble.report.labelling import write_labelling_page
 
@@ -27,7 +29,10 @@ def labelling(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data, result = tiny_run / "data/valid", tiny_run / RESULT
     chosen = choose(candidates(data, result), 4)
     path = tmp_path_factory.mktemp("labelling") / "label.html"
-    return write_labelling_page(path, data, result, chosen, run="</script>tiny", split="valid")
+    return write_labelling_page(
+        path, data, result, chosen,
+        run="</script>tiny", split="valid", models=digests_of(tiny_run),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -71,7 +76,11 @@ def test_what_is_clicked_and_painted_is_what_is_read(
     along = np.clip(x, 20, 40)
     stroke = (x - along) ** 2 + (y - 30) ** 2 <= 2.5**2
     np.testing.assert_array_equal(found.mask[0], stroke)
-    assert json.loads((tmp_path / "labels.json").read_text())["run"] == "</script>tiny"
+    assert found.run == "</script>tiny" and found.models == digests_of(tiny_run)
+    assert set(found.content) == {first}
+    check_labels(found, open_store(tiny_run / "data/valid"), "valid", digests_of(tiny_run))
+    with pytest.raises(DataError, match="other images"):
+        check_labels(found, open_store(tiny_run / "data/train"), "train")
 
 
 def test_the_map_is_the_start_and_undo_gives_it_back(
@@ -108,3 +117,53 @@ def test_keys_alone_label_a_tile_and_progress_is_kept(
     found = saved(opened, tmp_path / "labels.json", press=True)
     assert found.patch.tolist() == [first] and found.mask[0, 72, 65] == 1
     assert 20 < found.mask.sum() < 2000  # one segment
+
+
+def test_a_large_segment_is_larger_and_what_a_click_would_change_is_outlined(
+    opened: Page, tmp_path: Path
+) -> None:
+    opened.keyboard.press("n")
+    box = opened.locator("#stage").bounding_box()
+    assert box is not None
+    pixels = []
+    for key in ("q", "w"):
+        opened.keyboard.press(key)
+        opened.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.6 * box["height"])
+        assert drawn(opened, "pointer") > 0 and drawn(opened, "marks") == 0
+        opened.mouse.down()
+        opened.mouse.up()
+        status = opened.locator("#status").text_content() or ""
+        pixels.append(int(status.split()[0].replace(",", "")))
+        opened.keyboard.press("z")
+    assert 0 < pixels[0] < pixels[1]
+    opened.mouse.move(2, 2)
+    assert drawn(opened, "pointer") == 0
+
+
+def drawn(page: Page, canvas: str) -> int:
+    """Pixels of a canvas that are not transparent."""
+    return int(page.evaluate(
+        """id => { const c = document.getElementById(id);
+        return c.getContext("2d").getImageData(0, 0, c.width, c.height).data
+          .filter((v, i) => i % 4 === 3 && v).length; }""", canvas,
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1400)])
+def test_axe_finds_nothing_and_nothing_runs_over_the_window(
+    opened: Page, scheme: Literal["light", "dark"], width: int
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there")
+    opened.emulate_media(color_scheme=scheme)
+    opened.set_viewport_size({"width": width, "height": 900})
+    opened.keyboard.press("?")
+    opened.keyboard.press("Enter")
+    found = axe.Axe().run(opened).response["violations"]
+    assert not [(v["id"], [n["target"] for n in v["nodes"]]) for v in found]
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_browser_that_keeps_nothing_says_so(opened: Page, labelling: Path) -> None:
+    opened.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    opened.keyboard.press("n")
+    assert "save before" in (opened.locator("#unkept").text_content() or "")

@@ -25,18 +25,25 @@
     ...t, start: decode(t.mask), mask: decode(t.mask), done: false, undo: [], redo: [],
     segments: { small: numbers(t.segments.small), large: numbers(t.segments.large) },
   }));
-  let current = 0, layer = 0, cross = null, stroke = null;
+  let current = 0, layer = 0, cross = null, hover = null, stroke = null;
 
   const remember = () => {
     const kept = tiles.map((t) => ({ runs: encode(t.mask), done: t.done }));
-    try { localStorage.setItem(key, JSON.stringify({ current, kept })); } catch { /* a full or closed store */ }
+    try {
+      localStorage.setItem(key, JSON.stringify({ current, kept }));
+      $("unkept").textContent = "";
+    } catch { // full, or not allowed for files
+      $("unkept").textContent = "This browser keeps nothing: save before you close the page.";
+    }
   };
   const recall = () => {
-    let found = null;
-    try { found = JSON.parse(localStorage.getItem(key)); } catch { /* nothing that can be read */ }
-    if (!found || found.kept.length !== tiles.length) return;
-    current = Math.min(found.current, tiles.length - 1);
-    found.kept.forEach((k, i) => { tiles[i].mask = decode(k.runs); tiles[i].done = k.done; });
+    try {
+      const found = JSON.parse(localStorage.getItem(key));
+      const masks = found.kept.map((k) => decode(k.runs));
+      if (masks.length !== tiles.length) return;
+      current = Math.min(found.current, tiles.length - 1);
+      found.kept.forEach((k, i) => { tiles[i].mask = masks[i]; tiles[i].done = k.done; });
+    } catch { /* nothing kept, or nothing that can be read */ }
   };
 
   const tool = () => document.querySelector("input[name=tool]:checked").value;
@@ -97,40 +104,60 @@
     return { x: at(event.clientX - box.left, box.width, width), y: at(event.clientY - box.top, box.height, height) };
   }
 
-  function marks() {
-    const canvas = $("marks"), pen = canvas.getContext("2d"), { mask } = here();
+  function cleared(id) {
+    const canvas = $(id);
     canvas.width = width * SCALE;
     canvas.height = height * SCALE;
-    if ($("show").checked) {
-      pen.fillStyle = "rgba(255, 90, 0, 0.28)";
-      const line = [];
-      for (let y = 0; y < height; y++) {
-        for (let x = 0; x < width; x++) {
-          if (!mask[y * width + x]) continue;
-          pen.fillRect(x * SCALE, y * SCALE, SCALE, SCALE);
-          const off = (i, j) => i < 0 || j < 0 || i >= width || j >= height || !mask[j * width + i];
-          if (off(x - 1, y)) line.push([x, y, x, y + 1]);
-          if (off(x + 1, y)) line.push([x + 1, y, x + 1, y + 1]);
-          if (off(x, y - 1)) line.push([x, y, x + 1, y]);
-          if (off(x, y + 1)) line.push([x, y + 1, x + 1, y + 1]);
-        }
+    return canvas.getContext("2d");
+  }
+
+  // Outline of the pixels for which `inside` holds, as a path of the pen.
+  function outline(pen, inside) {
+    const off = (x, y) => x < 0 || y < 0 || x >= width || y >= height || !inside(y * width + x);
+    const line = (a, b, c, d) => { pen.moveTo(a * SCALE, b * SCALE); pen.lineTo(c * SCALE, d * SCALE); };
+    pen.beginPath();
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        if (!inside(y * width + x)) continue;
+        if (off(x - 1, y)) line(x, y, x, y + 1);
+        if (off(x + 1, y)) line(x + 1, y, x + 1, y + 1);
+        if (off(x, y - 1)) line(x, y, x + 1, y);
+        if (off(x, y + 1)) line(x, y + 1, x + 1, y + 1);
       }
-      pen.strokeStyle = "#ffd400";
-      pen.lineWidth = 1.6;
+    }
+  }
+
+  function marks() {
+    const pen = cleared("marks"), { mask } = here();
+    if (!$("show").checked) return;
+    pen.fillStyle = "rgba(255, 90, 0, 0.22)";
+    mask.forEach((v, i) => { if (v) pen.fillRect((i % width) * SCALE, Math.floor(i / width) * SCALE, SCALE, SCALE); });
+    outline(pen, (i) => mask[i]);
+    pen.strokeStyle = "#ffd400";
+    pen.lineWidth = 1.6;
+    pen.stroke();
+  }
+
+  // What the tool would touch: the segment or the disc at the pointer, or at the cross of the keys.
+  function pointer() {
+    const pen = cleared("pointer"), at = cross ?? hover, segment = here().segments[tool()];
+    const twice = (light) => {
+      for (const [colour, w] of [["#000", 3.5], [light, 1.5]]) { pen.strokeStyle = colour; pen.lineWidth = w; pen.stroke(); }
+    };
+    if (!at) return;
+    const [x, y] = [(at.x + 0.5) * SCALE, (at.y + 0.5) * SCALE];
+    if (segment) {
+      const number = segment[at.y * width + at.x];
+      outline(pen, (i) => segment[i] === number);
+    } else {
       pen.beginPath();
-      line.forEach(([a, b, c, d]) => { pen.moveTo(a * SCALE, b * SCALE); pen.lineTo(c * SCALE, d * SCALE); });
-      pen.stroke();
+      pen.arc(x, y, (Number($("width").value) / 2 + 0.5) * SCALE, 0, 7);
     }
-    if (cross) {
-      const [x, y] = [(cross.x + 0.5) * SCALE, (cross.y + 0.5) * SCALE];
-      for (const [colour, w] of [["#000", 4], ["#fff", 1.6]]) {
-        pen.strokeStyle = colour;
-        pen.lineWidth = w;
-        pen.beginPath();
-        pen.moveTo(x - 14, y); pen.lineTo(x + 14, y); pen.moveTo(x, y - 14); pen.lineTo(x, y + 14);
-        pen.stroke();
-      }
-    }
+    twice("#6fe0ff");
+    if (!cross) return;
+    pen.beginPath();
+    pen.moveTo(x - 14, y); pen.lineTo(x + 14, y); pen.moveTo(x, y - 14); pen.lineTo(x, y + 14);
+    twice("#fff");
   }
 
   function draw() {
@@ -144,6 +171,8 @@
     $("redo").disabled = !tile.redo.length;
     const done = tiles.filter((t) => t.done).length;
     $("progress").textContent = `${done} of ${tiles.length} tiles done.`;
+    $("bar").value = done / tiles.length;
+    $("picture").style.filter = `brightness(${$("light").value}%)`;
     $("save").disabled = !done;
     [...$("tiles").children].forEach((item, i) => {
       item.setAttribute("aria-current", String(i === current));
@@ -151,6 +180,7 @@
       item.firstChild.setAttribute("aria-label", `Tile ${tiles[i].patch}${tiles[i].done ? ", done" : ""}`);
     });
     marks();
+    pointer();
   }
 
   function picture() {
@@ -190,8 +220,8 @@
 
   function save() {
     const labels = {
-      format: info.format, run: info.run, split: info.split, size: info.size,
-      tiles: tiles.filter((t) => t.done).map((t) => ({ patch: t.patch, runs: encode(t.mask) })),
+      format: info.format, version: info.version, run: info.run, models: info.models, split: info.split, size: info.size,
+      tiles: tiles.filter((t) => t.done).map((t) => ({ patch: t.patch, runs: encode(t.mask), content: t.content })),
     };
     if (!labels.tiles.length) return;
     const link = document.createElement("a");
@@ -201,11 +231,12 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  const setTool = (name) => { document.querySelector(`input[name=tool][value=${name}]`).checked = true; };
-  const setWidth = (by) => { $("width").value = Number($("width").value) + by; draw(); };
+  const setTool = (name) => { document.querySelector(`input[name=tool][value=${name}]`).checked = true; pointer(); };
+  const move = (id, by) => { $(id).value = Number($(id).value) + by; draw(); };
   const actions = {
     q: () => setTool("small"), w: () => setTool("large"), b: () => setTool("brush"), e: () => setTool("erase"),
-    "[": () => setWidth(-1), "]": () => setWidth(1),
+    "[": () => move("width", -1), "]": () => move("width", 1), "-": () => move("light", -25), "+": () => move("light", 25),
+    "?": () => { $("help").open = !$("help").open; },
     h: () => { $("show").checked = !$("show").checked; marks(); },
     z: () => step("undo", "redo"), y: () => step("redo", "undo"),
     n: () => { change((mask) => mask.fill(0)); }, r: () => { change((mask) => mask.set(here().start)); },
@@ -219,13 +250,13 @@
     const pressed = event.target.matches("button") && (event.key === "Enter" || event.key === " ");
     const undoing = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
     if ((event.ctrlKey || event.metaKey || event.altKey) && !undoing) return;
-    const move = MOVES[event.key];
-    if ((move || event.key === " ") && !typing && !pressed) {
+    const way = MOVES[event.key];
+    if ((way || event.key === " ") && !typing && !pressed) {
       event.preventDefault();
-      cross ??= { x: width >> 1, y: height >> 1 };
-      if (move) {
+      cross ??= hover ?? { x: width >> 1, y: height >> 1 };
+      if (way) {
         const by = event.shiftKey ? 8 : 1;
-        cross = { x: Math.max(0, Math.min(width - 1, cross.x + by * move[0])), y: Math.max(0, Math.min(height - 1, cross.y + by * move[1])) };
+        cross = { x: Math.max(0, Math.min(width - 1, cross.x + by * way[0])), y: Math.max(0, Math.min(height - 1, cross.y + by * way[1])) };
         draw();
       } else mark(cross);
       return;
@@ -249,12 +280,15 @@
     marks();
   });
   stage.addEventListener("pointermove", (event) => {
-    if (!stroke) return;
     const at = pixel(event);
+    [hover, cross] = [at, null];
+    pointer();
+    if (!stroke) return;
     along(here().mask, stroke.last, at, stroke.value);
     stroke.last = at;
     marks();
   });
+  stage.addEventListener("pointerleave", () => { hover = null; pointer(); });
   const lift = () => {
     if (!stroke) return;
     const made = here().mask;
@@ -276,7 +310,8 @@
   tiles.forEach((tile, i) => {
     const item = document.createElement("li"), button = document.createElement("button");
     button.type = "button";
-    button.textContent = `Tile ${tile.patch}`;
+    const small = Object.assign(new Image(36, 36), { src: tile.pictures[0], alt: "" });
+    button.append(small, `Tile ${tile.patch}`);
     button.addEventListener("click", () => show(i));
     item.append(button);
     $("tiles").append(item);
@@ -285,7 +320,7 @@
     $(id).addEventListener("click", actions[name]);
   }
   $("show").addEventListener("change", marks);
-  $("width").addEventListener("input", draw);
+  for (const id of ["width", "light"]) $(id).addEventListener("input", draw);
   recall();
   show(current);
 })();
