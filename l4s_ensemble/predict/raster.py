@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
@@ -158,6 +157,8 @@ def continued(image: NDArray[np.float32], sensor: Sensor) -> NDArray[np.float32]
     image : float32 array, shape (band, y, x)
         NaN where not observed. Some pixel must have all reflectance, and some all terrain.
     """
+    from scipy.ndimage import distance_transform_edt
+
     spectral = np.isin(sensor.band_names, sensor.spectral)
     out = image
     for group in (np.flatnonzero(spectral), np.flatnonzero(~spectral)):
