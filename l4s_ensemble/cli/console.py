@@ -1,4 +1,4 @@
-"""What the commands print: results, to standard output, as tables or plain lines."""
+"""Results of the commands on standard output, as tables or plain lines."""
 
 from __future__ import annotations
 
@@ -161,13 +161,13 @@ def table(title: str, head: list[str], rows: list[list[str]]) -> None:
 
 
 def _named(row: dict[str, Any]) -> str:
-    """Name of a row: scores that used a split's images are told apart."""
+    """Name of a row; scores that used a split's images say so."""
     split = row.get("adapted_to")
     return f"{row['model']}, adapted to {split}" if split else str(row["model"])
 
 
 def _below(where: str, root: str) -> str:
-    """Say a path from the folder on that was checked."""
+    """Path relative to the folder that was checked."""
     return str(Path(where).relative_to(root)) if Path(where).is_relative_to(root) else where
 
 

@@ -1,4 +1,4 @@
-"""Commands about patches: make up, check, place, download."""
+"""Commands about patches: synthesise, check, place, download."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def data_synth(
     jobs: JobsOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Make up patches in the true layout: terrain, land cover, landslides."""
+    """Make synthetic patches in the official layout: terrain, land cover, landslides."""
     from l4s_ensemble.pipeline import default_jobs
     from l4s_ensemble.sources.synth import make_dataset
 

@@ -1,4 +1,4 @@
-"""Reading settings: presets, files, overrides, and what to say of those that cannot be used."""
+"""Read settings: presets, files, overrides, and errors of unusable values."""
 
 from __future__ import annotations
 

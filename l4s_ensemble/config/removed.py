@@ -49,7 +49,7 @@ REMOVED: dict[str, str] = {
 
 
 def removed_in(values: Mapping[str, Any]) -> list[str]:
-    """Say of each removed setting among nested `values` what replaced it."""
+    """List the removed settings among nested `values`, each with its replacement."""
     return [f"{name} ({why})" for name, why in REMOVED.items() if _holds(values, name)]
 
 

@@ -50,7 +50,7 @@ _LISTED = 20
 
 @dataclass(frozen=True)
 class _Store:
-    """The store that is built, as every worker needs to know it.
+    """Description of the store for worker processes.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class _Store:
 
 @dataclass(frozen=True)
 class _Patch:
-    """What a worker returns of one patch; the arrays themselves are on disk already.
+    """Summary of one patch from a worker, which has written the arrays.
 
     Attributes
     ----------

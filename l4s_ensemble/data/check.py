@@ -25,7 +25,7 @@ _SERIAL_FILES = 64
 
 @dataclass
 class SplitCheck:
-    """What one split holds.
+    """Counts of one split.
 
     ``exact_share`` is the share of values that are exact integers after restoring units, None
     where no image could be read.
@@ -56,7 +56,7 @@ class CheckReport:
 
     @property
     def warnings(self) -> list[Fault]:
-        """Things to know."""
+        """Faults that stop nothing."""
         return [f for f in self.faults if f.level == "warning"]
 
     @property
@@ -72,7 +72,7 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class _Scan:
-    """A patch and what its own files show."""
+    """A patch, its counts and the faults of its files."""
 
     split: str
     id: int
@@ -145,7 +145,7 @@ def _listings(root: Path) -> list[Listing]:
 
 
 def _folder_faults(listing: Listing) -> Iterator[Fault]:
-    """Faults that names alone show."""
+    """Faults of file names."""
     split = listing.split
     if not listing.images:
         text = "no patch; allowed image_N.h5 with an integer N"
@@ -166,7 +166,7 @@ def _folder_faults(listing: Listing) -> Iterator[Fault]:
 
 
 def _place_faults(root: Path, listing: Listing) -> Iterator[Fault]:
-    """Faults of the table that says where the patches lie, if there is one."""
+    """Faults of the table of places, if there is one."""
     where, split = str(root / MANIFEST), listing.split
     try:
         places = read_manifest(root, split)

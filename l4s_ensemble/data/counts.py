@@ -1,4 +1,4 @@
-"""Stored values, counts, units: the only place where one becomes another.
+"""Conversion of stored values to counts and of counts to units.
 
 A released file holds ``count / divisor`` as float64, and the count was an integer. `restore_counts`
 multiplies the divisor back, measures how exactly an integer comes out, and gives the integers.
@@ -31,7 +31,7 @@ NORMALISED_MEDIAN = 1000.0
 
 @dataclass(frozen=True)
 class Restored:
-    """Counts of one patch and how well they came out.
+    """Counts of one patch, and how exactly they were restored.
 
     Attributes
     ----------

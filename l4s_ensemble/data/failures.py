@@ -1,4 +1,4 @@
-"""Where the scores of a run fail, counted over its tiles, a few at a time."""
+"""Counts of errors by slope, elevation, brightness and distance to an edge, over all tiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VISIBLE = ("B4", "B3", "B2")
 
 
 def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> dict[str, Any]:
-    """Count where the scores of a file fail.
+    """Count the errors of a score file by properties of the pixels.
 
     Parameters
     ----------

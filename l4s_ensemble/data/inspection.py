@@ -1,4 +1,4 @@
-"""One patch as its files hold it, with every fault that they show by themselves."""
+"""Read one patch and list every fault of its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUT_OF_BOUNDS_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong.
+    """One fault.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class PatchRecord:
-    """What is kept of a patch once its arrays are gone.
+    """Properties of a patch that are kept without its arrays.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class PatchRecord:
 def inspect(
     image: Path | None, mask: Path | None, sensor: Sensor, split: str = ""
 ) -> tuple[PatchRecord, NDArray[Any] | None, NDArray[np.uint8] | None]:
-    """Read a patch and look at everything that its own files can show.
+    """Read a patch and list the faults of its files.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which files lie where: the two public layouts of the patches.
+"""The two public folder layouts of the patches.
 
 The official release has ``TrainData|ValidData|TestData/{img,mask}``; the Hugging Face copy has
 ``images/{train,validation,test}`` and ``annotations/{…}``. A folder that holds ``img/`` itself is
@@ -28,7 +28,7 @@ _NAME = re.compile(r"^(image|mask)_([0-9]{1,18})\.h5$")  # an id is an int64
 
 @dataclass
 class Listing:
-    """What lies in the folders of one split.
+    """Files of one split.
 
     Attributes
     ----------

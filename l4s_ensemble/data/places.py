@@ -1,4 +1,4 @@
-"""Where patches lie: the ``scenes.csv`` that a data root may hold."""
+"""Places of patches: the ``scenes.csv`` of a data folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the files hold: described, not assumed.
+"""Description of the files of a sensor: bands, scaling, units, pixel size.
 
 A sensor names the bands of a file in order, how a stored value becomes a count (an exact integer
 that is kept losslessly) and how a count becomes a unit, and whether levels are absolute or

@@ -51,7 +51,7 @@ def stage(ctx: StageContext) -> Summary:
 
 
 def content_digest(dataset: xr.Dataset) -> str:
-    """Hash what the patches are, wherever their files lie and whenever they were written.
+    """Hash the content of the patches, independent of paths and times.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is declared of a feature.
+"""Declaration of a feature.
 
 Everything that is known of a feature is declared where it is defined. Nothing is derived from its
 name.

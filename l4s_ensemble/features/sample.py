@@ -1,4 +1,4 @@
-"""A seeded sample of pixels with their features: what the statistics and the report stand on."""
+"""A seeded sample of pixels with their features, for statistics and the report."""
 
 from __future__ import annotations
 

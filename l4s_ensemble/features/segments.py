@@ -1,4 +1,4 @@
-"""The segment that a pixel lies in: what it is like, how it differs from those around, its shape.
+"""Features of the segment that a pixel lies in: statistics, contrast to neighbours, shape.
 
 A segment is what an interpreter would outline: pixels that are alike and lie together. Outlines are
 made tile by tile, with some of the neighbourhood, so these features depend on the tiles that a
@@ -166,7 +166,7 @@ class Segments:
         return elongation
 
     def picture(self, statistic: Statistic) -> FloatImage:
-        """Give each pixel of the core the statistic of its segment, float32 (y, x)."""
+        """Map a statistic of segments to the pixels of the core, float32 (y, x)."""
         m, (tall, wide) = self.margin, self.labels.shape
         return statistic.astype(np.float32)[self.labels[m : tall - m, m : wide - m]]
 

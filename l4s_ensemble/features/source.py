@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Where the features of patches come from.
+    """Patches with the plan, neighbours and scene statistics that their features need.
 
     Each part is an object, or the path of a file that holds it. To another process paths go as
     paths: it opens what it needs, once. Objects go as they are, with every task.
@@ -208,7 +208,7 @@ def _statistics(path: Path) -> Mapping[int, SceneStatistics]:
 
 
 def _read(given: T | Path, read: Callable[[Path], T]) -> T:
-    """An object as it is; what a path leads to."""
+    """Return an object as it is, or read it from a path."""
     return read(given) if isinstance(given, Path) else given
 
 

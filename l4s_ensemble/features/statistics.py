@@ -1,4 +1,4 @@
-"""What one feature alone says of landslides, in all places and in each, by weighted rows."""
+"""Separability of landslides by single features, in all places and in each, from weighted rows."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def by_place(
     place: NDArray[np.int64],
     places: int,
 ) -> tuple[list[float | None], int | None, float | None]:
-    """Hold a feature against places left out one by one.
+    """Measure the separability of a feature in each place, and against the other places.
 
     Parameters
     ----------

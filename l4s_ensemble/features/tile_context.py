@@ -1,4 +1,4 @@
-"""One tile with its neighbourhood, and every picture made of it, each made once."""
+"""One tile with its neighbourhood, and cached images derived from it."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ class TileContext:
         return clipped
 
     def shared(self, make: Callable[[TileContext], T]) -> T:
-        """Something that several features read, made of this context once."""
+        """Return an object that several features share, made of this context once."""
         if make not in self._shared:
             self._shared[make] = make(self)
         found: T = self._shared[make]

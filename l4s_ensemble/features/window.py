@@ -1,4 +1,4 @@
-"""A patch and what lies around it: how it goes on where nothing is known."""
+"""A patch with its neighbourhood, continued by reflection where none is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatImage = NDArray[np.floating[Any]]
 
 
 def continue_band(picture: FloatImage, unit: str, width: int) -> FloatImage:
-    """Continue a band where nothing is known: elevation by odd reflection, the rest mirrored.
+    """Continue a band beyond its edges: elevation by odd reflection, other bands mirrored.
 
     On adjoining real tiles, in the 16 pixels along a seam and against the reference beyond it, odd
     reflection makes a third of the error of mirroring in terrain, and twice its error in

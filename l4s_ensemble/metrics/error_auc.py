@@ -1,4 +1,4 @@
-"""Does an uncertainty tell errors? Areas and risk-coverage curves from histograms.
+"""Separability of errors by uncertainty: ROC areas and risk-coverage curves from histograms.
 
 A histogram has shape (4, bins): pixels by ``reference + 2 predicted`` and by bin of uncertainty,
 the surest first. Bins are equal in the square root of the uncertainty, for most pixels are sure.
@@ -40,7 +40,7 @@ def error_histogram(
 
 
 def error_auc(histogram: NDArray[Any]) -> float | None:
-    """Area under the ROC curve: how often a wrong pixel is less sure than a right one.
+    """Area under the ROC curve: chance that a wrong pixel is more uncertain than a right one.
 
     Ties count half (Mann and Whitney 1947). None where all pixels are right, or all wrong.
 
@@ -58,7 +58,7 @@ def error_auc(histogram: NDArray[Any]) -> float | None:
 def risk_coverage(
     histogram: NDArray[Any], shares: Sequence[float] = SHARES
 ) -> list[dict[str, float | None]]:
-    """F1 where a person looks at the least sure pixels.
+    """F1 where a person corrects the most uncertain pixels.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where predictions fail: by slope, elevation, brightness and distance to an edge.
+"""Errors of predictions by slope, elevation, brightness and distance to an edge.
 
 The summary is a dict (counts are pixels unless said otherwise; a ratio without a denominator is
 None)::

@@ -1,4 +1,4 @@
-"""Tiles that tell most about a model: where it fails, where it is at its best, what is largest."""
+"""Notable tiles of a model: worst, best, and those with the most landslide pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published scores on Landslide4Sense, whether another may stand beside them, and where."""
+"""Published scores on Landslide4Sense, and their comparison with a score of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores in a stage's summary: typed, and refused where a key is missing or not known.
+"""Typed scores in the summaries of stages.
 
 ``low`` and ``high`` bound a 95 % interval, None where there are too few spatial blocks for one.
 """
@@ -108,7 +108,7 @@ class Risk(SummaryModel):
 
 
 class Uncertainty(SummaryModel):
-    """How well a map of uncertainty points at errors."""
+    """How well uncertainty separates errors from correct pixels."""
 
     measure: str
     auc: dict[str, float | None]
@@ -145,7 +145,7 @@ class FailuresBy(SummaryModel):
 
 
 class Failures(SummaryModel):
-    """Where predictions fail (`l4s_ensemble.metrics.failures`)."""
+    """Errors by properties of the pixels (`l4s_ensemble.metrics.failures`)."""
 
     threshold: float
     pixel_m: float

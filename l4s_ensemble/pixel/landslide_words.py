@@ -67,7 +67,7 @@ def reason(
     added: NDArray[np.floating[Any]],
     expected: float,
 ) -> dict[str, Any]:
-    """Say why a landslide has the logit that it has.
+    """Explain the logit of a landslide.
 
     Parameters
     ----------

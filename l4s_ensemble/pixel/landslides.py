@@ -199,7 +199,7 @@ def sum_over(
 
 
 def found_by(probability: Mapping[str, float], threshold: Mapping[str, float]) -> dict[str, Any]:
-    """Say who found a landslide that the pixel classifier alone would not map.
+    """Describe which model found a landslide that the pixel classifier alone would not map.
 
     Both mappings are of ``pixel`` and ``unet``: mean probability over the landslide, and threshold
     of each model alone. Returns another ``sentence``, and no ``words`` and ``features``, for its

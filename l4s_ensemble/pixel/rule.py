@@ -1,4 +1,4 @@
-"""What two thresholds are worth: bare by its NDVI and steep by its slope, the oldest rule there is.
+"""Baseline of two thresholds: low NDVI and steep slope.
 
 A pixel is predicted landslide with an NDVI below the first and a slope from the second on.
 """

@@ -1,4 +1,4 @@
-"""Which pixels the classifier learns from, and the weights that undo the choice.
+"""Sampling of training pixels, and weights that restore the true prevalence.
 
 Landslides are two pixels in a hundred, and a pixel says little that its neighbour has not said.
 So the sample holds many landslide pixels, other pixels close to a landslide (its boundary is

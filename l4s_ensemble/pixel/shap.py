@@ -32,21 +32,21 @@ _STREAM = 1702
 
 @dataclass(frozen=True)
 class Ground:
-    """What contributions are relative to, and which values are usual, each of shape (feature,)."""
+    """Reference of contributions: their mean, and typical values, each of shape (feature,)."""
 
     mean: NDArray[np.floating[Any]]  # mean raw contribution over the ground, log-odds
     typical: NDArray[np.floating[Any]]  # median where there is no landslide
 
     @classmethod
     def load(cls, folder: Path) -> Ground:
-        """Read what a fit left in its folder."""
+        """Read from the folder of a fit."""
         with np.load(folder / CONTRIBUTIONS_FILE, allow_pickle=False) as file:
             return cls(file["ground_mean"], file["typical"])
 
     def contributions(
         self, boosters: Boosters, rows: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], float]:
-        """What each feature adds to the logit of each row, relative to the ground.
+        """Contribution of each feature to the logit of each row, relative to the ground.
 
         Returns
         -------

@@ -29,7 +29,7 @@ LANES = 8
 
 
 def contributions(trees: Trees, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
-    """What each feature adds to the logit of each row, on one thread.
+    """Contribution of each feature to the logit of each row, on one thread.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def contributions(trees: Trees, rows: NDArray[np.float32]) -> tuple[NDArray[np.f
 
 
 class _Steps(NamedTuple):
-    """What going to a node does at each point of the quadrature, shape (node, point).
+    """Factors of moving to a node at each point of the quadrature, shape (node, point).
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the fit of the pixel classifiers of a run says of itself, for the report.
+"""Summary of the fit of a run's pixel classifiers, for the report.
 
 Log-odds are relative to the ground, see `l4s_ensemble.pixel.shap`. Scores are pooled over pixels.
 """
@@ -43,7 +43,7 @@ class FoldSummary(Strict):
 
 
 class FeatureContribution(Strict):
-    """What a feature adds to the logits of held-out pixels."""
+    """Contribution of a feature to the logits of held-out pixels."""
 
     name: str
     group: str
@@ -72,7 +72,7 @@ class FeatureOfReason(Strict):
 
 
 class Reason(Strict):
-    """Why a landslide has the logit that it has; all are means over its explained pixels."""
+    """Explanation of the logit of a landslide: means over its explained pixels."""
 
     logit: float
     expected: float  # logit of the mean pixel of the ground: contributions are added to it
@@ -105,7 +105,7 @@ class RuleOfFold(Strict):
 
 
 class Rule(Strict):
-    """What two thresholds are worth: bare by its NDVI, and steep by its slope."""
+    """Baseline of two thresholds: NDVI and slope."""
 
     lacks: list[str]  # bands that the sensor lacks; then the rest is empty
     folds: list[RuleOfFold]

@@ -1,4 +1,4 @@
-"""The process a stage runs in: reads its order from standard input, leaves a report."""
+"""The process of a stage: reads a request from standard input and writes a report."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _run(stage: Stage, context: StageContext, report: Path) -> int:
 
 
 def _report(error: Exception, name: str, report: Path) -> int:
-    """Say how a stage failed: in the report if a user can mend it, else in the log."""
+    """Report why a stage failed: errors for the user in the report, others in the log."""
     if no_room(error):
         return DISK_FULL
     known = explain(error) if isinstance(error, OSError) else error
@@ -80,7 +80,7 @@ def _report(error: Exception, name: str, report: Path) -> int:
 
 
 def _stop_when_alone() -> None:
-    """Stop this process once the one that waits for it is gone.
+    """Stop this process when its parent has ended.
 
     Else a stage would work on in a folder that the next command takes for its own.
     """

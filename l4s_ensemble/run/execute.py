@@ -164,7 +164,7 @@ class Executor:
         )  # fmt: skip
 
     def _disk_is_full(self, stage: Stage, work: Path) -> RunError:
-        """Say where there is no room, and about how much a stage needs: what it reads has.
+        """Make the error of a full disk: where it is, and about how much space a stage needs.
 
         No stage writes more than its inputs hold. The first one writes a quarter of its float64
         files, which are not in the run folder.
@@ -275,7 +275,7 @@ def _in_process(order: str) -> int:
 
 
 def _rebuild(answer: dict[str, Any]) -> L4SError:
-    """Make the error again that the child raised."""
+    """Rebuild the error that the child process raised."""
     kind = getattr(errors, answer.pop("kind"), L4SError)
     error: L4SError = kind(**answer)
     return error

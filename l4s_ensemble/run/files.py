@@ -1,4 +1,4 @@
-"""Writing so that a reader finds the old file or the new one, never half of one."""
+"""Atomic writing of files and folders, and reading of JSON."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_folder(path: Path) -> None:
 
 
 def explain(error: OSError) -> RunError | None:
-    """Say what the system would not do; None where the fault may be ours."""
+    """Describe an error of the operating system; None for other errors."""
     if no_room(error):
         return RunError(
             "the disk is full", where=error.filename, found=error.strerror,

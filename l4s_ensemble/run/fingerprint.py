@@ -1,4 +1,4 @@
-"""Hashes of what a stage depends on, and in plain words what has changed since last time."""
+"""Hashes of what a stage depends on, and a list of changes since its last run."""
 
 from __future__ import annotations
 

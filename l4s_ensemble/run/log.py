@@ -1,4 +1,4 @@
-"""Logging to standard error: results go to standard output, all else here."""
+"""Logging to standard error; results go to standard output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress on standard error: one line when it moves on, never on standard output."""
+"""Progress lines on standard error."""
 
 from __future__ import annotations
 

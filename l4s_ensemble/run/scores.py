@@ -1,4 +1,4 @@
-"""Scores of tiles, written block by block; a killed run goes on from those on disk."""
+"""Scores of tiles, written block by block, so that a killed run resumes."""
 
 from __future__ import annotations
 

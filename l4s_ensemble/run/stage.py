@@ -1,4 +1,4 @@
-"""What a stage is, and what it is given when it runs."""
+"""Stages of a run and their context."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageContext:
-    """All that a stage's function may use.
+    """Inputs of a stage's function.
 
     Attributes
     ----------

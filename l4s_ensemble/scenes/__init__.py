@@ -1,1 +1,1 @@
-"""Where tiles lie: grids, blocks, folds."""
+"""Tile places, folds, neighbourhoods and the area of applicability."""

@@ -1,4 +1,4 @@
-"""Put tiles together from the odds of their seams.
+"""Assemble tiles into scenes from the odds of their seams.
 
 All tiles start as parts of one tile. In each round every empty cell beside a part asks for the tile
 that fits all its known neighbours best; a tile joins, with the part it belongs to, if the cell and
@@ -35,7 +35,7 @@ Ints = NDArray[np.intp]
 
 
 def assemble(odds: Odds) -> tuple[Ints, Ints]:
-    """Put tiles together by their seams alone.
+    """Assemble tiles into scenes from their seams alone.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def assemble(odds: Odds) -> tuple[Ints, Ints]:
 
 
 class _Assembly:
-    """Parts under construction.
+    """Scenes while they are assembled.
 
     ``good[s]``, sparse (tile, tile): where an entry stands at (a, t), the odds that tile t lies on
     side s of tile a are positive.
@@ -82,7 +82,7 @@ class _Assembly:
         return out
 
     def play_round(self) -> int:
-        """Join what fits; return how many joins were made."""
+        """Join tiles whose seams agree; return the number of joins."""
         where, near = self._frontier()
         cell, tile = self._candidates(near)
         fit = self._fit(near[cell], tile)

@@ -1,4 +1,4 @@
-"""How much the pixels speak for a seam between two tiles.
+"""Log-odds, from pixels, that two tiles share a seam.
 
 The last line of one tile and the first line of the next are two views of nearly the same ground.
 Their profiles are taken apart into frequencies along the seam and compared under a Gaussian model

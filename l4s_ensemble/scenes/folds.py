@@ -97,7 +97,7 @@ class Folds(Layout):
 
     @property
     def holdout_ids(self) -> NDArray[np.int64]:
-        """Ids held out for the last word."""
+        """Ids of the holdout, which no fit, fold or threshold reads."""
         held_out: NDArray[np.int64] = self.patch[self.role == "holdout"]
         return held_out
 
@@ -192,7 +192,7 @@ class Folds(Layout):
         return self._is_fit & ~held & (touching | copies)
 
     def _why(self, fold: int, patch: int) -> str:
-        """Say what a tile is to a fold."""
+        """Describe the part that a tile has in a fold."""
         position = self._position.get(patch)
         if position is None:
             return "unknown to the folds"

@@ -28,7 +28,7 @@ Place = tuple[ArrayLike, ...]
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What lies in one tile of the objects of a mask.
+    """Parts of a mask's objects that lie in one tile.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ class TileObjects:
 
 
 def tile_objects(reference: ArrayLike, predicted: Mapping[str, ArrayLike]) -> TileObjects:
-    """Look at one tile.
+    """Label the parts of landslides in one tile.
 
     Parameters
     ----------

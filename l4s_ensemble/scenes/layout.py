@@ -114,7 +114,7 @@ class Layout:
 
 
 def layout_of(patch: ArrayLike, scene: ArrayLike, row: ArrayLike, col: ArrayLike) -> Layout:
-    """Wrap places that are known, of any tiles; -1 where they are not.
+    """Make a layout of known places; -1 where a place is not known.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the seam solver reads of the tiles: the lines at their edges, and lines at cuts inside them.
+"""Profiles for the seam solver: pixel lines at the edges of tiles, and at cuts inside them.
 
 A profile is a line continued by half a pixel, to where the next tile begins. Cuts inside a tile
 are seams whose answer is known: they teach the model of `evidence` without labels.

@@ -227,7 +227,7 @@ class TileFiles:
 
 
 def _layout_from_pixels(dataset: xr.Dataset, sensor: Sensor) -> Layout:
-    """Places that the seams between the tiles tell; tiles that no seam joins are scenes alone."""
+    """Find places from the seams between tiles; a tile without a seam is a scene of its own."""
     patches = dataset.sizes["patch"]
     # Equal tiles fit equally well, so the solver would place none of them and nobody would know
     # their neighbours. One is placed; the folds keep the others with it.

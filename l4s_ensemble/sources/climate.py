@@ -1,4 +1,4 @@
-"""What differs from one synthetic scene to the next."""
+"""Properties that differ between synthetic scenes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Climate:
-    """What differs from scene to scene, drawn by `draw`."""
+    """Properties of a scene; `draw` draws them."""
 
     lowest_m: float  # elevation of the lowest point
     steepness: float  # median of the tangent of slope
@@ -27,7 +27,7 @@ class Climate:
 
 
 def draw(rng: np.random.Generator) -> Climate:
-    """Draw what differs from scene to scene."""
+    """Draw the properties of a scene."""
     high = rng.random() < 0.4
     return Climate(
         lowest_m=float(rng.uniform(1500, 2900) if high else rng.uniform(60, 900)),

@@ -1,4 +1,4 @@
-"""What grows and stands on the ground of a synthetic scene: a class and an overlay a pixel.
+"""Land cover of a synthetic scene: a class and an overlay for each pixel.
 
 The base class follows elevation, light, height above the river and slope. The overlay, with a
 share, holds what is thinner than a pixel or lies on top: gravel, roofs, rock, landslides.
@@ -37,7 +37,7 @@ class Cover:
     share: Floats
 
     def put(self, code: np.uint8, layer: Floats) -> None:
-        """Lay `layer` over what is there, in place, where its share is larger."""
+        """Set the overlay, in place, where the share of `layer` is larger."""
         more = layer > self.share
         self.over[more] = code
         self.share[more] = layer[more]

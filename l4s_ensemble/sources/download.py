@@ -1,4 +1,4 @@
-"""Download one file: resumed where it broke off, checked, and never half there."""
+"""Download one file: resumed, checked, and moved into place when it is complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BY_HAND = "try the other --source, or fetch by hand as the README says"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to download: its path below the target folder, and what the source says of it.
+    """A file to download: path below the target folder, address, size and checksum.
 
     ``size`` is in bytes, ``checksum`` is ``md5:<hex>`` or ``sha256:<hex>``.
     """
@@ -110,7 +110,7 @@ def download(file: RemoteFile, target: Path, *, tries: int = 6, wait_s: float = 
 
 
 def _receive_all(file: RemoteFile, part: Path, tries: int, wait_s: float) -> None:
-    """Ask for the missing rest until all has come."""
+    """Request the rest of the file until it is complete."""
     failures = 0
     while (have := _size(part)) < file.size:
         reason = "the connection broke off"
@@ -139,7 +139,7 @@ def _receive_all(file: RemoteFile, part: Path, tries: int, wait_s: float) -> Non
 
 
 def _receive(file: RemoteFile, part: Path, have: int) -> None:
-    """Receive once, behind the bytes that are there or from the start."""
+    """Receive once, after the bytes at hand or from the start."""
     with open_url(file.url, have) as response:
         answered = response.headers.get("Content-Range") or ""
         if response.status != 206 or not answered.startswith(f"bytes {have}-"):
@@ -155,7 +155,7 @@ def _receive(file: RemoteFile, part: Path, have: int) -> None:
 
 
 def _fault(path: Path, file: RemoteFile) -> str | None:
-    """What is wrong with a file that has come, or None."""
+    """Fault of a downloaded file, or None."""
     if _size(path) != file.size:
         return f"{_size(path)} bytes, not {file.size}"
     kind, _, wanted = (file.checksum or "").partition(":")

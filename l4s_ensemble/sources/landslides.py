@@ -1,4 +1,4 @@
-"""Landslides of a synthetic scene: where they start, how they run, what the mapper drew.
+"""Landslides of a synthetic scene: start, path, and mapped outline.
 
 A landslide starts on a steep, hollow slope in the struck area, runs down the gradient, and is
 wider than its path by a profile and a rough edge. Sizes and elongation are drawn from the real

@@ -1,4 +1,4 @@
-"""What the satellite sees: spectra of the cover in its light, through the air.
+"""Signal at the satellite: spectra of the land cover, illumination and atmosphere.
 
 A band whose own pixels are of 20 or 60 m is averaged over them and repeated, as in the released
 files.

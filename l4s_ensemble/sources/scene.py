@@ -1,4 +1,4 @@
-"""One synthetic scene: ground, cover, landslides and what a satellite sees, cut into tiles."""
+"""One synthetic scene: terrain, land cover, landslides and satellite signal, cut into tiles."""
 
 from __future__ import annotations
 

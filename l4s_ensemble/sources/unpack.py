@@ -1,4 +1,4 @@
-"""Unpack a downloaded archive: no path leaves the folder, and nothing is half there."""
+"""Unpack a downloaded archive safely: no path outside the folder, no incomplete folder."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def unpack(archive: Path, out: Path, name: str) -> Path:
 def _members(
     zipped: zipfile.ZipFile, archive: Path, name: str
 ) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """Files to unpack by their path below the folder; refuses an archive that means harm."""
+    """Files to unpack by their path below the folder; an archive with unsafe paths is refused."""
     found = {}
     for info in zipped.infolist():
         path = PurePosixPath(info.filename.replace("\\", "/"))

@@ -45,7 +45,7 @@ def diagnose(
     smallest_px: int = 0,
     jobs: int = 1,
 ) -> tuple[dict[str, ObjectCounts], dict[str, Any]]:
-    """Count whole landslides, and who is right where.
+    """Count whole landslides, and pixels by which base models are right.
 
     Parameters
     ----------

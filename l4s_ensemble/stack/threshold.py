@@ -1,4 +1,4 @@
-"""From probability to mask: the threshold of a scene and the smallest landslide that is kept.
+"""Threshold of a scene, and the smallest landslide that is kept.
 
 Where another share of landslides explains the scores of a scene, its probabilities keep their
 meaning, and the threshold stays. Where no share does, only the order of the scores is left: the

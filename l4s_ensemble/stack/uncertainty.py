@@ -1,4 +1,4 @@
-"""How uncertain the stack is of each pixel: one map, from its probability alone.
+"""Uncertainty of the stack in each pixel, from its probability.
 
 Of six maps and a regression on all of them that were compared on out-of-fold errors, none pointed
 at errors better than nearness to the threshold on real tiles.
@@ -40,7 +40,7 @@ def uncertainty(probability: ArrayLike, threshold: float) -> NDArray[np.float32]
 
 
 def summarise_uncertainty(errors: NDArray[np.int64]) -> dict[str, Any]:
-    """How well uncertainty points at errors: ``measure, auc, risk``.
+    """Summarise how well uncertainty separates errors: ``measure, auc, risk``.
 
     Parameters
     ----------

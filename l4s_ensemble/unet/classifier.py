@@ -53,7 +53,7 @@ log = logging.getLogger("l4s_ensemble")
 
 
 class Saved(Section):
-    """What the JSON of a model says of itself."""
+    """Kind and version of a saved model."""
 
     kind: Literal["l4s_ensemble U-Net"] = KIND
     version: Literal[4] = VERSION

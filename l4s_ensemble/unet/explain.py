@@ -1,4 +1,4 @@
-"""What a network looks at: the F1 that it loses on unseen tiles when bands are hidden from it.
+"""Occlusion: loss of F1 on held-out tiles when groups of bands are hidden from the network.
 
 A group of bands is hidden by its mean, which is 0 after standardisation.
 """

@@ -26,7 +26,7 @@ DEVICES = "auto, cpu, cuda, cuda:<number>, or several joined by commas"
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where and how the network computes.
+    """Device and precision of the network.
 
     Attributes
     ----------

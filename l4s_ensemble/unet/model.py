@@ -24,7 +24,7 @@ READ_TILES = {"cpu": 64, "cuda": 512}
 
 
 class SavedModel(Saved):
-    """What ``model.json`` says of a run."""
+    """Content of ``model.json``."""
 
     sensor: Sensor
     folds: int

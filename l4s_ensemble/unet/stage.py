@@ -1,4 +1,4 @@
-"""The stages of the U-Net: fit, prediction of logits, and what the networks look at.
+"""The stages of the U-Net: fit and occlusion.
 
 They read what earlier stages left, call `UNetClassifier`, and write scores and a summary.
 """
@@ -113,7 +113,7 @@ def stage(ctx: StageContext) -> Summary:
 
 
 def explain_stage(ctx: StageContext) -> Summary:
-    """Measure what each group of bands is worth to the networks of a run.
+    """Measure the loss of F1 when each group of bands is hidden from the networks of a run.
 
     It changes no model and no score. The first network of each fold answers, with one look at a
     tile.

@@ -1,4 +1,4 @@
-"""What the summary of the U-Net's stage says of the training and of the logits."""
+"""Parts of the U-Net summary: training and logits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def of_training(
     seconds: Sequence[float],
     scores: Sequence[dict[str, float]],
 ) -> dict[str, Any]:
-    """What the summary says of the training, by fold and of all networks."""
+    """Summarise the training by fold and over all networks."""
     rows = []
     for k, model in enumerate(models):
         networks = tuple(

@@ -1,4 +1,4 @@
-"""What the stages of the U-Net say of what they did; times are in seconds."""
+"""Summaries of the U-Net stages; times are in seconds."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Occlusion(SummaryModel):
 
 
 class ExplainSummary(SummaryModel):
-    """What the networks look at."""
+    """Summary of the stage that hides bands."""
 
     occlusion: Occlusion
     seconds: float

@@ -29,7 +29,7 @@ def draw(
     spectral: NDArray[np.bool_],
     config: UNetConfig,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Draw what happens to the tiles of some ids.
+    """Draw the augmentation of tiles by their ids.
 
     Parameters
     ----------

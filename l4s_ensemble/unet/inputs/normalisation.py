@@ -1,4 +1,4 @@
-"""From counts in memory to what a network is shown.
+"""Normalisation of counts to network inputs.
 
 Tiles are normalised when they are used: counts -> units -> channels -> clip -> standardise. The
 statistics come from the training tiles and are saved with the model.

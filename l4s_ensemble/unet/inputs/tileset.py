@@ -102,7 +102,7 @@ def plain(counts: torch.Tensor) -> torch.Tensor:
 
 
 def as_tiles(X: Any, y: ArrayLike | None = None, *, sensor: Sensor, masks: bool) -> TileSet:
-    """Bring what an estimator is given into one form.
+    """Convert the input of an estimator to a `TileSet`.
 
     Parameters
     ----------

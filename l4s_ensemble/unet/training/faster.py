@@ -89,7 +89,7 @@ def _captured(
 
 
 def _keep(network: nn.Module, optimiser: torch.optim.Optimizer) -> Callable[[], None]:
-    """Keep the values of a network and its optimiser; what is returned puts them back.
+    """Save the values of a network and its optimiser; return a function that restores them.
 
     They go back in place, as a graph keeps addresses. Moments that were not there become 0, as
     they begin.
