@@ -1,13 +1,15 @@
 """What a few labelled tiles of a new place are worth: every model before and after adaptation.
 
     python -m benchmarks.few_labels --real FOLDER --work DIR --out FILE [--from 1] [--to 2]
-        [--tiles 5 20] [--draws 3] [--how random halves] [--set unet.epochs=12 ...]
+        [--tiles 5 20] [--draws 3] [--how random halves] [--suggested] [--quick]
+        [--set unet.epochs=12 ...]
 
 `FOLDER` holds ``l4s-rgb`` and ``l4s-rgb-scene4``. A run is fitted on the scenes ``--from`` with the
 preset ``l4s-rgb`` (or taken from ``--run``), and scored on scene ``--to``: before, and after
-adaptation to labelled tiles of that scene. ``random`` draws them anywhere and scores the rest;
-``halves`` draws them in the upper half of the rows and scores the lower half, a row of tiles
-between them unused, and the reverse.
+adaptation to labelled tiles of that scene. ``random`` takes them anywhere and scores the rest;
+``halves`` takes them in the upper half of the rows and scores the lower half, a row of tiles
+between them unused, and the reverse. ``--suggested`` adds the tiles that `l4s-ensemble label` would
+choose to the random draws. ``--quick`` fits two folds for six epochs and draws 20 tiles once.
 Thresholds are those that would be used: before, of the run; after, of the labelled tiles by models
 adapted without them, and of the run. Tiles that gave a label are never scored.
 """
@@ -19,13 +21,16 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.adapt.adaptation import adapt_ensemble, score_pixel
+from l4s_ensemble.adapt.adaptation import LabelledTiles, adapt_ensemble, score_pixel
+from l4s_ensemble.adapt.choose import Candidates, candidates, choose
 from l4s_ensemble.data.store import open_store
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
@@ -44,6 +49,7 @@ COLUMNS = {1: 41, 2: 15, 4: 26}
 TARGET_COLUMNS = 10
 """Of scene 1 as a target: columns 0 to 9. The columns that the preset holds out are not read."""
 
+QUICK = ("scenes.folds=2", "unet.epochs=6")
 MODELS = ("pixel", "unet", "stack")
 BLOCK_TILES = 3
 
@@ -60,9 +66,13 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--how", nargs="+", choices=["random", "halves"], default=["random"])
+    parser.add_argument("--suggested", action="store_true")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--set", nargs="*", default=[])
     parser.add_argument("--jobs", type=int, default=None)
     asked = parser.parse_args()
+    if asked.quick:
+        asked.set, asked.tiles, asked.draws = [*QUICK, *asked.set], [20], 1
     start_logging()
     run = fitted(asked) if asked.run is None else load_run(asked.run, jobs=asked.jobs)
     target = asked.work / f"scene-{asked.to}"
@@ -72,16 +82,13 @@ def main() -> None:
     result: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.is_file() else {}
     key = f"{'+'.join(map(str, asked.source))} to {asked.to}"
     rows = result.setdefault(key, [])
-    for how in asked.how:
-        for tiles in asked.tiles:
-            for draw in range(asked.draws):
-                for labelled, scored in chosen(folder, how, tiles, draw):
-                    rows.append(
-                        {"how": how, "tiles": tiles, "draw": draw}
-                        | measure(run, folder, labelled, scored)
-                    )
-                    write_text(asked.out, json.dumps(result) + "\n")
-                    show(key, rows[-1])
+    draws = [*range(asked.draws), *(["suggested"] if asked.suggested else [])]
+    for how, tiles, draw in product(asked.how, asked.tiles, draws):
+        for labelled, scored in chosen(folder, how, tiles, draw):
+            row = {"how": how, "tiles": tiles, "draw": draw}
+            rows.append(row | measure(run, folder, labelled, scored))
+            write_text(asked.out, json.dumps(result) + "\n")
+            show(key, rows[-1])
 
 
 def link(real: Path, folder: Path, scenes: list[int], columns: int = COLUMNS[1]) -> None:
@@ -117,19 +124,30 @@ def fitted(asked: argparse.Namespace) -> Run:
 
 
 def chosen(
-    folder: Path, how: str, tiles: int, draw: int
+    folder: Path, how: str, tiles: int, draw: int | str
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Ids of labelled and of scored tiles; one pair, or one for each half."""
     patch = open_store(folder / "data")["patch"].values
     row, _ = places_of(patch)
-    rng = np.random.default_rng([draw, tiles])
-    if how == "random":
-        labelled = np.sort(rng.choice(patch, tiles, replace=False))
-        yield labelled, np.setdiff1d(patch, labelled)
-        return
     middle = int(np.median(row))
-    for one, other in ((row < middle, row > middle), (row > middle, row < middle)):
-        yield np.sort(rng.choice(patch[one], min(tiles, one.sum()), replace=False)), patch[other]
+    halves = [
+        (patch[row < middle], patch[row > middle]),
+        (patch[row > middle], patch[row < middle]),
+    ]
+    rng = np.random.default_rng(0 if draw == "suggested" else [int(draw), tiles])
+    for pool, scored in halves if how == "halves" else [(patch, patch)]:
+        if draw == "suggested":
+            labelled = np.sort([c.patch for c in choose(among(folder, pool), tiles)])
+        else:
+            labelled = np.sort(rng.choice(pool, min(tiles, len(pool)), replace=False))
+        yield labelled, np.setdiff1d(scored, labelled)
+
+
+def among(folder: Path, pool: NDArray[np.int64]) -> Candidates:
+    """Candidates for a label among some tiles of the place."""
+    found = candidates(folder / "data", folder / "result")
+    inside = np.isin(found.patch, pool)
+    return Candidates(**{f.name: getattr(found, f.name)[inside] for f in fields(found)})
 
 
 def measure(
@@ -146,14 +164,14 @@ def measure(
     }
     labels = store.sel(patch=labelled)
     started = time.monotonic()
-    adapted = adapt_ensemble(
-        ensemble, source, labelled, labels["mask"].values, blocks_of(labelled), threshold,
-        jobs=run.jobs,
-    )  # fmt: skip
+    tiles = LabelledTiles.read(
+        source, labelled, labels["mask"].values, seed=ensemble.pixel.seed, jobs=run.jobs
+    )
+    adapted = adapt_ensemble(ensemble, tiles, blocks_of(labelled), threshold)
     seconds = time.monotonic() - started
-    tiles = load(store, source.positions(scored), masks=False)
     pixel = score_pixel(adapted.pixel, source, scored, jobs=run.jobs)
-    unet = np.stack([m.predict_logit(tiles) for m in adapted.unet])
+    others = load(store, source.positions(scored), masks=False)
+    unet = np.stack([m.predict_logit(others) for m in adapted.unet])
     after = {
         "pixel": sigmoid(pixel).mean(axis=0),
         "unet": sigmoid(unet).mean(axis=0),

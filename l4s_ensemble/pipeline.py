@@ -134,6 +134,7 @@ class Run:
         split: str = "valid",
         data: Path | None = None,
         anyway: bool = False,
+        curve: int = 0,
     ) -> AdaptationSummary:
         """Adapt the models to a few labelled tiles of a split, into a run folder of its own.
 
@@ -148,6 +149,8 @@ class Run:
             Another folder of patches of the same sensor.
         anyway : bool
             Whether the adapted models are used though no gain is shown.
+        curve : int
+            Draws of the learning curve; 0: no curve.
         """
         from l4s_ensemble.adapt.labels import read_labels
         from l4s_ensemble.adapt.run import adapt_run
@@ -157,8 +160,9 @@ class Run:
         read = read_labels(labels, ensemble.sensor)
         stages = self._predict_stages(split, data)
         result = self._bring_up_to_date(stages, "result")
+        place = self.folder / stages[0].name
         return adapt_run(
-            ensemble, read, self.folder / stages[0].name, result, out, split=split, anyway=anyway
+            ensemble, read, place, result, out, split=split, anyway=anyway, curve=curve
         )
 
     def label(

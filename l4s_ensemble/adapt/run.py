@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.adapt.adaptation import Adapted, Scored, adapt_ensemble
+from l4s_ensemble.adapt.adaptation import Adapted, LabelledTiles, adapt_ensemble, groups_of
+from l4s_ensemble.adapt.curve import learning_curve
+from l4s_ensemble.adapt.decision import Scored
 from l4s_ensemble.adapt.labels import MODELS, Labels, check_labels, digests_of
 from l4s_ensemble.adapt.summary import AdaptationSummary, ModelChange, TileRow
-from l4s_ensemble.data.store import STORE, open_store
-from l4s_ensemble.errors import RunError
-from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.data.sensor import require_sensor
+from l4s_ensemble.data.store import STORE, in_memory, open_store, sensor_of
+from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.features.source import FeatureSource, source_to_predict
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
 from l4s_ensemble.pixel.model import fold_folder
+from l4s_ensemble.predict.card import write_card
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.score import bootstrap_blocks
+from l4s_ensemble.run.execute import read_manifest
 from l4s_ensemble.run.files import read_json, write_json
 
 FOLDER = "adapt"
 """Of the summary in an adapted run."""
 
 BLOCK_TILES = 3
+NO_LABEL = 255
 _LEFT = ("predict", ".work", ".lock", FOLDER)
 """What an adapted run does not take over."""
 
@@ -40,6 +48,7 @@ def adapt_run(
     *,
     split: str,
     anyway: bool = False,
+    curve: int = 0,
 ) -> AdaptationSummary:
     """Adapt the models of a run and write the adapted run.
 
@@ -56,6 +65,8 @@ def adapt_run(
         Of the labelled tiles.
     anyway : bool
         Whether the adapted models are used though no gain is shown.
+    curve : int
+        Draws of the learning curve; each costs about as much as a minute's labelling. 0: no curve.
 
     Raises
     ------
@@ -64,29 +75,101 @@ def adapt_run(
     RunError
         If `out` exists.
     """
+    check_labels(labels, open_store(data), split, digests_of(ensemble.folder))
+    source = FeatureSource.beside(ensemble.folder / "pixel", data / STORE, result)
+    return _adapt(ensemble, labels, source, out, split, anyway, curve)
+
+
+def adapt_to_masks(
+    ensemble: Ensemble,
+    tiles: xr.Dataset,
+    masks: ArrayLike,
+    out: str | Path,
+    *,
+    anyway: bool = False,
+    curve: int = 0,
+) -> AdaptationSummary:
+    """Adapt an ensemble to labelled tiles in memory and write the adapted run.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        It stays as it is.
+    tiles : xarray.Dataset
+        Patches as `Ensemble.predict` takes them. Tiles without a label help the features, as
+        neighbours and in the statistics of their scene.
+    masks : array_like of int, shape (patch, y, x)
+        1 = landslide, 0 = none; 255 in all pixels of a tile without a label.
+    out, anyway, curve
+        As of `adapt_run`. `Ensemble.load(out)` is the adapted ensemble.
+
+    Raises
+    ------
+    DataError
+        If the data are not as described, or fewer than two tiles have landslides.
+    RunError
+        If `out` exists.
+
+    Examples
+    --------
+    >>> ensemble = Ensemble.load("runs/demo")  # doctest: +SKIP
+    >>> place = open_patches("place", "valid")  # doctest: +SKIP
+    >>> summary = adapt_to_masks(ensemble, place, place["mask"], "runs/adapted")  # doctest: +SKIP
+    >>> summary.helps  # doctest: +SKIP
+    True
+    >>> Ensemble.load("runs/adapted").predict(place)  # doctest: +SKIP
+    """
+    patches = in_memory(tiles, None if "sensor" in tiles.attrs else ensemble.sensor)
+    require_sensor(sensor_of(patches), ensemble.sensor)
+    given = np.asarray(masks)
+    size = tuple(patches.sizes[d] for d in ("patch", "y", "x"))
+    labelled = ~(given == NO_LABEL).all(axis=tuple(range(1, given.ndim)))
+    if given.shape != size or not np.isin(given[labelled], (0, 1)).all():
+        raise DataError(
+            "these are not masks of the tiles",
+            found=f"shape {given.shape}, values up to {given.max(initial=0)}",
+            allowed=f"shape {size}; 0 and 1, or {NO_LABEL} in all pixels of a tile without a label",
+        )
+    source = source_to_predict(
+        patches, ensemble.pixel.folder, None, np.arange(len(given)),
+        is_training_store=False, jobs=ensemble.jobs,
+    )  # fmt: skip
+    patch = patches["patch"].values.astype(np.int64)[labelled]
+    labels = Labels(patch, given[labelled].astype(np.uint8), "masks in memory")
+    return _adapt(ensemble, labels, source, Path(out), None, anyway, curve)
+
+
+def _adapt(
+    ensemble: Ensemble,
+    labels: Labels,
+    source: FeatureSource,
+    out: Path,
+    split: str | None,
+    anyway: bool,
+    draws: int,
+) -> AdaptationSummary:
     started, run = time.monotonic(), ensemble.folder
     if out.exists():
         raise RunError("the folder exists", where=out, fix="name another one with --out")
-    store, digests = open_store(data), digests_of(run)
-    check_labels(labels, store, split, digests)
     stack = read_json(run / "stack" / "summary.json")
     thresholds = {row["model"]: float(row["threshold"]) for row in stack["comparison"]}
-    blocks, _ = bootstrap_blocks(store.sel(patch=labels.patch), BLOCK_TILES)
+    labelled_tiles = source.dataset().isel(patch=source.positions(labels.patch))
+    blocks, _ = bootstrap_blocks(labelled_tiles, BLOCK_TILES)
+    groups_of(blocks, labels.mask)  # too few landslides are an error now
+    labelled = LabelledTiles.read(
+        source, labels.patch, labels.mask, seed=ensemble.pixel.seed, jobs=ensemble.jobs
+    )
     adapted = adapt_ensemble(
-        ensemble,
-        FeatureSource.beside(run / "pixel", data / STORE, result),
-        labels.patch,
-        labels.mask,
-        blocks,
-        {**thresholds, "stack": float(stack["threshold"])},
-        jobs=ensemble.jobs,
+        ensemble, labelled, blocks, {**thresholds, "stack": float(stack["threshold"])}
     )
     models, gains = _changes(adapted, blocks)
     helps, reason = judge(models[-1], gains)
     summary = AdaptationSummary(
         base=str(ensemble.path),
-        base_digests=digests,
+        base_digests=digests_of(run),
+        base_version=read_manifest(run / "stack").get("versions", {}).get("l4s_ensemble"),
         labels=labels.source,
+        labels_digest=hashlib.sha256(labels.patch.tobytes() + labels.mask.tobytes()).hexdigest(),
         split=split,
         tiles=_rows(adapted, labels),
         models=models,
@@ -96,6 +179,7 @@ def adapt_run(
         weight_pixel_after=adapted.stack.learner_.weight_pixel,
         helps=helps,
         reason=reason,
+        curve=learning_curve(ensemble, labelled, adapted.group, draws) if draws else [],
         in_use=helps or anyway,
         seconds=round(time.monotonic() - started, 1),
     )
@@ -172,10 +256,12 @@ def _write(run: Path, out: Path, adapted: Adapted, summary: AdaptationSummary) -
     partial = out.with_name(f".{out.name}-{os.getpid()}")
     try:
         shutil.copytree(run, partial, copy_function=_link, ignore=shutil.ignore_patterns(*_LEFT))
-        if summary.in_use:
-            _write_models(partial, adapted)
         (partial / FOLDER).mkdir()
         write_json(partial / FOLDER / "summary.json", summary)
+        if summary.in_use:
+            _write_models(partial, adapted)
+            _write_lineage(partial, summary)
+        write_card(partial)
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -192,6 +278,19 @@ def _write_models(run: Path, adapted: Adapted) -> None:
     for row in summary["comparison"]:
         row["threshold"] = adapted.decision.thresholds.get(row["model"], row["threshold"])
     write_json(path, summary)
+
+
+def _write_lineage(run: Path, summary: AdaptationSummary) -> None:
+    """Say in the manifests of the adapted stages what they were made of."""
+    for name, base in summary.base_digests.items():
+        path = run / name / "manifest.json"
+        lineage = {
+            "base": summary.base,
+            "base_digest": base,
+            "labels": summary.labels,
+            "labels_digest": summary.labels_digest,
+        }
+        write_json(path, read_json(path) | {"adapted": lineage})
 
 
 def _link(source: str, target: str) -> None:

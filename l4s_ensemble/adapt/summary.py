@@ -34,15 +34,34 @@ class ModelChange(SummaryModel):
     threshold_after: float
 
 
+class CurvePoint(SummaryModel):
+    """What so many labelled tiles bring.
+
+    `average_precision` is the stack's, with the run's weight, one value for each draw: on labelled
+    tiles of a group of which none was drawn, by models of one fold.
+    """
+
+    tiles: int
+    average_precision: list[float]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the draws."""
+        return sum(self.average_precision) / len(self.average_precision)
+
+
 class AdaptationSummary(SummaryModel):
     """Summary of an adaptation.
 
     Attributes
     ----------
     base : str
-        The run that was adapted; `base_digests` are of its fitted stages.
+        The run that was adapted; `base_digests` are of its fitted stages, `base_version` of this
+        package when its stack was fitted.
     labels, split : str
-        Where the labels came from, and whose tiles they are of.
+        Where the labels came from, and whose tiles they are of; None where they were in memory.
+    labels_digest : str
+        Of ids and masks.
     groups : int
         Groups of labelled tiles; each was scored by models adapted without it.
     gain_of_groups : list of float
@@ -51,14 +70,18 @@ class AdaptationSummary(SummaryModel):
         Whether a gain of the stack is shown.
     reason : str
         Why it is or is not.
+    curve : list of CurvePoint
+        From no label to more of them; empty where it was not asked for.
     in_use : bool
         Whether the adapted models predict; the run's own do otherwise.
     """
 
     base: str
     base_digests: dict[str, str]
+    base_version: str | None
     labels: str
-    split: str
+    labels_digest: str
+    split: str | None
     tiles: list[TileRow]
     models: list[ModelChange]
     groups: int
@@ -67,5 +90,6 @@ class AdaptationSummary(SummaryModel):
     weight_pixel_after: float
     helps: bool
     reason: str
+    curve: list[CurvePoint]
     in_use: bool
     seconds: float

@@ -33,6 +33,9 @@ def adapt(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Use the adapted models though no gain is shown.")
     ] = False,
+    curve: Annotated[
+        int, typer.Option("--curve", min=0, help="Draws of the learning curve; 0: no curve.")
+    ] = 0,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
@@ -40,7 +43,7 @@ def adapt(
     """Adapt a run to a few labelled tiles of a new place. The run stays as it is."""
     opened = fitted_run(run, jobs, device, quiet)
     target = out or opened.folder.with_name(f"{opened.folder.name}-adapted")
-    found = opened.adapt(labels, target, split=split, data=data, anyway=anyway)
+    found = opened.adapt(labels, target, split=split, data=data, anyway=anyway, curve=curve)
     console.adaptation(found, target)
 
 

@@ -75,7 +75,7 @@ def adaptation(found: AdaptationSummary, folder: Path) -> None:
     """Print what an adaptation changed, and whether it is used."""
     say("\nlabelled tiles, each scored by models that were adapted without its group")
     table(
-        f"{len(found.tiles)} tiles of {found.split}",
+        f"{len(found.tiles)} tiles" + (f" of {found.split}" if found.split else ""),
         ["model", "F1 before", "after", "gain", "average precision", "after", "threshold", "after"],
         [
             [m.model, *(f"{v:.3f}" for v in (m.f1_before, m.f1_after)), f"{m.gain:+.3f}",
@@ -84,6 +84,16 @@ def adaptation(found: AdaptationSummary, folder: Path) -> None:
             for m in found.models
         ],
     )  # fmt: skip
+    if found.curve:
+        table(
+            "models of one fold adapted to some of these tiles, scored on others",
+            ["tiles", "average precision", "lowest draw", "highest"],
+            [
+                [str(p.tiles), *(f"{v:.3f}" for v in (p.mean, min(p.average_precision),
+                                                      max(p.average_precision)))]
+                for p in found.curve
+            ],
+        )  # fmt: skip
     say(found.reason)
     used = "adapted models" if found.in_use else "models of the run it was made of, unchanged"
     say(f"run    {folder}: {used}")

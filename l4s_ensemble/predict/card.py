@@ -15,6 +15,7 @@ from l4s_ensemble.metrics.published import why_not_comparable
 from l4s_ensemble.predict.card_words import (
     CODE_LICENCE,
     MISUSE,
+    adapted_limits,
     data_licence,
     limits,
 )
@@ -26,6 +27,9 @@ NOT_MEASURED = "not measured"
 SCORES = (
     "model", "adapted_to", "f1", "f1_low", "f1_high", "blocks", "precision", "recall", "iou",
     "average_precision", "calibration_error", "threshold", "tiles",
+)  # fmt: skip
+LINEAGE = (
+    "base", "base_version", "base_digests", "labels", "labels_digest", "split", "helps", "reason",
 )  # fmt: skip
 FITS = ("data/train", "scenes", "features", "pixel", "unet", "stack")
 OFFICIAL = ("valid", "test")
@@ -53,8 +57,9 @@ def model_card(run: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``format, name, version, made, data, protocol, scores, learner, thresholds, limits,
-        misuse, licence, seed, settings``.
+        ``format, name, version, made, data, protocol, scores, learner, thresholds, adapted,
+        limits, misuse, licence, seed, settings``. ``adapted`` is None, or the run, the labels and
+        their digests that the models were adapted from and to.
         Each of ``scores`` has ``on, split, kind, measured``, and either ``models`` and
         ``not_comparable`` or ``note`` and ``why``.
 
@@ -71,6 +76,7 @@ def model_card(run: Path) -> dict[str, Any]:
     data = _data(stages)
     protocol = _protocol(stages, config)
     stack = stages["stack"]["summary"]
+    adapted = _adapted(run)
     return {
         "format": FORMAT,
         "name": config.get("name"),
@@ -81,12 +87,21 @@ def model_card(run: Path) -> dict[str, Any]:
         "scores": scores,
         "learner": stack.get("learner"),
         "thresholds": {row["model"]: row["threshold"] for row in stack.get("comparison", [])},
-        "limits": limits(data, protocol, scores, _outdated(stages)),
+        "adapted": adapted,
+        "limits": [*adapted_limits(adapted), *limits(data, protocol, scores, _outdated(stages))],
         "misuse": list(MISUSE),
         "licence": {"code": CODE_LICENCE, "data": data_licence(data)},
         "seed": latest.get("seed"),
         "settings": _without_root(config),
     }
+
+
+def _adapted(run: Path) -> Record | None:
+    path = run / "adapt" / "summary.json"
+    summary: Record = read_json(path) if path.is_file() else {}
+    if not summary.get("in_use"):
+        return None
+    return {**{key: summary[key] for key in LINEAGE}, "tiles": len(summary["tiles"])}
 
 
 def _stages(run: Path) -> dict[str, Record]:

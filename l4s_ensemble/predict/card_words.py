@@ -47,6 +47,18 @@ def data_licence(data: Mapping[str, Any]) -> dict[str, str]:
     return {"name": "that of the patches", "covers": "the patches that were given to the fit"}
 
 
+def adapted_limits(adapted: Mapping[str, Any] | None) -> list[str]:
+    """What follows from an adaptation to labels, `adapted` of the card."""
+    if adapted is None:
+        return []
+    place = adapted["split"] or "their place"
+    return [
+        f"The models were adapted to {adapted['tiles']} labelled tiles ({adapted['labels']}): "
+        "scores out-of-fold are those of the models before, and scores of "
+        f"{place} include tiles whose labels were used."
+    ]
+
+
 def limits(
     data: Mapping[str, Any],
     protocol: Mapping[str, Any],

@@ -27,14 +27,16 @@ FILES = (
     SAVED,
     CARD,
     "data/train/*.json",
-    *(f"{stage}/*.json" for stage in ("scenes", "features", "pixel", "unet", "stack")),
+    *(f"{stage}/*.json" for stage in ("scenes", "features", "pixel", "unet", "stack", "adapt")),
     "scenes/*.npz",
     "pixel/*.npz",
+    "stack/tiles_pixel.npz",  # to adapt it to labels
+    "stack/tiles_unet.npz",
     "pixel/fold_*/*",
     "unet/fold_*/*",
     "unet/target_*/*",
 )
-"""What predictions need; scores and sampled rows of the training stay."""
+"""What predictions and adaptations need; scores and sampled rows of the training stay."""
 
 _LEFT = ("pixel/rows.npz", "pixel/tiles.npz", "unet/tiles.npz")
 _DAMAGE = (

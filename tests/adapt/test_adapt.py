@@ -15,9 +15,10 @@ import pytest
 
 from l4s_ensemble.adapt import adaptation
 from l4s_ensemble.adapt.adaptation import groups_of
-from l4s_ensemble.adapt.run import judge
+from l4s_ensemble.adapt.run import adapt_to_masks, judge
 from l4s_ensemble.adapt.summary import AdaptationSummary, ModelChange
-from l4s_ensemble.errors import DataError
+from l4s_ensemble.data.patches import open_patches
+from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.run.files import read_json
@@ -49,7 +50,7 @@ def place(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(valid, folder / "labels")
     done = command(
         "adapt", "--labels", folder / "labels", "--run", folder / "run", "--out", folder / "new",
-        "--anyway",
+        "--anyway", "--curve", 2,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout)
@@ -67,6 +68,14 @@ def test_the_run_stays_and_the_adapted_one_says_where_it_came_from(
     assert {r.patch for r in summary.tiles} == {1, 2, 3, 4}
     assert summary.reason in (place / "said").read_text()
     assert len(summary.gain_of_groups) == summary.groups >= 2
+    for name, digest in summary.base_digests.items():
+        manifest = read_json(place / "new" / name / "manifest.json")
+        assert manifest["adapted"]["base_digest"] == digest
+        assert manifest["adapted"]["labels_digest"] == summary.labels_digest
+        assert "adapted" not in read_json(place / "run" / name / "manifest.json")
+    card = read_json(place / "new/model_card.json")
+    assert card["adapted"]["base"] == summary.base and "4 labelled tiles" in card["limits"][0]
+    assert read_json(place / "run/model_card.json").get("adapted") is None
     stack = summary.models[-1]
     assert stack.gain == pytest.approx(stack.f1_after - stack.f1_before)
 
@@ -80,6 +89,34 @@ def test_the_adapted_run_predicts_with_the_adapted_models(place: Path) -> None:
     assert found["threshold"] == threshold["stack"]
     ensemble = Ensemble.load(place / "new")
     assert ensemble.stack.learner_.weight_pixel == summary["weight_pixel_after"]
+
+
+def test_the_curve_has_a_point_for_each_number_of_tiles_and_draw(place: Path) -> None:
+    summary = AdaptationSummary.model_validate(read_json(place / "new/adapt/summary.json"))
+    assert [p.tiles for p in summary.curve] == [0, 3]
+    assert all(len(p.average_precision) == 2 and 0 < p.mean <= 1 for p in summary.curve)
+
+
+def test_an_exported_run_is_adapted_in_memory(
+    place: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adaptation, "STEPS", 6)
+    ensemble = Ensemble.load(Ensemble.load(place / "run").export(tmp_path / "run.zip"))
+    tiles = open_patches(tiny_run.parent / "data", "valid")
+    masks = tiles["mask"].values
+    found = adapt_to_masks(ensemble, tiles, masks, tmp_path / "new", anyway=True)
+    by_command = AdaptationSummary.model_validate(read_json(place / "new/adapt/summary.json"))
+    assert found.labels_digest == by_command.labels_digest and found.split is None
+    adapted = Ensemble.load(tmp_path / "new")
+    assert adapted.stack.learner_.weight_pixel == found.weight_pixel_after
+    change = adapted.predict(tiles)["probability"] - ensemble.predict(tiles)["probability"]
+    assert abs(change).max() > 0.01
+    masks[0] = 255
+    with pytest.raises(RunError, match="exists"):
+        adapt_to_masks(ensemble, tiles, masks, tmp_path / "new")
+    masks[1, 0, 0] = 3
+    with pytest.raises(DataError, match="not masks"):
+        adapt_to_masks(ensemble, tiles, masks, tmp_path / "other")
 
 
 def test_labels_of_other_tiles_and_a_folder_in_the_way_lose_nothing(

@@ -31,6 +31,7 @@ def adaptation(source: RunSource, page: str) -> Page:
     found = source.need(AdaptationSummary)
     stack = found.models[-1]
     few = f"none: {stack.blocks} blocks" if stack.low is None else ""
+    place = f"of {found.split}" if found.split else ""
     use = "Predictions of this run use the adapted models."
     if not found.in_use:
         use = "Predictions of this run use the models as they were."
@@ -38,7 +39,7 @@ def adaptation(source: RunSource, page: str) -> Page:
         "lead": f"{found.reason[:1].upper()}{found.reason[1:]}. {use}",
         "picture": "change",
         "stats": [
-            stat("labelled tiles", len(found.tiles), "count", f"of {found.split}"),
+            stat("labelled tiles", len(found.tiles), "count", place),
             stat("F1 of the stack before", stack.f1_before, "score", "on the labelled tiles"),
             stat("F1 after", stack.f1_after, "score", "adapted without the tile's group"),
             stat("weight of the pixel classifier", found.weight_pixel_after, "share",
@@ -97,6 +98,8 @@ def _interval(low: float | None, high: float | None) -> str:
 
 def _commands(source: RunSource, page: str) -> list[str]:
     found = source.need(AdaptationSummary)
+    if found.split is None:
+        return []
     parts = ("--labels", found.labels, "--split", found.split, "--run", found.base)
     return [shlex.join(["l4s-ensemble", "adapt", *parts, "--out", str(source.run)])]
 

@@ -1,0 +1,116 @@
+"""Weight and thresholds of adapted models, moved from the run's by the number of labelled tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
+from l4s_ensemble.metrics.tiles import TileHistograms
+from l4s_ensemble.stack.learners import Learner, OutOfFold, count_jointly, weigh_by_f1
+
+PRIOR_TILES = 20
+"""Labelled tiles that weigh as much as all of the training when the weight and the threshold of
+the stack are chosen."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Weight and thresholds.
+
+    Attributes
+    ----------
+    learner : Learner
+    thresholds : dict of str to float
+        Of ``pixel``, ``unet`` and ``stack``.
+    """
+
+    learner: Learner
+    thresholds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Histograms of the labelled tiles by model, and each tile's thresholds by model.
+
+    The thresholds of a tile are chosen without its group.
+    """
+
+    tiles: dict[str, TileHistograms]
+    thresholds: dict[str, NDArray[np.float64]]
+
+    @classmethod
+    def fixed(cls, data: OutOfFold, learner: Learner, thresholds: Mapping[str, float]) -> Scored:
+        """Score tiles by what is decided already."""
+        counted = histograms(data, learner)
+        return cls(counted, {m: np.full(len(data.fold), thresholds[m]) for m in counted})
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What the run decided, and the scores that it was decided on, by model."""
+
+    learner: Learner
+    reference: dict[str, ScoreHistogram]
+
+    def decide(self, data: OutOfFold) -> Decision:
+        """Move weight and thresholds towards the best of labelled tiles, by their number.
+
+        Parameters
+        ----------
+        data : OutOfFold
+            Logits of the labelled tiles, by models that were adapted without them.
+        """
+        share = len(data.fold) / (len(data.fold) + PRIOR_TILES)
+        best = weigh_by_f1(count_jointly(data, {0: np.ones(len(data.fold), bool)})[0])
+        weight = (1 - share) * self.learner.weight_pixel + share * best
+        learner = self.learner.model_copy(update={"weight_pixel": weight})
+        counted = histograms(data, learner)
+        thresholds = {m: _threshold(self.reference[m], tiles) for m, tiles in counted.items()}
+        return Decision(learner, thresholds)
+
+    def cross_decide(self, data: OutOfFold) -> Scored:
+        """Score each group (`data.fold`) by what the others decide."""
+        tiles = {m: TileHistograms.empty(data.tile) for m in self.reference}
+        thresholds = {m: np.empty(len(data.fold)) for m in self.reference}
+        for k in np.unique(data.fold):
+            own = np.flatnonzero(data.fold == k)
+            chosen = self.decide(_some(data, np.flatnonzero(data.fold != k)))
+            for m, counted in histograms(_some(data, own), chosen.learner).items():
+                tiles[m].positive[own] = counted.positive
+                tiles[m].negative[own] = counted.negative
+                thresholds[m][own] = chosen.thresholds[m]
+        return Scored(tiles, thresholds)
+
+
+def histograms(data: OutOfFold, learner: Learner) -> dict[str, TileHistograms]:
+    """Histograms of ``pixel``, ``unet`` and ``stack``, without calibration."""
+    maps = {
+        "pixel": sigmoid(data.pixel),
+        "unet": sigmoid(data.unet),
+        "stack": learner.predict_proba(data.pixel, data.unet),
+    }
+    counted = {name: TileHistograms.empty(data.tile) for name in maps}
+    for name, probability in maps.items():
+        for i, (p, y) in enumerate(zip(probability, data.y, strict=True)):
+            counted[name].add(i, p, y)
+    return counted
+
+
+def _some(data: OutOfFold, at: NDArray[np.int64]) -> OutOfFold:
+    return OutOfFold(data.pixel[at], data.unet[at], data.y[at], data.fold[at], data.tile[at])
+
+
+def _threshold(old: ScoreHistogram, tiles: TileHistograms) -> float:
+    """Threshold of the best F1 on labelled tiles and, scaled to a few, those of training."""
+    new = tiles.pooled()
+    pixels = new.positive.sum() + new.negative.sum()
+    scale = pixels / len(tiles.patch) * PRIOR_TILES / (old.positive.sum() + old.negative.sum())
+    positive, negative = (
+        np.round(1000 * (n + scale * o)).astype(np.int64)
+        for n, o in ((new.positive, old.positive), (new.negative, old.negative))
+    )
+    return ScoreHistogram(positive, negative).best().value
