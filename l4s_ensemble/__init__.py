@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from l4s_ensemble.data.patches import open_patches
     from l4s_ensemble.errors import L4SError
     from l4s_ensemble.features.compute import features_of
+    from l4s_ensemble.maps.scene_map import map_scene
     from l4s_ensemble.metrics.counts import score
     from l4s_ensemble.pipeline import load_run, open_run
     from l4s_ensemble.pixel.classifier import PixelClassifier
@@ -29,6 +30,7 @@ _WHERE = {
     "features_of": "l4s_ensemble.features.compute:features_of",
     "load_config": "l4s_ensemble.config:load",
     "load_run": "l4s_ensemble.pipeline:load_run",
+    "map_scene": "l4s_ensemble.maps.scene_map:map_scene",
     "open_patches": "l4s_ensemble.data.patches:open_patches",
     "open_run": "l4s_ensemble.pipeline:open_run",
     "score": "l4s_ensemble.metrics.counts:score",
@@ -43,6 +45,7 @@ __all__ = [
     "features_of",
     "load_config",
     "load_run",
+    "map_scene",
     "open_patches",
     "open_run",
     "score",

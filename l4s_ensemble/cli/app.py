@@ -13,6 +13,7 @@ from l4s_ensemble.cli import console
 from l4s_ensemble.cli.adapt import adapt, label
 from l4s_ensemble.cli.data import data_app
 from l4s_ensemble.cli.fit import fit_all, fit_app, tune_app
+from l4s_ensemble.cli.map import map_
 from l4s_ensemble.cli.options import (
     RUN,
     ConfigOption,
@@ -103,6 +104,7 @@ def features(
 app.command("fit-all")(fit_all)
 app.command("label")(label)
 app.command("adapt")(adapt)
+app.command("map")(map_)
 
 
 @app.command()

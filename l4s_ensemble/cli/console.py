@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from l4s_ensemble.adapt.summary import AdaptationSummary
+    from l4s_ensemble.maps.summary import MapSummary
 
 
 def say(text: str) -> None:
@@ -108,6 +109,25 @@ def landslides(summary: dict[str, Any], folder: Path) -> None:
     )
 
 
+def map_summary(found: MapSummary, folder: Path) -> None:
+    """Print what the reflectance of a scene was, and what was mapped."""
+    table(
+        f"Reflectance: {found.radiometry}" + (f"; level {found.level}" if found.level else ""),
+        ["band", "median in the file", "as used", "median training tile"],
+        [[b.band, f"{b.stored:.5g}", f"{b.used:.0f}", _whole(b.training)] for b in found.bands],
+    )
+    say(
+        f"{found.landslides} landslides, {found.area_m2 / 1e4:.1f} ha in {found.observed_km2:.1f} "
+        f"km² at probability {found.threshold:.3f} ({found.threshold_reason}); "
+        f"{found.review} should be looked at"
+    )
+    say(f"{found.masked_share:.1%} of the area is not predicted: no data or clouds")
+    if found.outside_share is not None:
+        say(f"{found.outside_share:.1%} of what is lies outside the area of applicability")
+    say(f"{found.seconds:.0f} s, {found.seconds_per_km2:.2f} s a km², {found.peak_mb:.0f} MB")
+    say(f"map    {folder}: landslides.gpkg, probability.tif, mask.tif, uncertainty.tif")
+
+
 def features(summary: dict[str, Any]) -> None:
     """Print how many features there are, the most discriminative ones, and what was left out."""
     groups: dict[str, int] = {}
@@ -179,6 +199,10 @@ def _named(row: dict[str, Any]) -> str:
 def _below(where: str, root: str) -> str:
     """Path relative to the folder that was checked."""
     return str(Path(where).relative_to(root)) if Path(where).is_relative_to(root) else where
+
+
+def _whole(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
 
 
 def _num(value: float | None) -> str:

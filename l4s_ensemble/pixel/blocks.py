@@ -7,10 +7,12 @@ logits are made from blocks of a few tiles, by the same functions for training a
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.pixel.model import PixelModel
@@ -22,6 +24,18 @@ from l4s_ensemble.run.tasks import in_processes
 
 BLOCK_TILES = 4
 """Tiles of one task; one after the other is computed."""
+
+
+class TileFeatures(Protocol):
+    """What gives the features of tiles: a `FeatureSource`, or a map."""
+
+    def positions(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """Positions of tiles by their ids."""
+        ...
+
+    def each(self, positions: ArrayLike) -> Iterator[NDArray[np.float32]]:
+        """Features of one tile after the other, float32 (feature, y, x)."""
+        ...
 
 
 def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs: int) -> Path:
@@ -65,7 +79,7 @@ def blocks_of(tiles: int) -> list[slice]:
 
 
 def rows_of_block(
-    source: FeatureSource, positions: NDArray[np.int64], pixels: list[NDArray[np.integer]]
+    source: TileFeatures, positions: NDArray[np.int64], pixels: list[NDArray[np.integer]]
 ) -> NDArray[np.float32]:
     """Features of some pixels of a few tiles, tile by tile, float32 (row, feature)."""
     tiles = zip(source.each(positions), pixels, strict=True)

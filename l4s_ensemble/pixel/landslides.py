@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import sigmoid
-from l4s_ensemble.pixel.blocks import blocks_of, rows_of_block
+from l4s_ensemble.pixel.blocks import TileFeatures, blocks_of, rows_of_block
 from l4s_ensemble.pixel.landslide_words import reason
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
@@ -62,7 +62,7 @@ def draw_pixels(
 
 
 def explain_landslides(
-    source: FeatureSource,
+    source: TileFeatures,
     model: PixelModel,
     ground: Ground,
     patch: NDArray[np.int64],
@@ -105,7 +105,7 @@ def explain_landslides(
 
 
 def _explain_pixels(
-    source: FeatureSource,
+    source: TileFeatures,
     model: PixelModel,
     ground: Ground,
     positions: NDArray[np.int64],

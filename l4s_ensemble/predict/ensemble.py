@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,8 @@ class Ensemble:
         return ensemble
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _load, (self.path, self.device, self.jobs)
+        changed = (self.folder / "stack" / "model.json").stat().st_mtime_ns
+        return _load, (self.path, self.device, self.jobs, changed)
 
     @cached_property
     def pixel(self) -> PixelModel:
@@ -238,10 +239,11 @@ class Ensemble:
         return measure_raster(raster, self.scene_fields) if self.scene_fields else None
 
     @cached_property
-    def _reads_across(self) -> bool:
-        """Whether features read beyond the edges of a tile."""
+    def reach(self) -> int:
+        """Pixels that features read beyond the edges of a tile."""
         path = self.pixel.folder / NEIGHBOURHOOD_FILE
-        return path.is_file() and load_neighbourhood(path).cross
+        across = path.is_file() and load_neighbourhood(path).cross
+        return self.pixel.plan.support_px if across else 0
 
     @property
     def scene_fields(self) -> tuple[str, ...]:
@@ -268,8 +270,7 @@ class Ensemble:
             ``logit_unet`` ``(fold_model, y, x)``; NaN in pixels that are not to be predicted.
             Attributes ``threshold`` and ``dissimilarity_limit``.
         """
-        reach = self.pixel.plan.support_px if self._reads_across else 0
-        pixel = score_tiles(raster, self.pixel, statistics, reach=reach, jobs=self.jobs)
+        pixel = score_tiles(raster, self.pixel, statistics, reach=self.reach, jobs=self.jobs)
         unet = score_windows(raster, self.unet.folds)
         probability = self.stack.predict_proba(pixel, np.nan_to_num(unet), fold_axis=0)
         made = {
@@ -438,5 +439,6 @@ class Ensemble:
         return export_run(self.folder, Path(path))
 
 
-def _load(path: Path, device: str, jobs: int) -> Ensemble:
+@lru_cache(maxsize=2)
+def _load(path: Path, device: str, jobs: int, _changed_ns: int) -> Ensemble:
     return Ensemble.load(path, device=device, jobs=jobs)

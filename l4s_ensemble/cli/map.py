@@ -1,0 +1,67 @@
+"""The command that maps a scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from l4s_ensemble.cli import console
+from l4s_ensemble.cli.options import (
+    RUN,
+    DeviceOption,
+    JobsOption,
+    QuietOption,
+    RunOption,
+    named_device,
+    start,
+)
+
+
+def map_(
+    scene: Annotated[
+        Path,
+        typer.Argument(
+            help="A GeoTIFF or VRT, a folder of bands, a Sentinel-2 .SAFE or its zip, a STAC item."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the map.")],
+    dem: Annotated[Path | None, typer.Option("--dem", help="Elevation, metres.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Clouds: all that is not 0.")] = None,
+    bbox: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option("--bbox", metavar="W S E N", help="Map this part only, degrees."),
+    ] = None,
+    aoi: Annotated[Path | None, typer.Option("--aoi", help="Polygons of the part to map.")] = None,
+    bands: Annotated[
+        str | None, typer.Option("--bands", help="Bands of a file in order, such as B2,B3,B4.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option("--scale", help="value x scale + offset = reflectance x 10,000.")
+    ] = None,
+    offset: Annotated[float | None, typer.Option("--offset", help="See --scale.")] = None,
+    run: RunOption = RUN,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Address of a dask scheduler: tcp://HOST:8786."),
+    ] = None,
+    block_tiles: Annotated[
+        int | None, typer.Option("--block-tiles", min=1, help="Tiles of a block each way.")
+    ] = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Map the landslides of a scene: GeoTIFFs and polygons for a GIS."""
+    from l4s_ensemble.maps.scene_map import map_scene
+    from l4s_ensemble.pipeline import default_jobs
+
+    start(quiet)
+    names = None if bands is None else [n.strip() for n in bands.split(",")]
+    found = map_scene(
+        scene, run, out, dem=dem, mask=mask, bbox=bbox, aoi=aoi, bands=names, scale=scale,
+        offset=offset, block_tiles=block_tiles, jobs=jobs or default_jobs(),
+        device=named_device(device), scheduler=scheduler,
+    )  # fmt: skip
+    console.map_summary(found, out)

@@ -1,0 +1,1 @@
+"""From a satellite scene to a map of landslides: raster in, blocks, raster and polygons out."""

@@ -1,0 +1,236 @@
+"""A map block by block: each is read, predicted and kept by itself, in any process.
+
+A block is some tiles of the grid. What was kept of a killed run is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.errors import DataError
+from l4s_ensemble.features.registry import all_fields
+from l4s_ensemble.features.scene_statistics import SceneStatistics
+from l4s_ensemble.maps.area import Area
+from l4s_ensemble.maps.grid import Grid
+from l4s_ensemble.maps.radiometry import EVERY_PX
+from l4s_ensemble.maps.reader import Reader
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.predict.ensemble import Ensemble
+from l4s_ensemble.predict.raster import Raster, margin_px
+from l4s_ensemble.predict.raster_scores import Samples, sample_fields
+from l4s_ensemble.run.files import atomic_path
+
+BLOCK_TILES = 12
+"""Most tiles of a block each way: the tiles around it cost a third more, its memory is 1 GB."""
+
+PARTS = ("probability", "pixel", "unet", "dissimilarity")
+"""Rasters of a block that are kept: all else follows from them."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, order=True)
+class Block:
+    """Some tiles of a grid: from row and column, to before row and column."""
+
+    row: int
+    column: int
+    row_end: int
+    column_end: int
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.row}_{self.column}_{self.row_end}_{self.column_end}.npz"
+
+    def pixels(self, edge: int) -> tuple[slice, slice]:
+        """Rows and columns of its pixels in the grid."""
+        return slice(self.row * edge, self.row_end * edge), slice(
+            self.column * edge, self.column_end * edge
+        )
+
+    def tiles(self) -> list[tuple[int, int]]:
+        """Rows and columns of its tiles."""
+        columns = range(self.column, self.column_end)
+        return [(r, c) for r in range(self.row, self.row_end) for c in columns]
+
+
+def blocks_of(grid: Grid, window: tuple[slice, slice], size: int) -> list[Block]:
+    """Cover a window of pixels with blocks of `size` tiles each way."""
+    first = [s.start // grid.edge for s in window]
+    last = [-(-s.stop // grid.edge) for s in window]
+    rows, columns = (range(a, b, size) for a, b in zip(first, last, strict=True))
+    return [
+        Block(r, c, min(r + size, last[0]), min(c + size, last[1])) for r in rows for c in columns
+    ]
+
+
+def map_block(
+    ensemble: Ensemble,
+    reader: Reader,
+    block: Block,
+    statistics: SceneStatistics | None,
+    area: Area,
+    folder: Path,
+) -> Block:
+    """Predict a block and keep it in a file of `folder`.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    reader : Reader
+    block : Block
+    statistics : SceneStatistics or None
+        Of the scene.
+    area : Area
+        What is to be predicted.
+    folder : Path
+    """
+    raster = read_block(ensemble, reader, block, area)
+    made = {name: np.full(raster.shape, np.nan, np.float32) for name in PARTS}
+    if raster.tiles():
+        scored = ensemble.score_raster(raster, statistics)
+        made["probability"] = scored["probability"].values
+        for name in ("pixel", "unet"):
+            logit = scored[f"logit_{name}"].values
+            made[name] = sigmoid(logit).mean(axis=0)
+        if "dissimilarity" in scored:
+            made["dissimilarity"] = scored["dissimilarity"].values
+    kept: dict[str, Any] = {n: a.astype(np.float32) for n, a in made.items()}
+    with atomic_path(folder / block.name) as path, path.open("wb") as file:
+        np.savez(file, **kept)
+    return block
+
+
+def read_block(ensemble: Ensemble, reader: Reader, block: Block, area: Area) -> Raster:
+    """Read a block with as much of its neighbourhood as the models are shown."""
+    margin = margin_px(reader.sensor, ensemble.pixel.plan.support_px)
+    rows, columns = block.pixels(reader.grid.edge)
+    image = reader.read(rows, columns, margin)
+    return Raster(image, reader.sensor, margin, area.inside(reader.grid, rows, columns))
+
+
+@lru_cache(maxsize=3)
+def read_part(folder: Path, block: Block) -> dict[str, NDArray[np.float32]]:
+    """Rasters of a block that `map_block` kept.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    try:
+        with np.load(folder / block.name, allow_pickle=False) as file:
+            return {name: file[name] for name in PARTS}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(
+            "a block of the map is damaged", where=folder / block.name, found=error,
+            fix="delete this file and give the command again",
+        ) from None  # fmt: skip
+
+
+def sample_reflectance(reader: Reader, places: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    """Every 8th pixel of some tiles each way, float32 (band, pixel): what was observed."""
+    parts = [np.zeros((len(reader.sensor.spectral), 0), np.float32)]
+    edge = reader.grid.edge
+    for r, c in places:
+        image = reader.reflectance(*Block(r, c, r + 1, c + 1).pixels(edge))
+        some = image[:, ::EVERY_PX, ::EVERY_PX].reshape(len(image), -1)
+        parts.append(some[:, np.isfinite(some).all(axis=0)])
+    return np.concatenate(parts, axis=1)
+
+
+class TileSamples(NamedTuple):
+    """What the first pass finds in some tiles.
+
+    Attributes
+    ----------
+    samples : list of dict
+        See `sample_fields`.
+    observed, bare : int
+        Pixels with reflectance, and those of them without terrain.
+    first : tuple of int
+        The first of the tiles.
+    """
+
+    samples: list[Samples]
+    observed: int
+    bare: int
+    first: tuple[int, int]
+
+
+def sample_tiles(
+    ensemble: Ensemble, reader: Reader, places: Sequence[tuple[int, int]]
+) -> TileSamples:
+    """Sample the fields of some tiles, for the statistics of the scene."""
+    names = ensemble.scene_fields
+    margin = max((all_fields()[n].support_px for n in names), default=0)
+    found: list[Samples] = []
+    observed = bare = 0
+    spectral = np.isin(reader.sensor.band_names, reader.sensor.spectral)
+    for r, c in places:
+        window = Block(r, c, r + 1, c + 1).pixels(reader.grid.edge)
+        raster = Raster(reader.read(*window, margin), reader.sensor, margin)
+        centre = slice(margin, margin + raster.edge)
+        known = np.isfinite(raster.image[:, centre, centre])
+        seen = known[spectral].all(axis=0)
+        observed += int(seen.sum())
+        bare += int((seen & ~known.all(axis=0)).sum())
+        if names and raster.valid.any():
+            found += sample_fields(raster, names, [(0, 0)])
+    return TileSamples(found, observed, bare, places[0])
+
+
+@contextmanager
+def scheduled(address: str | None) -> Iterator[int | None]:
+    """Send the loops of joblib to a dask cluster; gives its number of threads, or None without.
+
+    Raises
+    ------
+    DataError
+        If distributed is not installed, or nothing answers.
+    """
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise DataError("a cluster needs dask", fix="pip install 'l4s_ensemble[dask]'") from None
+    from joblib import parallel_config
+
+    try:
+        client = Client(address, timeout="30s")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "no dask scheduler answers", where=address, found=error,
+            fix="start one with `dask scheduler` and workers with `dask worker ADDRESS`",
+        ) from None  # fmt: skip
+    with client, parallel_config("dask"):
+        yield max(1, sum(client.nthreads().values()))
+
+
+def run_all(
+    function: Callable[..., T], tasks: Iterable[tuple[Any, ...]], jobs: int, cluster: int | None
+) -> Iterator[T]:
+    """Call a function for each task, in processes or on a cluster; results as they are done."""
+    if cluster is None and jobs <= 1:
+        for task in tasks:
+            yield function(*task)
+        return
+    from joblib import Parallel, delayed
+
+    workers = jobs if cluster is None else cluster
+    run = Parallel(
+        n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs",
+        max_nbytes=None,
+    )  # fmt: skip
+    yield from run(delayed(function)(*task) for task in tasks)

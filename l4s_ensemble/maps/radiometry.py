@@ -1,0 +1,178 @@
+"""Whether the reflectance of a scene can be what the run was fitted on.
+
+A wrong offset or scale is silent: maps come out, and are wrong. So a few tiles are compared with
+the training tiles before anything is predicted. What cannot be right is refused; explicit
+``--scale`` or ``--offset`` are taken as they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.data.counts import NORMALISED_MEDIAN
+from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.errors import DataError
+from l4s_ensemble.maps.reader import Reader
+from l4s_ensemble.scenes.applicability import Applicability
+
+TILES = 64
+"""Tiles of a scene that are looked at."""
+
+EVERY_PX = 8
+OFFSET = 1000.0
+"""Offset of Sentinel-2 products since processing baseline 04.00, in DN."""
+
+_NEGATIVE = 0.02  # share of pixels below zero that an honest offset does not make
+_REFLECTANCE = 3.0  # no DN of a scene, but every reflectance from 0 to 1, is below
+_BYTE = 255.0
+_FACTOR = 6.0  # bands that differ more from training in the median are another quantity
+
+
+@dataclass(frozen=True)
+class Level:
+    """Medians of one band.
+
+    Attributes
+    ----------
+    band : str
+    stored : float
+        As in the file.
+    used : float
+        In the sensor's units, as the models are shown it.
+    training : float or None
+        Of the median training tile; None where not known.
+    """
+
+    band: str
+    stored: float
+    used: float
+    training: float | None
+
+
+def typical(known: Applicability | None, sensor: Sensor) -> dict[str, float]:
+    """Median reflectance of the median training tile, by band; empty where not known."""
+    if known is None or sensor.radiometry == "relative":
+        return {}
+    return {
+        name: float(np.expm1(known.mean[known.names.index(f"{name} median")]))
+        for name in sensor.spectral
+        if f"{name} median" in known.names
+    }
+
+
+def check_level(
+    reader: Reader,
+    sample: NDArray[np.float32],
+    training: Mapping[str, float],
+    *,
+    given: bool,
+) -> tuple[float, list[Level]]:
+    """Compare a scene with the training tiles.
+
+    Parameters
+    ----------
+    reader : Reader
+        With a gain of 1.
+    sample : float32 array, shape (band, pixel)
+        Spectral bands of the sensor as read, before negative values are cut off.
+    training : mapping of str to float
+        See `typical`.
+    given : bool
+        Whether scale or offset were given by hand: then nothing is refused.
+
+    Returns
+    -------
+    gain : float
+        Factor of all reflectance; 1 for an absolute sensor.
+    levels : list of Level
+
+    Raises
+    ------
+    DataError
+        If scale or offset cannot be right.
+    """
+    sensor, bands = reader.sensor, reader.sensor.spectral
+    files = [b for n in bands if (b := reader.scene.band(n)) is not None]
+    median = np.median(sample, axis=1)
+    gain = 1.0
+    if sensor.radiometry == "relative":
+        brightness = float(np.median(sample.mean(axis=0)))
+        if brightness <= 0:
+            raise DataError("the scene is black", where=reader.scene.path, found=brightness)
+        gain = NORMALISED_MEDIAN / brightness
+    levels = [
+        Level(name, float((m - b.offset) / b.scale), float(m * gain), training.get(name))
+        for name, m, b in zip(bands, median, files, strict=True)
+    ]
+    if not given:
+        _refuse(reader, sample, median, training)
+    return gain, levels
+
+
+def _refuse(
+    reader: Reader,
+    sample: NDArray[np.float32],
+    median: NDArray[np.float32],
+    training: Mapping[str, float],
+) -> None:
+    """Refuse what cannot be reflectance x 10,000.
+
+    Raises
+    ------
+    DataError
+    """
+    scene, bands = reader.scene, reader.sensor.spectral
+    negative = [n for n, v in zip(bands, sample, strict=True) if (v < 0).mean() > _NEGATIVE]
+    shown = ", ".join(f"{n} {m:.4g}" for n, m in zip(bands, median, strict=True))
+    if len(negative) >= 2:
+        raise DataError(
+            "reflectance below zero: the offset seems to have been taken off before",
+            where=scene.path, found=f"{scene.source}; below zero in {', '.join(negative)}",
+            fix="give --offset 0; or --offset as it is, if this is meant",
+        )  # fmt: skip
+    if reader.sensor.radiometry == "relative":
+        return
+    highest = float(np.quantile(sample, 0.999))
+    if highest < _REFLECTANCE:
+        raise DataError(
+            "these are reflectances from 0 to 1, or nothing", where=scene.path,
+            found=f"medians {shown}", allowed="reflectance x 10,000",
+            fix="give --scale 10000; or --scale 1, if this is meant",
+        )  # fmt: skip
+    if highest <= _BYTE and (sample == np.rint(sample)).all():
+        raise DataError(
+            "these are 8-bit values of a picture", where=scene.path, found=f"medians {shown}",
+            allowed="reflectance x 10,000", fix="use the bands of the product, not its preview",
+        )  # fmt: skip
+    known = np.array([training.get(n, np.nan) for n in bands])
+    if not np.isfinite(known).any():
+        return
+    off, less = _distance(median, known), _distance(median - OFFSET, known)
+    if less < off and (np.quantile(sample, 0.001, axis=1) > 0.9 * OFFSET).all():
+        raise DataError(
+            f"an offset of {OFFSET:g} seems to be in the values still", where=scene.path,
+            found=f"{scene.source}; medians {shown}; no band has a dark pixel",
+            allowed=f"training: {_listed(training)}",
+            fix=f"give --offset -{OFFSET:g}; or --offset 0, if they are right",
+        )  # fmt: skip
+    if off > np.log(_FACTOR):
+        raise DataError(
+            "the values are no reflectance x 10,000 of such a sensor", where=scene.path,
+            found=f"{scene.source}; medians {shown}", allowed=f"training: {_listed(training)}",
+            fix="give --scale and --offset so that value x scale + offset is reflectance x 10,000",
+        )  # fmt: skip
+
+
+def _distance(median: NDArray[Any], known: NDArray[Any]) -> float:
+    """Median over bands of the log ratio to training."""
+    off = np.abs(np.log(np.maximum(median, 1)) - np.log(np.maximum(known, 1)))
+    return float(np.nanmedian(off))
+
+
+def _listed(training: Mapping[str, float]) -> str:
+    return ", ".join(f"{n} {v:.0f}" for n, v in training.items())

@@ -1,0 +1,332 @@
+"""From a scene to a map: check, statistics, blocks, files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
+from l4s_ensemble.features.source import MEASURED_TILES
+from l4s_ensemble.maps.area import Area, area_of
+from l4s_ensemble.maps.blocks import (
+    BLOCK_TILES,
+    Block,
+    blocks_of,
+    map_block,
+    read_part,
+    run_all,
+    sample_reflectance,
+    sample_tiles,
+    scheduled,
+)
+from l4s_ensemble.maps.landslides import describe_landslides
+from l4s_ensemble.maps.opening import open_scene
+from l4s_ensemble.maps.radiometry import TILES, Level, check_level, typical
+from l4s_ensemble.maps.reader import Reader
+from l4s_ensemble.maps.result import MapResult
+from l4s_ensemble.maps.summary import MapSummary
+from l4s_ensemble.maps.write import write_landslides, write_raster, write_styles
+from l4s_ensemble.predict.ensemble import Ensemble
+from l4s_ensemble.predict.landslides_table import by_size
+from l4s_ensemble.predict.raster import spaced
+from l4s_ensemble.run.child import usage
+from l4s_ensemble.run.files import digest_of, make_folder, read_json, write_json
+from l4s_ensemble.run.progress import track
+
+log = logging.getLogger("l4s_ensemble")
+
+SETTINGS, SUMMARY, BLOCKS = "map.json", "summary.json", "blocks"
+SAMPLED_TILES = 8
+"""Tiles of one task of the first pass."""
+
+_UNCOVERED = 0.005  # share of observed pixels without elevation: a frayed edge of a model
+_RASTERS = {
+    "probability": ("probability of landslide, calibrated", "1"),
+    "mask": ("1 = landslide, 0 = none, 255 = not predicted", "class"),
+    "uncertainty": ("0 = sure, 1 = at the threshold", "1"),
+    "applicability": ("dissimilarity to the training tiles; 1 = a held-out training tile", "1"),
+}
+
+
+def map_scene(
+    scene: str | Path,
+    run: str | Path,
+    out: str | Path,
+    *,
+    dem: str | Path | None = None,
+    mask: str | Path | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+    aoi: str | Path | None = None,
+    bands: Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    block_tiles: int | None = None,
+    jobs: int = 1,
+    device: str = "auto",
+    scheduler: str | None = None,
+) -> MapSummary:
+    """Map the landslides of a scene.
+
+    Writes ``probability.tif``, ``mask.tif``, ``uncertainty.tif``, ``applicability.tif``,
+    ``landslides.gpkg``, styles for QGIS and ``summary.json``. A killed call goes on where it was.
+
+    Parameters
+    ----------
+    scene : str or Path
+        See `l4s_ensemble.maps.opening.open_scene`.
+    run : str or Path
+        A fitted run, or its export.
+    out : str or Path
+        Folder of the map: a new one, or that of the same map.
+    dem : str or Path, optional
+        Elevation in metres, any CRS and pixel size.
+    mask : str or Path, optional
+        Raster that is not 0 where clouds hide the ground.
+    bbox : tuple of float, optional
+        West, south, east, north in degrees: map this part only.
+    aoi : str or Path, optional
+        Polygons of the area to map, any format of GDAL.
+    bands : sequence of str, optional
+        Names of the bands of a file that does not say them.
+    scale, offset : float, optional
+        ``value x scale + offset`` is reflectance x 10,000; by default what the metadata say.
+    block_tiles : int, optional
+        Tiles of a block each way; the map does not depend on it.
+    jobs : int
+        Processes.
+    device : str
+        Of the U-Net.
+    scheduler : str, optional
+        Address of a dask scheduler whose workers see the same files.
+
+    Raises
+    ------
+    DataError
+        If the scene is not what the run needs; the message says what to do.
+    RunError
+        If `out` holds something else.
+    """
+    started, folder = time.monotonic(), Path(out)
+    ensemble = Ensemble.load(run, device=device)
+    opened_scene = open_scene(scene, bands).scaled(scale, offset)
+    dem, mask = (None if p is None else str(p) for p in (dem, mask))
+    reader = Reader.of(opened_scene, ensemble.sensor, dem, mask)
+    area = area_of(reader, bbox, aoi)
+    digest = _digest(ensemble, reader, area)
+    if (known := _finished(folder, digest)) is not None:
+        return known
+    tiles = _tiles_of_scene(reader)
+    given = scale is not None or offset is not None
+    gain, levels = _level(ensemble, reader, tiles, given)
+    reader = reader.with_gain(gain)
+    make_folder(folder / BLOCKS)
+    write_json(folder / SETTINGS, {"digest": digest, "scene": str(scene), "run": str(run)})
+    with scheduled(scheduler) as cluster:
+        statistics = _statistics(ensemble, reader, tiles, jobs, cluster)
+        workers = jobs if cluster is None else cluster
+        size = block_tiles or _block_tiles(reader, area, workers)
+        blocks = blocks_of(reader.grid, area.window, size)
+        left = [b for b in blocks if not (folder / BLOCKS / b.name).is_file()]
+        # One block alone has all processes to itself.
+        ensemble.jobs = jobs if len(left) == 1 else 1
+        tasks = ((ensemble, reader, b, statistics, area, folder / BLOCKS) for b in left)
+        done = run_all(map_block, tasks, min(jobs, len(left)), cluster)
+        for _ in track(done, "map: blocks", len(left)):
+            pass
+    result = MapResult(reader.grid, blocks, folder / BLOCKS, ensemble.stack)
+    if not result.tiles:
+        raise _nothing_seen(reader)
+    rows, found = describe_landslides(ensemble, reader, area, result, statistics, jobs=jobs)
+    _write_rasters(ensemble, result, area, folder, {"scene": str(scene), "run": str(run)})
+    write_landslides(folder / "landslides.gpkg", rows, found, reader.grid.crs)
+    write_styles(folder)
+    head = {
+        "scene": str(scene), "run": str(run), "digest": digest, "level": opened_scene.level,
+        "radiometry": opened_scene.source, "gain": gain, "bands": [asdict(one) for one in levels],
+        "blocks": len(blocks), "blocks_kept": len(blocks) - len(left),
+    }  # fmt: skip
+    summary = _summarise(ensemble, result, area, rows, head, time.monotonic() - started)
+    write_json(folder / SUMMARY, summary)
+    shutil.rmtree(folder / BLOCKS)
+    return summary
+
+
+def _tiles_of_scene(reader: Reader) -> list[tuple[int, int]]:
+    """All tiles of the scene: statistics do not depend on the part that is mapped."""
+    grid = reader.grid
+    return [t for b in blocks_of(grid, grid.pixels(reader.extent()), 10**6) for t in b.tiles()]
+
+
+def _nothing_seen(reader: Reader) -> DataError:
+    return DataError(
+        "no pixel of the area can be predicted", where=reader.scene.path,
+        found="no data, clouds or no elevation everywhere", fix="check nodata and the cloud mask",
+    )  # fmt: skip
+
+
+def _level(
+    ensemble: Ensemble, reader: Reader, tiles: list[tuple[int, int]], given: bool
+) -> tuple[float, list[Level]]:
+    """Check the reflectance of a sample of the scene; see `check_level`."""
+    sample = sample_reflectance(reader, list(spaced(tiles, TILES)))
+    if not sample.size:
+        raise _nothing_seen(reader)
+    training = typical(ensemble.applicability, ensemble.sensor)
+    gain, levels = check_level(reader, sample, training, given=given)
+    for one in levels:
+        known = "" if one.training is None else f", training {one.training:.0f}"
+        log.info("map: %s median %.4g -> %.0f%s", one.band, one.stored, one.used, known)
+    return gain, levels
+
+
+def _statistics(
+    ensemble: Ensemble,
+    reader: Reader,
+    tiles: list[tuple[int, int]],
+    jobs: int,
+    cluster: int | None,
+) -> SceneStatistics | None:
+    """Measure the scene, and how much of it has elevation.
+
+    Raises
+    ------
+    DataError
+        If elevation does not cover the scene.
+    """
+    some = list(spaced(tiles, MEASURED_TILES))
+    parts = [some[i : i + SAMPLED_TILES] for i in range(0, len(some), SAMPLED_TILES)]
+    tasks = ((ensemble, reader, part) for part in parts)
+    done = run_all(sample_tiles, tasks, min(jobs, len(parts)), cluster)
+    found = list(track(done, "map: statistics of the scene", len(parts)))
+    observed, bare = sum(f.observed for f in found), sum(f.bare for f in found)
+    if bare > _UNCOVERED * observed:
+        raise DataError(
+            "the elevation does not cover the scene", where=reader.dem or reader.scene.path,
+            found=f"{bare / observed:.0%} of the scene has none",
+            fix="give a larger elevation model, or cut the scene to where it is known",
+        )  # fmt: skip
+    # In the order of the tiles, whatever was done first.
+    samples = [s for f in sorted(found, key=lambda f: f.first) for s in f.samples]
+    return measure(samples) if ensemble.scene_fields and samples else None
+
+
+def _block_tiles(reader: Reader, area: Area, workers: int) -> int:
+    """Size of blocks: large ones cost less; each worker should get some."""
+    tiles = np.prod([(s.stop - s.start) / reader.grid.edge for s in area.window])
+    return int(np.clip(np.ceil(np.sqrt(tiles / (3 * workers))), 4, BLOCK_TILES))
+
+
+def _write_rasters(
+    ensemble: Ensemble, result: MapResult, area: Area, folder: Path, tags: Mapping[str, str]
+) -> None:
+    def kept(name: str) -> Callable[[Block], NDArray[np.float32]]:
+        return lambda block: read_part(result.folder, block)[name]
+
+    values: dict[str, Callable[[Block], NDArray[Any]]] = {
+        "probability": kept("probability"),
+        "mask": result.mask,
+        "uncertainty": lambda b: ensemble.stack.uncertainty(kept("probability")(b)),
+        "applicability": kept("dissimilarity"),
+    }
+    model = {"threshold": f"{result.threshold:.6g}", "sensor": ensemble.sensor.name}
+    if ensemble.applicability is not None:
+        model["dissimilarity_limit"] = f"{ensemble.applicability.limit:.6g}"
+    for name, (description, unit) in _RASTERS.items():
+        write_raster(
+            folder / f"{name}.tif", result.grid, area.window, result.blocks, values[name],
+            dtype="uint8" if name == "mask" else "float32",
+            tags={**tags, **model, "description": description, "unit": unit},
+        )  # fmt: skip
+
+
+def _summarise(
+    ensemble: Ensemble,
+    result: MapResult,
+    area: Area,
+    rows: list[dict[str, Any]],
+    head: dict[str, Any],
+    seconds: float,
+) -> MapSummary:
+    grid, (y, x) = result.grid, area.window
+    predicted = int(result.histogram.sum())
+    wanted = outside = 0
+    limit = None if ensemble.applicability is None else ensemble.applicability.limit
+    for block in result.blocks:
+        wanted += int(area.inside(grid, *block.pixels(grid.edge)).sum())
+        if limit is not None:
+            outside += int((read_part(result.folder, block)["dissimilarity"] > limit).sum())
+    km2 = predicted * grid.pixel_m**2 / 1e6
+    first, last = grid.transform(y.start, x.start), grid.transform(y.stop, x.stop)
+    moved, pixels = result.moved, result.outlines.pixels[: result.kept]
+    reason = "of training" if moved is None else moved.kept_because or "moved to fit this scene"
+    return MapSummary(
+        **head,
+        crs=grid.crs,
+        bounds=[first.c, last.f, last.c, first.f],
+        pixel_m=grid.pixel_m,
+        observed_km2=km2,
+        masked_share=1 - predicted / wanted,
+        threshold=result.threshold,
+        threshold_reason=reason,
+        landslides=len(rows),
+        area_m2=float(pixels.sum()) * grid.pixel_m**2,
+        by_size=by_size(pixels, grid.pixel_m),
+        review=sum(r["needs_review"] for r in rows),
+        dissimilarity_limit=limit,
+        outside_share=None if limit is None else outside / predicted,
+        seconds=seconds,
+        seconds_per_km2=seconds / km2,
+        peak_mb=max(usage().get(k, 0.0) for k in ("peak_memory_mb", "peak_worker_memory_mb")),
+    )
+
+
+def _digest(ensemble: Ensemble, reader: Reader, area: Area) -> str:
+    """Hash of everything that a map follows from."""
+    models = sorted(
+        path
+        for name in ("pixel/fold_*/*", "unet/fold_*/*", "stack/model.json", "pixel/features.json")
+        for path in ensemble.folder.glob(name)
+    )
+    files = {b.path for b in reader.scene.bands} | {m.path for m in reader.masks} | {reader.dem}
+    changed = {
+        name: (Path(name).stat().st_mtime_ns, Path(name).stat().st_size)
+        for name in sorted(f for f in files if f is not None)
+        if Path(name).exists()
+    }
+    text = json.dumps([digest_of(*models), repr(reader), repr(area), changed])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _finished(folder: Path, digest: str) -> MapSummary | None:
+    """Summary of the same map where it is there; None where it is to be made or finished.
+
+    Raises
+    ------
+    RunError
+        If the folder holds something else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    fix = "name another folder with --out, or delete this one"
+    if not (folder / SETTINGS).is_file():
+        raise RunError("the folder is not empty and holds no map", where=folder, fix=fix)
+    known = read_json(folder / SETTINGS)
+    if known.get("digest") != digest:
+        raise RunError(
+            "the folder holds another map", where=folder,
+            found=f"a map of {known.get('scene')} by {known.get('run')}, or with other settings",
+            fix=fix,
+        )  # fmt: skip
+    path = folder / SUMMARY
+    return MapSummary.model_validate(read_json(path)) if path.is_file() else None

@@ -1,0 +1,247 @@
+"""A map does not depend on its blocks, goes on where it was killed, and GDAL reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rasterio", reason="the extra geo is not installed")
+
+import rasterio
+from map_world import CRS, LEFT, NAMES, SPECTRAL, TOP, counts, write_scene, write_tif
+from typer.testing import CliRunner
+
+from l4s_ensemble import Ensemble
+from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.maps import scene_map
+from l4s_ensemble.maps.opening import open_scene
+from l4s_ensemble.maps.reader import Reader
+from l4s_ensemble.maps.scene_map import map_scene
+from l4s_ensemble.maps.summary import MapSummary
+from l4s_ensemble.run.files import read_json
+
+RASTERS = ("probability", "mask", "uncertainty", "applicability")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """Scene with a hole, elevation, clouds."""
+    folder = tmp_path_factory.mktemp("world")
+    scene = counts()
+    scene[:12, 100:150, 200:230] = 0
+    tif, dem = write_scene(folder, scene)
+    clouds = np.zeros((1, *scene.shape[1:]), np.uint8)
+    clouds[0, 30:60, 300:330] = 1
+    return tif, dem, write_tif(folder / "clouds.tif", clouds)
+
+
+def mapped(world: tuple[Path, Path, Path], run: Path, out: Path, **options: Any) -> MapSummary:
+    tif, dem, clouds = world
+    return map_scene(tif, run, out, dem=dem, mask=clouds, device="cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def first(world, tiny_run, tmp_path_factory) -> Path:
+    """A map in one block."""
+    out = tmp_path_factory.mktemp("maps") / "first"
+    mapped(world, tiny_run, out, block_tiles=10)
+    return out
+
+
+def read(folder: Path, name: str) -> np.ndarray:
+    with rasterio.open(folder / f"{name}.tif") as file:
+        return file.read(1)
+
+
+def test_a_map_does_not_depend_on_the_size_of_its_blocks(world, tiny_run, first, tmp_path):
+    found = mapped(world, tiny_run, tmp_path / "other", block_tiles=1)
+    assert found.blocks > read_json(first / "summary.json")["blocks"] == 1
+    for name in RASTERS:
+        limit = 0 if name in {"mask", "applicability"} else 1e-3
+        one, other = read(first, name), read(tmp_path / "other", name)
+        np.testing.assert_allclose(one, other, rtol=0, atol=limit, err_msg=name)
+    kept = {"landslides", "area_m2", "observed_km2", "threshold", "masked_share"}
+    wanted = MapSummary.model_validate(read_json(first / "summary.json"))
+    assert found.model_dump(include=kept) == wanted.model_dump(include=kept)
+
+
+def test_a_part_of_a_scene_has_the_map_of_the_scene(world, tiny_run, first, tmp_path):
+    """A box that begins within a tile: the grid of tiles stays, and the statistics."""
+    from rasterio.warp import transform_bounds
+
+    box = transform_bounds(CRS, "EPSG:4326", LEFT + 700, TOP - 2000, LEFT + 2500, TOP - 800)
+    mapped(world, tiny_run, tmp_path / "part", bbox=box)
+    with rasterio.open(tmp_path / "part" / "probability.tif") as part:
+        p, at = part.read(1), part.transform
+    y, x = int((TOP - at.f) / 10), int((at.c - LEFT) / 10)
+    assert y > 0 and x > 0
+    wanted = read(first, "probability")[y : y + p.shape[0], x : x + p.shape[1]]
+    np.testing.assert_allclose(p, wanted, rtol=0, atol=1e-3)
+
+
+def test_the_map_is_that_of_the_raster_in_memory(world, tiny_run, first):
+    """On the grid of tiles, with the statistics of the scene."""
+    tif, dem, clouds = world
+    ensemble = Ensemble.load(tiny_run, device="cpu")
+    reader = Reader.of(open_scene(tif), ensemble.sensor, str(dem), str(clouds))
+    raster = reader.dataset(*(slice(0, n) for n in reader.grid.shape))
+    found = ensemble.predict(raster)["probability"].values
+    y, x = reader.grid.pixels(reader.extent())
+    wanted = read(first, "probability")
+    # Beyond the scene elevation is known to the map, and not to the raster.
+    inner = np.s_[40:-40, 40:-40]
+    off = np.abs(found[y, x] - wanted)[inner]
+    assert np.nanquantile(off, 0.99) < 0.05
+    np.testing.assert_array_equal(np.isnan(found[y, x]), np.isnan(wanted))
+    assert "WGS 84" in ensemble.predict(raster)["spatial_ref"].attrs["crs_wkt"]
+
+
+def test_what_was_not_seen_is_not_predicted(first):
+    p, mask = read(first, "probability"), read(first, "mask")
+    for y, x in ((120, 215), (45, 315)):
+        assert np.isnan(p[y, x]) and mask[y, x] == 255
+    np.testing.assert_array_equal(np.isnan(p), mask == 255)
+    assert 0.01 < np.isnan(p).mean() < 0.1
+    assert (mask == 1).any()
+
+
+def test_rasters_are_cloud_optimised_and_say_what_they_are(first):
+    from rio_cogeo import cog_validate
+
+    for name in RASTERS:
+        valid, errors, _ = cog_validate(first / f"{name}.tif")
+        assert valid, errors
+        with rasterio.open(first / f"{name}.tif") as file:
+            assert file.crs.to_string() == CRS
+            assert (file.transform.c, file.transform.f, file.res) == (LEFT, TOP, (10, 10))
+            assert file.shape == (256, 384)
+            assert file.descriptions[0] and file.units[0]
+            assert float(file.tags()["threshold"]) > 0
+            assert file.nodata == 255 if name == "mask" else np.isnan(file.nodata)
+
+
+def test_polygons_are_the_mask(first):
+    import pyogrio
+    import shapely
+    from rasterio.features import rasterize
+
+    meta, _, geometry, fields = pyogrio.raw.read(first / "landslides.gpkg")
+    assert meta["crs"] == CRS
+    columns = dict(zip(meta["fields"], fields, strict=True))
+    shapes = shapely.from_wkb(geometry)
+    assert shapely.is_valid(shapes).all()
+    np.testing.assert_allclose(shapely.area(shapes), columns["area_m2"])
+    with rasterio.open(first / "mask.tif") as file:
+        mask, at = file.read(1), file.transform
+    np.testing.assert_array_equal(rasterize(shapes, mask.shape, transform=at), mask == 1)
+    p = read(first, "probability")
+    inside = rasterize([shapes[0]], mask.shape, transform=at) == 1
+    np.testing.assert_allclose(columns["mean_probability"][0], p[inside].mean(), atol=1e-3)
+    assert (columns["mean_slope_deg"] > 0).all() and (columns["lowest_m"] > 500).all()
+    assert columns["reason"][0]
+    assert set(columns["needs_review"].tolist()) <= {True, False}
+    assert int(columns["needs_review"].sum()) == read_json(first / "summary.json")["review"]
+
+
+def test_a_killed_map_goes_on_with_the_blocks_that_are_missing(
+    world, tiny_run, first, tmp_path, monkeypatch
+):
+    out, made = tmp_path / "map", []
+
+    def dies(*task: Any) -> Any:
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(task[2])
+        return scene_map.map_block_alive(*task)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(scene_map, "map_block_alive", scene_map.map_block, raising=False)
+    monkeypatch.setattr(scene_map, "map_block", dies)
+    with pytest.raises(KeyboardInterrupt):
+        mapped(world, tiny_run, out, block_tiles=2)
+    assert len(list((out / "blocks").glob("*.npz"))) == 3
+    assert not list(out.glob("*.tif"))
+    monkeypatch.undo()
+    found = mapped(world, tiny_run, out, block_tiles=2)
+    assert found.blocks_kept == 3 < found.blocks
+    np.testing.assert_allclose(
+        read(out, "probability"), read(first, "probability"), rtol=0, atol=1e-3
+    )
+    assert not (out / "blocks").exists()
+    monkeypatch.setattr(scene_map, "map_block", None)  # nothing is done again
+    assert mapped(world, tiny_run, out) == found
+
+
+def test_the_folder_of_another_map_is_refused(world, tiny_run, first, tmp_path):
+    with pytest.raises(RunError, match="another map"):
+        mapped(world, tiny_run, first, offset=0.0)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="holds no map"):
+        mapped(world, tiny_run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "fix"),
+    [
+        (lambda s: s + 1000, "an offset of 1000", {"offset": -1000.0}),
+        (lambda s: s / 10_000, "from 0 to 1", {"scale": 10_000.0}),
+        (lambda s: np.clip(s / 12, 1, 255).astype(np.uint8), "8-bit", None),
+        (lambda s: s * 20.0, "no reflectance", {"scale": 0.05}),
+    ],
+)
+def test_reflectance_that_cannot_be_right_is_refused_with_the_fix(
+    world, tiny_run, first, tmp_path, change, words, fix
+):
+    scene = change(counts()[:12])
+    scene = scene.astype(np.float32) if scene.dtype == np.float64 else scene
+    tif = write_tif(tmp_path / "s.tif", scene, SPECTRAL)
+    with pytest.raises(DataError, match=words):
+        map_scene(tif, tiny_run, tmp_path / "out", dem=world[1], device="cpu")
+    assert not (tmp_path / "out").exists()
+    if fix is not None:
+        ensemble = Ensemble.load(tiny_run, device="cpu")
+        reader = Reader.of(
+            open_scene(tif).scaled(fix.get("scale"), fix.get("offset")),
+            ensemble.sensor,
+            str(world[1]),
+        )
+        window = reader.grid.pixels(reader.extent())
+        np.testing.assert_allclose(reader.read(*window)[:12], counts()[:12], rtol=1e-3)
+
+
+def test_an_offset_that_was_taken_off_before_is_refused(world, tiny_run, tmp_path):
+    from map_world import write_item
+
+    scene = counts()
+    item = write_item(tmp_path / "item.json", scene, applied=True)
+    text = item.read_text().replace('"earthsearch:boa_offset_applied": true', '"x": 1')
+    item.write_text(text)
+    with pytest.raises(DataError, match="taken off before"):
+        map_scene(item, tiny_run, tmp_path / "out", dem=world[1], device="cpu")
+
+
+def test_elevation_that_does_not_cover_the_scene_is_refused(world, tiny_run, tmp_path):
+    dem = counts()[NAMES.index("dem")][None, :, :200]
+    small = write_tif(tmp_path / "dem.tif", dem.astype(np.float32))
+    with pytest.raises(DataError, match=r"4\d% of the scene has none"):
+        map_scene(world[0], tiny_run, tmp_path / "out", dem=small, device="cpu")
+
+
+def test_a_scene_without_data_is_refused(world, tiny_run, tmp_path):
+    tif = write_tif(tmp_path / "s.tif", np.zeros((12, 100, 90), np.uint16), SPECTRAL)
+    with pytest.raises(DataError, match="no pixel"):
+        map_scene(tif, tiny_run, tmp_path / "out", dem=world[1], device="cpu")
+
+
+def test_the_command_maps_and_says_what_the_reflectance_was(world, tiny_run, tmp_path):
+    from l4s_ensemble.cli.app import app
+
+    tif, dem, clouds = world
+    out = tmp_path / "map"
+    command = ["map", str(tif), "--dem", str(dem), "--mask", str(clouds), "--run", str(tiny_run)]
+    ended = CliRunner().invoke(app, [*command, "--out", str(out), "--device", "cpu", "--jobs", "1"])
+    assert ended.exit_code == 0, (ended.output, ended.exception)
+    assert "median training tile" in ended.output and "landslides" in ended.output
+    assert (out / "landslides.gpkg").is_file()
