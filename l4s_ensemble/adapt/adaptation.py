@@ -26,8 +26,10 @@ from l4s_ensemble.stack.learners import OutOfFold
 from l4s_ensemble.unet.classifier import UNetClassifier
 from l4s_ensemble.unet.inputs.tileset import TileSet, load
 
-STEPS = 200
-"""Optimiser steps of a U-Net."""
+STEPS, RATE = 100, 2e-3
+"""Optimiser steps of a U-Net and the peak of their rate. With 20 labels average precision from
+scene 1 to 2 and from 2 to 1 is .836 and .544; with 200 steps at 1e-3, which take twice as long,
+.835 and .519; with 60 steps at 2e-3 .523 from 2 to 1."""
 
 DECAY = 0.3
 """Share of its old value that a leaf of the pixel classifier keeps: of .9, .7, .5, .3 and .1 about
@@ -256,4 +258,4 @@ def _score_block(
 
 
 def _fine_tune(model: UNetClassifier, tiles: TileSet) -> UNetClassifier:
-    return model.fine_tune(tiles, steps=STEPS)
+    return model.fine_tune(tiles, steps=STEPS, lr=RATE)
