@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,16 +15,24 @@ import pytest
 
 from l4s_ensemble.adapt.choose import candidates, choose
 from l4s_ensemble.adapt.labels import Labels, check_labels, digests_of, read_labels
+from l4s_ensemble.adapt.summary import AdaptationSummary
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.data.store import open_store
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.predict.result import open_masks
 from l4s_ensemble.report.labelling import write_labelling_page
+from l4s_ensemble.run.files import read_json
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Page
 
 RESULT = "predict/valid/result"
+ADAPT = """
+from l4s_ensemble.adapt import adaptation
+from l4s_ensemble.cli import main
+adaptation.STEPS = 4
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +179,26 @@ def test_a_browser_that_keeps_nothing_says_so(opened: Page, labelling: Path) -> 
     opened.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
     opened.keyboard.press("n")
     assert "save before" in (opened.locator("#unkept").text_content() or "")
+
+
+@pytest.mark.slow
+def test_from_a_persons_clicks_to_an_adapted_run(
+    opened: Page, tiny_run: Path, tmp_path: Path
+) -> None:
+    for _ in range(4):
+        opened.locator("input[value=brush]").check()
+        opened.locator("#stage").click(position={"x": 300, "y": 200})
+        opened.locator("#done").click()
+    found = saved(opened, tmp_path / "labels.json")
+    shutil.copytree(tiny_run, tmp_path / "run")
+    words = ("adapt", "--labels", "labels.json", "--run", "run", "--out", "new", "--anyway")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", ADAPT, *words, "--jobs", "1"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "other models" not in done.stderr, done.stderr
+    summary = AdaptationSummary.model_validate(read_json(tmp_path / "new/adapt/summary.json"))
+    assert {t.patch: t.landslide_pixels for t in summary.tiles} == {
+        int(p): int(m.sum()) for p, m in zip(found.patch, found.mask, strict=True)
+    }
