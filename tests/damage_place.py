@@ -225,7 +225,7 @@ def a_folder_instead(place: Place) -> None:
 
 def write_pixel_model(place: Place) -> None:
     """A pixel model of one fold whose booster is missing."""
-    from l4s_ensemble.pixel import classifier, model
+    from l4s_ensemble.pixel import boosters, model
 
     folder = place.run / "pixel"
     about = {"kind": model.KIND, "version": model.VERSION, "sensor": SENSOR, "seed": 0}
@@ -233,7 +233,7 @@ def write_pixel_model(place: Place) -> None:
     write_json(
         folder / "fold_0/classifier.json",
         {
-            "kind": classifier.KIND, "version": classifier.VERSION, "features": ["a"],
+            "kind": boosters.KIND, "version": boosters.VERSION, "features": ["a"],
             "classes": [0, 1], "settings": {}, "boosters": ["booster_0.txt"], "digest": "",
         },
     )  # fmt: skip

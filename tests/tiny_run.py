@@ -65,7 +65,7 @@ def main(folder: Path, base: Path | None = None) -> None:
 
 def write_data(root: Path) -> None:
     """Write patches in the official layout, and where they lie."""
-    from conftest import tiny_patch
+    from tiny_patches import tiny_patch
 
     from l4s_ensemble.data.bands import L4S_BANDS
     from l4s_ensemble.data.patches import write_mask, write_patch

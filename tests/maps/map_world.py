@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conftest import tiny_patch
+from tiny_patches import tiny_patch
 
 from l4s_ensemble.data.bands import L4S_BANDS
 

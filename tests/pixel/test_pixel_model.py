@@ -28,7 +28,7 @@ def model(fitted: Path) -> PixelModel:
 def test_a_saved_model_reads_back_as_it_was(model: PixelModel, fitted: Path) -> None:
     assert len(model.folds) == 3 and model.sensor == SENSOR and model.seed == 3
     for k, classifier in enumerate(model.folds):
-        assert tuple(classifier.feature_names_in_) == model.plan.names
+        assert classifier.names == model.plan.names
         assert classifier.random_state == 3 + k and classifier.trees == 30
     model.require(model.plan.names, SENSOR)
     # Another process reads it from its folder: no megabytes go with each task.
