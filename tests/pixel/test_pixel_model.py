@@ -17,6 +17,7 @@ from l4s_ensemble.errors import ModelError
 from l4s_ensemble.features.source import FeatureSource, source_to_predict
 from l4s_ensemble.pixel.blocks import score_tiles
 from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import ScoreFile
 
 
@@ -29,7 +30,8 @@ def test_a_saved_model_reads_back_as_it_was(model: PixelModel, fitted: Path) -> 
     assert len(model.folds) == 3 and model.sensor == SENSOR and model.seed == 3
     for k, classifier in enumerate(model.folds):
         assert classifier.names == model.plan.names
-        assert classifier.random_state == 3 + k and classifier.trees == 30
+        saved = read_json(fitted / f"pixel/fold_{k}/classifier.json")["settings"]
+        assert saved["random_state"] == 3 + k and saved["trees"] == 30
     model.require(model.plan.names, SENSOR)
     # Another process reads it from its folder: no megabytes go with each task.
     assert len(pickle.dumps(model)) < 1000
