@@ -66,7 +66,7 @@ def adapt_run(
     anyway : bool
         Whether the adapted models are used though no gain is shown.
     curve : int
-        Draws of the learning curve; each costs about as much as a minute's labelling. 0: no curve.
+        Draws of the learning curve, each of which trains a U-Net for every point. 0: no curve.
 
     Raises
     ------
