@@ -158,11 +158,8 @@ class Run:
 
         ensemble = Ensemble.load(self.folder, device=self.device, jobs=self.jobs)
         read = read_labels(labels, ensemble.sensor)
-        stages = self._predict_stages(split, data)
-        result = self._bring_up_to_date(stages, "result")
-        place = self.folder / stages[0].name
         return adapt_run(
-            ensemble, read, place, result, out, split=split, anyway=anyway, curve=curve
+            ensemble, read, *self._result(split, data), out, split=split, anyway=anyway, curve=curve
         )
 
     def label(
@@ -184,9 +181,7 @@ class Run:
         from l4s_ensemble.adapt.labels import digests_of
         from l4s_ensemble.report.labelling import write_labelling_page
 
-        stages = self._predict_stages(split, data)
-        result = self._bring_up_to_date(stages, "result")
-        place = self.folder / stages[0].name
+        place, result = self._result(split, data)
         chosen = choose(candidates(place, result), tiles)
         write_labelling_page(
             page, place, result, chosen,
@@ -233,6 +228,12 @@ class Run:
         saved = self.config.data.root
         own = saved is not None and root.resolve() == Path(saved).resolve()
         return predict_stages(self.config, root, split, own=own)
+
+    def _result(self, split: str, data: Path | None) -> tuple[Path, Path]:
+        """Predict a split if that has not been done; folders of its patches and of the result."""
+        stages = self._predict_stages(split, data)
+        result = self._bring_up_to_date(stages, "result")
+        return self.folder / stages[0].name, result
 
     def _bring_up_to_date(self, stages: Sequence[Stage], last: str) -> Path:
         """Run those of a prediction's stages that its stage `last` needs; give that one's folder.

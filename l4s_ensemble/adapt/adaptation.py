@@ -15,14 +15,14 @@ from l4s_ensemble.config import PixelConfig
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.pixel.blocks import blocks_of, rows_of_block
+from l4s_ensemble.pixel.blocks import blocks_of, sampled_rows
 from l4s_ensemble.pixel.classifier import PixelClassifier
 from l4s_ensemble.pixel.model import fold_folder
 from l4s_ensemble.pixel.sampling import PixelPlan, plan_pixels
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.stack.classifier import Stack
-from l4s_ensemble.stack.learners import OutOfFold
+from l4s_ensemble.stack.learners import BASE_MODELS, OutOfFold
 from l4s_ensemble.unet.classifier import UNetClassifier
 from l4s_ensemble.unet.inputs.tileset import TileSet, load
 
@@ -82,10 +82,7 @@ class LabelledTiles:
         """Read images and compute the features of some pixels."""
         tiles = load(source.dataset(), source.positions(patch), masks=False)
         plan = plan_pixels(patch, mask, PixelConfig(positives_max=LANDSLIDE_ROWS), seed)
-        starts = np.flatnonzero(np.diff(plan.patch, prepend=plan.patch[0] - 1))
-        positions, pixels = source.positions(plan.patch[starts]), np.split(plan.pixel, starts[1:])
-        tasks = [(source, positions[b], pixels[b]) for b in blocks_of(len(starts))]
-        rows = np.concatenate(list(in_processes(rows_of_block, tasks, jobs)))
+        rows = np.concatenate(list(sampled_rows(source, plan, jobs)))
         return cls(source, patch, mask, replace(tiles, mask=torch.from_numpy(mask)), plan, rows)
 
     def adapt(self, models: Models, parts: Sequence[NDArray[np.int64]], *, jobs: int) -> Models:
@@ -203,7 +200,7 @@ def classifiers_of(ensemble: Ensemble) -> list[PixelClassifier]:
 def prior_of(ensemble: Ensemble) -> Prior:
     """Read what the run decided its weight and thresholds on."""
     folder = ensemble.folder / "stack"
-    base = {m: TileHistograms.load(folder / f"tiles_{m}.npz").pooled() for m in ("pixel", "unet")}
+    base = {m: TileHistograms.load(folder / f"tiles_{m}.npz").pooled() for m in BASE_MODELS}
     return Prior(ensemble.stack.learner_, {**base, "stack": ensemble.stack.reference_})
 
 

@@ -90,8 +90,8 @@ def choose(found: Candidates, tiles: int) -> list[Choice]:
 
     A tile's value is the mean of its ranks by uncertainty and by dissimilarity. After the most
     valuable tile comes the one with the largest product of its value and its distance to the
-    nearest one chosen. Three in four
-    show mapped landslides, the others none: there the map may have missed some.
+    nearest one chosen. Three in four show mapped landslides, the others none: there the map may
+    have missed some.
 
     Returns
     -------

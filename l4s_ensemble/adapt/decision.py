@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
+from l4s_ensemble.metrics.histogram import ScoreHistogram
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.stack.learners import Learner, OutOfFold, count_jointly, weigh_by_f1
+from l4s_ensemble.stack.learners import (
+    Learner,
+    OutOfFold,
+    count_jointly,
+    score_learners,
+    weigh_by_f1,
+)
 
 PRIOR_TILES = 20
 """Labelled tiles that weigh as much as all of the training when the weight and the threshold of
@@ -45,7 +51,7 @@ class Scored:
     @classmethod
     def fixed(cls, data: OutOfFold, learner: Learner, thresholds: Mapping[str, float]) -> Scored:
         """Score tiles by what is decided already."""
-        counted = histograms(data, learner)
+        counted = _counted(data, dict.fromkeys(np.unique(data.fold).tolist(), learner))
         return cls(counted, {m: np.full(len(data.fold), thresholds[m]) for m in counted})
 
 
@@ -68,35 +74,25 @@ class Prior:
         best = weigh_by_f1(count_jointly(data, {0: np.ones(len(data.fold), bool)})[0])
         weight = (1 - share) * self.learner.weight_pixel + share * best
         learner = self.learner.model_copy(update={"weight_pixel": weight})
-        counted = histograms(data, learner)
+        counted = _counted(data, dict.fromkeys(np.unique(data.fold).tolist(), learner))
         thresholds = {m: _threshold(self.reference[m], tiles) for m, tiles in counted.items()}
         return Decision(learner, thresholds)
 
     def cross_decide(self, data: OutOfFold) -> Scored:
         """Score each group (`data.fold`) by what the others decide."""
-        tiles = {m: TileHistograms.empty(data.tile) for m in self.reference}
-        thresholds = {m: np.empty(len(data.fold)) for m in self.reference}
-        for k in np.unique(data.fold):
-            own = np.flatnonzero(data.fold == k)
-            chosen = self.decide(_some(data, np.flatnonzero(data.fold != k)))
-            for m, counted in histograms(_some(data, own), chosen.learner).items():
-                tiles[m].positive[own] = counted.positive
-                tiles[m].negative[own] = counted.negative
-                thresholds[m][own] = chosen.thresholds[m]
-        return Scored(tiles, thresholds)
+        chosen = {
+            int(k): self.decide(_some(data, np.flatnonzero(data.fold != k)))
+            for k in np.unique(data.fold)
+        }
+        counted = _counted(data, {k: one.learner for k, one in chosen.items()})
+        each = [chosen[k].thresholds for k in data.fold.tolist()]
+        return Scored(counted, {m: np.array([t[m] for t in each]) for m in counted})
 
 
-def histograms(data: OutOfFold, learner: Learner) -> dict[str, TileHistograms]:
-    """Histograms of ``pixel``, ``unet`` and ``stack``, without calibration."""
-    maps = {
-        "pixel": sigmoid(data.pixel),
-        "unet": sigmoid(data.unet),
-        "stack": learner.predict_proba(data.pixel, data.unet),
-    }
-    counted = {name: TileHistograms.empty(data.tile) for name in maps}
-    for name, probability in maps.items():
-        for i, (p, y) in enumerate(zip(probability, data.y, strict=True)):
-            counted[name].add(i, p, y)
+def _counted(data: OutOfFold, learners: Mapping[int, Learner]) -> dict[str, TileHistograms]:
+    """Histograms of ``pixel``, ``unet`` and ``stack``, each tile by the learner of its group."""
+    counted = score_learners(data, {"stack": learners})
+    del counted["mean"]
     return counted
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.score import bootstrap_blocks
 from l4s_ensemble.run.execute import read_manifest
 from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.stack.comparison import thresholds_of
 
 FOLDER = "adapt"
 """Of the summary in an adapted run."""
@@ -151,18 +153,17 @@ def _adapt(
     started, run = time.monotonic(), ensemble.folder
     if out.exists():
         raise RunError("the folder exists", where=out, fix="name another one with --out")
-    stack = read_json(run / "stack" / "summary.json")
-    thresholds = {row["model"]: float(row["threshold"]) for row in stack["comparison"]}
     labelled_tiles = source.dataset().isel(patch=source.positions(labels.patch))
     blocks, _ = bootstrap_blocks(labelled_tiles, BLOCK_TILES)
     groups_of(blocks, labels.mask)  # too few landslides are an error now
     labelled = LabelledTiles.read(
         source, labels.patch, labels.mask, seed=ensemble.pixel.seed, jobs=ensemble.jobs
     )
-    adapted = adapt_ensemble(
-        ensemble, labelled, blocks, {**thresholds, "stack": float(stack["threshold"])}
-    )
-    models, gains = _changes(adapted, blocks)
+    adapted = adapt_ensemble(ensemble, labelled, blocks, thresholds_of(run / "stack"))
+    counts = {m: (_counts(adapted.before, m), _counts(adapted.after, m)) for m in MODELS}
+    models, (before, after) = _changes(adapted, counts, blocks), counts["stack"]
+    groups = [adapted.group == k for k in range(int(adapted.group.max()) + 1)]
+    gains = [f1_pooled(_some(after, g)) - f1_pooled(_some(before, g)) for g in groups]
     helps, reason = judge(models[-1], gains)
     summary = AdaptationSummary(
         base=str(ensemble.path),
@@ -171,7 +172,7 @@ def _adapt(
         labels=labels.source,
         labels_digest=hashlib.sha256(labels.patch.tobytes() + labels.mask.tobytes()).hexdigest(),
         split=split,
-        tiles=_rows(adapted, labels),
+        tiles=_rows(adapted, labels, counts),
         models=models,
         groups=len(gains),
         gain_of_groups=gains,
@@ -205,11 +206,12 @@ def judge(stack: ModelChange, gains: list[float]) -> tuple[bool, str]:
     )
 
 
-def _changes(adapted: Adapted, blocks: NDArray[np.int64]) -> tuple[list[ModelChange], list[float]]:
-    """Each model before and after, and the stack's gain in each group."""
-    models, gains = [], []
-    for m in MODELS:
-        before, after = (_counts(s, m) for s in (adapted.before, adapted.after))
+def _changes(
+    adapted: Adapted, counts: Mapping[str, tuple[Counts, Counts]], blocks: NDArray[np.int64]
+) -> list[ModelChange]:
+    """Each model before and after."""
+    models = []
+    for m, (before, after) in counts.items():
         gain = f1_gain_interval(after, before, blocks)
         pooled = [s.tiles[m].pooled() for s in (adapted.before, adapted.after)]
         models.append(
@@ -227,13 +229,13 @@ def _changes(adapted: Adapted, blocks: NDArray[np.int64]) -> tuple[list[ModelCha
                 threshold_after=adapted.decision.thresholds[m],
             )
         )
-        groups = [adapted.group == k for k in range(int(adapted.group.max()) + 1)]
-        gains = [f1_pooled(_some(after, g)) - f1_pooled(_some(before, g)) for g in groups]
-    return models, gains
+    return models
 
 
-def _rows(adapted: Adapted, labels: Labels) -> list[TileRow]:
-    before, after = (_counts(s, "stack") for s in (adapted.before, adapted.after))
+def _rows(
+    adapted: Adapted, labels: Labels, counts: Mapping[str, tuple[Counts, Counts]]
+) -> list[TileRow]:
+    before, after = counts["stack"]
 
     def f1(counts: Counts, i: int) -> float | None:
         whole = int(2 * counts.tp[i] + counts.fp[i] + counts.fn[i])

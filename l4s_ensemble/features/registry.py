@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +49,11 @@ def all_fields() -> dict[str, Field]:
     made = [_band(b.name, b.unit) for b in BY_NAME.values()] + indices.fields() + terrain.fields()
     known = {f.name: f for f in made}
     return known | {f.name: f for f in neighbourhood.fields(known)}
+
+
+def reach_of(names: Iterable[str]) -> int:
+    """Pixels that the widest of these fields reads beyond a patch; 0 of none."""
+    return max((all_fields()[name].support_px for name in names), default=0)
 
 
 FUNCTIONS: tuple[Callable[[dict[str, Field]], list[FeatureFunction]], ...] = (

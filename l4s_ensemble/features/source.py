@@ -20,7 +20,13 @@ from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import open_store, positions_of, sensor_of, units
 from l4s_ensemble.errors import ModelError
 from l4s_ensemble.features.compute import compute_window
-from l4s_ensemble.features.registry import FEATURES_FILE, FeaturePlan, all_fields, plan_from_file
+from l4s_ensemble.features.registry import (
+    FEATURES_FILE,
+    FeaturePlan,
+    all_fields,
+    plan_from_file,
+    reach_of,
+)
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.tile_context import TileContext, sample_tile
 from l4s_ensemble.features.window import Alone, Joined, Window
@@ -282,7 +288,7 @@ def measure_scenes(
 def _samples(source: FeatureSource, positions: list[int]) -> list[dict[str, NDArray[np.float32]]]:
     sensor, fields = sensor_of(source.dataset()), all_fields()
     names = source.feature_plan().scene_fields
-    margin = max(fields[name].support_px for name in names)
+    margin = reach_of(names)
     return [
         sample_tile(TileContext(window, sensor, margin, fields), names)
         for window in source.windows(positions)

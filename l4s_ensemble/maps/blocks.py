@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.features.registry import all_fields
+from l4s_ensemble.features.registry import reach_of
 from l4s_ensemble.features.scene_statistics import SceneStatistics
 from l4s_ensemble.maps.area import Area
 from l4s_ensemble.maps.grid import Grid
@@ -27,6 +27,7 @@ from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.raster import Raster, margin_px
 from l4s_ensemble.predict.raster_scores import Samples, sample_fields
 from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.stack.learners import BASE_MODELS
 
 BLOCK_TILES = 12
 """Most tiles of a block each way: the tiles around it cost a third more, its memory is 1 GB."""
@@ -99,12 +100,12 @@ def map_block(
     if raster.tiles():
         scored = ensemble.score_raster(raster, statistics)
         made["probability"] = scored["probability"].values
-        for name in ("pixel", "unet"):
+        for name in BASE_MODELS:
             logit = scored[f"logit_{name}"].values
             made[name] = sigmoid(logit).mean(axis=0)
         if "dissimilarity" in scored:
             made["dissimilarity"] = scored["dissimilarity"].values
-    kept: dict[str, Any] = {n: a.astype(np.float32) for n, a in made.items()}
+    kept: dict[str, Any] = made
     with atomic_path(folder / block.name) as path, path.open("wb") as file:
         np.savez(file, **kept)
     return block
@@ -118,7 +119,6 @@ def read_block(ensemble: Ensemble, reader: Reader, block: Block, area: Area) -> 
     return Raster(image, reader.sensor, margin, area.inside(reader.grid, rows, columns))
 
 
-@lru_cache(maxsize=3)
 def read_part(folder: Path, block: Block) -> dict[str, NDArray[np.float32]]:
     """Rasters of a block that `map_block` kept.
 
@@ -127,14 +127,20 @@ def read_part(folder: Path, block: Block) -> dict[str, NDArray[np.float32]]:
     DataError
         If the file is damaged.
     """
+    path = folder / block.name
     try:
-        with np.load(folder / block.name, allow_pickle=False) as file:
-            return {name: file[name] for name in PARTS}
+        return _read(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(
-            "a block of the map is damaged", where=folder / block.name, found=error,
+            "a block of the map is damaged", where=path, found=error,
             fix="delete this file and give the command again",
         ) from None  # fmt: skip
+
+
+@lru_cache(maxsize=3)
+def _read(path: Path, _changed_ns: int) -> dict[str, NDArray[np.float32]]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in PARTS}
 
 
 def sample_reflectance(reader: Reader, places: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
@@ -172,7 +178,7 @@ def sample_tiles(
 ) -> TileSamples:
     """Sample the fields of some tiles, for the statistics of the scene."""
     names = ensemble.scene_fields
-    margin = max((all_fields()[n].support_px for n in names), default=0)
+    margin = reach_of(names)
     found: list[Samples] = []
     observed = bare = 0
     spectral = np.isin(reader.sensor.band_names, reader.sensor.spectral)

@@ -27,7 +27,8 @@ from l4s_ensemble.pixel.shap import CONTRIBUTIONS_FILE, Ground
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.landslides import TileMaps, landslides_of
 from l4s_ensemble.predict.landslides_table import rounded, why
-from l4s_ensemble.run.files import read_json
+from l4s_ensemble.stack.comparison import thresholds_of
+from l4s_ensemble.stack.learners import BASE_MODELS
 
 EXPLAINED = 200
 """Most landslides that get a reason, the largest ones."""
@@ -75,7 +76,8 @@ def describe_landslides(
     outlines : dict of int to list of Polygon
         By the ``id`` of a row.
     """
-    grid, outlines, threshold = reader.grid, result.outlines, _thresholds(ensemble)
+    grid, outlines = reader.grid, result.outlines
+    threshold = thresholds_of(ensemble.folder / "stack")
 
     def maps(i: int) -> TileMaps:
         tile = result.tiles[i]
@@ -117,18 +119,12 @@ def _because(row: dict[str, Any], limit: float | None) -> list[str]:
     because = []
     if limit is not None and row["dissimilarity"] is not None and row["dissimilarity"] > limit:
         because.append("outside the area of applicability")
-    pixel, unet = (row[f"share_predicted_{m}"] >= 0.5 for m in ("pixel", "unet"))
+    pixel, unet = (row[f"share_predicted_{m}"] >= 0.5 for m in BASE_MODELS)
     if pixel != unet:
         because.append(f"predicted by the {'pixel classifier' if pixel else 'U-Net'} only")
     if row["cut_by_edge"]:
         because.append("cut by the edge of what was predicted")
     return because
-
-
-def _thresholds(ensemble: Ensemble) -> dict[str, float]:
-    """Threshold of each model alone."""
-    comparison = read_json(ensemble.folder / "stack" / "summary.json")["comparison"]
-    return {row["model"]: float(row["threshold"]) for row in comparison}
 
 
 def _reasons(
@@ -152,6 +148,6 @@ def _reasons(
     mean = {
         name: sum_over(outlines, lambda i, name=name: result.raster(name, result.tiles[i]))  # type: ignore[misc]
         / outlines.pixels
-        for name in ("pixel", "unet")
+        for name in BASE_MODELS
     }
     return {n: reason_of(n, outlines, drawn, mean, threshold, reasons[n]) for n in numbers}

@@ -31,13 +31,9 @@ class Reliability(SummaryModel):
     pixels: list[int]
 
 
-class TileScores(SummaryModel):
-    """Scores of tiles at one threshold (`l4s_ensemble.metrics.tiles.summarise`)."""
+class PooledScores(SummaryModel):
+    """Scores and counts of pooled pixels, with the interval of F1."""
 
-    threshold: float
-    threshold_chosen_here: bool
-    plateau_low: float
-    plateau_high: float
     precision: float
     recall: float
     f1: float
@@ -49,6 +45,15 @@ class TileScores(SummaryModel):
     f1_low: float | None
     f1_high: float | None
     blocks: int
+
+
+class TileScores(PooledScores):
+    """Scores of tiles at one threshold (`l4s_ensemble.metrics.tiles.summarise`)."""
+
+    threshold: float
+    threshold_chosen_here: bool
+    plateau_low: float
+    plateau_high: float
     average_precision: float
     calibration_error: float
     f1_best: float

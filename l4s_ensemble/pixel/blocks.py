@@ -58,19 +58,26 @@ def write_sampled_rows(path: Path, source: FeatureSource, plan: PixelPlan, jobs:
     """
     if path.is_file():
         return path
+    with atomic_path(path) as partial:
+        rows = np.lib.format.open_memmap(partial, "w+", np.float32, (len(plan), source.features()))
+        done = 0
+        for part in sampled_rows(source, plan, jobs):
+            rows[done : done + len(part)] = part
+            done += len(part)
+        rows.flush()
+    return path
+
+
+def sampled_rows(
+    source: FeatureSource, plan: PixelPlan, jobs: int
+) -> Iterator[NDArray[np.float32]]:
+    """Features of the planned pixels, a few tiles at a time, float32 (row, feature)."""
     # Rows of one tile stand together; tiles without a row are never read.
     starts = np.flatnonzero(np.diff(plan.patch, prepend=plan.patch[0] - 1))
     positions, pixels = source.positions(plan.patch[starts]), np.split(plan.pixel, starts[1:])
     tasks = [(source, positions[b], pixels[b]) for b in blocks_of(len(starts))]
     parts = in_processes(rows_of_block, tasks, jobs)
-    with atomic_path(path) as partial:
-        rows = np.lib.format.open_memmap(partial, "w+", np.float32, (len(plan), source.features()))
-        done = 0
-        for part in track(parts, "pixel: features of sampled rows", len(tasks)):
-            rows[done : done + len(part)] = part
-            done += len(part)
-        rows.flush()
-    return path
+    return track(parts, "pixel: features of sampled rows", len(tasks))
 
 
 def blocks_of(tiles: int) -> list[slice]:

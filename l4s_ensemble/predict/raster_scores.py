@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.features.compute import compute_window
-from l4s_ensemble.features.registry import all_fields
+from l4s_ensemble.features.registry import all_fields, reach_of
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.source import MEASURED_TILES
 from l4s_ensemble.features.tile_context import TileContext, sample_tile
@@ -38,8 +38,7 @@ def sample_fields(
     places : iterable of tuple of int, optional
         Tiles; at most `MEASURED_TILES`, evenly spaced, by default.
     """
-    fields = all_fields()
-    margin = max((fields[name].support_px for name in names), default=0)
+    fields, margin = all_fields(), reach_of(names)
     found = []
     for place in spaced(raster.tiles(), MEASURED_TILES) if places is None else places:
         window = Alone(raster.window(place, margin), raster.sensor, margin)

@@ -19,9 +19,10 @@ from l4s_ensemble.features.source import FeatureSource, source_to_predict
 from l4s_ensemble.pixel.summary import Rule
 from l4s_ensemble.predict.applicability import compare_with_training
 from l4s_ensemble.predict.baselines import best_threshold, ndvi_slope, single_feature
-from l4s_ensemble.predict.ensemble import BASE_MODELS, Ensemble, Maps
+from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.landslides import landslides_of, tile_maps, write_landslides
 from l4s_ensemble.predict.landslides_table import LANDSLIDES_CSV, LANDSLIDES_JSON, by_size
+from l4s_ensemble.predict.patch_scores import Maps
 from l4s_ensemble.predict.score import (
     bootstrap_blocks,
     count_tiles,
@@ -43,7 +44,8 @@ from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
 from l4s_ensemble.scenes.landslides import places_of, predicted_outlines
-from l4s_ensemble.stack.comparison import seconds_of
+from l4s_ensemble.stack.comparison import seconds_of, thresholds_of
+from l4s_ensemble.stack.learners import BASE_MODELS
 from l4s_ensemble.stack.threshold import SceneThreshold
 from l4s_ensemble.stack.uncertainty import MEASURE
 
@@ -81,7 +83,7 @@ def stage(ctx: StageContext) -> Summary:
     own = ctx.params["folder"] == f"predict/{split}"  # else: of another folder than the fit's
     seconds = ensemble.score(source, maps, split=split if own else None)
     scene, fitted = _scenes(ctx, patches)
-    histograms = ensemble.histograms(maps, scene)
+    histograms = maps.histograms(scene, ensemble.stack.reference_.bins)
     thresholds = ensemble.thresholds(histograms, fitted)
     predicted = _write_masks(ctx.out / "masks", ensemble, maps, scene, thresholds)
     reference = ensemble.applicability
@@ -128,7 +130,7 @@ def landslides_stage(ctx: StageContext) -> Summary:
     patch, place, outlines = predicted_outlines(ctx)
     data = patches_to_predict(ctx)
     pixel_m, folder = sensor_of(data).pixel_m, ctx.input(f"{ctx.params['folder']}/result")
-    chosen = _thresholds(ctx)
+    chosen = thresholds_of(ctx.input("stack"))
     maps = tile_maps(folder, data, patch)
     rows = landslides_of(outlines, maps, patch, place, chosen, pixel_m=pixel_m)
     reasons_file = ctx.input(f"{ctx.params['folder']}/reasons") / "reasons.json"
@@ -151,7 +153,7 @@ def landslides_stage(ctx: StageContext) -> Summary:
         _outside(result),
         split=ctx.params["split"],
         pixel_m=pixel_m,
-        thresholds={name: chosen[name] for name in ("pixel", "unet")},
+        thresholds={name: chosen[name] for name in BASE_MODELS},
         uncertainty=result.uncertainty,
         note=note,
     )
@@ -186,7 +188,8 @@ def scores_stage(ctx: StageContext) -> Summary:
             where=data.attrs.get("root"),
             fix="predict without scoring, or add the masks to the split's folder",
         )
-    thresholds, folder = _thresholds(ctx), ctx.input(f"{ctx.params['folder']}/result")
+    thresholds = thresholds_of(ctx.input("stack"))
+    folder = ctx.input(f"{ctx.params['folder']}/result")
     found = count_tiles(folder, data, thresholds)
     patch = found.tiles["stack"].patch
     data = data.sel(patch=patch)
@@ -238,14 +241,6 @@ def _baselines(
 def _result(ctx: StageContext) -> ResultSummary:
     path = ctx.input(f"{ctx.params['folder']}/result") / "summary.json"
     return ResultSummary.model_validate(read_json(path))
-
-
-def _thresholds(ctx: StageContext) -> dict[str, float]:
-    """Threshold of each row of the comparison, chosen out of fold."""
-    chosen = read_json(ctx.input("stack") / "summary.json")
-    return {row["model"]: row["threshold"] for row in chosen["comparison"]} | {
-        "stack": chosen["threshold"]
-    }
 
 
 def _outside(result: ResultSummary) -> set[int] | None:

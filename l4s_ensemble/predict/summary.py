@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from l4s_ensemble.metrics.summary import Histogram, ObjectScores, Reliability, Uncertainty
+from l4s_ensemble.metrics.summary import (
+    Histogram,
+    ObjectScores,
+    PooledScores,
+    Reliability,
+    Uncertainty,
+)
 from l4s_ensemble.run.stage import SummaryModel
 from l4s_ensemble.stack.summary import ModelGain, ModelRow, PartGain
 
@@ -173,20 +179,9 @@ class MaskGain(SummaryModel):
     shown: bool
 
 
-class MaskScores(SummaryModel):
+class MaskScores(PooledScores):
     """Scores of the masks as they are handed in."""
 
-    precision: float
-    recall: float
-    f1: float
-    iou: float
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-    f1_low: float | None
-    f1_high: float | None
-    blocks: int
     objects: ObjectScores
     over_threshold: MaskGain
 

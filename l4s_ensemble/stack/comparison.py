@@ -14,9 +14,10 @@ from l4s_ensemble.metrics.bootstrap import f1_gain_interval, score_interval
 from l4s_ensemble.metrics.objects import ObjectCounts, f1_objects, summarise_objects
 from l4s_ensemble.metrics.tiles import TileHistograms, summarise
 from l4s_ensemble.run.execute import read_manifest
+from l4s_ensemble.run.files import read_json
+from l4s_ensemble.stack.learners import BASE_MODELS
 
-MODELS = ("pixel", "unet", "mean", "stack")
-BASE_MODELS = ("pixel", "unet")
+MODELS = (*BASE_MODELS, "mean", "stack")
 
 PARTS = (("unet", "pixel"), ("pixel", "unet"), ("weights", "mean"))
 """Part of the stack, and the model that is left without it."""
@@ -26,6 +27,19 @@ _FIT["mean"] = (*_FIT["pixel"], *_FIT["unet"])
 _FIT["stack"] = (*_FIT["mean"], "stack")
 _PREDICT = {"pixel": ("pixel",), "unet": ("unet",), "mean": ("pixel", "unet")}
 _PREDICT["stack"] = (*_PREDICT["mean"], "stack")
+
+
+def thresholds_of(folder: Path) -> dict[str, float]:
+    """Threshold of each model of the comparison, chosen out of fold.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the stage ``stack``.
+    """
+    summary = read_json(folder / "summary.json")
+    chosen = {row["model"]: float(row["threshold"]) for row in summary["comparison"]}
+    return chosen | {"stack": float(summary["threshold"])}
 
 
 def compare(

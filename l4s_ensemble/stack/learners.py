@@ -20,6 +20,8 @@ from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import CHUNK_TILES
 
+BASE_MODELS = ("pixel", "unet")
+
 LIMIT = 12.0
 """Logits are clipped to ±12 (a probability of 6e-6): beyond, a difference says nothing."""
 

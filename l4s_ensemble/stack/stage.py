@@ -14,8 +14,9 @@ from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import check_stack, load_folds
 from l4s_ensemble.stack.classifier import Stack
-from l4s_ensemble.stack.comparison import BASE_MODELS, compare, seconds_of
+from l4s_ensemble.stack.comparison import compare, seconds_of
 from l4s_ensemble.stack.diagnostics import diagnose
+from l4s_ensemble.stack.learners import BASE_MODELS
 from l4s_ensemble.stack.summary import StackSummary
 
 log = logging.getLogger("l4s_ensemble")

@@ -190,9 +190,7 @@ class UNetClassifier(Estimator):
             pair = validation if isinstance(validation, tuple) else (validation, None)
             held_out = as_tiles(*pair, sensor=sensor, masks=True)
             require_sensor(held_out.sensor, tiles.sensor)
-        seed = self.random_state
-        key = (seed, 0) if isinstance(seed, int) else (seed[0], seed[1])
-        networks, history, captured = [], [], []
+        key, networks, history, captured = self._key(), [], [], []
         for number in range(config.seeds):
             trainer = Trainer(tiles, config, key, hardware, number=number, validation=held_out)
             state = checkpoint and checkpoint / f"network_{number}.checkpoint.pt"
@@ -244,9 +242,7 @@ class UNetClassifier(Estimator):
         require_landslide(tiles.mask.sum((1, 2)).cpu().numpy(), "X")
         changed = {"steps": steps, "lr": lr, "batch": batch, "optimiser": "adamw", "ema": 0.0}
         config, hardware = self._config().model_copy(update=changed), self._hardware()
-        seed = self.random_state
-        key = (seed, 0) if isinstance(seed, int) else (seed[0], seed[1])
-        tuned = copy.copy(self)
+        tuned, key = copy.copy(self), self._key()
         trainers = [
             Trainer(tiles, config, key, hardware, number=i, start=(network, self.normalisation_))
             for i, network in enumerate(self.networks_)
@@ -351,6 +347,10 @@ class UNetClassifier(Estimator):
 
     def _config(self) -> UNetConfig:
         return build({"unet": {name: getattr(self, name) for name in SETTINGS}}).unet
+
+    def _key(self) -> tuple[int, int]:
+        seed = self.random_state
+        return (seed, 0) if isinstance(seed, int) else (seed[0], seed[1])
 
     def _hardware(self) -> Hardware:
         threads = self.n_jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from l4s_ensemble import Ensemble
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.maps import scene_map
+from l4s_ensemble.maps.blocks import PARTS, Block, read_part
 from l4s_ensemble.maps.opening import open_scene
 from l4s_ensemble.maps.reader import Reader
 from l4s_ensemble.maps.scene_map import map_scene
@@ -245,3 +247,11 @@ def test_the_command_maps_and_says_what_the_reflectance_was(world, tiny_run, tmp
     assert ended.exit_code == 0, (ended.output, ended.exception)
     assert "median training tile" in ended.output and "landslides" in ended.output
     assert (out / "landslides.gpkg").is_file()
+
+
+def test_a_block_that_was_mapped_anew_is_read_anew(tmp_path: Path) -> None:
+    block = Block(0, 0, 1, 1)
+    for at, value in ((1_000, 0.25), (2_000, 0.75)):
+        np.savez(tmp_path / block.name, **{n: np.full((2, 2), value) for n in PARTS})
+        os.utime(tmp_path / block.name, (at, at))
+        assert (read_part(tmp_path, block)["probability"] == value).all()

@@ -12,7 +12,8 @@ from l4s_ensemble.metrics.counts import count, scores_pooled
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.files import write_json
 from l4s_ensemble.scenes.landslides import count_objects, tile_objects
-from l4s_ensemble.stack.comparison import BASE_MODELS, MODELS, PARTS, compare, seconds_of
+from l4s_ensemble.stack.comparison import MODELS, PARTS, compare, seconds_of
+from l4s_ensemble.stack.learners import BASE_MODELS
 
 TILES, EDGE, CUT = 10, 24, 0.5
 NOISE = {"pixel": 0.9, "unet": 1.0, "mean": 0.8, "stack": 0.6}

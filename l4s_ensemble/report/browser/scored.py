@@ -15,6 +15,7 @@ from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.predict.summary import ResultSummary
 from l4s_ensemble.report import headline
 from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.stack.learners import BASE_MODELS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 BLOCK_TILES = 16
 """Tiles read at once: whole chunks of the scores."""
-
-BASES = ("pixel", "unet")
 
 Map = NDArray[np.float32]
 
@@ -197,7 +196,7 @@ def of_fit(source: RunSource, model: str = "stack") -> ScoredTiles | None:
     model : {'stack', 'pixel', 'unet'}
         Of the stack the scores of both base models come with it, or alone where it was not fitted.
     """
-    names = [n for n in ((*BASES, "stack") if model == "stack" else (model,)) if n in source]
+    names = [n for n in ((*BASE_MODELS, "stack") if model == "stack" else (model,)) if n in source]
     scores = _scores({name: source.array(name, "oof.zarr") for name in names})
     if not scores or "data/train" not in source:
         return None
@@ -229,7 +228,7 @@ def of_prediction(source: RunSource, split: str) -> ScoredTiles | None:
     result = source.array(stage, "probability.zarr")
     if result is None or source.data_stage(split) not in source:
         return None
-    logits = {name: source.array(stage, f"{name}.zarr") for name in BASES}
+    logits = {name: source.array(stage, f"{name}.zarr") for name in BASE_MODELS}
     scores = _scores({**logits, "stack": result})
     patch, store, place = _common(scores), source.store(split), source.places(split)
     summary = source.need(ResultSummary, split)
