@@ -100,11 +100,18 @@ def load(work: Path, preset: str, data: Path, overrides: list[str]) -> Rows:
             for k in range(folds.n_folds)
         ]
         return Rows(
-            kept["X"], kept["y"], kept["weight"], scene, col, parts, block, columns,
+            kept["X"],
+            kept["y"],
+            kept["weight"],
+            scene,
+            col,
+            parts,
+            block,
+            columns,
             {f["name"]: f["expected"] for f in plan["features"]},
             {f["name"]: f["relational"] for f in plan["features"]},
             any(f["level"] == "relative" for f in plan["features"]) or "rgb" in preset,
-        )  # fmt: skip
+        )
 
 
 def regimes(rows: Rows, name: str) -> list[Regime]:
@@ -153,9 +160,11 @@ def fit_and_score(
         if rows.relative and view == 0:
             settings["monotone_constraints"] = [rows.expected[n] for n in own]
         data = lgb.Dataset(
-            rows.values[np.ix_(train, columns)], rows.reference[train],
-            weight=weight / weight.mean(), params=settings,
-        )  # fmt: skip
+            rows.values[np.ix_(train, columns)],
+            rows.reference[train],
+            weight=weight / weight.mean(),
+            params=settings,
+        )
         booster = lgb.train(settings, data, TREES)
         logit += booster.predict(rows.values[np.ix_(score, columns)], raw_score=True) / len(views)
         watched += booster.predict(rows.values[np.ix_(watch, columns)], raw_score=True) / len(views)
@@ -194,8 +203,11 @@ def measure(
         precision.append(average_precision_score(y, logit, sample_weight=w))
         losses.append(loss)
     used = sums.sum(axis=1) > 0
-    found = {"sums": sums[used], "f1": float(_f1(sums.sum(axis=0))),
-             "average_precision": float(np.mean(precision))}  # fmt: skip
+    found = {
+        "sums": sums[used],
+        "f1": float(_f1(sums.sum(axis=0))),
+        "average_precision": float(np.mean(precision)),
+    }
     return found, {n: float(np.mean([each[n] for each in losses])) for n in names if explain}
 
 
@@ -239,11 +251,18 @@ def eliminate(rows: Rows, name: str, sizes: list[int], kept: list[str] | None) -
             )
             for n, loss in losses.items():
                 worth[n] += loss / found["average_precision"] / len(everywhere)
-            table.append({
-                "regime": regime[0], "features": len(names), "f1": found["f1"],
-                "average_precision": found["average_precision"], "gain": gain.value,
-                "gain_low": gain.low, "gain_high": gain.high, "blocks": len(pair),
-            })  # fmt: skip
+            table.append(
+                {
+                    "regime": regime[0],
+                    "features": len(names),
+                    "f1": found["f1"],
+                    "average_precision": found["average_precision"],
+                    "gain": gain.value,
+                    "gain_low": gain.low,
+                    "gain_high": gain.high,
+                    "blocks": len(pair),
+                }
+            )
             print(json.dumps(table[-1]), flush=True)
         print(f"{len(names)} features: {time.monotonic() - started:.0f} s", flush=True)
         if pending and not tried:

@@ -156,8 +156,9 @@ def measure(
     """Scores of every model on the tiles `scored`, before and after."""
     ensemble = Ensemble.load(run.folder, jobs=run.jobs)
     store = open_store(folder / "data")
-    source = FeatureSource.beside(run.folder / "pixel", folder / "data" / "patches.zarr",
-                                  folder / "result")  # fmt: skip
+    source = FeatureSource.beside(
+        run.folder / "pixel", folder / "data" / "patches.zarr", folder / "result"
+    )
     threshold = {
         row["model"]: row["threshold"]
         for row in run.evaluate("train", data=Path(store.attrs["root"]))["comparison"]

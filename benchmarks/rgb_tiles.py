@@ -66,9 +66,10 @@ def convert(data: Path, out: Path, *, keep_empty: bool = False) -> dict[str, Any
     """
     if out.exists():
         raise DataError(
-            "the folder is there already; nothing is overwritten", where=out,
+            "the folder is there already; nothing is overwritten",
+            where=out,
             fix="name another folder, or move this one away",
-        )  # fmt: skip
+        )
     files = find_patches(data, "train", L4S)
     if files[0].mask is None:
         raise DataError("the tiles have no masks", where=data, fix="give the training split")

@@ -184,9 +184,14 @@ class Run:
         place, result = self._result(split, data)
         chosen = choose(candidates(place, result), tiles)
         write_labelling_page(
-            page, place, result, chosen,
-            run=self.folder.name, split=split, models=digests_of(self.folder),
-        )  # fmt: skip
+            page,
+            place,
+            result,
+            chosen,
+            run=self.folder.name,
+            split=split,
+            models=digests_of(self.folder),
+        )
         return chosen
 
     def summary(self, stage: str) -> dict[str, Any]:
@@ -215,15 +220,18 @@ class Run:
             raise ConfigError("no such split", found=split, allowed=", ".join(SPLITS))
         if not (self.folder / "stack" / "manifest.json").is_file():
             raise RunError(
-                "this run has no fitted models yet", where=self.folder,
+                "this run has no fitted models yet",
+                where=self.folder,
                 fix="run `l4s-ensemble fit-all` with the same --run first",
-            )  # fmt: skip
+            )
         if apart := mismatches(self.folder, self.config, FIT_STAGES):
             raise RunError(
                 "the models of this run do not belong together: a fit was interrupted, or only a "
-                "part was fitted again", where=self.folder, found="; ".join(apart),
+                "part was fitted again",
+                where=self.folder,
+                found="; ".join(apart),
                 fix="run `l4s-ensemble fit-all` with the same --run; it goes on where it stopped",
-            )  # fmt: skip
+            )
         root = data if data is not None else self.data_root
         saved = self.config.data.root
         own = saved is not None and root.resolve() == Path(saved).resolve()
@@ -277,9 +285,10 @@ def load_run(folder: str | Path, *, jobs: int | None = None, device: str = "auto
     values = saved_settings(path)
     if values is None:
         raise RunError(
-            "no run in this folder", where=path,
+            "no run in this folder",
+            where=path,
             fix="run `l4s-ensemble fit-all --run DIR` first, or name another folder",
-        )  # fmt: skip
+        )
     config = configuration.build(values, where=str(path / SAVED))
     return Run(path, config, jobs=jobs or default_jobs(), device=device)
 

@@ -40,33 +40,43 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
         data_stage("data/train", config, root, "train"),
         *images,
         Stage(
-            "scenes", "l4s_ensemble.scenes.stage:stage", needs=("data/train",),
+            "scenes",
+            "l4s_ensemble.scenes.stage:stage",
+            needs=("data/train",),
             sections=("scenes", "data.holdout", "data.holdout_guard"),
         ),
         Stage(
-            "features", "l4s_ensemble.features.stage:stage", needs=("data/train", "scenes"),
+            "features",
+            "l4s_ensemble.features.stage:stage",
+            needs=("data/train", "scenes"),
             sections=("features",),
         ),
         Stage(
-            "pixel", "l4s_ensemble.pixel.stage:fit_stage",
-            needs=("data/train", "scenes", "features"), sections=("pixel",),
+            "pixel",
+            "l4s_ensemble.pixel.stage:fit_stage",
+            needs=("data/train", "scenes", "features"),
+            sections=("pixel",),
         ),
         Stage(
-            "unet", "l4s_ensemble.unet.stage:stage",
+            "unet",
+            "l4s_ensemble.unet.stage:stage",
             needs=("data/train", "scenes", *(s.name for s in images)),
             sections=("unet",),
             params={} if adapt is None else {"adapt": adapt},
         ),
         Stage(
-            OCCLUSION, "l4s_ensemble.unet.stage:explain_stage",
+            OCCLUSION,
+            "l4s_ensemble.unet.stage:explain_stage",
             needs=("data/train", "scenes", "unet"),
             sections=("unet.precision",),
         ),
         Stage(
-            "stack", "l4s_ensemble.stack.stage:stage",
-            needs=("data/train", "scenes", "pixel", "unet"), sections=("stack",),
+            "stack",
+            "l4s_ensemble.stack.stage:stage",
+            needs=("data/train", "scenes", "pixel", "unet"),
+            sections=("stack",),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) -> list[Stage]:
@@ -84,9 +94,10 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
     holdout = split == "holdout"
     if holdout and config.data.holdout is None:
         raise ConfigError(
-            "this run holds no tiles out", where="data.holdout",
+            "this run holds no tiles out",
+            where="data.holdout",
             fix="fit with a config that has data.holdout, or predict --split valid",
-        )  # fmt: skip
+        )
     folder = f"predict/{split if own else _label(root, split)}"
     if holdout or split == "train":
         data = data_stage("data/train" if own else f"{folder}/data", config, root, "train")
@@ -100,23 +111,31 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
     return [
         data,
         replace(
-            base, name=result, target="l4s_ensemble.predict.stage:stage",
+            base,
+            name=result,
+            target="l4s_ensemble.predict.stage:stage",
             needs=(data.name, "scenes", "pixel", "unet", "stack"),
         ),
         replace(
-            base, name=f"{folder}/reasons", target="l4s_ensemble.pixel.stage:reasons_stage",
+            base,
+            name=f"{folder}/reasons",
+            target="l4s_ensemble.pixel.stage:reasons_stage",
             needs=(data.name, "pixel", result, "stack", *places),
         ),
         replace(
-            base, name=f"{folder}/landslides", target="l4s_ensemble.predict.stage:landslides_stage",
+            base,
+            name=f"{folder}/landslides",
+            target="l4s_ensemble.predict.stage:landslides_stage",
             needs=(data.name, result, f"{folder}/reasons", "stack", *places),
         ),
         replace(
-            base, name=f"{folder}/scores", target="l4s_ensemble.predict.stage:scores_stage",
+            base,
+            name=f"{folder}/scores",
+            target="l4s_ensemble.predict.stage:scores_stage",
             needs=(data.name, "features", "pixel", result, "stack", *(places or seen)),
             sections=("scenes.bootstrap_tiles",),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def data_stage(name: str, config: Config, root: Path, split: str, *, masks: bool = True) -> Stage:
@@ -161,16 +180,19 @@ def _images_of(config: Config, root: Path, split: str) -> tuple[Stage, ...]:
     """The stages that hold the images of a split to adapt to, beside those of the training."""
     if split not in ADAPT_SPLITS:
         raise ConfigError(
-            "no such split to adapt to", where="--adapt", found=split,
+            "no such split to adapt to",
+            where="--adapt",
+            found=split,
             allowed=", ".join(ADAPT_SPLITS),
-        )  # fmt: skip
+        )
     if split != "holdout":
         return (data_stage(f"adapt/{split}", config, root, split, masks=False),)
     if config.data.holdout is None:
         raise ConfigError(
-            "this run holds no tiles out", where="data.holdout",
+            "this run holds no tiles out",
+            where="data.holdout",
             fix="fit with a config that has data.holdout, or use --adapt valid",
-        )  # fmt: skip
+        )
     return ()
 
 

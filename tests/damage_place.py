@@ -233,10 +233,15 @@ def write_pixel_model(place: Place) -> None:
     write_json(
         folder / "fold_0/classifier.json",
         {
-            "kind": boosters.KIND, "version": boosters.VERSION, "features": ["a"],
-            "classes": [0, 1], "settings": {}, "boosters": ["booster_0.txt"], "digest": "",
+            "kind": boosters.KIND,
+            "version": boosters.VERSION,
+            "features": ["a"],
+            "classes": [0, 1],
+            "settings": {},
+            "boosters": ["booster_0.txt"],
+            "digest": "",
         },
-    )  # fmt: skip
+    )
 
 
 def write_unet_model(place: Place) -> None:
@@ -249,9 +254,13 @@ def write_unet_model(place: Place) -> None:
     bands = L4S.band_names
     plain = Normalisation(bands=bands, channels=bands, mean=(0.0,) * 14, std=(1.0,) * 14)
     fold = SavedClassifier(
-        settings=config.UNetConfig(), random_state=0, sensor=L4S, normalisation=plain,
-        history=[], captured=[],
-    )  # fmt: skip
+        settings=config.UNetConfig(),
+        random_state=0,
+        sensor=L4S,
+        normalisation=plain,
+        history=[],
+        captured=[],
+    )
     write_json(place.run / "unet/fold_0/model.json", fold)
     write_json(place.run / "unet/model.json", SavedModel(sensor=L4S, folds=1, adapted_to=None))
     place.write("run/unet/fold_0/network_0.safetensors", b"\x10" + bytes(7) + b"{")

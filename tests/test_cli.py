@@ -29,9 +29,13 @@ def command(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProces
     """Run ``l4s-ensemble`` in a process of its own, in a folder of its own."""
     return subprocess.run(
         [sys.executable, "-m", "l4s_ensemble", *map(str, words)],
-        cwd=cwd, capture_output=True, text=True, timeout=280, check=False,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
         env={**{k: v for k, v in os.environ.items() if not k.startswith("L4S_")}, **env},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")

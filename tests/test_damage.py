@@ -162,9 +162,12 @@ def test_damage_that_only_a_stage_finds_comes_back_from_its_process(
     ("number", "says"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "does not allow this")]
 )
 def test_what_the_system_refuses_is_said(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-    number: int, says: str,
-) -> None:  # fmt: skip
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    says: str,
+) -> None:
     def refuse(path: Path, _: object) -> None:
         raise OSError(number, os.strerror(number), str(path))
 

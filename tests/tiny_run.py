@@ -106,9 +106,14 @@ def _in_this_process(executor: Any, stage: Any, work: Path) -> dict[str, Any]:
     from l4s_ensemble.run.stage import StageContext
 
     context = StageContext(
-        executor.run.resolve(), work.resolve(), executor.config, stage.params, stage.needs,
-        executor.jobs, executor.device,
-    )  # fmt: skip
+        executor.run.resolve(),
+        work.resolve(),
+        executor.config,
+        stage.params,
+        stage.needs,
+        executor.jobs,
+        executor.device,
+    )
     summary = stage.function()(context)
     write_json(work / "summary.json", summary)
     return {"digest": summary.get("digest"), **usage()}

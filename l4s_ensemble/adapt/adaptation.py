@@ -172,9 +172,7 @@ def adapt_ensemble(
     parts = [*([every] * folds), *(np.flatnonzero(group != k) for k in range(len(turn)))]
     pixel, unet = classifiers_of(ensemble), ensemble.unet.folds
     in_turn = [pixel[k] for k in turn], [unet[k] for k in turn]
-    made = labelled.adapt(
-        ([*pixel, *in_turn[0]], [*unet, *in_turn[1]]), parts, jobs=ensemble.jobs
-    )  # fmt: skip
+    made = labelled.adapt(([*pixel, *in_turn[0]], [*unet, *in_turn[1]]), parts, jobs=ensemble.jobs)
     without_group = made[0][folds:], made[1][folds:]
     before, after = labelled.score([in_turn, without_group], group, jobs=ensemble.jobs)
     prior = prior_of(ensemble)

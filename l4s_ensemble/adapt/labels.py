@@ -126,10 +126,11 @@ def read_labels(path: str | Path, sensor: Sensor) -> Labels:
     path, saved = Path(path), None
     if path.suffix.lower() in _POLYGONS:
         raise DataError(
-            "polygons are labels of a map, and tiles have no place on one", where=path,
+            "polygons are labels of a map, and tiles have no place on one",
+            where=path,
             allowed=f"a JSON file; a folder of {NAMES}",
             fix="write a mask of each tile with l4s_ensemble.adapt.polygons.rasterise",
-        )  # fmt: skip
+        )
     if path.is_dir():
         found = _read_folder(path, sensor)
     elif path.is_file():
@@ -142,9 +143,11 @@ def read_labels(path: str | Path, sensor: Sensor) -> Labels:
     for number, mask in found.items():
         if mask.shape != wanted:
             raise DataError(
-                "a label has another size than the tiles", where=f"tile {number} in {path}",
-                found=mask.shape, allowed=wanted,
-            )  # fmt: skip
+                "a label has another size than the tiles",
+                where=f"tile {number} in {path}",
+                found=mask.shape,
+                allowed=wanted,
+            )
     patch = np.array(sorted(found), np.int64)
     mask = np.stack([found[int(p)] for p in patch])
     if saved is None:
@@ -180,18 +183,21 @@ def check_labels(
     patch = tiles["patch"].values
     if len(lost := np.setdiff1d(labels.patch, patch)):
         raise DataError(
-            "labels of tiles that are not in the split", where=labels.source, found=_some(lost),
+            "labels of tiles that are not in the split",
+            where=labels.source,
+            found=_some(lost),
             allowed=f"tiles of {split}: {len(patch)} from {patch.min()} to {patch.max()}",
             fix="name their split with --split, or their folder with --data",
-        )  # fmt: skip
+        )
     shown = dict(zip(patch.tolist(), tiles["content_hash"].values.tolist(), strict=True))
     if other := [n for n, content in labels.content.items() if shown[n] != content]:
         raise DataError(
             "labels of other images: tiles of these numbers have another content here",
-            where=labels.source, found=f"{_some(other)} of {labels.split or 'another split'}",
+            where=labels.source,
+            found=f"{_some(other)} of {labels.split or 'another split'}",
             allowed=f"tiles of {split} that the labels were drawn on",
             fix="name their split with --split and their folder with --data, or label these tiles",
-        )  # fmt: skip
+        )
     if models and labels.models and dict(models) != dict(labels.models):
         log.warning(
             "labels: drawn over the map of other models (run %s); the masks are used as they are",

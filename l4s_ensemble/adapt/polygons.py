@@ -58,9 +58,10 @@ def rasterise(
         from rasterio.warp import transform_geom
     except ImportError as error:
         raise ConfigError(
-            "reading polygons needs rasterio, pyogrio and shapely", found=error,
+            "reading polygons needs rasterio, pyogrio and shapely",
+            found=error,
             fix="pip install 'l4s_ensemble[geo]'",
-        ) from None  # fmt: skip
+        ) from None
     path, grid = Path(path), Affine(*transform)
     shapes, own = _read(path, layer)
     drawn = [transform_geom(own, crs, shapely.geometry.mapping(s)) for s in shapes]
@@ -72,9 +73,12 @@ def rasterise(
             for box in (there, array_bounds(*shape, grid))
         )
         raise DataError(
-            "no polygon covers the centre of a pixel of the raster", where=path, found=found,
-            allowed=allowed, fix="check the coordinate reference systems of both",
-        )  # fmt: skip
+            "no polygon covers the centre of a pixel of the raster",
+            where=path,
+            found=found,
+            allowed=allowed,
+            fix="check the coordinate reference systems of both",
+        )
     return np.asarray(~free, np.uint8)
 
 
@@ -98,12 +102,16 @@ def _read(path: Path, layer: str | None) -> tuple[Sequence[Any], str]:
     other = sorted({s.geom_type for s in shapes} - set(AREAS))
     if other or not shapes:
         raise DataError(
-            "these are no polygons", where=path, found=", ".join(other) or "nothing",
-            allowed=", ".join(AREAS), fix="export landslides as polygons",
-        )  # fmt: skip
+            "these are no polygons",
+            where=path,
+            found=", ".join(other) or "nothing",
+            allowed=", ".join(AREAS),
+            fix="export landslides as polygons",
+        )
     if not about["crs"]:
         raise DataError(
-            "polygons without a coordinate reference system", where=path,
+            "polygons without a coordinate reference system",
+            where=path,
             fix="assign one, for example with ogr2ogr -a_srs",
-        )  # fmt: skip
+        )
     return shapes, str(about["crs"])

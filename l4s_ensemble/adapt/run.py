@@ -133,9 +133,13 @@ def adapt_to_masks(
             allowed=f"shape {size}; 0 and 1, or {NO_LABEL} in all pixels of a tile without a label",
         )
     source = source_to_predict(
-        patches, ensemble.pixel.folder, None, np.arange(len(given)),
-        is_training_store=False, jobs=ensemble.jobs,
-    )  # fmt: skip
+        patches,
+        ensemble.pixel.folder,
+        None,
+        np.arange(len(given)),
+        is_training_store=False,
+        jobs=ensemble.jobs,
+    )
     patch = patches["patch"].values.astype(np.int64)[labelled]
     labels = Labels(patch, given[labelled].astype(np.uint8), "masks in memory")
     return _adapt(ensemble, labels, source, Path(out), None, anyway, curve)

@@ -79,22 +79,38 @@ def adaptation(found: AdaptationSummary, folder: Path) -> None:
         f"{len(found.tiles)} tiles" + (f" of {found.split}" if found.split else ""),
         ["model", "F1 before", "after", "gain", "average precision", "after", "threshold", "after"],
         [
-            [m.model, *(f"{v:.3f}" for v in (m.f1_before, m.f1_after)), f"{m.gain:+.3f}",
-             *(f"{v:.3f}" for v in (m.average_precision_before, m.average_precision_after,
-                                    m.threshold_before, m.threshold_after))]
+            [
+                m.model,
+                *(f"{v:.3f}" for v in (m.f1_before, m.f1_after)),
+                f"{m.gain:+.3f}",
+                *(
+                    f"{v:.3f}"
+                    for v in (
+                        m.average_precision_before,
+                        m.average_precision_after,
+                        m.threshold_before,
+                        m.threshold_after,
+                    )
+                ),
+            ]
             for m in found.models
         ],
-    )  # fmt: skip
+    )
     if found.curve:
         table(
             "models of one fold adapted to some of these tiles, scored on others",
             ["tiles", "average precision", "lowest draw", "highest"],
             [
-                [str(p.tiles), *(f"{v:.3f}" for v in (p.mean, min(p.average_precision),
-                                                      max(p.average_precision)))]
+                [
+                    str(p.tiles),
+                    *(
+                        f"{v:.3f}"
+                        for v in (p.mean, min(p.average_precision), max(p.average_precision))
+                    ),
+                ]
                 for p in found.curve
             ],
-        )  # fmt: skip
+        )
     say(found.reason)
     used = "adapted models" if found.in_use else "models of the run it was made of, unchanged"
     say(f"run    {folder}: {used}")
@@ -157,12 +173,13 @@ def check(found: dict[str, Any]) -> None:
     faults = found["faults"]
     if faults:
         table(
-            f"{len(faults)} faults", ["level", "fault", "where", "what"],
+            f"{len(faults)} faults",
+            ["level", "fault", "where", "what"],
             [
                 [f["level"], f["code"], _below(f["where"], found["root"]), f["message"]]
                 for f in faults
             ],
-        )  # fmt: skip
+        )
     else:
         say("no fault found")
 

@@ -113,20 +113,26 @@ def tune_pixel(
     opened = opened_run(run, config, set_, data, jobs, "auto", quiet)
     opened.fit(until=("pixel",))
     found = tune(
-        opened.folder, opened.config, trials=trials, timeout_s=timeout, share=share, out=out,
+        opened.folder,
+        opened.config,
+        trials=trials,
+        timeout_s=timeout,
+        share=share,
+        out=out,
         jobs=opened.jobs,
-    )  # fmt: skip
+    )
     console.table(
         f"{len(found['trials'])} finished trials on {found['tiles']} tiles, out of fold",
         ["trial", "F1", *found["trials"][0]["settings"]],
         [
             [
-                f"{t['number']}{' (own)' if t['own'] else ''}", f"{t['f1']:.4f}",
+                f"{t['number']}{' (own)' if t['own'] else ''}",
+                f"{t['f1']:.4f}",
                 *(f"{v:.3g}" for v in t["settings"].values()),
             ]
             for t in found["trials"][:10]
         ],
-    )  # fmt: skip
+    )
     console.say(OPTIMISTIC)
     console.say(f"preset {found['preset']}")
 

@@ -60,8 +60,19 @@ def map_(
     start(quiet)
     names = None if bands is None else [n.strip() for n in bands.split(",")]
     found = map_scene(
-        scene, run, out, dem=dem, mask=mask, bbox=bbox, aoi=aoi, bands=names, scale=scale,
-        offset=offset, block_tiles=block_tiles, jobs=jobs or default_jobs(),
-        device=named_device(device), scheduler=scheduler,
-    )  # fmt: skip
+        scene,
+        run,
+        out,
+        dem=dem,
+        mask=mask,
+        bbox=bbox,
+        aoi=aoi,
+        bands=names,
+        scale=scale,
+        offset=offset,
+        block_tiles=block_tiles,
+        jobs=jobs or default_jobs(),
+        device=named_device(device),
+        scheduler=scheduler,
+    )
     console.map_summary(found, out)

@@ -75,9 +75,11 @@ def build(
         _override(tree, text)
     if gone := removed_in(tree):
         raise ConfigError(
-            "settings that no longer exist", where=where, found="; ".join(gone),
+            "settings that no longer exist",
+            where=where,
+            found="; ".join(gone),
             fix="leave them out; l4s-ensemble config shows all settings and their defaults",
-        )  # fmt: skip
+        )
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -94,9 +96,11 @@ def _read(source: str | Path) -> dict[str, Any]:
         path = preset
     else:
         raise ConfigError(
-            "no preset of that name", found=str(source), allowed=", ".join(presets()),
+            "no preset of that name",
+            found=str(source),
+            allowed=", ".join(presets()),
             fix="name a preset, or give the path of a .yaml file",
-        )  # fmt: skip
+        )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -133,9 +137,11 @@ def _explain(error: ValidationError, where: str) -> ConfigError:
         else:
             faults.append(f"{key} = {item['input']!r}: {item['msg']}")
     return ConfigError(
-        "the settings are not usable", where=where, found="; ".join(faults),
+        "the settings are not usable",
+        where=where,
+        found="; ".join(faults),
         fix="l4s-ensemble config shows all settings and their defaults",
-    )  # fmt: skip
+    )
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

@@ -52,29 +52,33 @@ def find_patches(root: str | Path, split: str, sensor: Sensor) -> list[PatchFile
     root = Path(root)
     if not root.is_dir():
         raise DataError(
-            "no such data folder", where=root,
+            "no such data folder",
+            where=root,
             fix="give the folder of the patches with --data, L4S_DATA or data.root",
-        )  # fmt: skip
+        )
     listing = list_split(root, split)
     if listing is None:
         raise DataError(
-            f"the data folder has no split {split!r}", where=root,
+            f"the data folder has no split {split!r}",
+            where=root,
             found=", ".join(sorted(p.name for p in root.iterdir())[:12]) or "an empty folder",
             allowed=f"{OFFICIAL[split]}/img, images/{HUGGING_FACE[split]} or img",
             fix="give the folder that holds one of these",
-        )  # fmt: skip
+        )
     if not listing.images:
         raise DataError(
-            f"no patch of sensor {sensor.name} in the folder", where=listing.image_folder,
+            f"no patch of sensor {sensor.name} in the folder",
+            where=listing.image_folder,
             found=", ".join(p.name for p in listing.strays[:5]) or "no file",
             allowed="image_N.h5 with an integer N",
-        )  # fmt: skip
+        )
     if listing.doubles:
         raise DataError(
-            "two files have the same id", where=listing.image_folder.parent,
+            "two files have the same id",
+            where=listing.image_folder.parent,
             found="; ".join(f"{a.name} and {b.name}" for a, b in listing.doubles),
             fix="keep one of each",
-        )  # fmt: skip
+        )
     if listing.without_mask:
         lacking = listing.without_mask
         raise DataError(
@@ -83,7 +87,7 @@ def find_patches(root: str | Path, split: str, sensor: Sensor) -> list[PatchFile
             found="no " + ", ".join(f"mask_{i}.h5" for i in lacking),
             allowed="a mask for each image, or no mask at all",
             fix="add the masks, or move these images away",
-        )  # fmt: skip
+        )
     masks = listing.masks
     return [PatchFiles(i, path, masks.get(i)) for i, path in listing.images.items()]
 
@@ -117,10 +121,11 @@ def read_mask(path: str | Path, sensor: Sensor) -> NDArray[np.uint8]:
     if mask.max() > 1 or mask.min() < 0:
         values = np.unique(mask)
         raise DataError(
-            "a mask holds other values than 0 and 1", where=path,
+            "a mask holds other values than 0 and 1",
+            where=path,
             found=", ".join(str(v) for v in values[:8]) + (", …" if len(values) > 8 else ""),
             allowed="0 (no landslide), 1 (landslide)",
-        )  # fmt: skip
+        )
     return mask.astype(np.uint8, copy=False)
 
 
@@ -157,9 +162,11 @@ def write_mask(path: str | Path, mask: ArrayLike, key: str = "mask") -> None:
     values = np.asarray(mask)
     if values.ndim != 2 or not np.isin(values, (0, 1)).all():
         raise DataError(
-            "not a mask", where=path, found=f"shape {values.shape}, dtype {values.dtype}",
+            "not a mask",
+            where=path,
+            found=f"shape {values.shape}, dtype {values.dtype}",
             allowed="two dimensions, values 0 and 1",
-        )  # fmt: skip
+        )
     _write(Path(path), key, values.astype(np.uint8))
 
 
@@ -235,10 +242,12 @@ def _read(path: Path, key: str, shape: tuple[int, ...], kinds: str, wanted: str)
             node = file.get(key)
             if not isinstance(node, h5py.Dataset):
                 raise DataError(
-                    f"the file has no dataset {key!r}", where=path,
-                    found=", ".join(file.keys()) or "an empty file", allowed=key,
+                    f"the file has no dataset {key!r}",
+                    where=path,
+                    found=", ".join(file.keys()) or "an empty file",
+                    allowed=key,
                     fix="name the dataset in the sensor's YAML (image_key, mask_key)",
-                )  # fmt: skip
+                )
             if node.shape != shape:
                 raise DataError(
                     "wrong shape", where=f"{path}, dataset {key}", found=node.shape, allowed=shape
@@ -254,9 +263,11 @@ def _read(path: Path, key: str, shape: tuple[int, ...], kinds: str, wanted: str)
     except Exception as error:  # a damaged file makes h5py raise nearly anything
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise DataError(
-            "not a readable HDF5 file: damaged, cut short, or another format", where=path,
-            found=f"{size} bytes; {reason}", fix="download or copy the file again",
-        ) from None  # fmt: skip
+            "not a readable HDF5 file: damaged, cut short, or another format",
+            where=path,
+            found=f"{size} bytes; {reason}",
+            fix="download or copy the file again",
+        ) from None
     return values
 
 

@@ -48,9 +48,11 @@ def _read(path: Path, split: str) -> dict[int, tuple[int, int, int]]:
         missing = [c for c in columns if c not in (reader.fieldnames or ())]
         if missing:
             raise DataError(
-                "a column is missing", where=path, found=", ".join(reader.fieldnames or ()),
+                "a column is missing",
+                where=path,
+                found=", ".join(reader.fieldnames or ()),
                 allowed=", ".join(columns),
-            )  # fmt: skip
+            )
         for line, row in enumerate(reader, start=2):
             if row["split"] != split:
                 continue
@@ -58,20 +60,24 @@ def _read(path: Path, split: str) -> dict[int, tuple[int, int, int]]:
                 patch, *place = (int(row[c]) for c in columns[1:])
             except (TypeError, ValueError):
                 raise DataError(
-                    "a value is not an integer", where=f"{path}, line {line}",
+                    "a value is not an integer",
+                    where=f"{path}, line {line}",
                     found=", ".join(str(row[c]) for c in columns),
-                ) from None  # fmt: skip
+                ) from None
             if max(place) > LARGEST:
                 raise DataError(
-                    "a value is too large", where=f"{path}, line {line}", found=max(place),
+                    "a value is too large",
+                    where=f"{path}, line {line}",
+                    found=max(place),
                     allowed=f"up to {LARGEST}",
-                )  # fmt: skip
+                )
             where = (place[0], place[1], place[2])
             if where in taken or patch in places:
                 raise DataError(
-                    "a patch or a place is named twice", where=f"{path}, line {line}",
+                    "a patch or a place is named twice",
+                    where=f"{path}, line {line}",
                     found=f"patch {patch}, scene {where[0]}, row {where[1]}, col {where[2]}",
-                )  # fmt: skip
+                )
             places[patch] = where
             taken[where] = patch
     return places

@@ -111,9 +111,11 @@ def load_sensor(source: str | Path) -> Sensor:
     if not path.is_file():
         known = [L4S.name, *sorted(p.stem for p in named.parent.glob("*.yaml"))]
         raise ConfigError(
-            "no such sensor", found=str(source), allowed=", ".join(known),
+            "no such sensor",
+            found=str(source),
+            allowed=", ".join(known),
             fix="name one of these, or give the path of a YAML file that describes the sensor",
-        )  # fmt: skip
+        )
     try:
         values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Sensor.model_validate(values)

@@ -57,9 +57,12 @@ def open_store(path: str | Path) -> xr.Dataset:
         dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
         if dataset.attrs.get("format") != FORMAT:
             raise RunError(
-                "a store of another version", where=path,
-                found=dataset.attrs.get("format", "unfinished"), allowed=FORMAT, fix=fix,
-            )  # fmt: skip
+                "a store of another version",
+                where=path,
+                found=dataset.attrs.get("format", "unfinished"),
+                allowed=FORMAT,
+                fix=fix,
+            )
         lost = {"image", *COORDINATES} - set(dataset.variables)
         if lost:
             raise ValueError(f"it lacks {', '.join(sorted(lost))}")
@@ -106,10 +109,11 @@ def sensor_of(dataset: xr.Dataset) -> Sensor:
     text = dataset.attrs.get("sensor")
     if not isinstance(text, str):
         raise DataError(
-            "the dataset does not say which sensor it is of", found=f"attributes {dataset.attrs}",
+            "the dataset does not say which sensor it is of",
+            found=f"attributes {dataset.attrs}",
             allowed="an attribute 'sensor' with the sensor's JSON",
             fix="open it with open_store or open_patches",
-        )  # fmt: skip
+        )
     return Sensor.model_validate_json(text)
 
 
@@ -226,10 +230,11 @@ def landslide_pixels(dataset: xr.Dataset) -> NDArray[np.int64]:
     """
     if "mask" not in dataset:
         raise DataError(
-            "the patches have no masks", where=dataset.attrs.get("root"),
+            "the patches have no masks",
+            where=dataset.attrs.get("root"),
             found=f"split {dataset.attrs.get('split')!r} without masks",
             fix="put mask_N.h5 into the mask folder",
-        )  # fmt: skip
+        )
     if "landslide_pixels" in dataset.coords:
         return dataset["landslide_pixels"].values.astype(np.int64)
     return dataset["mask"].sum(dim=("y", "x"), dtype=np.int64).values

@@ -64,9 +64,11 @@ def compute(
     image = _checked(image, sensor, margin)
     if margin < plan.support_px and pad != "odd":
         raise DataError(
-            "the neighbourhood is narrower than the features reach", found=f"{margin} px",
-            allowed=f"at least {plan.support_px} px", fix="give a wider margin, or pad='odd'",
-        )  # fmt: skip
+            "the neighbourhood is narrower than the features reach",
+            found=f"{margin} px",
+            allowed=f"at least {plan.support_px} px",
+            fix="give a wider margin, or pad='odd'",
+        )
     return compute_window(Alone(image, sensor, margin), sensor, plan, statistics)
 
 
@@ -96,15 +98,18 @@ def _checked(image: NDArray[np.float32], sensor: Sensor, margin: int) -> NDArray
     image = np.asarray(image, dtype=np.float32)
     if image.ndim != 3 or len(image) != len(sensor.bands):
         raise DataError(
-            "the image has not the bands of the sensor", where=f"sensor {sensor.name}",
-            found=image.shape, allowed=f"(band={len(sensor.bands)}, y, x)",
+            "the image has not the bands of the sensor",
+            where=f"sensor {sensor.name}",
+            found=image.shape,
+            allowed=f"(band={len(sensor.bands)}, y, x)",
             fix="give bands first, in the order of the sensor",
-        )  # fmt: skip
+        )
     if margin < 0 or min(image.shape[1:]) <= 2 * margin:
         raise DataError(
-            "no pixel is left within the margin", found=f"{image.shape[1:]} with margin {margin}",
+            "no pixel is left within the margin",
+            found=f"{image.shape[1:]} with margin {margin}",
             allowed=f"more than {2 * margin} rows and columns",
-        )  # fmt: skip
+        )
     return image
 
 

@@ -93,14 +93,24 @@ class Index:
 
 
 def _normalised(
-    name: str, a: str, b: str, source: str, kind: Kind, expected: int,
+    name: str,
+    a: str,
+    b: str,
+    source: str,
+    kind: Kind,
+    expected: int,
     superseded_by: tuple[str, ...] = (),
-) -> Index:  # fmt: skip
+) -> Index:
     return Index(
-        name, (a, b), f"({a} − {b}) / ({a} + {b})", source,
-        lambda reflectance: contrast(reflectance(a), reflectance(b)), kind, expected,
+        name,
+        (a, b),
+        f"({a} − {b}) / ({a} + {b})",
+        source,
+        lambda reflectance: contrast(reflectance(a), reflectance(b)),
+        kind,
+        expected,
         superseded_by=superseded_by,
-    )  # fmt: skip
+    )
 
 
 def _weighted(
@@ -202,11 +212,18 @@ def fields() -> list[Field]:
     """Every index as a picture over the tile context."""
     return [
         Field(
-            i.name, i.needs, 0, lambda context, i=i: i.image(context.field), i.kind.words,  # type: ignore[misc]
-            more=i.kind.more, less=i.kind.less, compared=i.kind.compared, expected=i.expected,
+            i.name,
+            i.needs,
+            0,
+            lambda context, i=i: i.image(context.field),  # type: ignore[misc]
+            i.kind.words,
+            more=i.kind.more,
+            less=i.kind.less,
+            compared=i.kind.compared,
+            expected=i.expected,
         )
         for i in INDICES
-    ]  # fmt: skip
+    ]
 
 
 def functions(_known: dict[str, Field]) -> list[FeatureFunction]:
@@ -216,7 +233,16 @@ def functions(_known: dict[str, Field]) -> list[FeatureFunction]:
 
 def _function(index: Index) -> FeatureFunction:
     feature = Feature(
-        index.name, "indices", "1", index.needs, index.formula, index.source, 0, index.kind.words,
-        radiometry=index.radiometry, superseded_by=index.superseded_by, expected=index.expected,
-    )  # fmt: skip
+        index.name,
+        "indices",
+        "1",
+        index.needs,
+        index.formula,
+        index.source,
+        0,
+        index.kind.words,
+        radiometry=index.radiometry,
+        superseded_by=index.superseded_by,
+        expected=index.expected,
+    )
     return FeatureFunction(feature, lambda context: context.value(index.name))

@@ -302,13 +302,17 @@ def function(
     feature = Feature(
         f"{field.name}_{operator.label.format(*scales)}",
         "relative" if operator in (RANK, RING) else "context",
-        "1" if operator.unitless else field.unit, field.needs,
-        operator.formula.format(*scales, field=field.name), operator.source,
-        field.support_px + operator.reach(*scales), _words(field, operator, scales),
-        scene_fields=(field.name,) if operator is RANK else (), superseded_by=superseded_by,
+        "1" if operator.unitless else field.unit,
+        field.needs,
+        operator.formula.format(*scales, field=field.name),
+        operator.source,
+        field.support_px + operator.reach(*scales),
+        _words(field, operator, scales),
+        scene_fields=(field.name,) if operator is RANK else (),
+        superseded_by=superseded_by,
         expected=field.expected if follows else 0,
         relational=operator.cancels or field.relational,
-    )  # fmt: skip
+    )
     name = field.name
     return FeatureFunction(feature, lambda context: operator.image(context, name, *scales))
 

@@ -38,9 +38,16 @@ def _band(name: str, unit: str) -> Field:
         name, (Words(name, f"much {name}", f"little {name}"), f"more {name}", f"less {name}")
     )
     return Field(
-        name, (name,), 0, lambda context: context.field(name), words, unit, more, less,
+        name,
+        (name,),
+        0,
+        lambda context: context.field(name),
+        words,
+        unit,
+        more,
+        less,
         relational=name in _BANDS,
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=1)
@@ -172,9 +179,11 @@ def plan_from_dict(value: object, where: object = None) -> FeaturePlan:
         raise ModelError("this is not a plan of features", where=where, found=error) from None
     if unknown := [name for name in plan.names if name not in catalogue()]:
         raise ModelError(
-            "the plan names features that do not exist here", where=where,
-            found=", ".join(unknown), fix="run the features stage and the fit again",
-        )  # fmt: skip
+            "the plan names features that do not exist here",
+            where=where,
+            found=", ".join(unknown),
+            fix="run the features stage and the fit again",
+        )
     return plan
 
 
@@ -222,9 +231,12 @@ def select(sensor: Sensor, config: FeaturesConfig) -> FeaturePlan:
             left_out.append(LeftOut(each.feature.name, reason))
     if not chosen:
         raise ConfigError(
-            "no feature is left", where=f"sensor {sensor.name}", found=config.groups,
-            allowed=", ".join(groups()), fix="add a group to features.groups",
-        )  # fmt: skip
+            "no feature is left",
+            where=f"sensor {sensor.name}",
+            found=config.groups,
+            allowed=", ".join(groups()),
+            fix="add a group to features.groups",
+        )
     return FeaturePlan(sensor.name, tuple(chosen), tuple(left_out))
 
 
@@ -252,7 +264,9 @@ def _known(where: str, found: Sequence[str], allowed: Sequence[str]) -> None:
     if unknown:
         close = difflib.get_close_matches(unknown[0], allowed, n=1)
         raise ConfigError(
-            "no such name", where=where, found=", ".join(unknown),
+            "no such name",
+            where=where,
+            found=", ".join(unknown),
             allowed=", ".join(allowed) if len(allowed) < 10 else f"{len(allowed)} names",
             fix=f"did you mean {close[0]}?" if close else "l4s-ensemble features lists all names",
-        )  # fmt: skip
+        )

@@ -75,9 +75,11 @@ class SceneStatistics:
         found = self.quantiles.get(name)
         if found is None:
             raise ModelError(
-                "the statistics of the scene lack a field", found=name,
-                allowed=", ".join(self.quantiles), fix="run the features stage again",
-            )  # fmt: skip
+                "the statistics of the scene lack a field",
+                found=name,
+                allowed=", ".join(self.quantiles),
+                fix="run the features stage again",
+            )
         return found
 
     def as_dict(self) -> dict[str, Any]:

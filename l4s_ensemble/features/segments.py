@@ -194,9 +194,17 @@ def functions(known: dict[str, Field]) -> list[FeatureFunction]:
     )
     for what, unit, formula, statistic in shapes:
         feature = Feature(
-            f"segment_{what}", "segments", unit, VISIBLE_BANDS, f"{formula} of the segment",
-            _OUTLINES, MARGIN_PX, _SHAPE, relational=True, by_tile=True,
-        )  # fmt: skip
+            f"segment_{what}",
+            "segments",
+            unit,
+            VISIBLE_BANDS,
+            f"{formula} of the segment",
+            _OUTLINES,
+            MARGIN_PX,
+            _SHAPE,
+            relational=True,
+            by_tile=True,
+        )
         made.append(_function(feature, statistic))
     return made
 
@@ -210,17 +218,39 @@ def _of_field(field: Field, superseded_by: tuple[str, ...]) -> list[FeatureFunct
     )
     mixed = Words("mixture in the segment", "mixed segment", "even segment")
     table: tuple[tuple[str, str, Callable[[Segments], Statistic], Words, int, bool], ...] = (
-        ("mean", f"mean of {name} in the segment", partial(Segments.mean, name=name),
-         field.words, field.expected, field.relational),
-        ("minus_neighbours", f"mean of {name} in the segment − that of adjoining segments, "
-         "by shared border", partial(Segments.minus_neighbours, name=name, steps=1),
-         around, field.expected, True),
-        ("minus_beyond", f"mean of {name} in the segment − that two borders away, by shared "
-         "border", partial(Segments.minus_neighbours, name=name, steps=2),
-         around, field.expected, True),
-        ("std", f"standard deviation of {name} in the segment",
-         partial(Segments.deviation, name=name), mixed, 0, True),
-    )  # fmt: skip
+        (
+            "mean",
+            f"mean of {name} in the segment",
+            partial(Segments.mean, name=name),
+            field.words,
+            field.expected,
+            field.relational,
+        ),
+        (
+            "minus_neighbours",
+            f"mean of {name} in the segment − that of adjoining segments, by shared border",
+            partial(Segments.minus_neighbours, name=name, steps=1),
+            around,
+            field.expected,
+            True,
+        ),
+        (
+            "minus_beyond",
+            f"mean of {name} in the segment − that two borders away, by shared border",
+            partial(Segments.minus_neighbours, name=name, steps=2),
+            around,
+            field.expected,
+            True,
+        ),
+        (
+            "std",
+            f"standard deviation of {name} in the segment",
+            partial(Segments.deviation, name=name),
+            mixed,
+            0,
+            True,
+        ),
+    )
     return [
         _function(
             Feature(

@@ -35,9 +35,15 @@ def _neighbours(picture: FloatImage) -> tuple[FloatImage, ...]:
     """Give the eight neighbours: nw, n, ne, w, e, sw, s, se; edges repeat."""
     z = np.pad(picture, 1, mode="edge")
     return (
-        z[:-2, :-2], z[:-2, 1:-1], z[:-2, 2:], z[1:-1, :-2],
-        z[1:-1, 2:], z[2:, :-2], z[2:, 1:-1], z[2:, 2:],
-    )  # fmt: skip
+        z[:-2, :-2],
+        z[:-2, 1:-1],
+        z[:-2, 2:],
+        z[1:-1, :-2],
+        z[1:-1, 2:],
+        z[2:, :-2],
+        z[2:, 1:-1],
+        z[2:, 2:],
+    )
 
 
 def _derivative(context: TileContext, which: str) -> FloatImage:
@@ -62,14 +68,19 @@ def fields() -> list[Field]:
     # of smoothed elevations of 3000 m are not: so differences come first.
     return [
         Field(
-            "dem_smooth", dem, _SMOOTH_PX, lambda c: c.gaussian_field("dem", SIGMA_PX), ELEVATION,
-            "m", relational=True,
+            "dem_smooth",
+            dem,
+            _SMOOTH_PX,
+            lambda c: c.gaussian_field("dem", SIGMA_PX),
+            ELEVATION,
+            "m",
+            relational=True,
         ),
         *(
             Field(f"dem_{d}", dem, 1, lambda c, d=d: _derivative(c, d), ELEVATION)  # type: ignore[misc]
             for d in "pqrst"
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _rises(context: TileContext) -> tuple[FloatImage, FloatImage, FloatImage]:
@@ -100,28 +111,54 @@ def _plan(context: TileContext) -> FloatImage:
 
 def _position(edge: int) -> FeatureFunction:
     feature = Feature(
-        f"tpi_{edge}_m", "terrain", "m", ("dem",), f"dem − mean dem in {edge} px", _WEISS,
-        _SMOOTH_PX + edge // 2, POSITION, relational=True,
-    )  # fmt: skip
+        f"tpi_{edge}_m",
+        "terrain",
+        "m",
+        ("dem",),
+        f"dem − mean dem in {edge} px",
+        _WEISS,
+        _SMOOTH_PX + edge // 2,
+        POSITION,
+        relational=True,
+    )
     return FeatureFunction(feature, lambda c: c.value("dem_smooth") - c.mean("dem_smooth", edge))
 
 
 def functions(_known: dict[str, Field]) -> list[FeatureFunction]:
     """The group ``terrain``."""
     slope = Feature(
-        "slope_deg", "terrain", "degree", ("slope",), "slope", "band of the file", 0, SLOPE,
+        "slope_deg",
+        "terrain",
+        "degree",
+        ("slope",),
+        "slope",
+        "band of the file",
+        0,
+        SLOPE,
         relational=True,
-    )  # fmt: skip
+    )
     profile = Feature(
-        "curv_profile_per_km", "terrain", "1/km", ("dem",),
-        "−(p² r + 2 p q s + q² t) / ((p² + q²) (1 + p² + q²)^1.5), clipped to ±200", _ZT,
-        _CURVED_PX, CURVATURE, relational=True,
-    )  # fmt: skip
-    plan = Feature(
-        "curv_plan_per_km", "terrain", "1/km", ("dem",),
-        "−(q² r − 2 p q s + p² t) / (p² + q²)^1.5, clipped to ±200", _ZT, _CURVED_PX, CURVATURE,
+        "curv_profile_per_km",
+        "terrain",
+        "1/km",
+        ("dem",),
+        "−(p² r + 2 p q s + q² t) / ((p² + q²) (1 + p² + q²)^1.5), clipped to ±200",
+        _ZT,
+        _CURVED_PX,
+        CURVATURE,
         relational=True,
-    )  # fmt: skip
+    )
+    plan = Feature(
+        "curv_plan_per_km",
+        "terrain",
+        "1/km",
+        ("dem",),
+        "−(q² r − 2 p q s + p² t) / (p² + q²)^1.5, clipped to ±200",
+        _ZT,
+        _CURVED_PX,
+        CURVATURE,
+        relational=True,
+    )
     return [
         FeatureFunction(slope, lambda c: c.value("slope")),
         FeatureFunction(profile, _profile),

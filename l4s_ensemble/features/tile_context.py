@@ -187,9 +187,10 @@ class TileContext:
         band = self._window.band(i, self.margin)
         if not np.isfinite(band).all():
             raise DataError(
-                "a band holds values that are not finite", where=f"band {name}",
+                "a band holds values that are not finite",
+                where=f"band {name}",
                 fix="run l4s-ensemble data check",
-            )  # fmt: skip
+            )
         clipped: FloatImage = np.clip(band * scale, np.float32(low), np.float32(high))
         return clipped
 

@@ -128,9 +128,12 @@ class Joined:
             into_y, from_y = _strip(down, self.size[0], reach)
             into_x, from_x = _strip(right, self.size[1], reach)
             np.multiply(
-                counts[index, from_y, from_x], factor[index], out=wide[into_y, into_x],
-                dtype=np.float32, casting="unsafe",
-            )  # fmt: skip
+                counts[index, from_y, from_x],
+                factor[index],
+                out=wide[into_y, into_x],
+                dtype=np.float32,
+                casting="unsafe",
+            )
         return wide
 
 

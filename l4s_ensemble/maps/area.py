@@ -68,8 +68,9 @@ def area_of(
     if bbox is not None:
         west, south, east, north = bbox
         if not (west < east and south < north and abs(south) <= 90 and abs(north) <= 90):
-            raise DataError("this is no box", where=where, found=bbox,
-                            allowed="west south east north, degrees")  # fmt: skip
+            raise DataError(
+                "this is no box", where=where, found=bbox, allowed="west south east north, degrees"
+            )
         window = _overlap(window, grid.pixels(transform_bounds("EPSG:4326", grid.crs, *bbox)))
     if aoi is not None:
         where = str(aoi)
@@ -79,10 +80,12 @@ def area_of(
     if any(s.start >= s.stop for s in window):
         whole = transform_bounds(grid.crs, "EPSG:4326", *extent)
         raise DataError(
-            "nothing of the area to map lies in the scene", where=where, found=_degrees(wanted),
+            "nothing of the area to map lies in the scene",
+            where=where,
+            found=_degrees(wanted),
             allowed=f"within {_degrees(whole)} (west south east north)",
             fix="degrees of longitude come first",
-        )  # fmt: skip
+        )
     return Area(window, shapes)
 
 
@@ -120,9 +123,10 @@ def _polygons(path: Path, grid: Grid) -> tuple[tuple[bytes, ...], Bounds]:
     if not found or meta["crs"] is None:
         raise DataError(
             "the area to map has no polygon" if not found else "the area to map has no CRS",
-            where=path, found=f"{len(geometry)} features, CRS {meta['crs']}",
+            where=path,
+            found=f"{len(geometry)} features, CRS {meta['crs']}",
             allowed="polygons with a CRS",
-        )  # fmt: skip
+        )
     crs = CRS.from_user_input(meta["crs"])
 
     def warped(xy: NDArray[np.float64]) -> NDArray[np.float64]:

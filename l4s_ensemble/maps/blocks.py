@@ -132,9 +132,11 @@ def read_part(folder: Path, block: Block) -> dict[str, NDArray[np.float32]]:
         return _read(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(
-            "a block of the map is damaged", where=path, found=error,
+            "a block of the map is damaged",
+            where=path,
+            found=error,
             fix="delete this file and give the command again",
-        ) from None  # fmt: skip
+        ) from None
 
 
 @lru_cache(maxsize=3)
@@ -217,9 +219,11 @@ def scheduled(address: str | None) -> Iterator[int | None]:
         client = Client(address, timeout="30s")
     except (OSError, ValueError) as error:
         raise DataError(
-            "no dask scheduler answers", where=address, found=error,
+            "no dask scheduler answers",
+            where=address,
+            found=error,
             fix="start one with `dask scheduler` and workers with `dask worker ADDRESS`",
-        ) from None  # fmt: skip
+        ) from None
     with client, parallel_config("dask"):
         yield max(1, sum(client.nthreads().values()))
 
@@ -236,7 +240,10 @@ def run_all(
 
     workers = jobs if cluster is None else cluster
     run = Parallel(
-        n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs",
+        n_jobs=workers,
+        return_as="generator_unordered",
+        batch_size=1,
+        pre_dispatch="2*n_jobs",
         max_nbytes=None,
-    )  # fmt: skip
+    )
     yield from run(delayed(function)(*task) for task in tasks)

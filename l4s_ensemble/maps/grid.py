@@ -144,9 +144,11 @@ def _utm(longitude: float, latitude: float, where: str) -> CRS:
 
     if not -80 <= latitude <= 84:
         raise DataError(
-            "the scene lies beyond UTM", where=where, found=f"latitude {latitude:.1f}",
+            "the scene lies beyond UTM",
+            where=where,
+            found=f"latitude {latitude:.1f}",
             allowed="-80 to 84",
-        )  # fmt: skip
+        )
     zone = min(int((longitude + 180) // 6) + 1, 60)
     return CRS.from_epsg((32600 if latitude >= 0 else 32700) + zone)
 

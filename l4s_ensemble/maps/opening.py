@@ -68,15 +68,19 @@ def _file(path: Path, names: Sequence[str] | None) -> Scene:
         said = list(names) if names is not None else list(file.descriptions)
         if len(said) != file.count:
             raise DataError(
-                "as many names as bands are needed", where=path, found=", ".join(map(str, said)),
+                "as many names as bands are needed",
+                where=path,
+                found=", ".join(map(str, said)),
                 allowed=f"{file.count} names",
-            )  # fmt: skip
+            )
         known = [band_name(text) for text in said]
         if not any(known):
             raise DataError(
-                "the bands of the file are not named", where=path, found=said,
+                "the bands of the file are not named",
+                where=path,
+                found=said,
                 fix="name them in order with --bands B2,B3,B4, or set the descriptions of the file",
-            )  # fmt: skip
+            )
         bands = [
             _scaled(BandFile(name, str(path), i), file.scales[i - 1], file.offsets[i - 1])
             for i, name in enumerate(known, start=1)
@@ -95,10 +99,11 @@ def _folder(path: Path) -> Scene:
                 bands.append(_scaled(band, raster.scales[0], raster.offsets[0]))
     if not bands:
         raise DataError(
-            "no file of the folder has the name of a band", where=path,
+            "no file of the folder has the name of a band",
+            where=path,
             found=", ".join(sorted(p.name for p in path.iterdir())[:10]) or "nothing",
             allowed="names such as B04.tif or scene_B8A.tif",
-        )  # fmt: skip
+        )
     return _said(Scene(str(path), once(bands, path)))
 
 

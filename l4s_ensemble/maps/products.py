@@ -84,9 +84,12 @@ def open_safe(path: Path) -> Scene:
         quantification, offsets = _radiometry(files.text(metadata[0]))
     except (ValueError, OSError, ElementTree.ParseError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(
-            "this is not a whole Sentinel-2 product", where=path, found=error,
-            allowed="a .SAFE folder of level L1C or L2A, or its zip", fix="download it again",
-        ) from None  # fmt: skip
+            "this is not a whole Sentinel-2 product",
+            where=path,
+            found=error,
+            allowed="a .SAFE folder of level L1C or L2A, or its zip",
+            fix="download it again",
+        ) from None
     finest: dict[str, tuple[int, str]] = {}
     for name in names:
         if found := _IMAGE.search(name):
@@ -100,10 +103,13 @@ def open_safe(path: Path) -> Scene:
     ]
     said = ", ".join(f"{o:g}" for o in sorted(set(offsets.values()))) or "none"
     return Scene(
-        str(path), once(bands, path), level,
+        str(path),
+        once(bands, path),
+        level,
         f"metadata of the product: quantification {quantification:g}, offset {said}",
-        _masks(files, names), strict=True,
-    )  # fmt: skip
+        _masks(files, names),
+        strict=True,
+    )
 
 
 def _masks(files: _Files, names: list[str]) -> tuple[Mask, ...]:
@@ -164,9 +170,11 @@ def open_stac(path: Path) -> Scene:
             bands.setdefault(name, BandFile(name, href, index, scale * unit, offset * unit, plain))
     if not bands:
         raise DataError(
-            "no asset of the item is a band", where=path, found=", ".join(assets),
+            "no asset of the item is a band",
+            where=path,
+            found=", ".join(assets),
             allowed="assets with bands named as B04 or red",
-        )  # fmt: skip
+        )
     said = "raster:bands of the item" + (", whose offset was applied before" if applied else "")
     return Scene(str(path), tuple(bands.values()), _level(item), said, tuple(masks[:1]))
 
@@ -189,8 +197,12 @@ def _bands(key: str, asset: Mapping[str, Any]) -> Iterator[tuple[int, str, Mappi
 
 def _level(item: Mapping[str, Any]) -> Literal["L1C", "L2A"] | None:
     properties = item.get("properties", {})
-    said = (item.get("collection"), item.get("id"), properties.get("s2:product_type"),
-            properties.get("processing:level"))  # fmt: skip
+    said = (
+        item.get("collection"),
+        item.get("id"),
+        properties.get("s2:product_type"),
+        properties.get("processing:level"),
+    )
     text = " ".join(str(s).upper() for s in said if s)
     if re.search(r"(MSI|L|LEVEL-)2A|\bL2\b", text):
         return "L2A"

@@ -132,40 +132,49 @@ def _refuse(
     if len(negative) >= 2:
         raise DataError(
             "reflectance below zero: the offset seems to have been taken off before",
-            where=scene.path, found=f"{scene.source}; below zero in {', '.join(negative)}",
+            where=scene.path,
+            found=f"{scene.source}; below zero in {', '.join(negative)}",
             fix="give --offset 0; or --offset as it is, if this is meant",
-        )  # fmt: skip
+        )
     if reader.sensor.radiometry == "relative":
         return
     highest = float(np.quantile(sample, 0.999))
     if highest < _REFLECTANCE:
         raise DataError(
-            "these are reflectances from 0 to 1, or nothing", where=scene.path,
-            found=f"medians {shown}", allowed="reflectance x 10,000",
+            "these are reflectances from 0 to 1, or nothing",
+            where=scene.path,
+            found=f"medians {shown}",
+            allowed="reflectance x 10,000",
             fix="give --scale 10000; or --scale 1, if this is meant",
-        )  # fmt: skip
+        )
     if highest <= _BYTE and (sample == np.rint(sample)).all():
         raise DataError(
-            "these are 8-bit values of a picture", where=scene.path, found=f"medians {shown}",
-            allowed="reflectance x 10,000", fix="use the bands of the product, not its preview",
-        )  # fmt: skip
+            "these are 8-bit values of a picture",
+            where=scene.path,
+            found=f"medians {shown}",
+            allowed="reflectance x 10,000",
+            fix="use the bands of the product, not its preview",
+        )
     known = np.array([training.get(n, np.nan) for n in bands])
     if not np.isfinite(known).any():
         return
     off, less = _distance(median, known), _distance(median - OFFSET, known)
     if less < off and (np.quantile(sample, 0.001, axis=1) > 0.9 * OFFSET).all():
         raise DataError(
-            f"an offset of {OFFSET:g} seems to be in the values still", where=scene.path,
+            f"an offset of {OFFSET:g} seems to be in the values still",
+            where=scene.path,
             found=f"{scene.source}; medians {shown}; no band has a dark pixel",
             allowed=f"training: {_listed(training)}",
             fix=f"give --offset -{OFFSET:g}; or --offset 0, if they are right",
-        )  # fmt: skip
+        )
     if off > np.log(_FACTOR):
         raise DataError(
-            "the values are no reflectance x 10,000 of such a sensor", where=scene.path,
-            found=f"{scene.source}; medians {shown}", allowed=f"training: {_listed(training)}",
+            "the values are no reflectance x 10,000 of such a sensor",
+            where=scene.path,
+            found=f"{scene.source}; medians {shown}",
+            allowed=f"training: {_listed(training)}",
             fix="give --scale and --offset so that value x scale + offset is reflectance x 10,000",
-        )  # fmt: skip
+        )
 
 
 def _distance(median: NDArray[Any], known: NDArray[Any]) -> float:

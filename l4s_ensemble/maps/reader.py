@@ -203,16 +203,19 @@ def _require(scene: Scene, sensor: Sensor, missing: list[str], have: set[str]) -
     if scene.level == "L2A" and "B10" in missing:
         raise DataError(
             "this is a product of level L2A, which has no B10; the run was fitted on L1C",
-            where=scene.path, allowed=f"bands {', '.join(sensor.band_names)}",
+            where=scene.path,
+            allowed=f"bands {', '.join(sensor.band_names)}",
             fix="download the same scene as L1C (S2MSI1C)",
-        )  # fmt: skip
+        )
     if "dem" in missing:
         fix = "give an elevation model with --dem FILE (metres; slope is computed from it)"
     raise DataError(
-        "the scene lacks bands of the run's sensor", where=scene.path,
+        "the scene lacks bands of the run's sensor",
+        where=scene.path,
         found=f"{', '.join(sorted(have, key=_order))}; missing: {', '.join(missing)}",
-        allowed=", ".join(sensor.band_names), fix=fix,
-    )  # fmt: skip
+        allowed=", ".join(sensor.band_names),
+        fix=fix,
+    )
 
 
 def _order(name: str) -> tuple[bool, int, str]:
@@ -253,9 +256,10 @@ def _made(path: str, grid: Grid, resampling: str, nodata: float | None, zero_is_
     file = opened(path)
     if file.crs is None:
         raise DataError(
-            "the file has no coordinate reference system", where=path,
+            "the file has no coordinate reference system",
+            where=path,
             fix="assign the one it is in: gdal_edit.py -a_srs EPSG:32654 FILE",
-        )  # fmt: skip
+        )
     missing = file.nodata if nodata is None else nodata
     if missing is None and zero_is_none:
         missing = 0.0
@@ -267,11 +271,17 @@ def _made(path: str, grid: Grid, resampling: str, nodata: float | None, zero_is_
         if missing is None:
             missing = float("nan")
     return WarpedVRT(
-        file, crs=grid.crs, transform=grid.transform(-pad, -pad), height=height + 2 * pad,
-        width=width + 2 * pad, resampling=Resampling[resampling], src_nodata=missing,
+        file,
+        crs=grid.crs,
+        transform=grid.transform(-pad, -pad),
+        height=height + 2 * pad,
+        width=width + 2 * pad,
+        resampling=Resampling[resampling],
+        src_nodata=missing,
         # Next to nothing: an approximate transformer would depend on the window.
-        tolerance=1e-6, **options,
-    )  # fmt: skip
+        tolerance=1e-6,
+        **options,
+    )
 
 
 def _read(file: tuple[Any, int], indexes: list[int], y: slice, x: slice) -> Floats:
@@ -290,8 +300,10 @@ def _read(file: tuple[Any, int], indexes: list[int], y: slice, x: slice) -> Floa
         found = vrt.read(indexes, window=Window(x0, y0, x1 - x0, y1 - y0))
     except rasterio.errors.RasterioIOError as error:
         raise DataError(
-            "the file is damaged or cut short", where=vrt.src_dataset.name, found=error,
+            "the file is damaged or cut short",
+            where=vrt.src_dataset.name,
+            found=error,
             fix="download it again",
-        ) from None  # fmt: skip
+        ) from None
     out[:, y0 - top : y1 - top, x0 - left : x1 - left] = found
     return out

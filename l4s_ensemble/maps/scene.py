@@ -131,9 +131,11 @@ def once(bands: Iterable[BandFile], where: Path) -> tuple[BandFile, ...]:
     for band in bands:
         if (other := found.setdefault(band.name, band)) is not band:
             raise DataError(
-                f"band {band.name} is there twice", where=where,
-                found=f"{_place(other)} and {_place(band)}", fix="leave one of them out",
-            )  # fmt: skip
+                f"band {band.name} is there twice",
+                where=where,
+                found=f"{_place(other)} and {_place(band)}",
+                fix="leave one of them out",
+            )
     return tuple(found.values())
 
 
@@ -159,6 +161,8 @@ def opened(path: str):  # type: ignore[no-untyped-def]
         return rasterio.open(path)
     except rasterio.errors.RasterioIOError as error:
         raise DataError(
-            "this is not a raster that GDAL reads", where=path, found=error,
+            "this is not a raster that GDAL reads",
+            where=path,
+            found=error,
             fix="download or export it again",
-        ) from None  # fmt: skip
+        ) from None

@@ -152,10 +152,16 @@ def map_scene(
     write_landslides(folder / "landslides.gpkg", rows, found, reader.grid.crs)
     write_styles(folder)
     head = {
-        "scene": str(scene), "run": str(run), "digest": digest, "level": opened_scene.level,
-        "radiometry": opened_scene.source, "gain": gain, "bands": [asdict(one) for one in levels],
-        "blocks": len(blocks), "blocks_kept": len(blocks) - len(left),
-    }  # fmt: skip
+        "scene": str(scene),
+        "run": str(run),
+        "digest": digest,
+        "level": opened_scene.level,
+        "radiometry": opened_scene.source,
+        "gain": gain,
+        "bands": [asdict(one) for one in levels],
+        "blocks": len(blocks),
+        "blocks_kept": len(blocks) - len(left),
+    }
     summary = _summarise(ensemble, result, area, rows, head, time.monotonic() - started)
     write_json(folder / SUMMARY, summary)
     shutil.rmtree(folder / BLOCKS)
@@ -170,9 +176,11 @@ def _tiles_of_scene(reader: Reader) -> list[tuple[int, int]]:
 
 def _nothing_seen(reader: Reader) -> DataError:
     return DataError(
-        "no pixel of the area can be predicted", where=reader.scene.path,
-        found="no data, clouds or no elevation everywhere", fix="check nodata and the cloud mask",
-    )  # fmt: skip
+        "no pixel of the area can be predicted",
+        where=reader.scene.path,
+        found="no data, clouds or no elevation everywhere",
+        fix="check nodata and the cloud mask",
+    )
 
 
 def _level(
@@ -212,10 +220,11 @@ def _statistics(
     observed, bare = sum(f.observed for f in found), sum(f.bare for f in found)
     if bare > _UNCOVERED * observed:
         raise DataError(
-            "the elevation does not cover the scene", where=reader.dem or reader.scene.path,
+            "the elevation does not cover the scene",
+            where=reader.dem or reader.scene.path,
             found=f"{bare / observed:.0%} of the scene has none",
             fix="give a larger elevation model, or cut the scene to where it is known",
-        )  # fmt: skip
+        )
     # In the order of the tiles, whatever was done first.
     samples = [s for f in sorted(found, key=lambda f: f.first) for s in f.samples]
     return measure(samples) if ensemble.scene_fields and samples else None
@@ -244,10 +253,14 @@ def _write_rasters(
         model["dissimilarity_limit"] = f"{ensemble.applicability.limit:.6g}"
     for name, (description, unit) in _RASTERS.items():
         write_raster(
-            folder / f"{name}.tif", result.grid, area.window, result.blocks, values[name],
+            folder / f"{name}.tif",
+            result.grid,
+            area.window,
+            result.blocks,
+            values[name],
             dtype="uint8" if name == "mask" else "float32",
             tags={**tags, **model, "description": description, "unit": unit},
-        )  # fmt: skip
+        )
 
 
 def _summarise(
@@ -324,9 +337,10 @@ def _finished(folder: Path, digest: str) -> MapSummary | None:
     known = read_json(folder / SETTINGS)
     if known.get("digest") != digest:
         raise RunError(
-            "the folder holds another map", where=folder,
+            "the folder holds another map",
+            where=folder,
             found=f"a map of {known.get('scene')} by {known.get('run')}, or with other settings",
             fix=fix,
-        )  # fmt: skip
+        )
     path = folder / SUMMARY
     return MapSummary.model_validate(read_json(path)) if path.is_file() else None

@@ -49,11 +49,19 @@ def write_raster(
 
     rows, columns = window
     profile = {
-        "driver": "GTiff", "dtype": dtype, "count": 1, "nodata": NODATA[dtype], "crs": grid.crs,
-        "height": rows.stop - rows.start, "width": columns.stop - columns.start,
-        "transform": grid.transform(rows.start, columns.start), "tiled": True,
-        "blockxsize": _TILE, "blockysize": _TILE, "bigtiff": "IF_SAFER",
-    }  # fmt: skip
+        "driver": "GTiff",
+        "dtype": dtype,
+        "count": 1,
+        "nodata": NODATA[dtype],
+        "crs": grid.crs,
+        "height": rows.stop - rows.start,
+        "width": columns.stop - columns.start,
+        "transform": grid.transform(rows.start, columns.start),
+        "tiled": True,
+        "blockxsize": _TILE,
+        "blockysize": _TILE,
+        "bigtiff": "IF_SAFER",
+    }
     plain = path.with_name(f".{path.name}.plain")
     try:
         with rasterio.open(plain, "w", **profile) as file:
@@ -70,10 +78,14 @@ def write_raster(
             file.set_band_unit(1, tags["unit"])
         with atomic_path(path) as partial:
             copy(
-                plain, partial, driver="COG", compress="DEFLATE", predictor="YES",
+                plain,
+                partial,
+                driver="COG",
+                compress="DEFLATE",
+                predictor="YES",
                 overview_resampling="AVERAGE" if dtype == "float32" else "MODE",
                 bigtiff="IF_SAFER",
-            )  # fmt: skip
+            )
     finally:
         plain.unlink(missing_ok=True)
 
@@ -110,10 +122,15 @@ def write_landslides(
     partial = path.with_name(f".partial.{path.name}")  # GDAL wants the ending
     try:
         pyogrio.raw.write(
-            partial, geometry=np.array(shapely.to_wkb(multi), object), field_data=data,
-            fields=[*COLUMNS], geometry_type="MultiPolygon", crs=crs, layer="landslides",
+            partial,
+            geometry=np.array(shapely.to_wkb(multi), object),
+            field_data=data,
+            fields=[*COLUMNS],
+            geometry_type="MultiPolygon",
+            crs=crs,
+            layer="landslides",
             driver="GPKG",
-        )  # fmt: skip
+        )
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -160,17 +177,24 @@ def write_styles(folder: Path) -> None:
             (1, 255, "#bd0026"),
         )
     )
-    write_text(folder / "probability.qml", _QML.format(
-        '<rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" classificationMin="0" '
-        'classificationMax="1"><rastershader><colorrampshader colorRampType="INTERPOLATED">'
-        f"{ramp}</colorrampshader></rastershader></rasterrenderer>"
-    ))  # fmt: skip
-    write_text(folder / "mask.qml", _QML.format(
-        '<rasterrenderer type="paletted" band="1" opacity="1"><colorPalette>'
-        '<paletteEntry value="0" alpha="0" color="#ffffff" label="no landslide"/>'
-        '<paletteEntry value="1" alpha="255" color="#d7191c" label="landslide"/>'
-        "</colorPalette></rasterrenderer>"
-    ))  # fmt: skip
+    write_text(
+        folder / "probability.qml",
+        _QML.format(
+            '<rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" '
+            'classificationMin="0" classificationMax="1"><rastershader>'
+            '<colorrampshader colorRampType="INTERPOLATED">'
+            f"{ramp}</colorrampshader></rastershader></rasterrenderer>"
+        ),
+    )
+    write_text(
+        folder / "mask.qml",
+        _QML.format(
+            '<rasterrenderer type="paletted" band="1" opacity="1"><colorPalette>'
+            '<paletteEntry value="0" alpha="0" color="#ffffff" label="no landslide"/>'
+            '<paletteEntry value="1" alpha="255" color="#d7191c" label="landslide"/>'
+            "</colorPalette></rasterrenderer>"
+        ),
+    )
 
 
 _QML = '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">\n<qgis><pipe>{}</pipe></qgis>\n'

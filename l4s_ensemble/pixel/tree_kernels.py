@@ -126,7 +126,7 @@ def count_below(
 
     wanted = types.void(
         value, thresholds, types.uint64, types.uint64, types.uint8, place, types.uint64
-    )  # fmt: skip
+    )
     return wanted, codegen
 
 

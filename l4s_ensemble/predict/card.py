@@ -180,7 +180,7 @@ def _protocol(stages: Mapping[str, Record], config: Mapping[str, Any]) -> dict[s
         "holdout": (config.get("data") or {}).get("holdout"),
         "holdout_tiles": roles.get("holdout"),
         "adapted_to": stages["stack"]["summary"].get("adapted_to"),
-    }  # fmt: skip
+    }
 
 
 def _scores(stages: Mapping[str, Record]) -> list[dict[str, Any]]:

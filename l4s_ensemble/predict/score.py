@@ -103,9 +103,14 @@ def score_split(
     options: dict[str, Any] = {"seed": seed}
     objects = count_objects(found.objects, place)
     compared = compare(
-        found.tiles, block, thresholds=thresholds, adapted_to=adapted_to, objects=objects,
-        seconds=seconds, **options,
-    )  # fmt: skip
+        found.tiles,
+        block,
+        thresholds=thresholds,
+        adapted_to=adapted_to,
+        objects=objects,
+        seconds=seconds,
+        **options,
+    )
     counts = found.tiles["stack"].counts(thresholds["stack"])
     handed_in = _as_handed_in(found.masks, counts, block, objects["stack"], options)
     if not np.array_equal(found.masks[:, 0], counts.tp) or handed_in["fp"] != int(counts.fp.sum()):
@@ -273,10 +278,12 @@ def _as_handed_in(
         "blocks": interval.blocks,
         "objects": summarise_objects(objects, block, **options),
         "over_threshold": {
-            "value": over.value, "low": over.low, "high": over.high,
+            "value": over.value,
+            "low": over.low,
+            "high": over.high,
             "shown": over.is_above_zero,
         },
-    }  # fmt: skip
+    }
 
 
 def bootstrap_blocks(data: xr.Dataset, edge_tiles: int) -> tuple[NDArray[np.int64], str]:

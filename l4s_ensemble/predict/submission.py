@@ -68,27 +68,33 @@ def verify_submission(archive: Path, masks: Mapping[int, NDArray[np.uint8]]) -> 
     shapes = {mask.shape for mask in masks.values()}
     if len(shapes) > 1:
         raise DataError(
-            "the masks are not all of the same shape", where=archive,
-            found=", ".join(map(str, sorted(shapes))), allowed="one shape",
-        )  # fmt: skip
+            "the masks are not all of the same shape",
+            where=archive,
+            found=", ".join(map(str, sorted(shapes))),
+            allowed="one shape",
+        )
     try:
         with zipfile.ZipFile(archive) as zipped:
             names = zipped.namelist()
             wanted = {f"mask_{i}.h5" for i in masks}
             if set(names) != wanted or len(names) != len(wanted):
                 raise DataError(
-                    "the submission holds other files than one mask a patch", where=archive,
-                    found=sorted(set(names) ^ wanted)[:5], allowed="mask_N.h5, flat",
-                )  # fmt: skip
+                    "the submission holds other files than one mask a patch",
+                    where=archive,
+                    found=sorted(set(names) ^ wanted)[:5],
+                    allowed="mask_N.h5, flat",
+                )
             for name in names:
                 found = read_mask(io.BytesIO(zipped.read(name)), name)
                 if not np.array_equal(found, masks[patch_id(Path(name))]):
                     raise DataError("a mask reads back otherwise than written", where=name)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(
-            "the submission cannot be read", where=archive, found=error,
+            "the submission cannot be read",
+            where=archive,
+            found=error,
             fix="delete the folder it stands in and predict again",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
@@ -120,17 +126,19 @@ def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
     ]
     if other and not force:
         raise DataError(
-            "the folder already holds other masks", where=target,
+            "the folder already holds other masks",
+            where=target,
             found=f"{len(other)} of {len(files)} differ, first {other[0]}",
             fix="name another folder with --out, or add --force to replace them",
-        )  # fmt: skip
+        )
     strays = sorted({p.name for p in target.glob("mask_*.h5")} - {f.name for f in files})
     if strays and not force:
         raise DataError(
             "the folder holds masks of other patches, which would stand among these",
-            where=target, found=f"{len(strays)}, first {strays[0]}",
+            where=target,
+            found=f"{len(strays)}, first {strays[0]}",
             fix="name another folder with --out, or add --force to leave them there",
-        )  # fmt: skip
+        )
     make_folder(target)
     masks = {patch_id(f): read_mask(f) for f in files}
     for file in files:
@@ -152,9 +160,11 @@ def mask_files(folder: Path) -> list[Path]:
     files = list(folder.glob("mask_*.h5"))
     if not files:
         raise DataError(
-            "there is no mask to submit", where=folder, allowed="mask_N.h5, one a patch",
+            "there is no mask to submit",
+            where=folder,
+            allowed="mask_N.h5, one a patch",
             fix="predict the split again",
-        )  # fmt: skip
+        )
     return sorted(files, key=patch_id)
 
 
@@ -201,13 +211,16 @@ def read_mask(source: Path | io.BytesIO, name: str = "") -> NDArray[np.uint8]:
         raise DataError("a mask cannot be read", where=where, found=error) from None
     if names != [DATASET]:
         raise DataError(
-            "a mask's file holds more than the mask", where=where, found=", ".join(names),
+            "a mask's file holds more than the mask",
+            where=where,
+            found=", ".join(names),
             allowed=DATASET,
-        )  # fmt: skip
+        )
     if mask.dtype != np.uint8 or mask.ndim != 2 or not np.isin(mask, (0, 1)).all():
         raise DataError(
-            "a mask is not in the official form", where=where,
+            "a mask is not in the official form",
+            where=where,
             found=f"{mask.dtype} {mask.shape}, values {np.unique(mask)[:4]}",
             allowed="uint8, (y, x), values 0 and 1",
-        )  # fmt: skip
+        )
     return mask

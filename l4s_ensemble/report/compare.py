@@ -228,11 +228,13 @@ def verdict(found: Interval) -> str:
 def settings(a: Side, b: Side) -> dict[str, Any]:
     """Table of the settings that differ."""
     one, other = (
-        {f"{name}.{key}" if key else name: value
-         for name, part in s.source.config.model_dump(mode="json").items()
-         for key, value in (part.items() if isinstance(part, dict) else [("", part)])}
+        {
+            f"{name}.{key}" if key else name: value
+            for name, part in s.source.config.model_dump(mode="json").items()
+            for key, value in (part.items() if isinstance(part, dict) else [("", part)])
+        }
         for s in (a, b)
-    )  # fmt: skip
+    )
     rows = [{"setting": k, "a": v, "b": other[k]} for k, v in one.items() if v != other[k]]
     heading = "Settings that differ" if rows else "Every setting is the same in both runs"
     return table(heading, [("setting", "text"), ("a", "A", "text"), ("b", "B", "text")], rows)

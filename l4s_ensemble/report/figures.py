@@ -60,9 +60,13 @@ def _axis(text: str, **more: Any) -> dict[str, Any]:
     """Make an axis with a title that names its unit."""
     kept = {k: v for k, v in more.items() if v is not None}
     return {
-        "title": {"text": text, "standoff": 10}, "gridcolor": "@grid", "zerolinecolor": "@grid",
-        "linecolor": "@axis", "automargin": True, **kept,
-    }  # fmt: skip
+        "title": {"text": text, "standoff": 10},
+        "gridcolor": "@grid",
+        "zerolinecolor": "@grid",
+        "linecolor": "@axis",
+        "automargin": True,
+        **kept,
+    }
 
 
 def _plot(
@@ -72,11 +76,21 @@ def _plot(
     names = sum(bool(t.get("name")) and t.get("showlegend", True) for t in data)
     margin = {"l": 52, "r": 8, "t": 8, "b": 46} if small else {"l": 56, "r": 16, "t": 12, "b": 48}
     layout = {
-        "xaxis": x, "yaxis": y, "height": panel.get("height", 380), "margin": margin,
-        "hovermode": "closest", "showlegend": names > 1 and not small,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom",
-                   "traceorder": "normal"}, **more,
-    }  # fmt: skip
+        "xaxis": x,
+        "yaxis": y,
+        "height": panel.get("height", 380),
+        "margin": margin,
+        "hovermode": "closest",
+        "showlegend": names > 1 and not small,
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "traceorder": "normal",
+        },
+        **more,
+    }
     return {"label": panel.get("label", ""), "data": data, "layout": layout}
 
 
@@ -111,20 +125,30 @@ def lines(panel: Panel) -> Plot:
     words = any(isinstance(v, str) for v in panel["x"])
     x, y = panel["axes"]
     return _plot(
-        panel, data, _axis(x, type="category" if words else None, range=panel.get("x_range")),
-        _axis(y, range=panel.get("range"), rangemode=None if panel.get("range") else "tozero",
-              tickformat=".0%" if panel.get("percent") else None),
-        shapes=shapes, barmode=panel.get("bars", "group"), bargap=0.2,
-    )  # fmt: skip
+        panel,
+        data,
+        _axis(x, type="category" if words else None, range=panel.get("x_range")),
+        _axis(
+            y,
+            range=panel.get("range"),
+            rangemode=None if panel.get("range") else "tozero",
+            tickformat=".0%" if panel.get("percent") else None,
+        ),
+        shapes=shapes,
+        barmode=panel.get("bars", "group"),
+        bargap=0.2,
+    )
 
 
 def _series(s: Mapping[str, Any], panel: Panel) -> dict[str, Any]:
     colour, form = f"@{s['colour']}", ".1%" if panel.get("percent") else ".3g"
     hover = "<br>%{customdata}" if s.get("hover") else ""
     made: dict[str, Any] = {
-        "name": s["name"], "x": list(s.get("x", panel["x"])), "y": list(s["y"]),
+        "name": s["name"],
+        "x": list(s.get("x", panel["x"])),
+        "y": list(s["y"]),
         "hovertemplate": f"%{{x}}: {s['name']} %{{y:{form}}}{hover}<extra></extra>",
-    }  # fmt: skip
+    }
     if hover:
         made["customdata"] = list(s["hover"])
     how = s.get("as", "line")
@@ -155,10 +179,12 @@ def rows(panel: Panel) -> Plot:
         back = {k: list(reversed(v)) for k, v in s.items() if isinstance(v, list)}
         colour = [f"@{c}" for c in back["colour"]] if "colour" in back else f"@{s['colour']}"
         made: dict[str, Any] = {
-            "x": back["values"], "y": names, "name": s["name"],
+            "x": back["values"],
+            "y": names,
+            "name": s["name"],
             "customdata": back.get("hover", [""] * len(names)),
             "hovertemplate": f"%{{y}}: %{{x:{form}}}<br>%{{customdata}}<extra>{s['name']}</extra>",
-        }  # fmt: skip
+        }
         if "low" in back:
             made["error_x"] = _arms(back["values"], back["low"], back["high"])
         if dots:
@@ -169,12 +195,20 @@ def rows(panel: Panel) -> Plot:
     at = panel.get("against")
     line = {"line": {"color": "@axis", "width": 1.5}}
     return _plot(
-        {**panel, "height": 100 + (32 if dots else 22) * len(names)}, data,
-        _axis(panel["axis"], range=panel.get("range"), zeroline=True, zerolinecolor="@axis",
-              tickformat=".0%" if panel.get("percent") else None),
-        _axis("", ticks="", type="category", dtick=1), bargap=0.28, barmode="stack",
+        {**panel, "height": 100 + (32 if dots else 22) * len(names)},
+        data,
+        _axis(
+            panel["axis"],
+            range=panel.get("range"),
+            zeroline=True,
+            zerolinecolor="@axis",
+            tickformat=".0%" if panel.get("percent") else None,
+        ),
+        _axis("", ticks="", type="category", dtick=1),
+        bargap=0.28,
+        barmode="stack",
         shapes=[] if at is None else [{**_upright(at, at), **line}],
-    )  # fmt: skip
+    )
 
 
 def precision_recall(panel: Panel) -> Plot:
@@ -205,11 +239,25 @@ def precision_recall(panel: Panel) -> Plot:
         hover = f"{place}<br>threshold %{{customdata:.3f}}"
         used = f"in use: threshold {at['threshold']:.3f}<br>F1 {at['f1']:.3f}<br>{place}"
         data += [
-            _trace("lines", m["recall"], m["precision"], hover, name=name,
-                   customdata=m["threshold"], line=line),
-            _trace("markers", [at["recall"]], [at["precision"]], used, name=m["name"],
-                   marker=mark, showlegend=False),
-        ]  # fmt: skip
+            _trace(
+                "lines",
+                m["recall"],
+                m["precision"],
+                hover,
+                name=name,
+                customdata=m["threshold"],
+                line=line,
+            ),
+            _trace(
+                "markers",
+                [at["recall"]],
+                [at["precision"]],
+                used,
+                name=m["name"],
+                marker=mark,
+                showlegend=False,
+            ),
+        ]
     x, y = _axis("recall", range=[0, 1.01]), _axis("precision", range=[0, 1.02])
     margin = {"l": 56, "r": 50, "t": 12, "b": 48}
     return _plot({"height": 430, **panel}, data, x, y, annotations=notes, margin=margin)
@@ -259,9 +307,15 @@ def scatter(panel: Panel) -> Plot:
     ]
     for g, symbol in zip(panel["groups"], SYMBOLS * len(panel["groups"]), strict=False):
         look = {"color": f"@{g['colour']}", "symbol": symbol, "size": 8, "opacity": 0.75}
-        made = _trace("markers", g["x"], g["y"], "%{customdata}<extra></extra>",
-                      name=g["name"], customdata=g["hover"],
-                      marker={**look, "line": {"width": 0.5, "color": "@card"}})  # fmt: skip
+        made = _trace(
+            "markers",
+            g["x"],
+            g["y"],
+            "%{customdata}<extra></extra>",
+            name=g["name"],
+            customdata=g["hover"],
+            marker={**look, "line": {"width": 0.5, "color": "@card"}},
+        )
         if g.get("named"):
             # Names stand on the side of their mark on which there is room.
             side = ["left" if x > (min(xs) + max(xs)) / 2 else "right" for x in g["x"]]
@@ -272,9 +326,11 @@ def scatter(panel: Panel) -> Plot:
     x_range, y_range = panel.get("ranges", (None, None))
     x, y = panel["axes"]
     return _plot(
-        panel, data, _axis(x, range=x_range, type="log" if panel.get("log") else None),
+        panel,
+        data,
+        _axis(x, range=x_range, type="log" if panel.get("log") else None),
         _axis(y, range=y_range),
-    )  # fmt: skip
+    )
 
 
 def middles(edges: Sequence[float]) -> list[float]:
@@ -291,18 +347,28 @@ def _arms(
         return 0.0 if a is None or b is None else round(max(0.0, b - a), 6)
 
     return {
-        "type": "data", "symmetric": False, "color": "@ink", "thickness": 1.4, "width": 4,
+        "type": "data",
+        "symmetric": False,
+        "color": "@ink",
+        "thickness": 1.4,
+        "width": 4,
         "array": [arm(v, h) for v, h in zip(values, high, strict=True)],
         "arrayminus": [arm(lo, v) for v, lo in zip(values, low, strict=True)],
-    }  # fmt: skip
+    }
 
 
 def _upright(low: float, high: float) -> dict[str, Any]:
     """A line or a band over the whole height."""
     return {
-        "type": "line" if low == high else "rect", "xref": "x", "yref": "paper", "x0": low,
-        "x1": high, "y0": 0, "y1": 1, "layer": "below",
-    }  # fmt: skip
+        "type": "line" if low == high else "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": low,
+        "x1": high,
+        "y0": 0,
+        "y1": 1,
+        "layer": "below",
+    }
 
 
 def precision_recall_curve(histogram: ScoreHistogram, threshold: float) -> dict[str, Any]:

@@ -90,18 +90,26 @@ def environment() -> jinja2.Environment:
     import jinja2
 
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     made.policies["json.dumps_kwargs"] = {
-        "sort_keys": False, "separators": (",", ":"), "allow_nan": False,
-    }  # fmt: skip
+        "sort_keys": False,
+        "separators": (",", ":"),
+        "allow_nan": False,
+    }
     made.policies["json.dumps_function"] = json.dumps
     made.filters["as_kind"] = write
     made.filters["points"] = words.points
     made.filters["yaml"] = lambda v: yaml.safe_dump(v, sort_keys=False, allow_unicode=True)
-    colours = {"found": pictures.FOUND, "false_alarm": pictures.FALSE_ALARM,
-               "missed": pictures.MISSED}  # fmt: skip
+    colours = {
+        "found": pictures.FOUND,
+        "false_alarm": pictures.FALSE_ALARM,
+        "missed": pictures.MISSED,
+    }
     css = {k: f"rgb({r} {g} {b})" for k, (r, g, b) in colours.items()}
     made.globals.update(colours={**css, "ramp": pictures.scale_css()}, version=package_version())
     return made

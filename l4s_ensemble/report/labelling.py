@@ -54,9 +54,12 @@ def write_labelling_page(
     images = units(store, positions_of(store, patch))
     tiles = []
     shown = zip(
-        choices, images, open_masks(result, patch),
-        store["content_hash"].sel(patch=patch).values.tolist(), strict=True,
-    )  # fmt: skip
+        choices,
+        images,
+        open_masks(result, patch),
+        store["content_hash"].sel(patch=patch).values.tolist(),
+        strict=True,
+    )
     for choice, image, mask, content in shown:
         pictures = photographs(image, sensor)
         tiles.append(

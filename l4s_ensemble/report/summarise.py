@@ -67,10 +67,13 @@ def _foot(
     latest = max(manifests, key=lambda m: str(m.get("started", "")), default={})
     values = source.config.model_dump(mode="json")
     rows = [
-        {**r.manifest, "stage": r.name,
-         "started": str(r.manifest.get("started") or "").replace("T", " ")[:19]}
+        {
+            **r.manifest,
+            "stage": r.name,
+            "started": str(r.manifest.get("started") or "").replace("T", " ")[:19],
+        }
         for r in records
-    ]  # fmt: skip
+    ]
     return {
         "stages": table("Stages behind this page", _STAGES, rows),
         "seconds": sum(r.seconds for r in records),

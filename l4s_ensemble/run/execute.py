@@ -158,10 +158,12 @@ class Executor:
             raise _rebuild(answer["error"])
         reason = f"signal {-returncode}" if returncode < 0 else returncode
         raise RunError(
-            f"stage {stage.name} ended before it was done", where=work, found=reason,
+            f"stage {stage.name} ended before it was done",
+            where=work,
+            found=reason,
             fix="the log above says more; the same command resumes (signal 9 is often a lack of "
             "memory: lower --jobs)",
-        )  # fmt: skip
+        )
 
     def _disk_is_full(self, stage: Stage, work: Path) -> RunError:
         """Make the error of a full disk: where it is, and about how much space a stage needs.
@@ -173,12 +175,13 @@ class Executor:
         needed = sum(bytes_below(self.run / name) for name in stage.needs)
         more = f" about {max(needed - written, 0) / 1e6:.0f} MB" if needed else ""
         return RunError(
-            "the disk is full", where=self.run,
+            "the disk is full",
+            where=self.run,
             found=f"{shutil.disk_usage(self.run).free / 1e6:.0f} MB free; stage {stage.name} has "
             f"written {written / 1e6:.0f} MB so far",
             fix=f"make room,{more or ' up to the size of the data folder'}; what was whole before "
             "is still whole, and the same command goes on",
-        )  # fmt: skip
+        )
 
     def _publish(self, stage: Stage, work: Path) -> None:
         """Move a whole stage into place. A kill in between is mended by the next run."""
@@ -205,17 +208,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "manifest.json").is_file():
         raise RunError(
-            "a stage that is needed has not been run", where=folder,
+            "a stage that is needed has not been run",
+            where=folder,
             fix="run `l4s-ensemble fit-all` with this run folder first",
-        )  # fmt: skip
+        )
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or not {"fingerprint", "digest", "ingredients"} <= set(
         manifest
     ):
         raise RunError(
-            "a manifest is damaged", where=folder / "manifest.json",
+            "a manifest is damaged",
+            where=folder / "manifest.json",
             fix="delete that stage's folder and run the command again",
-        )  # fmt: skip
+        )
     return manifest
 
 
@@ -292,7 +297,8 @@ def locked(run: Path) -> Iterator[None]:
                 msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
             raise RunError(
-                "another process is working in this run folder", where=run,
+                "another process is working in this run folder",
+                where=run,
                 fix="wait for it to end, or name another folder with --run",
-            ) from None  # fmt: skip
+            ) from None
         yield

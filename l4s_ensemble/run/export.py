@@ -118,9 +118,10 @@ def unpack(path: Path, folder: Path) -> Path:
         return folder
     if folder.exists() and any(folder.iterdir()):
         raise RunError(
-            "the folder to unpack into holds something else", where=folder,
+            "the folder to unpack into holds something else",
+            where=folder,
             fix="remove it, or name a run folder that does not exist",
-        )  # fmt: skip
+        )
     for name, data in {**content, LISTING: listing}.items():
         make_folder((folder / name).parent)
         with atomic_path(folder / name) as partial:

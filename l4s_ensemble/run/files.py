@@ -74,14 +74,18 @@ def explain(error: OSError) -> RunError | None:
     """Describe an error of the operating system; None for other errors."""
     if no_room(error):
         return RunError(
-            "the disk is full", where=error.filename, found=error.strerror,
+            "the disk is full",
+            where=error.filename,
+            found=error.strerror,
             fix="make room; what was whole before is still whole, and the same command goes on",
-        )  # fmt: skip
+        )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return RunError(
-            "the system does not allow this", where=error.filename, found=error.strerror,
+            "the system does not allow this",
+            where=error.filename,
+            found=error.strerror,
             fix="name a folder that you may read and write",
-        )  # fmt: skip
+        )
     return None
 
 
@@ -152,9 +156,11 @@ def read_json(path: Path) -> Any:
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RunError(
-            "a file of the run is damaged", where=path, found=error,
+            "a file of the run is damaged",
+            where=path,
+            found=error,
             fix="delete the folder it stands in and run the stage again",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -171,7 +171,9 @@ def open_scores(path: Path) -> xr.Dataset:
         found = xr.decode_cf(found)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise RunError(
-            "scores of the run cannot be read", where=path, found=error,
+            "scores of the run cannot be read",
+            where=path,
+            found=error,
             fix="delete the folder they stand in and run the command again",
-        ) from None  # fmt: skip
+        ) from None
     return found.set_coords([n for n in ("patch", "fold") if n in found])

@@ -43,9 +43,12 @@ def saved_settings(run: Path) -> dict[str, Any] | None:
     values = read_json(path)
     if not isinstance(values, dict):
         raise RunError(
-            "a file of the run is damaged", where=path, found=type(values).__name__,
-            allowed="a mapping of sections", fix="fit again with --config",
-        )  # fmt: skip
+            "a file of the run is damaged",
+            where=path,
+            found=type(values).__name__,
+            allowed="a mapping of sections",
+            fix="fit again with --config",
+        )
     if values.get("format") != Config().format:
         raise _of_another_version(run, values)
     return values
@@ -94,19 +97,24 @@ def _of_another_version(run: Path, values: dict[str, Any]) -> RunError:
     found, known = values.get("format", 1), Config().format
     if isinstance(found, int) and found > known:
         return RunError(
-            "a newer version of this package made this run", where=run,
-            found=f"format {found}", allowed=f"format {known}", fix="update the package",
-        )  # fmt: skip
+            "a newer version of this package made this run",
+            where=run,
+            found=f"format {found}",
+            allowed=f"format {known}",
+            fix="update the package",
+        )
     # Settings changed beside the preset are left to the user: not all of them still exist.
     name, root = values.get("name"), _flat(values).get("data.root")
     preset = name if name in configuration.presets() else configuration.DEFAULT_PRESET
     words = ["l4s-ensemble", "fit-all", "--config", str(preset), "--data", str(root or "FOLDER")]
     words += ["--run", str(run.with_name(f"{run.name}-refitted"))]
     return RunError(
-        "an older version of this package made this run", where=run,
-        found=f"format {found}", allowed=f"format {known}",
+        "an older version of this package made this run",
+        where=run,
+        found=f"format {found}",
+        allowed=f"format {known}",
         fix=f"fit it again into a new folder (this one stays as it is):\n{shlex.join(words)}",
-    )  # fmt: skip
+    )
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -377,10 +377,12 @@ def require_landslide(pixels: NDArray[np.integer[Any]], where: str) -> None:
     """
     if not pixels.any():
         raise DataError(
-            "there is no landslide to train on", where=where, found=f"{len(pixels)} training tiles",
+            "there is no landslide to train on",
+            where=where,
+            found=f"{len(pixels)} training tiles",
             fix="add tiles with landslides; in a run, use fewer folds or smaller blocks "
             "(scenes.folds, scenes.block_tiles)",
-        )  # fmt: skip
+        )
 
 
 def read_saved(folder: Path, form: type[S]) -> S:
@@ -400,6 +402,9 @@ def read_saved(folder: Path, form: type[S]) -> S:
 
 def _damaged(path: Path, error: Exception) -> ModelError:
     return ModelError(
-        "the U-Net cannot be read", where=path, found=error, allowed=f"{KIND}, version {VERSION}",
+        "the U-Net cannot be read",
+        where=path,
+        found=error,
+        allowed=f"{KIND}, version {VERSION}",
         fix="fit it again with this version of the package (l4s-ensemble fit-all)",
-    )  # fmt: skip
+    )

@@ -113,9 +113,14 @@ def occlusion(
     for (name, at), counts in zip(groups.items(), after, strict=True):
         lost = f1_gain_interval(before, counts, block, resamples=resamples, seed=seed)
         row = GroupLoss(
-            group=name, channels=tuple(channels[i] for i in at), whole=name == ALL_SPECTRAL,
-            f1=f1_pooled(counts), loss=lost.value, low=lost.low, high=lost.high,
-        )  # fmt: skip
+            group=name,
+            channels=tuple(channels[i] for i in at),
+            whole=name == ALL_SPECTRAL,
+            f1=f1_pooled(counts),
+            loss=lost.value,
+            low=lost.low,
+            high=lost.high,
+        )
         rows.append(row)
     return Occlusion(
         tiles=len(tiles),

@@ -54,9 +54,11 @@ def _fit_some(
             for ids in (folds.train_ids(k), folds.held_out_ids(k))
         )
         model = UNetClassifier(
-            **ctx.config.unet.model_dump(), random_state=(ctx.config.seed, k), device=device,
+            **ctx.config.unet.model_dump(),
+            random_state=(ctx.config.seed, k),
+            device=device,
             n_jobs=threads,
-        )  # fmt: skip
+        )
         folder = ctx.out / f"fold_{k}"
         model.fit(train, validation=held_out, checkpoint=folder).save(folder)
         for state in folder.glob("*.checkpoint.pt"):
@@ -84,13 +86,18 @@ def tiles_to_adapt_to(
     if known.any():
         log.warning(
             "unet: %d of %d tiles of %s are training tiles too; nothing is adapted to them",
-            known.sum(), len(at), split,
-        )  # fmt: skip
+            known.sum(),
+            len(at),
+            split,
+        )
     if not usable.any():
         raise DataError(
-            "no tile to adapt to", where=f"split {split}", found=f"{len(at)} tiles",
-            allowed="tiles with terrain that are no training tiles", fix="fit without --adapt",
-        )  # fmt: skip
+            "no tile to adapt to",
+            where=f"split {split}",
+            found=f"{len(at)} tiles",
+            allowed="tiles with terrain that are no training tiles",
+            fix="fit without --adapt",
+        )
     return load(store, np.sort(at[usable]), masks=False)
 
 

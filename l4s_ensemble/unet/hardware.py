@@ -69,17 +69,21 @@ def devices_of(device: str) -> tuple[str, ...]:
             continue
         if not torch.cuda.is_available():
             raise ConfigError(
-                "CUDA was asked for, but torch finds none", where="--device",
-                found=f"torch {torch.__version__}", allowed="auto, cpu",
+                "CUDA was asked for, but torch finds none",
+                where="--device",
+                found=f"torch {torch.__version__}",
+                allowed="auto, cpu",
                 fix="use --device auto, or install a CUDA build of torch and a driver "
                 "(https://pytorch.org/get-started)",
-            )  # fmt: skip
+            )
         known = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         if name not in ("cuda", *known):
             raise ConfigError(
-                "there is no CUDA device of that number", where="--device", found=name,
+                "there is no CUDA device of that number",
+                where="--device",
+                found=name,
                 allowed=", ".join(known),
-            )  # fmt: skip
+            )
     return names
 
 

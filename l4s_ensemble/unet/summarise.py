@@ -32,17 +32,25 @@ def of_training(
     for k, model in enumerate(models):
         networks = tuple(
             summary.NetworkSummary(
-                fold=k, number=number, seconds=sum(e["seconds"] for e in epochs),
-                captured=model.captured_[number], epochs=epochs,
+                fold=k,
+                number=number,
+                seconds=sum(e["seconds"] for e in epochs),
+                captured=model.captured_[number],
+                epochs=epochs,
             )
             for number, epochs in enumerate(model.history_)
-        )  # fmt: skip
+        )
         row = summary.FoldSummary(
-            fold=k, train_tiles=len(folds.train_ids(k)), held_out_tiles=len(folds.held_out_ids(k)),
-            buffer_tiles=len(folds.buffer_ids(k)), epochs=networks[0].epochs, networks=networks,
-            seconds_score=seconds[k], seconds=sum(n.seconds for n in networks) + seconds[k],
+            fold=k,
+            train_tiles=len(folds.train_ids(k)),
+            held_out_tiles=len(folds.held_out_ids(k)),
+            buffer_tiles=len(folds.buffer_ids(k)),
+            epochs=networks[0].epochs,
+            networks=networks,
+            seconds_score=seconds[k],
+            seconds=sum(n.seconds for n in networks) + seconds[k],
             **scores[k],
-        )  # fmt: skip
+        )
         rows.append(row)
     settings = ctx.config.unet
     hardware = choose(ctx.device, settings.precision, ctx.jobs)

@@ -37,8 +37,11 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, words), "--jobs", "1"],
-        env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,17 @@ def place(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     valid = tiny_run.parent / "data/ValidData/mask"
     shutil.copytree(valid, folder / "labels")
     done = command(
-        "adapt", "--labels", folder / "labels", "--run", folder / "run", "--out", folder / "new",
-        "--anyway", "--curve", 2,
-    )  # fmt: skip
+        "adapt",
+        "--labels",
+        folder / "labels",
+        "--run",
+        folder / "run",
+        "--out",
+        folder / "new",
+        "--anyway",
+        "--curve",
+        2,
+    )
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout)
     return folder
@@ -129,8 +140,9 @@ def test_labels_of_other_tiles_and_a_folder_in_the_way_lose_nothing(
     done = command(*words, "--out", tmp_path / "new")
     assert done.returncode == 1 and "999" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "new").exists()
-    done = command("adapt", "--run", place / "run", "--labels", place / "labels", "--out",
-                   place / "new")  # fmt: skip
+    done = command(
+        "adapt", "--run", place / "run", "--labels", place / "labels", "--out", place / "new"
+    )
     assert done.returncode == 1 and "exists" in done.stderr
     assert (place / "new/adapt/summary.json").is_file()
 
@@ -150,11 +162,25 @@ def test_groups_hold_whole_blocks_and_landslides(rng: np.random.Generator) -> No
 
 
 def change(low: float | None, high: float | None) -> ModelChange:
-    return ModelChange.model_validate(json.loads(json.dumps({
-        "model": "stack", "f1_before": 0.5, "f1_after": 0.6, "gain": 0.1, "low": low, "high": high,
-        "blocks": 4 if low is None else 12, "average_precision_before": 0.5,
-        "average_precision_after": 0.6, "threshold_before": 0.4, "threshold_after": 0.5,
-    })))  # fmt: skip
+    return ModelChange.model_validate(
+        json.loads(
+            json.dumps(
+                {
+                    "model": "stack",
+                    "f1_before": 0.5,
+                    "f1_after": 0.6,
+                    "gain": 0.1,
+                    "low": low,
+                    "high": high,
+                    "blocks": 4 if low is None else 12,
+                    "average_precision_before": 0.5,
+                    "average_precision_after": 0.6,
+                    "threshold_before": 0.4,
+                    "threshold_after": 0.5,
+                }
+            )
+        )
+    )
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,9 @@ def test_a_tile_unlike_all_others_is_chosen(rng: np.random.Generator) -> None:
     found = world(rng)
     look, far = found.look.copy(), found.dissimilarity.copy()
     look[17], far[17] = 30, 5
-    assert found.patch[17] in [c.patch for c in choose(replace(found, look=look,
-                                                               dissimilarity=far), 3)]  # fmt: skip
+    assert found.patch[17] in [
+        c.patch for c in choose(replace(found, look=look, dissimilarity=far), 3)
+    ]
 
 
 def test_of_two_equal_tiles_one_is_enough(rng: np.random.Generator) -> None:

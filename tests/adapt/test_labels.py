@@ -67,9 +67,13 @@ def test_what_is_no_label_is_refused_by_name(rng: np.random.Generator, tmp_path:
         (text.replace('"size": [128', '"size": [127'), "pixels"),
         (text.replace('"patch": 12', '"patch": 7'), "twice"),
         (saved({}), "no labelled tile"),
-        (json.dumps({**json.loads(saved({})), "size": [2, 2], "tiles": [
-            {"patch": 1, "runs": [4]}]}), "another size"),
-    ):  # fmt: skip
+        (
+            json.dumps(
+                {**json.loads(saved({})), "size": [2, 2], "tiles": [{"patch": 1, "runs": [4]}]}
+            ),
+            "another size",
+        ),
+    ):
         path.write_text(wrong)
         with pytest.raises(Exception, match=says) as error:
             read_labels(path, L4S)

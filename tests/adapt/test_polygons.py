@@ -31,9 +31,15 @@ def written(path: Path, shapes: Sequence[Any], crs: str | None = UTM, layer: str
 
     kinds = {s.geom_type for s in shapes}
     write(
-        path, np.array(shapely.to_wkb(shapes), object), [], [], crs=crs, layer=layer,
-        geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown", append=path.exists(),
-    )  # fmt: skip
+        path,
+        np.array(shapely.to_wkb(shapes), object),
+        [],
+        [],
+        crs=crs,
+        layer=layer,
+        geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown",
+        append=path.exists(),
+    )
     return path
 
 

@@ -71,9 +71,13 @@ def open_page(page: Page, tiny_report: Path) -> OpenPage:
     """
 
     def opened(
-        name: str, *, scheme: Literal["light", "dark"] = "light", width: int = DESK,
-        height: int = 900, folder: Path = tiny_report,
-    ) -> Page:  # fmt: skip
+        name: str,
+        *,
+        scheme: Literal["light", "dark"] = "light",
+        width: int = DESK,
+        height: int = 900,
+        folder: Path = tiny_report,
+    ) -> Page:
         file, _, fragment = name.partition("#")
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)

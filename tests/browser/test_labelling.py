@@ -42,9 +42,14 @@ def labelling(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = choose(candidates(data, result), 4)
     path = tmp_path_factory.mktemp("labelling") / "label.html"
     return write_labelling_page(
-        path, data, result, chosen,
-        run="</script>tiny", split="valid", models=digests_of(tiny_run),
-    )  # fmt: skip
+        path,
+        data,
+        result,
+        chosen,
+        run="</script>tiny",
+        split="valid",
+        models=digests_of(tiny_run),
+    )
 
 
 @pytest.fixture
@@ -154,11 +159,14 @@ def test_a_large_segment_is_larger_and_what_a_click_would_change_is_outlined(
 
 def drawn(page: Page, canvas: str) -> int:
     """Pixels of a canvas that are not transparent."""
-    return int(page.evaluate(
-        """id => { const c = document.getElementById(id);
+    return int(
+        page.evaluate(
+            """id => { const c = document.getElementById(id);
         return c.getContext("2d").getImageData(0, 0, c.width, c.height).data
-          .filter((v, i) => i % 4 === 3 && v).length; }""", canvas,
-    ))  # fmt: skip
+          .filter((v, i) => i % 4 === 3 && v).length; }""",
+            canvas,
+        )
+    )
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1400)])
@@ -195,8 +203,12 @@ def test_from_a_persons_clicks_to_an_adapted_run(
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", ADAPT, *words, "--jobs", "1"],
-        cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0 and "other models" not in done.stderr, done.stderr
     summary = AdaptationSummary.model_validate(read_json(tmp_path / "new/adapt/summary.json"))
     assert {t.patch: t.landslide_pixels for t in summary.tiles} == {

@@ -67,15 +67,25 @@ def test_every_fault_is_listed_in_one_scan(tiny_root: Path, tmp_path: Path) -> N
     (img / "notes.txt").write_text("x")
     report = check(root, L4S)
     assert codes(report, "error") == {
-        ("pair", "image_1.h5"), ("nan", "image_3.h5"), ("file", "image_4.h5"),
-        ("file", "image_5.h5"), ("bounds", "image_6.h5"), ("file", "image_11.h5"),
-        ("duplicate", "image_1.h5"), ("mask", "mask_10.h5"), ("double", "image_12.h5"),
-    }  # fmt: skip
+        ("pair", "image_1.h5"),
+        ("nan", "image_3.h5"),
+        ("file", "image_4.h5"),
+        ("file", "image_5.h5"),
+        ("bounds", "image_6.h5"),
+        ("file", "image_11.h5"),
+        ("duplicate", "image_1.h5"),
+        ("mask", "mask_10.h5"),
+        ("double", "image_12.h5"),
+    }
     assert codes(report, "warning") == {
-        ("pair", "mask_2.h5"), ("units", "image_6.h5"), ("units", "image_7.h5"),
-        ("degenerate", "image_8.h5"), ("duplicate", "image_13.h5"), ("stray", "notes.txt"),
+        ("pair", "mask_2.h5"),
+        ("units", "image_6.h5"),
+        ("units", "image_7.h5"),
+        ("degenerate", "image_8.h5"),
+        ("duplicate", "image_13.h5"),
+        ("stray", "notes.txt"),
         ("bounds", "image_2.h5"),
-    }  # fmt: skip
+    }
     assert not report.ok
     for part in ("(128, 128, 13)", "(128, 128, 14)"):
         assert any(part in f.message for f in report.faults if f.where.endswith("image_4.h5"))

@@ -16,7 +16,7 @@ from l4s_ensemble.features.registry import (
     plan_from_dict,
     plan_from_file,
     select,
-)  # fmt: skip
+)
 from l4s_ensemble.run.files import write_json
 
 

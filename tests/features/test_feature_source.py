@@ -315,9 +315,13 @@ def test_patches_in_memory_are_completed_or_refused():
         (xr.Dataset({"image": image[:, :3]}), "not patches of the sensor"),
         (xr.Dataset(), "no image"),
         (xr.concat([made, made], "patch"), "same id"),
-        (patches_of(tiles_of(scene(ROWS * TILE, COLS * TILE)), L4S).assign_coords(
-            col=("patch", np.zeros(ROWS * COLS, int))), "same place"),
-    ):  # fmt: skip
+        (
+            patches_of(tiles_of(scene(ROWS * TILE, COLS * TILE)), L4S).assign_coords(
+                col=("patch", np.zeros(ROWS * COLS, int))
+            ),
+            "same place",
+        ),
+    ):
         with pytest.raises(DataError, match=says):
             in_memory(dataset, L4S)
 

@@ -47,14 +47,19 @@ def test_the_strongest_come_first_and_copies_of_them_do_not(rng):
 def folds_of(scene: list[int], landslide: list[int]) -> Folds:
     n = len(scene)
     return Folds(
-        patch=np.arange(10, 10 + n), scene=np.array(scene, np.int32),
-        row=np.zeros(n, np.int32), col=np.arange(n, dtype=np.int32),
+        patch=np.arange(10, 10 + n),
+        scene=np.array(scene, np.int32),
+        row=np.zeros(n, np.int32),
+        col=np.arange(n, dtype=np.int32),
         role=np.array(["fit"] * (n - 1) + ["holdout"]),
         fold=np.array([i % 2 for i in range(n - 1)] + [-1], np.int32),
-        block=np.arange(n, dtype=np.int32), landslide_pixels=np.array(landslide),
-        content_hash=np.array([str(i) for i in range(n)]), n_folds=2, grid="manifest",
+        block=np.arange(n, dtype=np.int32),
+        landslide_pixels=np.array(landslide),
+        content_hash=np.array([str(i) for i in range(n)]),
+        n_folds=2,
+        grid="manifest",
         block_tiles=1,
-    )  # fmt: skip
+    )
 
 
 def test_places_are_scenes_or_else_folds():

@@ -33,10 +33,14 @@ def write_tif(
     from affine import Affine
 
     known = {
-        "driver": "GTiff", "dtype": image.dtype.name, "count": len(image), "crs": CRS,
-        "height": image.shape[1], "width": image.shape[2],
+        "driver": "GTiff",
+        "dtype": image.dtype.name,
+        "count": len(image),
+        "crs": CRS,
+        "height": image.shape[1],
+        "width": image.shape[2],
         "transform": Affine(10, 0, LEFT, 0, -10, TOP),
-    }  # fmt: skip
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     scales = profile.pop("scales", None)
     offsets = profile.pop("offsets", None)
@@ -69,8 +73,10 @@ def write_safe(
     """A Sentinel-2 product in the true layout, without loss; `scene` is without offset."""
     root = folder / f"S2B_MSI{level}_20180910T012651_N0400_R074_T54TWN_20180910T041201.SAFE"
     images = root / "GRANULE" / "L1C_T54TWN_A007896_20180910T012653" / "IMG_DATA"
-    kind = {"L1C": ("QUANTIFICATION_VALUE", "RADIO_ADD_OFFSET", "10000"),
-            "L2A": ("BOA_QUANTIFICATION_VALUE", "BOA_ADD_OFFSET", "10000")}[level]  # fmt: skip
+    kind = {
+        "L1C": ("QUANTIFICATION_VALUE", "RADIO_ADD_OFFSET", "10000"),
+        "L2A": ("BOA_QUANTIFICATION_VALUE", "BOA_ADD_OFFSET", "10000"),
+    }[level]
     names = [*SPECTRAL[:8], "B8A", *SPECTRAL[8:]]
     lines = "".join(
         f'<{kind[1]} band_id="{i}">{offset:g}</{kind[1]}>' for i in range(13 if offset else 0)
@@ -105,9 +111,20 @@ def write_item(path: Path, scene: np.ndarray, *, applied: bool = False) -> Path:
     """A STAC item with an asset for each band, as Earth Search names them."""
     import json
 
-    common = {"B1": "coastal", "B2": "blue", "B3": "green", "B4": "red", "B5": "rededge1",
-              "B6": "rededge2", "B7": "rededge3", "B8": "nir", "B9": "nir09", "B10": "cirrus",
-              "B11": "swir16", "B12": "swir22"}  # fmt: skip
+    common = {
+        "B1": "coastal",
+        "B2": "blue",
+        "B3": "green",
+        "B4": "red",
+        "B5": "rededge1",
+        "B6": "rededge2",
+        "B7": "rededge3",
+        "B8": "nir",
+        "B9": "nir09",
+        "B10": "cirrus",
+        "B11": "swir16",
+        "B12": "swir22",
+    }
     assets = {}
     for name, key in common.items():
         band = scene[NAMES.index(name)] + (0 if applied else 1000)

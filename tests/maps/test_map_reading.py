@@ -186,9 +186,12 @@ def test_the_grid_is_anchored_to_the_ground(tmp_path, scene):
     from affine import Affine
 
     moved = write_tif(
-        tmp_path / "moved.tif", scene[:12, 64:, 64:].astype(np.uint16), SPECTRAL,
-        transform=Affine(10, 0, LEFT + 640, 0, -10, TOP - 640), nodata=0,
-    )  # fmt: skip
+        tmp_path / "moved.tif",
+        scene[:12, 64:, 64:].astype(np.uint16),
+        SPECTRAL,
+        transform=Affine(10, 0, LEFT + 640, 0, -10, TOP - 640),
+        nodata=0,
+    )
     other = Reader.of(open_scene(moved), L4S, str(dem)).grid
     assert (other.left - reader.grid.left) % 1280 == 0
 

@@ -42,8 +42,15 @@ def test_pooled_f1_is_not_the_mean_over_tiles():
 def test_scores_of_nothing_are_zero_not_nan():
     empty = np.zeros((1, 3, 3), bool)
     assert counts.score(empty, empty) == {
-        "precision": 0.0, "recall": 0.0, "f1": 0.0, "iou": 0.0, "tp": 0, "fp": 0, "fn": 0, "tn": 9,
-    }  # fmt: skip
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+        "iou": 0.0,
+        "tp": 0,
+        "fp": 0,
+        "fn": 0,
+        "tn": 9,
+    }
 
 
 def test_shapes_that_differ_are_refused():

@@ -36,10 +36,12 @@ def test_by_slope_elevation_brightness_and_place(told: dict[str, Any]) -> None:
     place = np.arange(SIZE)
     to_edge = np.minimum(place, SIZE - 1 - place)
     values = {
-        "slope_deg": image[:, 3], "dem_m": image[:, 4], "brightness": light,
+        "slope_deg": image[:, 3],
+        "dem_m": image[:, 4],
+        "brightness": light,
         "tile_brightness": np.broadcast_to(level[:, None, None], reference.shape),
         "tile_edge_px": np.broadcast_to(np.minimum(to_edge[:, None], to_edge), reference.shape),
-    }  # fmt: skip
+    }
     tables = {t["key"]: t["rows"] for t in told["told"]["by"]}
     assert set(tables) == set(values)
     for key, rows in tables.items():

@@ -157,8 +157,10 @@ def test_over_known_seams_the_counts_are_those_of_the_whole_picture(seed: int) -
     whole = smooth > 0.1, smooth + 0.06 * rng.normal(size=smooth.shape) > 0.1
     order = rng.permutation(12)
     row, col = np.divmod(order, 4)
-    cut = [[m[16 * r : 16 * r + 16, 16 * c : 16 * c + 16] for m in whole]
-           for r, c in zip(row, col, strict=True)]  # fmt: skip
+    cut = [
+        [m[16 * r : 16 * r + 16, 16 * c : 16 * c + 16] for m in whole]
+        for r, c in zip(row, col, strict=True)
+    ]
     tiles = [tile_objects(t, {"m": p}) for t, p in cut]
     got = count_objects(tiles, (np.zeros(12, int), row, col))["m"]
     assert got.reference.shape == (12, len(SIZE_PX) - 1)

@@ -19,7 +19,7 @@ def test_half_are_the_worst_a_quarter_the_best_the_rest_the_largest() -> None:
             [0, 90, 500, 9, 0, 60, 70, 0], [50, 0, 40, 1, 9, 30, 3, 0], [50, 5, 60, 0, 0, 0, 2, 0]
         ),
         4,
-    )  # fmt: skip
+    )
     assert found == [(0, WORST), (2, WORST), (1, BEST), (6, LARGEST)]
 
 

@@ -30,11 +30,16 @@ def world(folder: Path, seed: int = 0) -> tuple[Path, Path, xr.Dataset, np.ndarr
 
     rng = np.random.default_rng(seed)
     sensor = Sensor(
-        name="mini", patch_pixels=SIZE, bands=(
-            SensorBand(name="B2"), SensorBand(name="B3"), SensorBand(name="B4"),
-            SensorBand(name="slope", unit="degree"), SensorBand(name="dem", unit="metre"),
+        name="mini",
+        patch_pixels=SIZE,
+        bands=(
+            SensorBand(name="B2"),
+            SensorBand(name="B3"),
+            SensorBand(name="B4"),
+            SensorBand(name="slope", unit="degree"),
+            SensorBand(name="dem", unit="metre"),
         ),
-    )  # fmt: skip
+    )
     image = rng.integers(300, 900, (TILES, 5, SIZE, SIZE)).astype(np.uint16)
     image[:, 3] = rng.integers(0, 60, (TILES, SIZE, SIZE))
     noise = gaussian_filter(rng.normal(size=(TILES, SIZE, SIZE)), (0, 2, 2))
@@ -43,16 +48,21 @@ def world(folder: Path, seed: int = 0) -> tuple[Path, Path, xr.Dataset, np.ndarr
     dataset = xr.Dataset(
         {"image": (("patch", "band", "y", "x"), image), "mask": (("patch", "y", "x"), mask)},
         coords={
-            "patch": np.arange(1, TILES + 1), "band": list(sensor.band_names),
+            "patch": np.arange(1, TILES + 1),
+            "band": list(sensor.band_names),
             "content_hash": ("patch", [f"{i:016d}" for i in range(TILES)]),
             "degenerate": ("patch", np.zeros(TILES, bool)),
             "scene": ("patch", np.ones(TILES, np.int32)),
             "row": ("patch", np.zeros(TILES, np.int32)),
             "col": ("patch", np.arange(TILES, dtype=np.int32)),
         },
-        attrs={"sensor": sensor.model_dump_json(), "split": "train", "root": "synthetic",
-               "format": FORMAT},
-    )  # fmt: skip
+        attrs={
+            "sensor": sensor.model_dump_json(),
+            "split": "train",
+            "root": "synthetic",
+            "format": FORMAT,
+        },
+    )
     save(dataset, folder)
     # A tile of the store that was not scored must not be counted.
     ids = np.arange(1, TILES)

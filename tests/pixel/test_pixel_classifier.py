@@ -72,11 +72,20 @@ def test_settings_are_those_of_the_run() -> None:
 def test_it_is_lightgbm_on_an_array() -> None:
     x, y, weight = data()
     settings = {
-        "objective": "binary", "num_leaves": 8, "learning_rate": 0.2, "min_data_in_leaf": 5,
-        "feature_fraction": 0.5, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 3.0,
-        "seed": 7, "deterministic": True, "force_row_wise": True, "num_threads": 1,
+        "objective": "binary",
+        "num_leaves": 8,
+        "learning_rate": 0.2,
+        "min_data_in_leaf": 5,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 3.0,
+        "seed": 7,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
         "verbosity": -1,
-    }  # fmt: skip
+    }
     set_ = lgb.Dataset(x, y, weight=weight / weight.mean(), feature_name=["x0", "x1", "x2"])
     known = lgb.train(settings, set_, 20)
     found = fitted(feature_fraction=0.5, bagging_fraction=0.8, l2=3.0)

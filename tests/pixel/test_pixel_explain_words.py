@@ -24,8 +24,9 @@ def test_opposite_words_are_one_topic() -> None:
         [1.0, -0.2, 0.3], ["bsi", "bsi_mean_5", "ndvi_minus_mean_33"], [1, -1, -1], [0, 0, 0]
     )
     assert [(one["word"], round(one["log_odds"], 6)) for one in words] == [
-        ("bare soil", 0.8), ("barer than 160 m around", 0.3),
-    ]  # fmt: skip
+        ("bare soil", 0.8),
+        ("barer than 160 m around", 0.3),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,16 @@ from l4s_ensemble.pixel.trees import read_trees
 
 def fitted_to(x: NDArray[np.float32], y: NDArray[Any], path: Path, **params: Any) -> lgb.Booster:
     settings = {
-        "objective": "binary", "num_leaves": 63, "min_data_in_leaf": 3, "verbosity": -1,
-        "num_threads": 1, "seed": 1, "deterministic": True, "force_row_wise": True, **params,
-    }  # fmt: skip
+        "objective": "binary",
+        "num_leaves": 63,
+        "min_data_in_leaf": 3,
+        "verbosity": -1,
+        "num_threads": 1,
+        "seed": 1,
+        "deterministic": True,
+        "force_row_wise": True,
+        **params,
+    }
     booster = lgb.train(settings, lgb.Dataset(x, y), num_boost_round=25)
     path.write_text(booster.model_to_string())
     return booster

@@ -85,8 +85,11 @@ def test_a_killed_search_goes_on_and_writes_a_preset_that_loads(
     assert len(told["trials"]) == 4 and len(tried) == 5
     assert [t["own"] for t in told["trials"]].count(True) == 1
     assert tried[0] == {n: getattr(config.pixel, n) for n in SPACE} | {
-        "l2": 0.1, "trees": 60, "leaves": 15, "learning_rate": 0.2,
-    }  # fmt: skip
+        "l2": 0.1,
+        "trees": 60,
+        "leaves": 15,
+        "learning_rate": 0.2,
+    }
     f1 = [t["f1"] for t in told["trials"]]
     assert f1 == sorted(f1, reverse=True)
     assert tune(run, config, trials=4)["trials"] == told["trials"]  # nothing is left to do

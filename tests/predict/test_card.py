@@ -37,12 +37,18 @@ def leave(
     write_json(
         run / name / "manifest.json",
         {
-            "stage": name, "digest": digest, "seed": 3, "seconds": 2.0, "started": "2026-01-01",
+            "stage": name,
+            "digest": digest,
+            "seed": 3,
+            "seconds": 2.0,
+            "started": "2026-01-01",
             "ingredients": {"inputs": made_of, "state": {"sensor": sensor}},
-            "versions": {"l4s_ensemble": "9.9"}, "git": None, "platform": "here",
+            "versions": {"l4s_ensemble": "9.9"},
+            "git": None,
+            "platform": "here",
             "config": {"name": "mine", "data": {"root": "/home/me/patches"}},
         },
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -54,10 +60,11 @@ def run(tmp_path: Path) -> Path:
     leave(tmp_path, "stack", {"comparison": comparison, "threshold": 0.4}, ("unet",))
     leave(tmp_path, "data/valid", {**DATA, "split": "valid", "patches": 245})
     leave(
-        tmp_path, "predict/valid/scores",
+        tmp_path,
+        "predict/valid/scores",
         {"comparison": [{**r, "f1": 0.55} for r in comparison], "block_kind": "tile"},
         ("data/valid", "stack"),
-    )  # fmt: skip
+    )
     return tmp_path
 
 

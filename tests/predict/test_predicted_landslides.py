@@ -25,13 +25,15 @@ def world(rng):
     masks[1, 15, 10] = 1
     maps = [
         TileMaps(
-            probability=rng.random((EDGE, EDGE)), pixel=rng.random((EDGE, EDGE)),
-            unet=rng.random((EDGE, EDGE)), slope_deg=rng.uniform(0, 60, (EDGE, EDGE)),
+            probability=rng.random((EDGE, EDGE)),
+            pixel=rng.random((EDGE, EDGE)),
+            unet=rng.random((EDGE, EDGE)),
+            slope_deg=rng.uniform(0, 60, (EDGE, EDGE)),
             elevation_m=rng.uniform(500, 900, (EDGE, EDGE)),
             reference=(rng.random((EDGE, EDGE)) < 0.5).astype(np.uint8),
         )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     return masks, maps
 
 

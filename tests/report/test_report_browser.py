@@ -68,10 +68,11 @@ def test_a_tile_s_script_holds_what_was_scored(tiny_report: Path, tiny_run: Path
             planes[4], REFERENCE_BIT * reference + PREDICTED_BIT * predicted
         )
         for key, count in (
-            ("tp", predicted & reference), ("fp", predicted & ~reference),
+            ("tp", predicted & reference),
+            ("fp", predicted & ~reference),
             ("fn", ~predicted & reference),
             ("predicted", predicted),
-        ):  # fmt: skip
+        ):
             assert told["tiles"][key][n] == count.sum()
 
 
@@ -176,12 +177,15 @@ def test_a_folder_of_any_name_has_its_pages(tiny_run: Path, run_copy: Path, tmp_
     data, out = tmp_path / "tiles #1 50%", tmp_path / "out"
     shutil.copytree(tiny_run.parent / "data" / "ValidData", data / "ValidData")
     for words in (
-        ["predict", "--split", "valid", "--data", data], ["report", "--out", out],
-    ):  # fmt: skip
+        ["predict", "--split", "valid", "--data", data],
+        ["report", "--out", out],
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "l4s_ensemble", *map(str, words), "--run", str(run_copy)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     (tiles,) = (p for p in out.glob("tiles-*.json") if "50" in p.name)
     folder = browser(out, tiles.stem)["folder"]

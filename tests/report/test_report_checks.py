@@ -31,9 +31,16 @@ def test_a_good_run_has_no_issue_in_its_data(tiny_run: Path) -> None:
     assert len({c["key"] for c in found}) == len(found)
     good = {c["key"] for c in found if c["level"] == "passed"}
     assert {
-        "units", "leaks", "degenerate", "copies", "finite", "baseline", "loss", "interval-stack",
+        "units",
+        "leaks",
+        "degenerate",
+        "copies",
+        "finite",
+        "baseline",
+        "loss",
+        "interval-stack",
         "submission-valid",
-    } <= good  # fmt: skip
+    } <= good
     assert all(c["title"] and c["explanation"].endswith(".") for c in found)
 
 

@@ -40,7 +40,7 @@ def test_a_difference_is_paired_over_blocks(
         comparison = read_json(run / "stack/summary.json")["comparison"]
         counts.append(
             tiles.counts(next(r["threshold"] for r in comparison if r["model"] == "unet"))
-        )  # fmt: skip
+        )
     block = load_folds(tiny_run / "scenes").of(tiles.patch, "block")
     expected = f1_gain_interval(counts[1], counts[0], block)
     (row,) = (r for r in told["rows"] if (r["place"], r["model"]) == (TRAIN, "unet"))

@@ -76,8 +76,10 @@ def test_scenes_lie_in_the_report(tiny_report: Path) -> None:
     shown = read_json(tiny_report / "data.json")["blocks"]
     (first,), others = shown["scene"]["pictures"], shown["scenes"]["pictures"]
     assert [p["title"] for p in (first, *others)] == [
-        "Scene 1 of train", "Scene 3 of test", "Scene 2 of valid",
-    ]  # fmt: skip
+        "Scene 1 of train",
+        "Scene 3 of test",
+        "Scene 2 of valid",
+    ]
     for picture in (first, *others):
         file = tiny_report / picture["file"]
         assert file.stat().st_size <= mosaics.MOST_BYTES
@@ -131,8 +133,9 @@ def test_pictures_of_scenes_that_are_gone_are_removed(data_run: Path, tmp_path: 
     shutil.rmtree(data_run / "data/valid")
     render_report(data_run, out)
     assert sorted(p.name for p in (out / "assets").glob("mosaic*")) == [
-        "mosaic-test-3-plain.webp", "mosaic-train-1-folds.webp",
-    ]  # fmt: skip
+        "mosaic-test-3-plain.webp",
+        "mosaic-train-1-folds.webp",
+    ]
 
 
 def test_a_scene_shows_every_tile_in_its_place() -> None:

@@ -129,8 +129,10 @@ def test_headline_is_that_of_the_scores(tiny_run: Path, tiny_report: Path) -> No
     row = next(r for r in scores["comparison"] if r["model"] == "stack")
     head = read_json(tiny_report / "index.json")["headline"]
     assert (head["f1"], head["precision"], head["threshold"]) == (
-        row["f1"], row["precision"], row["threshold"],
-    )  # fmt: skip
+        row["f1"],
+        row["precision"],
+        row["threshold"],
+    )
     assert f"F1 {row['f1']:.3f}" in head["sentence"]
     assert head["not_comparable"]
 
@@ -167,8 +169,13 @@ def test_missing_stages_are_left_out_and_named(run_copy: Path, tmp_path: Path) -
     render_report(run, out, FEW)
     # Nothing of the older report in the same folder is left; what is not ours stays.
     assert {p.stem for p in out.glob("*.html")} == {
-        "index", "data", "features", "pixel", "tiles-train", "card",
-    }  # fmt: skip
+        "index",
+        "data",
+        "features",
+        "pixel",
+        "tiles-train",
+        "card",
+    }
     assert [p.name for p in (out / "assets/browser").iterdir()] == ["tiles-train"]
     assert not list((out / "assets/tiles").glob("*-valid-*"))
     assert own.read_text() == "mine"

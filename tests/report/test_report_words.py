@@ -47,9 +47,14 @@ def test_sigfig_keeps_structure_and_whole_numbers() -> None:
 
 def headline(f1: float, **more: object) -> dict[str, object]:
     told = {
-        "model": "stack", "split": "test", "kind": "split", "f1": f1, "f1_low": f1 - 0.02,
-        "f1_high": f1 + 0.02, "not_comparable": "",
-    }  # fmt: skip
+        "model": "stack",
+        "split": "test",
+        "kind": "split",
+        "f1": f1,
+        "f1_low": f1 - 0.02,
+        "f1_high": f1 + 0.02,
+        "not_comparable": "",
+    }
     return {**told, **more}
 
 

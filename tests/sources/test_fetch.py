@@ -209,9 +209,11 @@ def test_zenodo_gives_the_official_layout_and_a_second_call_fetches_nothing(
     assert told["splits"] == {"train": 2, "valid": 1, "test": 1}
     found = sorted(p.relative_to(tmp_path / "l4s").as_posix() for p in tmp_path.rglob("*.*"))
     assert found == [
-        "TestData/img/image_1.h5", "TrainData/img/image_1.h5", "TrainData/mask/mask_1.h5",
+        "TestData/img/image_1.h5",
+        "TrainData/img/image_1.h5",
+        "TrainData/mask/mask_1.h5",
         "ValidData/img/image_1.h5",
-    ]  # fmt: skip
+    ]
     before = len(server.asked)
     fetch(tmp_path / "l4s", url=f"{server.url}/record", **PATIENT)
     assert len(server.asked) == before
@@ -248,9 +250,12 @@ def test_hugging_face_comes_in_pages_without_the_stray_images(server, tmp_path):
     masks = [entry(f"annotations/train/{n}") for n in ("mask_1.h5", "mask_2.h5", "image_9.h5")]
     server.files[f"{base}/annotations/train"] = json.dumps(masks).encode()
     told = fetch(
-        tmp_path, source="hugging-face", splits=["train"], url=f"{server.url}/api/datasets/x",
+        tmp_path,
+        source="hugging-face",
+        splits=["train"],
+        url=f"{server.url}/api/datasets/x",
         **PATIENT,
-    )  # fmt: skip
+    )
     assert told["splits"] == {"train": 4}
     names = sorted(p.name for p in tmp_path.rglob("*.h5"))
     assert names == ["image_1.h5", "image_2.h5", "mask_1.h5", "mask_2.h5"]

@@ -76,8 +76,12 @@ def test_manifest_places_every_patch_once(dataset: tuple[Path, dict]) -> None:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == synth.MANIFEST_COLUMNS
     assert [(r["split"], int(r["patch"])) for r in rows] == [
-        *(("train", i) for i in range(1, 7)), ("valid", 1), ("valid", 2), ("test", 1), ("test", 2)
-    ]  # fmt: skip
+        *(("train", i) for i in range(1, 7)),
+        ("valid", 1),
+        ("valid", 2),
+        ("test", 1),
+        ("test", 2),
+    ]
     places = {(r["scene"], r["row"], r["col"]) for r in rows}
     assert len(places) == len(rows)
     by_split = {s: {r["scene"] for r in rows if r["split"] == s} for s in ("train", "valid")}

@@ -41,9 +41,12 @@ def test_steps_are_torchs() -> None:
     theirs = nn.Parameter(first.clone().reshape(8, 27))
     mine = Muon([ours], lr=0.01, weight_decay=0.1)
     peer = torch.optim.Muon(
-        [theirs], lr=0.01 * RMS / 0.2, weight_decay=0.1 * 0.2 / RMS, momentum=0.95,
+        [theirs],
+        lr=0.01 * RMS / 0.2,
+        weight_decay=0.1 * 0.2 / RMS,
+        momentum=0.95,
         adjust_lr_fn="match_rms_adamw",
-    )  # fmt: skip
+    )
     for i in range(4):
         gradient = draw(8, 3, 3, 3 + i)[..., :3]
         ours.grad, theirs.grad = gradient.clone(), gradient.reshape(8, 27).clone()
@@ -92,9 +95,12 @@ def test_what_is_no_kernel_goes_as_with_adamw() -> None:
     mine = Muon(ours.parameters(), lr=1e-2, weight_decay=0.1)
     rest = [p for p in theirs.parameters() if not is_kernel(p)]
     peer = torch.optim.AdamW(
-        [{"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.1},
-         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}], lr=1e-2,
-    )  # fmt: skip
+        [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.1},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=1e-2,
+    )
     for i in range(3):
         for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
             p.grad = draw(p.numel() + i)[: p.numel()].reshape(p.shape)

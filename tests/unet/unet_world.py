@@ -43,8 +43,11 @@ def synthetic(rows: int = 4, cols: int = 4, *, seed: int = 0) -> xr.Dataset:
     for i in range(n):
         cy, cx, r = (*rng.uniform(6, SIZE - 6, 2), rng.uniform(3, 8))
         mask[i] = (y - cy) ** 2 + (x - cx) ** 2 <= r**2
-    image = rng.normal([[[[500]], [[6000]], [[20]], [[1500]]]], [[[[60]], [[300]], [[5]], [[40]]]],
-                       (n, 4, SIZE, SIZE))  # fmt: skip
+    image = rng.normal(
+        [[[[500]], [[6000]], [[20]], [[1500]]]],
+        [[[[60]], [[300]], [[5]], [[40]]]],
+        (n, 4, SIZE, SIZE),
+    )
     image[:, 0] += 500.0 * mask
     image[:, 1] -= 2500.0 * mask
     image[:, 3] += rng.uniform(0, 2000, n)[:, None, None]

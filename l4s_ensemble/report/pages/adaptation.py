@@ -42,13 +42,18 @@ def adaptation(source: RunSource, page: str) -> Page:
             stat("labelled tiles", len(found.tiles), "count", place),
             stat("F1 of the stack before", stack.f1_before, "score", "on the labelled tiles"),
             stat("F1 after", stack.f1_after, "score", "adapted without the tile's group"),
-            stat("weight of the pixel classifier", found.weight_pixel_after, "share",
-                 f"{words.share(found.weight_pixel_before)} before"),
+            stat(
+                "weight of the pixel classifier",
+                found.weight_pixel_after,
+                "share",
+                f"{words.share(found.weight_pixel_before)} before",
+            ),
         ],
         "figures": {"change": _change(found)},
         "tables": {
             "models": table(
-                "Each model before and after", _MODELS,
+                "Each model before and after",
+                _MODELS,
                 [
                     m.model_dump()
                     | {"name": MODEL_NAMES[m.model], "interval": few or _interval(m.low, m.high)}
@@ -58,26 +63,31 @@ def adaptation(source: RunSource, page: str) -> Page:
                 "adapted without its group; its threshold after is chosen without the group too.",
             ),
             "tiles": table(
-                "The labelled tiles", _TILES, [t.model_dump() for t in found.tiles], sortable=True,
+                "The labelled tiles",
+                _TILES,
+                [t.model_dump() for t in found.tiles],
+                sortable=True,
                 note="F1 of the stack; none where neither mask nor prediction has a landslide.",
             ),
         },
         "blocks": {
-            "lineage": lines([
-                f"Adapted from {found.base}, which stays as it is.",
-                f"Labels: {found.labels}.",
-                "U-Nets were fine-tuned on the labelled tiles, the leaves of the pixel "
-                "classifiers' trees refitted; weight and thresholds were moved towards the best "
-                "of the labelled tiles, the further the more there are.",
-                "Pages of the fit show the run before the adaptation.",
-            ]),
+            "lineage": lines(
+                [
+                    f"Adapted from {found.base}, which stays as it is.",
+                    f"Labels: {found.labels}.",
+                    "U-Nets were fine-tuned on the labelled tiles, the leaves of the pixel "
+                    "classifiers' trees refitted; weight and thresholds were moved towards the "
+                    "best of the labelled tiles, the further the more there are.",
+                    "Pages of the fit show the run before the adaptation.",
+                ]
+            ),
         },
         "sections": [
             section("models", "Before and after", "", "models"),
             section("tiles", "Tiles", "", "tiles", folded=True),
             section("lineage", "Where these models come from", "", "lineage"),
         ],
-    }  # fmt: skip
+    }
 
 
 def _change(found: AdaptationSummary) -> dict[str, Any]:

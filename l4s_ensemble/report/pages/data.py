@@ -60,10 +60,13 @@ def data(source: RunSource, page: str = "data") -> Page:
         "picture": "scene",
         "blocks": {
             "stop": lines(stop) if stop else None,
-            "stored": key_figures([
-                ("sensor", first.sensor, "text"), ("folder", first.root, "text"),
-                ("stored as", first.dtype, "text"),
-            ]),
+            "stored": key_figures(
+                [
+                    ("sensor", first.sensor, "text"),
+                    ("folder", first.root, "text"),
+                    ("stored as", first.dtype, "text"),
+                ]
+            ),
         },
         "figures": _sizes(splits),
         "tables": tables,
@@ -72,13 +75,15 @@ def data(source: RunSource, page: str = "data") -> Page:
             section("counts", "What there is", "", "splits"),
             section("shifts", "Whether the splits are alike", "", "shifts"),
             section("sizes", "How large landslides are", "", "sizes", folded=True),
-            section("folds", "Scenes and folds", _folds_text(scenes), "folds", "places",
-                    folded=True),
+            section(
+                "folds", "Scenes and folds", _folds_text(scenes), "folds", "places", folded=True
+            ),
             section("scenes", "The other scenes", "", "scenes", folded=True),
-            section("units", "Units and bands", units_sentence(first), "stored", "bands",
-                    folded=True),
+            section(
+                "units", "Units and bands", units_sentence(first), "stored", "bands", folded=True
+            ),
         ],
-    }  # fmt: skip
+    }
 
 
 def _stages(source: RunSource) -> dict[str, list[str]]:

@@ -95,12 +95,17 @@ def features(source: RunSource) -> Page:
         "blocks": {"left_out": lines(_left_out(summary))},
         "tables": {"features": _table(summary, kind, copies)},
         "sections": [
-            section("alone", "The strongest by themselves", "A model combines features, so a weak "
-                    "one may still help.", "carries", "separability"),
+            section(
+                "alone",
+                "The strongest by themselves",
+                "A model combines features, so a weak one may still help.",
+                "carries",
+                "separability",
+            ),
             section("all", "Every feature", "", "features", folded=True),
             section("left-out", "Features left out", "", "left_out", folded=True),
         ],
-    }  # fmt: skip
+    }
 
 
 PAGE = of_fit(
@@ -210,10 +215,12 @@ def _elsewhere(summary: FeaturesSummary, kind: str) -> dict[str, Any]:
             drawn.append({**look, "x": x, "y": y})
     floor = min([0.5, *(y for g in drawn for y in g["y"])]) - 0.03
     return {
-        "axes": ("AUC over all fitting tiles", f"AUC in the worst {kind}"), "groups": drawn,
-        "ranges": ([0.48, 1.02], [floor, 1]), "height": 400,
+        "axes": ("AUC over all fitting tiles", f"AUC in the worst {kind}"),
+        "groups": drawn,
+        "ranges": ([0.48, 1.02], [floor, 1]),
+        "height": 400,
         "lines": [((0.5, 0.5), (1, 1)), ((0.5, 0.5), (1, 0.5))],
-    }  # fmt: skip
+    }
 
 
 def _classes(

@@ -56,13 +56,12 @@ def overview(source: RunSource, page: str) -> Page:
         "tables": tables,
         "sections": [
             section("verdict", "What it may be used for", "", "verdict"),
-            section("baselines", "Beside simple rules", _measured(score), "baselines",
-                    "published"),
+            section("baselines", "Beside simple rules", _measured(score), "baselines", "published"),
             section("tiles", "Tiles", "", "gallery"),
             section("scores", "Every score", "", "scores", folded=True),
             section("pipeline", "How it was made", "", "pipeline", folded=True),
         ],
-    }  # fmt: skip
+    }
 
 
 def _draw(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
@@ -220,8 +219,13 @@ def _pipeline(source: RunSource) -> dict[str, Any]:
         ran = [source.stages[n] for n in names if n in source]
         seconds = sum(r.seconds for r in ran) if ran else None
         file = f"{page}.html" if ran else None
-        return {"key": key, "title": title, "page": file, "note": note if ran else "not run",
-                "seconds": seconds}  # fmt: skip
+        return {
+            "key": key,
+            "title": title,
+            "page": file,
+            "note": note if ran else "not run",
+            "seconds": seconds,
+        }
 
     boxes = [
         box("data", "Data", data, "data", words.plural(n_tiles, "tile")),

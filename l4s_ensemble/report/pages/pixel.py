@@ -42,8 +42,9 @@ def pixel(source: RunSource) -> Page:
     assert score is not None
     folds = scores.fold_table(
         [f.model_dump() for f in summary.folds],
-        ("rows", "pixels fitted", "count"), ("positives", "of them landslide", "count"),
-    )  # fmt: skip
+        ("rows", "pixels fitted", "count"),
+        ("positives", "of them landslide", "count"),
+    )
     found = scores.scored({"pixel": scores.histogram(summary.histogram)}, _threshold(summary))
     found |= _contribution(source, summary) | failures.figures(summary.failures)
     found["places"] = scores.where_it_was_scored(source, "pixel")
@@ -58,10 +59,9 @@ def pixel(source: RunSource) -> Page:
             section("failures", "Where it is wrong", "", "boundary", "failures"),
             section("tiles", "Tiles", "", "gallery"),
             section("words", "Landslides in words", "", "landslides", folded=True),
-            section("scores", "Curves and folds", "", "pr", "reliability",
-                    "folds", folded=True),
+            section("scores", "Curves and folds", "", "pr", "reliability", "folds", folded=True),
         ],
-    }  # fmt: skip
+    }
 
 
 def stats(source: RunSource, model: str) -> list[dict[str, Any]]:

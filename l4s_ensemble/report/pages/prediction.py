@@ -97,23 +97,42 @@ def prediction(source: RunSource, page: str) -> Page:
         "sections": [
             section("downloads", "Downloads", "", "downloads"),
             section("scores", "How good it is", how_good, "baselines"),
-            section("landslides", "Largest landslides", _landslides_text(listed, scores),
-                    "largest"),
+            section(
+                "landslides", "Largest landslides", _landslides_text(listed, scores), "largest"
+            ),
             section("missed", "Largest misses", "", "missed", folded=True),
             section("maps", "Uncertainty", sure, "maps", "risk", folded=True),
-            section("compared", "Models compared", "", "rules", "comparison", "adds", "scenes",
-                    "whole", "whole_size", folded=True),
-            section("threshold", "Threshold", "", "curve", "costs", "predicted",
-                    "thresholds", folded=True),
-            section("size", "Sizes", "", "frequency", "by_size",
-                    folded=True),
-            section("seen", "Applicability", inside, "applicability",
-                    "inside_and_outside", folded=True),
+            section(
+                "compared",
+                "Models compared",
+                "",
+                "rules",
+                "comparison",
+                "adds",
+                "scenes",
+                "whole",
+                "whole_size",
+                folded=True,
+            ),
+            section(
+                "threshold",
+                "Threshold",
+                "",
+                "curve",
+                "costs",
+                "predicted",
+                "thresholds",
+                folded=True,
+            ),
+            section("size", "Sizes", "", "frequency", "by_size", folded=True),
+            section(
+                "seen", "Applicability", inside, "applicability", "inside_and_outside", folded=True
+            ),
             section("curves", "Curves", "", "pr", "reliability", folded=True),
             section("tiles", "Tiles", "", "gallery"),
             section("how", "How it was made", "", "how", folded=True),
         ],
-    }  # fmt: skip
+    }
 
 
 def area_sentence(source: RunSource, split: str) -> str:
@@ -207,8 +226,10 @@ def _largest(
                 y, x = y - cell[0] * height, x - cell[1] * width
             else:  # its centre lies beside it, in another tile
                 patch = r.tiles[0]
-                y, x = (min(max(v - shown.place[patch][k] * n, 0), n) for v, k, n in
-                        ((y, "row", height), (x, "col", width)))  # fmt: skip
+                y, x = (
+                    min(max(v - shown.place[patch][k] * n, 0), n)
+                    for v, k, n in ((y, "row", height), (x, "col", width))
+                )
         picture = crop(shown, patch, (y, x), r.pixels, assets, drawn)
         to = {"text": words.some([str(t) for t in r.tiles], 2), "href": link(source, split, patch)}
         rows.append({**r.model_dump(), "picture": picture, "tile": to})
@@ -323,9 +344,18 @@ def _by_size(listed: LandslidesSummary | None, pixel_m: float) -> dict[str, Any]
     names = [f"from {words.number(r.from_px * hectare)}" for r in listed.by_size]
     counts = [r.landslides for r in listed.by_size]
     panel = {
-        "x": names, "axes": ("size of the landslide (hectares)", "landslides"), "height": 300,
-        "series": [{"name": "mapped landslides", "y": counts, "colour": "stack", "as": "bar",
-                    "hover": [words.area(r.area_m2) for r in listed.by_size]}],
-    }  # fmt: skip
+        "x": names,
+        "axes": ("size of the landslide (hectares)", "landslides"),
+        "height": 300,
+        "series": [
+            {
+                "name": "mapped landslides",
+                "y": counts,
+                "colour": "stack",
+                "as": "bar",
+                "hover": [words.area(r.area_m2) for r in listed.by_size],
+            }
+        ],
+    }
     read = "Mapped landslides by size; under the pointer, their area together."
     return {"frequency": figure("lines", "Size and frequency", read, panel)}

@@ -63,17 +63,28 @@ def stack(source: RunSource) -> Page:
         "sections": [
             section("comparison", "Models compared", "", "comparison"),
             section("threshold", "Threshold", "", "curve", "costs"),
-            section("whole-landslides", "Whole landslides", "", "whole", "by_size", "whole_size",
-                    folded=True),
+            section(
+                "whole-landslides",
+                "Whole landslides",
+                "",
+                "whole",
+                "by_size",
+                "whole_size",
+                folded=True,
+            ),
             section("joined", "How they are joined", "", "joined", "tried", "leaks", folded=True),
-            section("curves", "Curves", "", "pr", "reliability",
-                    folded=True),
+            section("curves", "Curves", "", "pr", "reliability", folded=True),
             section("agreement", "Disagreement", "", "agreement", folded=True),
-            section("uncertainty", "Uncertainty",
-                    uncertainty.sentence(summary.uncertainty), "risk", folded=True),
+            section(
+                "uncertainty",
+                "Uncertainty",
+                uncertainty.sentence(summary.uncertainty),
+                "risk",
+                folded=True,
+            ),
             section("tiles", "Tiles", "", "gallery"),
         ],
-    }  # fmt: skip
+    }
 
 
 PAGE = of_fit(50, "stack", "Stack", "Does combining the two models help?", stack, gallery.of_fit)
@@ -166,8 +177,12 @@ def _agreement(summary: StackSummary, pixel_m: float) -> dict[str, Any]:
         pixels = sum(getattr(row, key) for key, _ in _RIGHT)
         shares = {key: getattr(row, key) / pixels if pixels else None for key, _ in _RIGHT}
         rows.append({"size": name, "landslides": landslides, "pixels": pixels, **shares})
-    columns = [("size", "pixels of", "text"), ("landslides", "landslides", "count"),
-               ("pixels", "count"), *((key, name, "share") for key, name in _RIGHT)]  # fmt: skip
+    columns = [
+        ("size", "pixels of", "text"),
+        ("landslides", "landslides", "count"),
+        ("pixels", "count"),
+        *((key, name, "share") for key, name in _RIGHT),
+    ]
     note = (
         "All: pixels that are landslide, or that either model maps. By size: pixels of reference "
         "landslides. The stack can win only where one of the two is right."

@@ -34,8 +34,9 @@ def unet(source: RunSource) -> Page:
     figures |= _occlusion(explained) if explained else {}
     folds = scores.fold_table(
         [{**f.model_dump(), "n_epochs": len(f.epochs)} for f in summary.folds],
-        ("train_tiles", "tiles fitted", "count"), ("n_epochs", "epochs", "count"),
-    )  # fmt: skip
+        ("train_tiles", "tiles fitted", "count"),
+        ("n_epochs", "epochs", "count"),
+    )
     again = f"l4s-ensemble fit unet --run {source.run} --set report.occlusion=true"
     return {
         "lead": score.sentence(),
@@ -51,10 +52,9 @@ def unet(source: RunSource) -> Page:
             section("failures", "Where it is wrong", "", "boundary", "failures"),
             section("tiles", "Tiles", "", "gallery"),
             section("network", "The network", "", "network", folded=True),
-            section("scores", "Curves and folds", "", "pr", "reliability",
-                    "folds", folded=True),
+            section("scores", "Curves and folds", "", "pr", "reliability", "folds", folded=True),
         ],
-    }  # fmt: skip
+    }
 
 
 PAGE = of_fit(

@@ -33,16 +33,25 @@ def figures(found: Applicability | None) -> dict[str, Any]:
         return {}
     half = (found.edges[1] - found.edges[0]) / 2
     panel = {
-        "x": [round(e + half, 4) for e in found.edges], "percent": True, "at": found.limit,
-        "bars": "overlay", "height": 300,
-        "axes": ("dissimilarity index (1: median of a held-out training tile)",
-                 "share of the tiles"),
+        "x": [round(e + half, 4) for e in found.edges],
+        "percent": True,
+        "at": found.limit,
+        "bars": "overlay",
+        "height": 300,
+        "axes": (
+            "dissimilarity index (1: median of a held-out training tile)",
+            "share of the tiles",
+        ),
         "series": [
-            {"name": "training tiles, held out", "colour": "other", "as": "bar",
-             "y": found.held_out},
+            {
+                "name": "training tiles, held out",
+                "colour": "other",
+                "as": "bar",
+                "y": found.held_out,
+            },
             {"name": "here", "colour": "stack", "as": "bar", "y": found.here},
         ],
-    }  # fmt: skip
+    }
     read = (
         "Distance of what a tile's bands look like to the nearest training tiles. Right of the "
         "dashed line a tile is outside the area of applicability."

@@ -51,10 +51,17 @@ def tables(source: RunSource, summary: Summary, where: str) -> dict[str, Any]:
         ),
         "whole": table(
             f"Whole landslides, {where}",
-            [("model", "text"), *_OBJECTS, ("f1", "F1", "score"),
-             ("interval", "95 % interval", "interval")],
-            [{**score_row(r.objects), "model": name_of(r.model, r.adapted_to)}
-             for r in rows if r.objects],
+            [
+                ("model", "text"),
+                *_OBJECTS,
+                ("f1", "F1", "score"),
+                ("interval", "95 % interval", "interval"),
+            ],
+            [
+                {**score_row(r.objects), "model": name_of(r.model, r.adapted_to)}
+                for r in rows
+                if r.objects
+            ],
             note="Found: matched one to one with an intersection over union of at least 0.5, or "
             "0.1 for a reference of fewer than 10 pixels. A landslide over the boundary of tiles "
             "whose places are known is one.",
@@ -64,7 +71,7 @@ def tables(source: RunSource, summary: Summary, where: str) -> dict[str, Any]:
             [("size", "size (hectares)", "text"), *_OBJECTS],
             [{**r.model_dump(), "size": size(r, pixel_m)} for r in bins],
         ),
-    }  # fmt: skip
+    }
 
 
 def figures(source: RunSource, stage: str, summary: Summary) -> dict[str, Any]:
@@ -127,18 +134,23 @@ def _by_size(rows: Sequence[ModelRow], pixel_m: float) -> list[dict[str, Any]]:
     models = [(r, r.objects.by_size) for r in rows if r.objects]
     return [
         {
-            "label": label, "x": [size(b, pixel_m) for b in models[0][1]] if models else [],
-            "axes": (axis, share), "range": [0, 1.03], "percent": True,
+            "label": label,
+            "x": [size(b, pixel_m) for b in models[0][1]] if models else [],
+            "axes": (axis, share),
+            "range": [0, 1.03],
+            "percent": True,
             "series": [
                 {
-                    "name": name_of(r.model, r.adapted_to), "colour": r.model,
+                    "name": name_of(r.model, r.adapted_to),
+                    "colour": r.model,
                     "dash": DASH[r.model],
                     "y": words.sigfig([getattr(b, share) for b in bins]),
-                    "hover": [f"{getattr(b, part):,} {part} of {getattr(b, whole):,}"
-                              for b in bins],
+                    "hover": [
+                        f"{getattr(b, part):,} {part} of {getattr(b, whole):,}" for b in bins
+                    ],
                 }
                 for r, bins in models
             ],
         }
         for label, axis, share, part, whole in _PANELS
-    ]  # fmt: skip
+    ]

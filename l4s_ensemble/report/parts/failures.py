@@ -46,10 +46,12 @@ def _kind(by: FailuresBy) -> dict[str, Any]:
     rows = by.rows
     real = max(1, sum(r.landslide for r in rows))
     share = {
-        "name": "share of landslide pixels", "colour": "landslide-soft", "as": "bar",
+        "name": "share of landslide pixels",
+        "colour": "landslide-soft",
+        "as": "bar",
         "y": words.sigfig([r.landslide / real for r in rows]),
         "hover": [f"{r.landslide:,} of {r.pixels:,} pixels are landslide" for r in rows],
-    }  # fmt: skip
+    }
     scores = {k: words.sigfig([getattr(r, k) for r in rows]) for k in ("f1", "precision", "recall")}
     whole = by.key == "tile_edge_px"
     return {

@@ -36,10 +36,15 @@ def curve(histogram: ScoreHistogram, threshold: float) -> dict[str, Any]:
     step, best = max(1, histogram.bins // 200), histogram.best()
     thin = {key: plain(values[::step]) for key, values in histogram.curve().items()}
     panel = {
-        "x": thin["threshold"], "axes": ("probability threshold", "score"), "range": [0, 1.02],
-        "x_range": [0, 1], "series": series(thin), "at": threshold, "height": 340,
+        "x": thin["threshold"],
+        "axes": ("probability threshold", "score"),
+        "range": [0, 1.02],
+        "x_range": [0, 1],
+        "series": series(thin),
+        "at": threshold,
+        "height": 340,
         "band": [best.plateau_low, best.plateau_high],
-    }  # fmt: skip
+    }
     read = (
         "A higher threshold has fewer false alarms (precision) and more misses (recall). The "
         "dashed line is the threshold in use; F1 is within 0.01 of its best over the shade."

@@ -97,11 +97,19 @@ def of_prediction(source: RunSource, page: str, assets: Path, drawn: set[str]) -
         mapped, uncertainty = _overlays(found, own, small.shape[1])
         hatched = np.isin(own.patch, outside)
         for what, title, panel, into in (
-            ("map", f"What was mapped in scene {scene} of {split}",
-             _tinted(grey, own, mapped, hatched), maps),
-            ("unsure", f"How uncertain it is in scene {scene} of {split}",
-             _coloured(own, uncertainty, hatched), unsure),
-        ):  # fmt: skip
+            (
+                "map",
+                f"What was mapped in scene {scene} of {split}",
+                _tinted(grey, own, mapped, hatched),
+                maps,
+            ),
+            (
+                "unsure",
+                f"How uncertain it is in scene {scene} of {split}",
+                _coloured(own, uncertainty, hatched),
+                unsure,
+            ),
+        ):
             name = f"mosaic-{split}-{scene}-{what}.webp"
             into.append(
                 {
@@ -298,10 +306,14 @@ def _picture(
     km = cols * source.store(split).sizes["x"] * source.pixel_m(split) / 1000
     bar = max(s * 10**e for e in (-1, 0, 1, 2) for s in (1, 2, 5) if s * 10**e <= km / 3)
     return {
-        "file": f"assets/{name}", "width": panel.shape[1], "height": panel.shape[0],
-        "rows": rows, "cols": cols, "scale": {"km": bar, "percent": round(100 * bar / km, 2)},
+        "file": f"assets/{name}",
+        "width": panel.shape[1],
+        "height": panel.shape[0],
+        "rows": rows,
+        "cols": cols,
+        "scale": {"km": bar, "percent": round(100 * bar / km, 2)},
         **_cells(source, split, ids.ravel().tolist()),
-    }  # fmt: skip
+    }
 
 
 def _cells(source: RunSource, split: str, ids: list[int]) -> dict[str, Any]:
@@ -338,9 +350,11 @@ def _legend(folds: Folds | None) -> Legend:
 def _map_legend(has_reference: bool, *, any_outside: bool) -> Legend:
     marks = [("mapped", pictures.FALSE_ALARM)]
     if has_reference:
-        marks = [("mapped and in the reference", pictures.FOUND),
-                 ("mapped, not in the reference", pictures.FALSE_ALARM),
-                 ("in the reference, missed", pictures.MISSED)]  # fmt: skip
+        marks = [
+            ("mapped and in the reference", pictures.FOUND),
+            ("mapped, not in the reference", pictures.FALSE_ALARM),
+            ("in the reference, missed", pictures.MISSED),
+        ]
     made = [{"label": label, "css": f"rgb({r} {g} {b})"} for label, (r, g, b) in marks]
     hatch = [{"label": "tile outside the area of applicability", "css": HATCH}]
     return made + (hatch if any_outside else [])

@@ -158,21 +158,26 @@ def channels_of(sensor: Sensor, config: UNetConfig) -> tuple[str, ...]:
     channels = bands if config.bands is None else config.bands
     if not channels or not set(channels) <= set(bands) or len(set(channels)) < len(channels):
         raise ConfigError(
-            f"not some bands of the sensor {sensor.name}, each named once", where="unet.bands",
-            found=", ".join(channels) or "no band", allowed=", ".join(bands),
-        )  # fmt: skip
+            f"not some bands of the sensor {sensor.name}, each named once",
+            where="unet.bands",
+            found=", ".join(channels) or "no band",
+            allowed=", ".join(bands),
+        )
     if config.standard == "official" and sensor.bands != L4S.bands:
         raise ConfigError(
-            "the published mean and deviation are those of the released files", where=where,
+            "the published mean and deviation are those of the released files",
+            where=where,
             found=f"{sensor.name}: {', '.join(bands)}",
-            allowed=f"{L4S.name}: {', '.join(L4S.band_names)}", fix="set unet.standard=fit",
-        )  # fmt: skip
+            allowed=f"{L4S.name}: {', '.join(L4S.band_names)}",
+            fix="set unet.standard=fit",
+        )
     if config.standard == "official" and config.bands is not None:
         raise ConfigError(
             "the published mean and deviation are those of all 14 bands, as stored",
-            where=f"unet.bands, with {where}", found=config.bands,
+            where=f"unet.bands, with {where}",
+            found=config.bands,
             fix="leave unet.bands out, or set unet.standard=fit",
-        )  # fmt: skip
+        )
     return channels
 
 

@@ -145,9 +145,11 @@ def _dataset(units: NDArray[np.float32], sensor: Sensor) -> xr.Dataset:
 
     if units.ndim != 4 or units.shape[1] != len(sensor.bands):
         raise DataError(
-            "the array does not hold tiles of the sensor", where=sensor.name, found=units.shape,
+            "the array does not hold tiles of the sensor",
+            where=sensor.name,
+            found=units.shape,
             allowed=f"(tile, {len(sensor.bands)}, y, x): {', '.join(sensor.band_names)}",
-        )  # fmt: skip
+        )
     return xr.Dataset(
         {"image": (("patch", "band", "y", "x"), units)},
         coords={"patch": np.arange(len(units))},

@@ -55,9 +55,12 @@ class EncoderNetwork(nn.Module):
         arch, _, encoder = name.removeprefix(SMP).partition("/")
         if not arch or not encoder:
             raise ConfigError(
-                "the name of the network is not complete", where="unet.network", found=name,
-                allowed="smp:<arch>/<encoder>", fix="for example smp:unet/resnet34",
-            )  # fmt: skip
+                "the name of the network is not complete",
+                where="unet.network",
+                found=name,
+                allowed="smp:<arch>/<encoder>",
+                fix="for example smp:unet/resnet34",
+            )
         smp = require_smp()
         self.bands, self.encoder = bands, encoder
         try:
@@ -67,9 +70,11 @@ class EncoderNetwork(nn.Module):
             self.upsample = _is_strided(self.network.encoder, bands)
         except (ValueError, KeyError, RuntimeError, AssertionError, NotImplementedError) as error:
             raise ConfigError(
-                "segmentation-models-pytorch cannot make the network", where="unet.network",
-                found=f"{name}: {error}", fix="for example smp:unet/resnet34",
-            ) from None  # fmt: skip
+                "segmentation-models-pytorch cannot make the network",
+                where="unet.network",
+                found=f"{name}: {error}",
+                fix="for example smp:unet/resnet34",
+            ) from None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised channels (n, channel, y, x) -> logits (n, 1, y, x), of any size."""
@@ -100,8 +105,10 @@ def require_smp(where: str = "unet.network") -> Any:
     except (ImportError, RuntimeError) as error:
         raise ConfigError(
             "names that begin with smp: need segmentation-models-pytorch, which cannot be imported",
-            where=where, found=error, fix="pip install 'l4s_ensemble[encoders]'",
-        ) from None  # fmt: skip
+            where=where,
+            found=error,
+            fix="pip install 'l4s_ensemble[encoders]'",
+        ) from None
     return smp
 
 

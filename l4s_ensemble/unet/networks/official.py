@@ -128,7 +128,9 @@ def load_official(path: Path, bands: int = BANDS) -> OfficialUNet:
         network.load_state_dict(read_state(path))
     except RuntimeError as error:
         raise ModelError(
-            "the weights are not those of the official network", where=path, found=error,
+            "the weights are not those of the official network",
+            where=path,
+            found=error,
             allowed=f"all of its weights and no others, {bands} bands",
-        ) from None  # fmt: skip
+        ) from None
     return network.eval()

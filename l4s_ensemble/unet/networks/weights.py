@@ -37,19 +37,30 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError,
-            pickle.UnpicklingError) as error:  # fmt: skip
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
         raise ModelError(
-            "the weights cannot be read", where=path, found=error,
+            "the weights cannot be read",
+            where=path,
+            found=error,
             allowed="a state dict saved by torch.save, or a .safetensors file",
-        ) from None  # fmt: skip
+        ) from None
     values = list(state.values()) if isinstance(state, dict) else []
     if not values or not all(isinstance(value, torch.Tensor) for value in values):
         raise ModelError(
-            "the file holds no state dict", where=path, found=type(state).__name__,
+            "the file holds no state dict",
+            where=path,
+            found=type(state).__name__,
             allowed="tensors by name",
             fix="save network.state_dict(), not the network or a whole checkpoint",
-        )  # fmt: skip
+        )
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
@@ -121,9 +132,11 @@ def load_pretrained(network: EncoderNetwork, weights: str, channels: Sequence[st
             raise RuntimeError(f"missing: {', '.join(missing)}")
     except RuntimeError as error:
         raise ModelError(
-            "the pretrained weights do not fit the encoder", where=weights, found=error,
+            "the pretrained weights do not fit the encoder",
+            where=weights,
+            found=error,
             allowed=f"the weights of {network.encoder}",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _of_file(path: Path) -> dict[str, torch.Tensor]:
@@ -138,11 +151,12 @@ def _of_name(encoder: str, name: str) -> dict[str, torch.Tensor]:
         made = _encoder(encoder, len(COLOURS), True if encoder.startswith(TIMM) else name)
     except Exception as error:  # the download raises many kinds, without a common base
         raise ModelError(
-            "the pretrained weights cannot be had", where=f"{encoder}, {name}",
+            "the pretrained weights cannot be had",
+            where=f"{encoder}, {name}",
             found=f"{type(error).__name__}: {error}",
             fix="name weights of this encoder and go online once, or download them elsewhere and "
             f"name the file in unet.weights, ending in {', '.join(FILES)}",
-        ) from None  # fmt: skip
+        ) from None
     state: dict[str, torch.Tensor] = made.state_dict()
     return state
 

@@ -157,8 +157,12 @@ class Trainer:
                 continue
             log.info(
                 "unet %s: epoch %d/%d, loss %.4f, %.1f patches/s",
-                name, len(self.epochs), self.epochs_planned, last["loss"], last["patches_per_s"],
-            )  # fmt: skip
+                name,
+                len(self.epochs),
+                self.epochs_planned,
+                last["loss"],
+                last["patches_per_s"],
+            )
         return self.average
 
     def _settle(self) -> None:

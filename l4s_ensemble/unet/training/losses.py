@@ -77,10 +77,12 @@ def _term(part: str, spec: str) -> tuple[float, Loss]:
         if name.startswith(SMP):
             return factor, _of_smp(name)
     raise ConfigError(
-        "no such loss", where="unet.loss", found=spec,
+        "no such loss",
+        where="unet.loss",
+        found=spec,
         allowed=f"bce, dice, {SMP}<loss>, or a sum of them with factors above 0",
         fix="for example bce+0.5*dice",
-    )  # fmt: skip
+    )
 
 
 def _of_smp(name: str) -> Loss:
