@@ -23,6 +23,7 @@ from l4s_ensemble.cli.options import (
     JsonOption,
     QuietOption,
     RunOption,
+    SchedulerOption,
     SetOption,
     SplitOption,
     fitted_run,
@@ -88,6 +89,7 @@ def features(
         bool, typer.Option("--full", help="Write the whole arrays too, for a notebook: full.zarr.")
     ] = False,
     jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Compute the features and their statistics."""
@@ -118,6 +120,7 @@ def predict(
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace other masks in --out.")] = False,
+    scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Write masks, probabilities and a verified submission for a split."""
@@ -150,6 +153,7 @@ def evaluate(
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Score a split whose masks are there, at the thresholds chosen out-of-fold."""

@@ -17,6 +17,7 @@ from l4s_ensemble.cli.options import (
     JobsOption,
     QuietOption,
     RunOption,
+    SchedulerOption,
     SetOption,
     opened_run,
 )
@@ -36,6 +37,7 @@ def fit_all(
     adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
+    scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Fit the pixel classifier, the U-Net and the stack. What is unchanged is skipped."""
@@ -49,6 +51,7 @@ def fit_pixel(
     run: RunOption = RUN,
     set_: SetOption = None,
     jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Fit the LightGBM pixel classifier of every fold."""
@@ -64,6 +67,7 @@ def fit_unet(
     adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
+    scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train the U-Net of every fold."""
@@ -79,6 +83,7 @@ def fit_stack(
     adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
+    scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Fit the meta-learner and choose the threshold."""

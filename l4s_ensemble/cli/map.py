@@ -14,6 +14,7 @@ from l4s_ensemble.cli.options import (
     JobsOption,
     QuietOption,
     RunOption,
+    SchedulerOption,
     named_device,
     start,
 )
@@ -42,10 +43,7 @@ def map_(
     ] = None,
     offset: Annotated[float | None, typer.Option("--offset", help="See --scale.")] = None,
     run: RunOption = RUN,
-    scheduler: Annotated[
-        str | None,
-        typer.Option("--scheduler", help="Address of a dask scheduler: tcp://HOST:8786."),
-    ] = None,
+    scheduler: SchedulerOption = None,
     block_tiles: Annotated[
         int | None, typer.Option("--block-tiles", min=1, help="Tiles of a block each way.")
     ] = None,
@@ -73,6 +71,5 @@ def map_(
         block_tiles=block_tiles,
         jobs=jobs or default_jobs(),
         device=named_device(device),
-        scheduler=scheduler,
     )
     console.map_summary(found, out)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from l4s_ensemble.errors import ConfigError
+from l4s_ensemble.run.tasks import SCHEDULER
 
 if TYPE_CHECKING:
     from l4s_ensemble.pipeline import Run
 
 RUN = Path("runs/default")
+
 
 ConfigOption = Annotated[
     str | None, typer.Option("--config", help="A preset's name, or a YAML file.")
@@ -36,6 +39,23 @@ JobsOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")
 ]
+
+def _use_scheduler(address: str | None) -> str | None:
+    if address is not None:
+        os.environ[SCHEDULER] = address
+    return address
+
+
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        envvar=SCHEDULER,
+        help="Dask scheduler, tcp://HOST:8786, on whose workers the work is done.",
+        callback=_use_scheduler,
+    ),
+]
+"""Its callback does all there is to do: stages inherit the environment."""
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.")]
 AdaptOption = Annotated[
     str | None,

@@ -5,12 +5,11 @@ A block is some tiles of the grid. What was kept of a killed run is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,6 @@ BLOCK_TILES = 12
 
 PARTS = ("probability", "pixel", "unet", "dissimilarity")
 """Rasters of a block that are kept: all else follows from them."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, order=True)
@@ -165,14 +162,11 @@ class TileSamples(NamedTuple):
         See `sample_fields`.
     observed, bare : int
         Pixels with reflectance, and those of them without terrain.
-    first : tuple of int
-        The first of the tiles.
     """
 
     samples: list[Samples]
     observed: int
     bare: int
-    first: tuple[int, int]
 
 
 def sample_tiles(
@@ -194,56 +188,4 @@ def sample_tiles(
         bare += int((seen & ~known.all(axis=0)).sum())
         if names and raster.valid.any():
             found += sample_fields(raster, names, [(0, 0)])
-    return TileSamples(found, observed, bare, places[0])
-
-
-@contextmanager
-def scheduled(address: str | None) -> Iterator[int | None]:
-    """Send the loops of joblib to a dask cluster; gives its number of threads, or None without.
-
-    Raises
-    ------
-    DataError
-        If distributed is not installed, or nothing answers.
-    """
-    if address is None:
-        yield None
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise DataError("a cluster needs dask", fix="pip install 'l4s_ensemble[dask]'") from None
-    from joblib import parallel_config
-
-    try:
-        client = Client(address, timeout="30s")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            "no dask scheduler answers",
-            where=address,
-            found=error,
-            fix="start one with `dask scheduler` and workers with `dask worker ADDRESS`",
-        ) from None
-    with client, parallel_config("dask"):
-        yield max(1, sum(client.nthreads().values()))
-
-
-def run_all(
-    function: Callable[..., T], tasks: Iterable[tuple[Any, ...]], jobs: int, cluster: int | None
-) -> Iterator[T]:
-    """Call a function for each task, in processes or on a cluster; results as they are done."""
-    if cluster is None and jobs <= 1:
-        for task in tasks:
-            yield function(*task)
-        return
-    from joblib import Parallel, delayed
-
-    workers = jobs if cluster is None else cluster
-    run = Parallel(
-        n_jobs=workers,
-        return_as="generator_unordered",
-        batch_size=1,
-        pre_dispatch="2*n_jobs",
-        max_nbytes=None,
-    )
-    yield from run(delayed(function)(*task) for task in tasks)
+    return TileSamples(found, observed, bare)

@@ -25,10 +25,8 @@ from l4s_ensemble.maps.blocks import (
     blocks_of,
     map_block,
     read_part,
-    run_all,
     sample_reflectance,
     sample_tiles,
-    scheduled,
 )
 from l4s_ensemble.maps.landslides import describe_landslides
 from l4s_ensemble.maps.opening import open_scene
@@ -43,6 +41,7 @@ from l4s_ensemble.predict.raster import spaced
 from l4s_ensemble.run.child import usage
 from l4s_ensemble.run.files import digest_of, make_folder, read_json, write_json
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.tasks import cluster_threads, in_processes
 
 log = logging.getLogger("l4s_ensemble")
 
@@ -74,7 +73,6 @@ def map_scene(
     block_tiles: int | None = None,
     jobs: int = 1,
     device: str = "auto",
-    scheduler: str | None = None,
 ) -> MapSummary:
     """Map the landslides of a scene.
 
@@ -104,11 +102,9 @@ def map_scene(
     block_tiles : int, optional
         Tiles of a block each way; the map does not depend on it.
     jobs : int
-        Processes.
+        Processes; a dask cluster, if there is one, is used instead, see `in_processes`.
     device : str
         Of the U-Net.
-    scheduler : str, optional
-        Address of a dask scheduler whose workers see the same files.
 
     Raises
     ------
@@ -132,18 +128,15 @@ def map_scene(
     reader = reader.with_gain(gain)
     make_folder(folder / BLOCKS)
     write_json(folder / SETTINGS, {"digest": digest, "scene": str(scene), "run": str(run)})
-    with scheduled(scheduler) as cluster:
-        statistics = _statistics(ensemble, reader, tiles, jobs, cluster)
-        workers = jobs if cluster is None else cluster
-        size = block_tiles or _block_tiles(reader, area, workers)
-        blocks = blocks_of(reader.grid, area.window, size)
-        left = [b for b in blocks if not (folder / BLOCKS / b.name).is_file()]
-        # One block alone has all processes to itself.
-        ensemble.jobs = jobs if len(left) == 1 else 1
-        tasks = ((ensemble, reader, b, statistics, area, folder / BLOCKS) for b in left)
-        done = run_all(map_block, tasks, min(jobs, len(left)), cluster)
-        for _ in track(done, "map: blocks", len(left)):
-            pass
+    statistics = _statistics(ensemble, reader, tiles, jobs)
+    size = block_tiles or _block_tiles(reader, area, cluster_threads() or jobs)
+    blocks = blocks_of(reader.grid, area.window, size)
+    left = [b for b in blocks if not (folder / BLOCKS / b.name).is_file()]
+    # One block alone has all processes to itself.
+    ensemble.jobs = jobs if len(left) == 1 else 1
+    tasks = [(ensemble, reader, b, statistics, area, folder / BLOCKS) for b in left]
+    for _ in track(in_processes(map_block, tasks, jobs), "map: blocks", len(left)):
+        pass
     result = MapResult(reader.grid, blocks, folder / BLOCKS, ensemble.stack)
     if not result.tiles:
         raise _nothing_seen(reader)
@@ -203,7 +196,6 @@ def _statistics(
     reader: Reader,
     tiles: list[tuple[int, int]],
     jobs: int,
-    cluster: int | None,
 ) -> SceneStatistics | None:
     """Measure the scene, and how much of it has elevation.
 
@@ -214,8 +206,8 @@ def _statistics(
     """
     some = list(spaced(tiles, MEASURED_TILES))
     parts = [some[i : i + SAMPLED_TILES] for i in range(0, len(some), SAMPLED_TILES)]
-    tasks = ((ensemble, reader, part) for part in parts)
-    done = run_all(sample_tiles, tasks, min(jobs, len(parts)), cluster)
+    tasks = [(ensemble, reader, part) for part in parts]
+    done = in_processes(sample_tiles, tasks, jobs)
     found = list(track(done, "map: statistics of the scene", len(parts)))
     observed, bare = sum(f.observed for f in found), sum(f.bare for f in found)
     if bare > _UNCOVERED * observed:
@@ -225,8 +217,7 @@ def _statistics(
             found=f"{bare / observed:.0%} of the scene has none",
             fix="give a larger elevation model, or cut the scene to where it is known",
         )
-    # In the order of the tiles, whatever was done first.
-    samples = [s for f in sorted(found, key=lambda f: f.first) for s in f.samples]
+    samples = [s for f in found for s in f.samples]
     return measure(samples) if ensemble.scene_fields and samples else None
 
 

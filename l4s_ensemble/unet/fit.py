@@ -13,7 +13,7 @@ from l4s_ensemble.data.store import open_store, positions_of
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.run.stage import StageContext
-from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.run.tasks import cluster_threads, in_processes
 from l4s_ensemble.scenes.folds import Folds, load_folds
 from l4s_ensemble.unet.classifier import MODEL_FILE, UNetClassifier
 from l4s_ensemble.unet.hardware import devices_of
@@ -25,23 +25,26 @@ log = logging.getLogger("l4s_ensemble")
 def fit_folds(ctx: StageContext, folds: Folds) -> None:
     """Fit and save the model of every fold; those that are whole already stay.
 
-    With several devices each has a process of its own, which fits every so many-th fold; the result
-    is that of one device.
+    With several devices each has a process of its own, which fits every so many-th fold; on a dask
+    cluster each fold is a task, on a device of its worker. The result is that of one device.
     """
-    devices = devices_of(ctx.device)
     saved = [(ctx.out / f"fold_{k}" / MODEL_FILE).is_file() for k in range(folds.n_folds)]
     todo = np.flatnonzero(~np.array(saved)).tolist()
-    threads = max(1, ctx.jobs // len(devices))
-    level = log.getEffectiveLevel() if len(devices) > 1 else None
-    tasks = [
-        (ctx, device, threads, todo[i :: len(devices)], level) for i, device in enumerate(devices)
-    ]
+    threads: int | None = None
+    if cluster_threads() is None:
+        devices = devices_of(ctx.device)
+        threads = max(1, ctx.jobs // len(devices))
+        parts = [(device, todo[i :: len(devices)]) for i, device in enumerate(devices)]
+    else:
+        parts = [(ctx.device, [k]) for k in todo]
+    level = log.getEffectiveLevel() if len(parts) > 1 else None
+    tasks = [(ctx, device, threads, part, level) for device, part in parts]
     for _ in in_processes(_fit_some, tasks, len(tasks)):
         pass
 
 
 def _fit_some(
-    ctx: StageContext, device: str, threads: int, todo: Sequence[int], level: int | None
+    ctx: StageContext, device: str, threads: int | None, todo: Sequence[int], level: int | None
 ) -> None:
     """Fit some folds on a device; with a level of its log in a process of its own."""
     if level is not None:
