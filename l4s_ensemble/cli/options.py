@@ -40,6 +40,7 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")
 ]
 
+
 def _use_scheduler(address: str | None) -> str | None:
     if address is not None:
         os.environ[SCHEDULER] = address

@@ -106,7 +106,7 @@ def test_fit_all_on_a_cluster_gives_the_models_of_one_machine(tiny_run, cluster,
         words = [*command, "--run", name, *more]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    for pattern in ("pixel/fold_*/*", "unet/fold_*/*", "stack/model.json"):
+    for pattern in ("pixel/fold_*/*", "unet/fold_*/*.safetensors", "stack/model.json"):
         here, there = (sorted((tmp_path / n).glob(pattern)) for n in ("here", "there"))
         assert here
         assert digest_of(*here) == digest_of(*there), pattern
