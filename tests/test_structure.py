@@ -15,7 +15,7 @@ NAME = "l4s_ensemble"
 FOLDER = Path(l4s_ensemble.__file__).parent
 ORDER = (
     "errors", "estimator", "config", "run", "metrics", "data", "sources", "scenes", "features",
-    "pixel", "unet", "stack", "predict", "adapt", "maps", "report", "stages",
+    "pixel", "unet", "stack", "predict", "maps", "adapt", "report", "stages",
     "pipeline", "cli",
 )  # fmt: skip
 """Packages and single modules: each imports those before it only."""

@@ -129,7 +129,7 @@ def read_labels(path: str | Path, sensor: Sensor) -> Labels:
             "polygons are labels of a map, and tiles have no place on one",
             where=path,
             allowed=f"a JSON file; a folder of {NAMES}",
-            fix="write a mask of each tile with l4s_ensemble.adapt.polygons.rasterise",
+            fix="write a mask of each tile with l4s_ensemble.maps.polygons.rasterise",
         )
     if path.is_dir():
         found = _read_folder(path, sensor)

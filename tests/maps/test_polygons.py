@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from l4s_ensemble.adapt.polygons import rasterise
 from l4s_ensemble.errors import ConfigError, DataError
+from l4s_ensemble.maps.polygons import rasterise
 
 UTM = "EPSG:32654"
 GRID = (10.0, 0, 560_000, 0, -10.0, 4_730_000)

@@ -63,7 +63,7 @@ def rasterise(
             fix="pip install 'l4s_ensemble[geo]'",
         ) from None
     path, grid = Path(path), Affine(*transform)
-    shapes, own = _read(path, layer)
+    shapes, own = read_polygons(path, layer)
     drawn = [transform_geom(own, crs, shapely.geometry.mapping(s)) for s in shapes]
     free = geometry_mask(drawn, shape, grid)
     if free.all():
@@ -82,8 +82,14 @@ def rasterise(
     return np.asarray(~free, np.uint8)
 
 
-def _read(path: Path, layer: str | None) -> tuple[Sequence[Any], str]:
-    """Polygons of a file and their coordinate reference system."""
+def read_polygons(path: Path, layer: str | None = None) -> tuple[Sequence[Any], str]:
+    """Read the polygons of a file and their coordinate reference system.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or holds no polygon or no coordinate reference system.
+    """
     import shapely
     from pyogrio import list_layers
     from pyogrio.errors import DataLayerError, DataSourceError
