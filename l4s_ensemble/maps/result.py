@@ -76,6 +76,20 @@ class MapResult:
         return float(self.stack.threshold_) if self.moved is None else self.moved.threshold
 
     @cached_property
+    def expected(self) -> tuple[float, float]:
+        """Sum of all probabilities, and of those from the threshold on.
+
+        Not that of `histogram`: the middle of its first bin is more than most of a scene has.
+        """
+        whole = mapped = 0.0
+        for block in self.blocks:
+            p = np.nan_to_num(read_part(self.folder, block)["probability"])
+            whole += float(p.sum(dtype=np.float64))
+            above = p[p >= np.float32(self.threshold)]
+            mapped += float(above.sum(dtype=np.float64))
+        return whole, mapped
+
+    @cached_property
     def place(self) -> tuple[NDArray[np.int32], ...]:
         """Scene (0), row and column of `tiles`."""
         row, column = np.array([t[1:] for t in self.tiles], np.int32).reshape(-1, 2).T

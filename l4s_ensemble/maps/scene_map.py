@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.source import MEASURED_TILES
-from l4s_ensemble.maps.area import Area, area_of
+from l4s_ensemble.maps.area import Area
 from l4s_ensemble.maps.blocks import (
     BLOCK_TILES,
     Block,
@@ -29,12 +29,12 @@ from l4s_ensemble.maps.blocks import (
     sample_tiles,
 )
 from l4s_ensemble.maps.landslides import describe_landslides
-from l4s_ensemble.maps.opening import open_scene
 from l4s_ensemble.maps.radiometry import TILES, Level, check_level, typical
 from l4s_ensemble.maps.reader import Reader
 from l4s_ensemble.maps.result import MapResult
-from l4s_ensemble.maps.summary import MapSummary
+from l4s_ensemble.maps.summary import SETTINGS, SUMMARY, MapSummary
 from l4s_ensemble.maps.write import write_landslides, write_raster, write_styles
+from l4s_ensemble.maps.written import Asked
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.landslides_table import by_size
 from l4s_ensemble.predict.raster import spaced
@@ -45,7 +45,7 @@ from l4s_ensemble.run.tasks import cluster_threads, in_processes
 
 log = logging.getLogger("l4s_ensemble")
 
-SETTINGS, SUMMARY, BLOCKS = "map.json", "summary.json", "blocks"
+BLOCKS = "blocks"
 SAMPLED_TILES = 8
 """Tiles of one task of the first pass."""
 
@@ -115,10 +115,18 @@ def map_scene(
     """
     started, folder = time.monotonic(), Path(out)
     ensemble = Ensemble.load(run, device=device)
-    opened_scene = open_scene(scene, bands).scaled(scale, offset)
-    dem, mask = (None if p is None else str(p) for p in (dem, mask))
-    reader = Reader.of(opened_scene, ensemble.sensor, dem, mask)
-    area = area_of(reader, bbox, aoi)
+    asked = Asked(
+        scene=scene,
+        sensor=ensemble.sensor,
+        dem=dem,
+        mask=mask,
+        bbox=bbox,
+        aoi=aoi,
+        bands=bands,
+        scale=scale,
+        offset=offset,
+    )
+    reader, area = asked.open()
     digest = _digest(ensemble, reader, area)
     if (known := _finished(folder, digest)) is not None:
         return known
@@ -127,7 +135,8 @@ def map_scene(
     gain, levels = _level(ensemble, reader, tiles, given)
     reader = reader.with_gain(gain)
     make_folder(folder / BLOCKS)
-    write_json(folder / SETTINGS, {"digest": digest, "scene": str(scene), "run": str(run)})
+    settings = {"digest": digest, "scene": str(scene), "run": str(run), "asked": asked}
+    write_json(folder / SETTINGS, settings)
     statistics = _statistics(ensemble, reader, tiles, jobs)
     size = block_tiles or _block_tiles(reader, area, cluster_threads() or jobs)
     blocks = blocks_of(reader.grid, area.window, size)
@@ -148,8 +157,8 @@ def map_scene(
         "scene": str(scene),
         "run": str(run),
         "digest": digest,
-        "level": opened_scene.level,
-        "radiometry": opened_scene.source,
+        "level": reader.scene.level,
+        "radiometry": reader.scene.source,
         "gain": gain,
         "bands": [asdict(one) for one in levels],
         "blocks": len(blocks),
@@ -272,6 +281,7 @@ def _summarise(
             outside += int((read_part(result.folder, block)["dissimilarity"] > limit).sum())
     km2 = predicted * grid.pixel_m**2 / 1e6
     first, last = grid.transform(y.start, x.start), grid.transform(y.stop, x.stop)
+    whole, mapped = (n * grid.pixel_m**2 for n in result.expected)
     moved, pixels = result.moved, result.outlines.pixels[: result.kept]
     reason = "of training" if moved is None else moved.kept_because or "moved to fit this scene"
     return MapSummary(
@@ -285,6 +295,8 @@ def _summarise(
         threshold_reason=reason,
         landslides=len(rows),
         area_m2=float(pixels.sum()) * grid.pixel_m**2,
+        expected_m2=whole,
+        expected_mapped_m2=mapped,
         by_size=by_size(pixels, grid.pixel_m),
         review=sum(r["needs_review"] for r in rows),
         dissimilarity_limit=limit,

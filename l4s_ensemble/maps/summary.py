@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from l4s_ensemble.run.stage import SummaryModel
 
+SETTINGS, SUMMARY = "map.json", "summary.json"
+"""Files of a map's folder: what was asked for, and `MapSummary`."""
+
 
 class BandLevel(SummaryModel):
     """Medians of a band: as stored, as used, and of the median training tile."""
@@ -51,6 +54,8 @@ class MapSummary(SummaryModel):
     threshold_reason : str
     landslides : int
     area_m2 : float
+    expected_m2, expected_mapped_m2 : float
+        Sum of the probabilities of all pixels, and of those from the threshold on.
     by_size : list of SizeClass
     review : int
         Landslides that should be looked at.
@@ -78,6 +83,8 @@ class MapSummary(SummaryModel):
     threshold_reason: str
     landslides: int
     area_m2: float
+    expected_m2: float
+    expected_mapped_m2: float
     by_size: list[SizeClass]
     review: int
     dissimilarity_limit: float | None

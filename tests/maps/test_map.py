@@ -23,6 +23,7 @@ from l4s_ensemble.maps.opening import open_scene
 from l4s_ensemble.maps.reader import Reader
 from l4s_ensemble.maps.scene_map import map_scene
 from l4s_ensemble.maps.summary import MapSummary
+from l4s_ensemble.maps.written import open_map
 from l4s_ensemble.run.files import read_json
 
 RASTERS = ("probability", "mask", "uncertainty", "applicability")
@@ -99,6 +100,29 @@ def test_the_map_is_that_of_the_raster_in_memory(world, tiny_run, first):
     assert np.nanquantile(off, 0.99) < 0.05
     np.testing.assert_array_equal(np.isnan(found[y, x]), np.isnan(wanted))
     assert "WGS 84" in ensemble.predict(raster)["spatial_ref"].attrs["crs_wkt"]
+
+
+def test_the_expected_area_is_the_sum_of_the_probabilities(first):
+    found, p = (
+        MapSummary.model_validate(read_json(first / "summary.json")),
+        read(first, "probability"),
+    )
+    seen = p[np.isfinite(p)].astype(np.float64)
+    assert found.expected_m2 == pytest.approx(100 * seen.sum(), rel=1e-4)
+    above = seen[seen >= found.threshold]
+    assert found.expected_mapped_m2 == pytest.approx(100 * above.sum(), rel=1e-4)
+
+
+def test_a_written_map_is_opened_again_from_anywhere(world, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(world[0].parent)
+    mapped([Path(p.name) for p in world], tiny_run, tmp_path / "map")
+    monkeypatch.chdir(tmp_path)
+    found = open_map(tmp_path / "map")
+    assert found.reader.scene.path == str(world[0]) and found.area.window[0].stop > 0
+    whole = [slice(0, n) for n in found.reader.grid.shape]
+    assert np.isfinite(found.reader.read(*whole)).any()
+    with pytest.raises(RunError, match="no finished map"):
+        open_map(tmp_path)
 
 
 def test_what_was_not_seen_is_not_predicted(first):
