@@ -50,7 +50,7 @@ def place(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_answers_quickly_and_names_every_command(tmp_path):
     done = command("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for word in ("demo", "features", "fit-all", "predict", "evaluate", "report", "data"):
+    for word in ("demo", "doctor", "features", "fit-all", "predict", "evaluate", "report", "data"):
         assert word in done.stdout
 
 

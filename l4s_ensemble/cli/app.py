@@ -12,6 +12,7 @@ import typer
 from l4s_ensemble.cli import console
 from l4s_ensemble.cli.adapt import adapt, label
 from l4s_ensemble.cli.data import data_app
+from l4s_ensemble.cli.doctor import doctor
 from l4s_ensemble.cli.fit import fit_all, fit_app, tune_app
 from l4s_ensemble.cli.map import map_
 from l4s_ensemble.cli.options import (
@@ -107,6 +108,7 @@ app.command("fit-all")(fit_all)
 app.command("label")(label)
 app.command("adapt")(adapt)
 app.command("map")(map_)
+app.command("doctor")(doctor)
 
 
 @app.command()
