@@ -73,7 +73,7 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
         Stage(
             "stack",
             "l4s_ensemble.stack.stage:stage",
-            needs=("data/train", "scenes", "pixel", "unet"),
+            needs=("data/train", "scenes", "features", "pixel", "unet"),
             sections=("stack",),
         ),
     ]

@@ -18,7 +18,6 @@ from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.features.source import FeatureSource, source_to_predict
 from l4s_ensemble.pixel.summary import Rule
 from l4s_ensemble.predict.applicability import compare_with_training
-from l4s_ensemble.predict.baselines import best_threshold, ndvi_slope, single_feature
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.landslides import landslides_of, tile_maps, write_landslides
 from l4s_ensemble.predict.landslides_table import LANDSLIDES_CSV, LANDSLIDES_JSON, by_size
@@ -32,7 +31,6 @@ from l4s_ensemble.predict.score import (
 from l4s_ensemble.predict.submission import write_submission
 from l4s_ensemble.predict.summary import (
     AdaptedThreshold,
-    Baseline,
     LandslidesSummary,
     ResultSummary,
     ScoresSummary,
@@ -44,8 +42,10 @@ from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
 from l4s_ensemble.scenes.landslides import places_of, predicted_outlines
+from l4s_ensemble.stack.baselines import on_split
 from l4s_ensemble.stack.comparison import seconds_of, thresholds_of
 from l4s_ensemble.stack.learners import BASE_MODELS
+from l4s_ensemble.stack.summary import Baseline
 from l4s_ensemble.stack.threshold import SceneThreshold
 from l4s_ensemble.stack.uncertainty import MEASURE
 
@@ -227,15 +227,10 @@ def _baselines(
     ctx: StageContext, folder: Path, patch: NDArray[np.int64], block: NDArray[Any]
 ) -> list[Baseline]:
     """Score simple rules that were chosen on training tiles."""
-    store, options = ctx.input(ctx.params["data"]) / STORE, (block, ctx.config.seed, ctx.jobs)
     rule = Rule.model_validate(read_json(ctx.input("pixel") / "summary.json")["rule"])
+    source = FeatureSource.beside(ctx.input("pixel"), ctx.input(ctx.params["data"]) / STORE, folder)
     with np.load(ctx.input("features") / "sample.npz", allow_pickle=False) as sample:
-        threshold = best_threshold(sample["names"], sample)
-    source = FeatureSource.beside(ctx.input("pixel"), store, folder)
-    return [
-        *ndvi_slope(store, patch, rule, *options),
-        *single_feature(source, patch, threshold, *options),
-    ]
+        return on_split(source, patch, rule, sample, block, ctx.config.seed, ctx.jobs)
 
 
 def _result(ctx: StageContext) -> ResultSummary:

@@ -12,7 +12,7 @@ from l4s_ensemble.metrics.summary import (
     Uncertainty,
 )
 from l4s_ensemble.run.stage import SummaryModel
-from l4s_ensemble.stack.summary import ModelGain, ModelRow, PartGain
+from l4s_ensemble.stack.summary import Baseline, ModelGain, ModelRow, PartGain
 
 
 class AdaptedThreshold(SummaryModel):
@@ -215,18 +215,6 @@ class TileCounts(SummaryModel):
     fp: int
     fn: int
     tn: int
-
-
-class Baseline(SummaryModel):
-    """A simple rule, chosen on training tiles and scored here; see `predict.baselines`."""
-
-    name: str
-    rule: str
-    f1: float
-    f1_low: float | None
-    f1_high: float | None
-    precision: float
-    recall: float
 
 
 class Missed(SummaryModel):

@@ -7,7 +7,6 @@ Colours are names of the theme, such as ``pixel`` or ``fold0``: the page's scrip
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -112,7 +111,7 @@ def lines(panel: Panel) -> Plot:
         ``x`` (numbers or words), ``axes`` (titles of both), ``series``: each ``name, colour, y``
         and optionally ``as`` (line, bar, area), ``dash``, ``x``, ``hover`` (words for each value).
         Optionally ``range`` and ``x_range``, ``percent`` (of y), ``at`` (an upright line),
-        ``band`` (two ends) and ``bars`` (group, overlay).
+        ``band`` (two ends), ``bars`` (group, overlay) and ``log`` (both axes).
     """
     data = [_series(s, panel) for s in panel["series"]]
     shapes = []
@@ -122,14 +121,15 @@ def lines(panel: Panel) -> Plot:
     if panel.get("at") is not None:
         line = {"color": "@ink", "width": 1.5, "dash": "dash"}
         shapes.append({**_upright(panel["at"], panel["at"]), "line": line})
-    words = any(isinstance(v, str) for v in panel["x"])
-    x, y = panel["axes"]
+    words, log = any(isinstance(v, str) for v in panel["x"]), panel.get("log")
+    (x, y), ticks = panel["axes"], {"type": "log", "dtick": 1} if log else {}
     return _plot(
         panel,
         data,
-        _axis(x, type="category" if words else None, range=panel.get("x_range")),
+        _axis(x, **{"type": "category" if words else None, "range": panel.get("x_range")} | ticks),
         _axis(
             y,
+            **ticks,
             range=panel.get("range"),
             rangemode=None if panel.get("range") else "tozero",
             tickformat=".0%" if panel.get("percent") else None,
@@ -331,11 +331,6 @@ def scatter(panel: Panel) -> Plot:
         _axis(x, range=x_range, type="log" if panel.get("log") else None),
         _axis(y, range=y_range),
     )
-
-
-def middles(edges: Sequence[float]) -> list[float]:
-    """Middles of bins, for a histogram drawn by `lines`."""
-    return [round((a + b) / 2, 6) for a, b in pairwise(edges)]
 
 
 def _arms(

@@ -152,11 +152,8 @@ def of_100(value: float) -> str:
 
 
 def area(square_metres: float) -> str:
-    """Area in hectares, from 10,000 ha in square kilometres."""
-    hectares = square_metres / 10_000
-    if hectares >= 10_000:
-        return f"{number(hectares / 100)}\u202fkm²"
-    return f"{number(hectares)}\u202fha"
+    """Area in hectares, the one unit of areas on all pages."""
+    return f"{number(square_metres / 10_000)}\u202fha"
 
 
 def area_or_none(value: Any) -> str:

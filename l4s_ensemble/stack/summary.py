@@ -147,6 +147,18 @@ class AgreementOfSize(Agreement):
     landslides: int
 
 
+class Baseline(SummaryModel):
+    """A simple rule, chosen on training tiles see `stack.baselines`."""
+
+    name: str
+    rule: str
+    f1: float
+    f1_low: float | None
+    f1_high: float | None
+    precision: float
+    recall: float
+
+
 class StackSummary(SummaryModel):
     """Summary of the stage ``stack``."""
 
@@ -168,4 +180,5 @@ class StackSummary(SummaryModel):
     uncertainty: Uncertainty
     agreement: Agreement
     agreement_by_size: list[AgreementOfSize]
+    baselines: tuple[Baseline, ...] = ()  # out of fold, on the tiles of the comparison
     seconds: float

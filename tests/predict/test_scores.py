@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from l4s_ensemble.predict.baselines import Threshold, best_threshold
 from l4s_ensemble.predict.score import missed_landslides
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.scenes.landslides import tile_objects
+from l4s_ensemble.stack.baselines import Threshold, best_threshold
 
 
 def test_the_best_threshold_is_that_of_trying_all(rng):

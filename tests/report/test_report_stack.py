@@ -42,8 +42,9 @@ def test_a_landslide_over_a_seam_is_one_wherever_landslides_are_counted(
     whole = {r["model"]: r for r in page["tables"]["whole"]["rows"]}["stack"]
     by_size = page["tables"]["whole_size"]["rows"]
     assert whole["predicted"] == listed.landslides == sum(r["predicted"] for r in by_size)
-    (series,) = page["figures"]["frequency"]["data"]["series"]
-    assert listed.landslides == sum(series["y"])
+    series = page["figures"]["frequency"]["data"]["series"][-1]
+    assert series["name"] == "mapped" and series["y"][0] == listed.landslides
+    assert series["y"] == sorted(series["y"], reverse=True)
     text = next(s["text"] for s in page["sections"] if s["id"] == "landslides")
     assert f"{listed.landslides} landslides of " in text and "(1 such)" in text
     rows = read_json(tiny_report / "prediction-valid.json")["blocks"]["largest"]["rows"]
@@ -76,7 +77,7 @@ def test_areas_are_said_in_words(with_summary: Callable[..., RunSource]) -> None
 
     source = with_summary("predict/valid/scores", change)
     assert area_sentence(source, "valid").endswith("56\u202fha in the reference: +36\u202f%.")
-    assert words.area(3e8) == "300\u202fkm²" and words.percent(-0.204) == "−20\u202f%"
+    assert words.area(3e8) == "30,000\u202fha" and words.percent(-0.204) == "−20\u202f%"
 
 
 def test_the_verdict_follows_from_the_numbers(with_summary: Callable[..., RunSource]) -> None:

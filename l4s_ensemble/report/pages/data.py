@@ -68,7 +68,7 @@ def data(source: RunSource, page: str = "data") -> Page:
                 ]
             ),
         },
-        "figures": _sizes(splits),
+        "figures": _sizes(splits, source.pixel_m() ** 2 / 10_000),
         "tables": tables,
         "sections": [
             section("stop", "What would stop a fit", "", "stop", "faults"),
@@ -163,15 +163,17 @@ def _bands_table(summary: DataSummary) -> dict[str, Any]:
     return table(title, _BANDS, [b.model_dump() for b in summary.bands], note=note)
 
 
-def _sizes(splits: dict[str, DataSummary]) -> dict[str, Any]:
-    """Figure of landslides by size; none without masks."""
+def _sizes(splits: dict[str, DataSummary], hectare: float) -> dict[str, Any]:
+    """Figure of landslides by size, a pixel so many hectares; none without masks."""
     found = {s: d.landslide_sizes_px for s, d in splits.items() if d.landslide_sizes_px}
     if not found:
         return {}
     edges = next(iter(found.values())).edges
     panel = {
-        "x": [f"{a:,}" if b - a == 1 else f"{a:,}–{b - 1:,}" for a, b in pairwise(edges)],
-        "axes": ("area of the landslide (pixels)", "landslides"),
+        "x": [
+            f"{words.number(a * hectare)}–{words.number(b * hectare)}" for a, b in pairwise(edges)
+        ],
+        "axes": ("area of the landslide (hectares)", "landslides"),
         "series": [
             {"name": split, "y": list(sizes.counts), "colour": f"fold{i}", "as": "bar"}
             for i, (split, sizes) in enumerate(found.items())

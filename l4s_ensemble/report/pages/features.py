@@ -203,7 +203,11 @@ def _elsewhere(summary: FeaturesSummary, kind: str) -> dict[str, Any]:
         if (here := seen(r)) is not None and r.auc_worst is not None
     ]
     by_loss = sorted(points, key=lambda p: p[2] - p[1])
-    named = {p[0].name for p in [*points[:1], *by_loss[: NAMED - 1]]}
+    named: dict[str, tuple[float, float]] = {}
+    for r, x, y in [*points[:1], *by_loss]:
+        room = all(abs(x - u) > 0.25 or abs(y - v) > 0.05 for u, v in named.values())
+        if room and len(named) < NAMED:  # a name over another says nothing
+            named[r.name] = x, y
     drawn = []
     for group, colour in group_colours(summary).items():
         own = [p for p in points if p[0].group == group]

@@ -26,8 +26,8 @@ from l4s_ensemble.unet.summary import UNetSummary
 AREA_OFF = 0.1
 """Relative error of the mapped area up to which it may be reported as it is."""
 
-FEW_FOUND = 0.5
-"""Share of landslides of a size that is found, below which the map is not for them."""
+FEW_MATCHED = 0.5
+"""Share of landslides that is matched, or F1 of them, below which the map is not for them."""
 
 
 def overview(source: RunSource, page: str) -> Page:
@@ -98,14 +98,19 @@ def verdict(source: RunSource, score: Score | None) -> dict[str, Any]:
     else:
         best = baselines.best_rule(baselines.rows(source, score))
         if best is None or score.row.f1 > best["value"]:
-            use += _finding(source, score)
+            of_100 = words.of_100(score.row.precision), words.of_100(score.row.recall)
+            use.append(
+                "Finding ground with landslides, with a look by a person: of 100 mapped pixels "
+                f"{of_100[0]} are landslide, of 100 landslide pixels {of_100[1]} are mapped."
+            )
         else:
             avoid.append(
                 f"Anything that a simple rule does as well: {best['name']} has F1 "
                 f"{words.score(best['value'])} on the same tiles."
             )
-        for sentence, is_good in _areas(source, score):
-            (use if is_good else avoid).append(sentence)
+        for said in (_area(score), _outlines(score)):
+            if said is not None:
+                (use if said[1] else avoid).append(said[0])
         avoid += _small(source, score) + _elsewhere(source, score)
     if data is not None and data.synthetic:
         use.insert(0, "Trying the program: the patches are synthetic.")
@@ -119,32 +124,34 @@ def verdict(source: RunSource, score: Score | None) -> dict[str, Any]:
     return {"kind": "verdict", "use": use, "avoid": avoid, "why": why or ["Every check passed."]}
 
 
-def _finding(source: RunSource, score: Score) -> list[str]:
-    row = score.row
-    whole = row.objects if isinstance(row, ModelRow) else None
-    if whole is None:
-        return []
-    return [
-        f"Finding landslides, with a look by a person: {whole.found:,} of {whole.reference:,} are "
-        f"found, {whole.false:,} of {whole.predicted:,} mapped ones are false."
-    ]
+def _outlines(score: Score) -> tuple[str, bool] | None:
+    """Say whether single landslides may be counted; None where they were not matched."""
+    whole = score.row.objects if isinstance(score.row, ModelRow) else None
+    if whole is None or not whole.reference:
+        return None
+    said = (
+        f"Counting or outlining single landslides: {whole.found:,} of {whole.reference:,} are "
+        f"matched by one of {whole.predicted:,} mapped ones (intersection over union of "
+        f"{whole.iou_matched})."
+    )
+    return said, (whole.f1 or 0) >= FEW_MATCHED
 
 
-def _areas(source: RunSource, score: Score) -> list[tuple[str, bool]]:
+def _area(score: Score) -> tuple[str, bool] | None:
+    """Say whether the mapped area may be reported; None without landslides."""
     real, mapped = score.row.tp + score.row.fn, score.row.tp + score.row.fp
     if not real:
-        return []
-    off = mapped / real - 1
-    if abs(off) <= AREA_OFF:
-        return [(f"The mapped area: {words.percent(off)} against the reference.", True)]
-    return [(f"The area without correction: {words.percent(off)} against the reference.", False)]
+        return None
+    off, is_good = mapped / real - 1, abs(mapped / real - 1) <= AREA_OFF
+    what = "The mapped area" if is_good else "The area without correction"
+    return f"{what}: {words.percent(off)} against the reference.", is_good
 
 
 def _small(source: RunSource, score: Score) -> list[str]:
     """Sizes, from the smallest, that are mostly missed."""
     whole = score.row.objects if isinstance(score.row, ModelRow) else None
     bins = [b for b in whole.by_size if b.reference] if whole else []
-    poor = list(takewhile(lambda b: (b.recall or 0) < FEW_FOUND, bins))
+    poor = list(takewhile(lambda b: (b.recall or 0) < FEW_MATCHED, bins))
     if not poor:
         return []
     found, reference = sum(b.found for b in poor), sum(b.reference for b in poor)
@@ -152,7 +159,7 @@ def _small(source: RunSource, score: Score) -> list[str]:
     sizes = "of any size"
     if largest is not None:
         sizes = f"below {words.area((largest + 1) * source.pixel_m() ** 2)}"
-    return [f"Landslides {sizes}: {found:,} of {reference:,} are found."]
+    return [f"Landslides {sizes}: {found:,} of {reference:,} are matched."]
 
 
 def _elsewhere(source: RunSource, score: Score) -> list[str]:
@@ -173,11 +180,11 @@ def _stats(source: RunSource, score: Score | None) -> list[dict[str, Any]]:
     made = [stat("F1 of landslide", r.f1, "score", words.interval_of(r))]
     best = baselines.best_rule(baselines.rows(source, score))
     if best:
-        made.append(stat("best simple rule", best["value"], "score", best["name"]))
+        made.append(stat("best simple rule", best["value"], "score", best["how"]))
     whole = r.objects if isinstance(r, ModelRow) else None
     if whole:
-        of = f"of {whole.reference:,}; {whole.false:,} mapped ones are false"
-        made.append(stat("landslides found", whole.found, "count", of))
+        of = f"of {whole.reference:,} in the reference, by {whole.predicted:,} mapped ones"
+        made.append(stat("landslides matched", whole.found, "count", of))
     if score.kind != "out-of-fold":
         said = area_sentence(source, score.split)
         pixels, pixel = r.tp + r.fp, source.pixel_m(score.split) ** 2

@@ -65,7 +65,8 @@ def prediction(source: RunSource, page: str) -> Page:
     split = split_of(page)
     result, scores = source.need(ResultSummary, split), source.get(ScoresSummary, split)
     listed = source.get(LandslidesSummary, split)
-    figures = applicability.figures(result.applicability) | _by_size(listed, source.pixel_m(split))
+    figures = applicability.figures(result.applicability)
+    figures |= _frequency(listed, scores, source.pixel_m(split))
     tables = applicability.tables(scores) | _thresholds(result)
     how_good = ""
     if scores:
@@ -80,7 +81,6 @@ def prediction(source: RunSource, page: str) -> Page:
             "curve": threshold.curve(counts, scores.threshold),
         }
         tables |= comparison.tables(source, scores, f"on {split}") | _by_scene(source, scores)
-        tables["rules"] = baselines.listed(source, score)
         tables["costs"] = threshold.costs(counts, scores.threshold, source.pixel_m(split))
     else:
         tables["predicted"] = threshold.predicted(source, result)
@@ -106,7 +106,6 @@ def prediction(source: RunSource, page: str) -> Page:
                 "compared",
                 "Models compared",
                 "",
-                "rules",
                 "comparison",
                 "adds",
                 "scenes",
@@ -163,8 +162,8 @@ def _stats(
     if scores:
         m, whole = scores.masks, scores.masks.objects
         made.append(stat("F1", m.f1, "score", words.interval_of(m)))
-        of = f"of {whole.reference:,} in the reference; {whole.false:,} mapped ones are false"
-        made.append(stat("landslides found", whole.found, "count", of))
+        of = f"of {whole.reference:,} in the reference, by {whole.predicted:,} mapped ones"
+        made.append(stat("landslides matched", whole.found, "count", of))
     elif listed:
         of = f"on {words.plural(result.landslide_patches, 'tile')}"
         made.append(stat("landslides mapped", listed.landslides, "count", of))
@@ -280,7 +279,7 @@ def _landslides_text(listed: LandslidesSummary | None, scores: ScoresSummary | N
     if scores is None:
         return joined
     whole = scores.masks.objects
-    return f"{joined} {whole.reference - whole.found:,} of {whole.reference:,} are missed."
+    return f"{joined} {whole.reference - whole.found:,} of {whole.reference:,} are not matched."
 
 
 def _key_figures(result: ResultSummary) -> dict[str, Any]:
@@ -336,26 +335,32 @@ def _thresholds(result: ResultSummary) -> dict[str, Any]:
     return {"thresholds": table("The threshold of each scene", _MOVED, rows, note=note)}
 
 
-def _by_size(listed: LandslidesSummary | None, pixel_m: float) -> dict[str, Any]:
-    """Figure of how many landslides are at least as large as a size."""
-    if listed is None or not listed.landslides:
+def _frequency(
+    listed: LandslidesSummary | None, scores: ScoresSummary | None, pixel_m: float
+) -> dict[str, Any]:
+    """Figure of how many landslides are at least of a size, mapped and in the reference."""
+    hectare, whole = pixel_m**2 / 10_000, scores.masks.objects if scores else None
+    found: list[tuple[str, str, list[tuple[int, int]]]] = []
+    if whole is not None:
+        found.append(
+            ("in the reference", "other", [(b.low_px, b.reference) for b in whole.by_size])
+        )
+        found.append(("mapped", "stack", [(b.low_px, b.predicted) for b in whole.by_size]))
+    elif listed is not None:
+        found.append(("mapped", "stack", [(b.from_px, b.landslides) for b in listed.by_size]))
+    series = []
+    for name, colour, bins in found:
+        from_px, counts = (np.array(column) for column in zip(*bins, strict=True))
+        at_least = counts[::-1].cumsum()[::-1]
+        there = at_least > 0
+        x, y = words.sigfig((from_px[there] * hectare).tolist()), at_least[there].tolist()
+        series.append({"name": name, "colour": colour, "x": x, "y": y})
+    if not any(one["y"] for one in series):
         return {}
-    hectare = pixel_m**2 / 10_000
-    names = [f"from {words.number(r.from_px * hectare)}" for r in listed.by_size]
-    counts = [r.landslides for r in listed.by_size]
-    panel = {
-        "x": names,
-        "axes": ("size of the landslide (hectares)", "landslides"),
-        "height": 300,
-        "series": [
-            {
-                "name": "mapped landslides",
-                "y": counts,
-                "colour": "stack",
-                "as": "bar",
-                "hover": [words.area(r.area_m2) for r in listed.by_size],
-            }
-        ],
-    }
-    read = "Mapped landslides by size; under the pointer, their area together."
+    axes = ("size (hectares)", "landslides of at least this size")
+    panel = {"x": [], "axes": axes, "height": 300, "log": True, "series": series}
+    read = (
+        "Both axes are logarithmic. Where the line of the mapped ones bends away from the other, "
+        "landslides of that size are missed, cut into pieces or merged."
+    )
     return {"frequency": figure("lines", "Size and frequency", read, panel)}

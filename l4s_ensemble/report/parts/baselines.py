@@ -1,33 +1,30 @@
-"""The run's models beside simple rules on the same tiles: one figure, one table."""
+"""The run's models beside simple rules on the same tiles, in one figure."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from l4s_ensemble.pixel.summary import PixelSummary
 from l4s_ensemble.predict.summary import ScoresSummary
 from l4s_ensemble.report import headline, words
 from l4s_ensemble.report.headline import Score
 from l4s_ensemble.report.page import figure
 from l4s_ensemble.report.parts.scores import intervals
 from l4s_ensemble.report.source import RunSource
-from l4s_ensemble.report.table import table
+from l4s_ensemble.stack.summary import StackSummary
 
 Row = dict[str, Any]
 
 
 def rows(source: RunSource, score: Score) -> list[Row]:
     """Baselines and models where a score was measured: ``name, value, low, high, colour, how``."""
-    found: list[Row] = []
     if score.kind == "out-of-fold":
-        pixel = source.get(PixelSummary)
-        if pixel and pixel.rule.f1 is not None:
-            found.append(_row("NDVI and slope", pixel.rule.f1, None, None, "thresholds by fold"))
+        stack = source.get(StackSummary)
+        listed = stack.baselines if stack else []
         models = [headline.out_of_fold(source, m) for m in headline.MODEL_NAMES]
     else:
-        scores = source.need(ScoresSummary, score.split)
-        found += [_row(b.name, b.f1, b.f1_low, b.f1_high, b.rule) for b in scores.baselines]
+        listed = source.need(ScoresSummary, score.split).baselines
         models = [headline.on_split(source, score.split, m) for m in headline.MODEL_NAMES]
+    found = [_row(b.name, b.f1, b.f1_low, b.f1_high, b.rule) for b in listed]
     for one in headline.known(models):
         r = one.row
         how = f"threshold {words.score(r.threshold)}"
@@ -52,21 +49,6 @@ def drawn(source: RunSource, score: Score) -> dict[str, Any]:
     panel["series"][0]["hover"] = [r["how"] for r in found]
     title = "The models beside simple rules, on the same tiles"
     return figure("rows", title, read + few.replace(" no", " No", 1), panel)
-
-
-def listed(source: RunSource, score: Score) -> dict[str, Any]:
-    """Table of the same."""
-    shown = [
-        {**r, "interval": None if r["low"] is None else [r["low"], r["high"]]}
-        for r in rows(source, score)
-    ]
-    columns = [
-        ("name", "", "text"),
-        ("value", "F1", "score"),
-        ("interval", "95 % interval", "interval"),
-        ("how", "rule or threshold", "text"),
-    ]
-    return table("The same in numbers", columns, shown)
 
 
 def _row(name: str, value: float, low: float | None, high: float | None, how: str) -> Row:

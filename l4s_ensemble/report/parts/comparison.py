@@ -18,14 +18,14 @@ from l4s_ensemble.report.table import SCORES, Column, score_row, table
 from l4s_ensemble.stack.summary import ModelRow, StackSummary
 
 _OBJECTS: tuple[Column, ...] = (
-    ("reference", "in the reference", "count"), ("found", "count"), ("recall", "share"),
-    ("predicted", "mapped", "count"), ("false", "false", "count"), ("precision", "share"),
+    ("reference", "in the reference", "count"), ("found", "matched", "count"), ("recall", "share"),
+    ("predicted", "mapped", "count"), ("false", "not matched", "count"), ("precision", "share"),
 )  # fmt: skip
 _PANELS = (
-    ("reference landslides that are found", "size of the reference landslide (hectares)",
-     "recall", "found", "reference"),
-    ("mapped landslides that are right", "size of the mapped landslide (hectares)",
-     "precision", "false", "predicted"),
+    ("reference landslides that are matched", "size of the reference landslide (hectares)",
+     "recall", "reference"),
+    ("mapped landslides that are matched", "size of the mapped landslide (hectares)",
+     "precision", "predicted"),
 )  # fmt: skip
 
 Summary = StackSummary | ScoresSummary
@@ -44,9 +44,12 @@ def tables(source: RunSource, summary: Summary, where: str) -> dict[str, Any]:
     bins = stack.by_size if stack else []
     return {
         "comparison": table(
-            f"Each model alone, their mean, and the stack, {where}",
+            f"Simple rules, each model alone, their mean, and the stack, {where}",
             [("model", "text"), *SCORES],
-            [{**score_row(r), "model": name_of(r.model, r.adapted_to)} for r in rows],
+            [
+                *({**score_row(b), "model": f"{b.name} ({b.rule})"} for b in summary.baselines),
+                *({**score_row(r), "model": name_of(r.model, r.adapted_to)} for r in rows),
+            ],
             note="Rows whose intervals overlap may still differ: the paired gain decides.",
         ),
         "whole": table(
@@ -62,7 +65,7 @@ def tables(source: RunSource, summary: Summary, where: str) -> dict[str, Any]:
                 for r in rows
                 if r.objects
             ],
-            note="Found: matched one to one with an intersection over union of at least 0.5, or "
+            note="Matched: one to one, with an intersection over union of at least 0.5, or "
             "0.1 for a reference of fewer than 10 pixels. A landslide over the boundary of tiles "
             "whose places are known is one.",
         ),
@@ -87,7 +90,7 @@ def figures(source: RunSource, stage: str, summary: Summary) -> dict[str, Any]:
         ),
         "by_size": figure(
             "lines",
-            "Landslides found and false ones, by size",
+            "Landslides that are matched, by size",
             "Of reference landslides of a size, the share that has a match; of mapped ones of a "
             "size, the share that has one.",
             _by_size(summary.comparison, source.pixel_m()),
@@ -146,11 +149,13 @@ def _by_size(rows: Sequence[ModelRow], pixel_m: float) -> list[dict[str, Any]]:
                     "dash": DASH[r.model],
                     "y": words.sigfig([getattr(b, share) for b in bins]),
                     "hover": [
-                        f"{getattr(b, part):,} {part} of {getattr(b, whole):,}" for b in bins
+                        f"{b.found if share == 'recall' else b.predicted - b.false:,} of "
+                        f"{getattr(b, whole):,}"
+                        for b in bins
                     ],
                 }
                 for r, bins in models
             ],
         }
-        for label, axis, share, part, whole in _PANELS
+        for label, axis, share, whole in _PANELS
     ]

@@ -15,7 +15,7 @@ _SHORT = {
     "dem_m": ("by elevation", "elevation of the pixel (m)"),
     "brightness": ("by brightness", "brightness (unit of the bands)"),
     "tile_brightness": ("by brightness of the tile", "median brightness (unit of the bands)"),
-    "tile_edge_px": ("by distance to the edge of the tile", "distance to the edge (px)"),
+    "tile_edge_px": ("by distance to the edge of the tile", "distance to the edge (pixels)"),
 }
 
 
@@ -72,7 +72,7 @@ def _by_distance(rows: Sequence[FailureRow]) -> dict[str, Any]:
     }
     return {
         "x": [up_to(r.low or 0.0, r.high) for r in there],
-        "axes": ("distance to the boundary, on either side (px)", "score"),
+        "axes": ("distance to the boundary, on either side (pixels)", "score"),
         "range": [0, 1.02],
         "series": series(words.sigfig(scores)),
     }

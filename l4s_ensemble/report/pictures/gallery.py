@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from l4s_ensemble.metrics.notable import most_predicted, notable_tiles
-from l4s_ensemble.report import words
 from l4s_ensemble.report.browser import scored
 from l4s_ensemble.report.browser.links import link, pages_of
 from l4s_ensemble.report.browser.scored import ScoredTiles, Tile
@@ -16,6 +15,9 @@ from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.page import split_of
 from l4s_ensemble.report.pictures import draw as pictures
 from l4s_ensemble.report.source import RunSource
+
+SCALE_KM = 0.5
+"""Length of the scale bar."""
 
 
 def of_fit(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
@@ -79,14 +81,17 @@ def build(
         tiles.append(
             {"patch": tile.patch, "why": why, **place, **tile.counted, "pictures": files, **to}
         )
+    metres = shown.store.sizes["x"] * sensor.pixel_m
     made = {
         "kind": "gallery",
+        "pixel_m2": sensor.pixel_m**2,
+        "scale": {"km": SCALE_KM, "percent": round(100_000 * SCALE_KM / metres, 2)},
         "split": shown.split,
         "threshold": float(np.median(shown.threshold)),
         "layers": [{"key": k, "label": text} for k, text in layers.items()],
         "tiles": tiles,
         "has_reference": shown.has_reference,
-        "note": _note(shown, sensor.pixel_m),
+        "note": _note(shown),
         "more": pages_of(source).get(shown.split, (None,))[0],
     }
     return {"gallery": made}
@@ -102,12 +107,10 @@ def _draw(layer: str, tile: Tile, colour: pictures.Picture) -> pictures.Picture:
     return pictures.errors(tile.predicted, tile.reference, colour)
 
 
-def _note(shown: ScoredTiles, pixel_m: float) -> str:
-    km = shown.store.sizes["x"] * pixel_m / 1000
-    edge = f"A tile is {words.number(km)}\u202fkm wide."
+def _note(shown: ScoredTiles) -> str:
     if not shown.has_reference:
-        return f"The tiles with most mapped pixels; there are no masks to compare with. {edge}"
+        return "The tiles with the largest mapped area; there are no masks to compare with."
     return (
         "Most wrong: the tiles with most wrong pixels, which cost most in F1. Best: the highest F1 "
-        f"of a tile with at least a median landslide. {edge}"
+        "of a tile with at least a median landslide."
     )

@@ -1,7 +1,7 @@
-"""Simple rules on the tiles of a split: what a model must beat to be worth its trouble.
+"""Simple rules on the tiles that the models are scored on: what a model must beat.
 
-Both are chosen on training tiles and applied as they are: two thresholds on NDVI and slope, and
-one threshold on the feature that separates landslides best by itself.
+Both are chosen on training tiles: two thresholds on NDVI and slope, and one threshold on the
+feature that separates landslides best by itself. Out of fold each fold has its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,8 +19,9 @@ from l4s_ensemble.metrics.bootstrap import f1_interval
 from l4s_ensemble.metrics.counts import Counts, scores_pooled
 from l4s_ensemble.pixel.rule import NDVI_STEP, SLOPE_STEP_DEG, count_predicted, histograms_of
 from l4s_ensemble.pixel.summary import Rule
-from l4s_ensemble.predict.summary import Baseline
 from l4s_ensemble.run.tasks import in_processes
+from l4s_ensemble.scenes.folds import Folds
+from l4s_ensemble.stack.summary import Baseline
 
 TASK_TILES = 16
 
@@ -32,6 +33,9 @@ class Threshold:
     feature: str
     value: float
     above: bool
+
+    def __str__(self) -> str:
+        return f"{self.feature} {'from' if self.above else 'below'} {self.value:.3g}"
 
     def applies(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether each value is predicted landslide; what is not finite is not."""
@@ -75,54 +79,98 @@ def best_threshold(names: ArrayLike, sample: Mapping[str, NDArray[Any]]) -> Thre
     return best[1]
 
 
-def ndvi_slope(
-    store: Path, ids: NDArray[np.int64], rule: Rule, block: NDArray[Any], seed: int, jobs: int
-) -> list[Baseline]:
-    """Score the rule of NDVI and slope, at the median thresholds of the folds; none without both.
-
-    Parameters
-    ----------
-    store : Path
-        A ``patches.zarr`` with masks.
-    ids, block : array, shape (tile,)
-        The tiles, and their spatial blocks.
-    """
-    if rule.lacks or not rule.folds:
-        return []
-    ndvi = float(np.median([f.ndvi_below for f in rule.folds]))
-    slope = float(np.median([f.slope_from_deg for f in rule.folds]))
-    below, start = round((ndvi + 1) / NDVI_STEP), round(slope / SLOPE_STEP_DEG)
-    tasks = [(store, ids[i : i + TASK_TILES]) for i in range(0, len(ids), TASK_TILES)]
-    counted = [count_predicted(t, below, start) for t in in_processes(histograms_of, tasks, jobs)]
-    words = f"NDVI below {ndvi:.2f} and slope from {slope:.0f}°"
-    return [_scored("NDVI and slope", words, np.concatenate(counted), block, seed)]
-
-
-def single_feature(
+def on_split(
     source: FeatureSource,
     ids: NDArray[np.int64],
-    threshold: Threshold | None,
+    rule: Rule,
+    sample: Mapping[str, NDArray[Any]],
     block: NDArray[Any],
     seed: int,
     jobs: int,
 ) -> list[Baseline]:
-    """Score one threshold on one feature.
+    """Score both rules on tiles that no fit has seen; those that the bands or classes allow.
 
     Parameters
     ----------
     source : FeatureSource
-        Of patches with masks.
+        Of a store of patches with masks, by its path.
     ids, block : array, shape (tile,)
         The tiles, and their spatial blocks.
+    rule : Rule
+        Its thresholds of the folds; their medians are applied.
+    sample : mapping
+        See `best_threshold`, with ``names``.
     """
-    if threshold is None:
-        return []
+    found = []
+    if rule.folds:
+        ndvi = float(np.median([f.ndvi_below for f in rule.folds]))
+        slope = float(np.median([f.slope_from_deg for f in rule.folds]))
+        words = f"NDVI below {ndvi:.2f} and slope from {slope:.0f}°"
+        counted = _count_rule(source, ids, ndvi, slope, jobs)
+        found.append(_scored("NDVI and slope", words, counted, block, seed))
+    threshold = best_threshold(sample["names"], sample)
+    if threshold is not None:
+        counted = _count_feature(source, ids, threshold, jobs)
+        found.append(_scored("best single feature", str(threshold), counted, block, seed))
+    return found
+
+
+def out_of_fold(
+    source: FeatureSource,
+    ids: NDArray[np.int64],
+    rule: Rule,
+    sample: Mapping[str, NDArray[Any]],
+    folds: Folds,
+    seed: int,
+    jobs: int,
+) -> list[Baseline]:
+    """Score both rules on the held-out tiles of each fold, chosen on its training tiles.
+
+    Parameters
+    ----------
+    sample : mapping
+        See `best_threshold`, with ``names`` and ``patch (row,)``.
+    """
+    fold, block = folds.of(ids, "fold"), folds.of(ids, "block")
+    found = []
+    if rule.folds:
+        counted = np.zeros((len(ids), 4), np.int64)
+        for f in rule.folds:
+            held_out = fold == f.fold
+            thresholds = f.ndvi_below, f.slope_from_deg
+            counted[held_out] = _count_rule(source, ids[held_out], *thresholds, jobs)
+        found.append(_scored("NDVI and slope", "thresholds of each fold", counted, block, seed))
+    counted, said = np.zeros((len(ids), 4), np.int64), []
+    for k in np.unique(fold).tolist():
+        rows = np.isin(sample["patch"], folds.train_ids(k))
+        own = {key: sample[key][rows] for key in ("X", "y", "weight")}
+        threshold = best_threshold(sample["names"], own)
+        if threshold is None:
+            return found
+        counted[fold == k] = _count_feature(source, ids[fold == k], threshold, jobs)
+        said.append(str(threshold))
+    words = "; ".join(dict.fromkeys(said))
+    return [*found, _scored("best single feature", words, counted, block, seed)]
+
+
+def _count_rule(
+    source: FeatureSource, ids: NDArray[np.int64], ndvi: float, slope: float, jobs: int
+) -> NDArray[np.int64]:
+    """Count each tile under two thresholds, shape (tile, 4): TP, FP, FN, TN."""
+    below, start = round((ndvi + 1) / NDVI_STEP), round(slope / SLOPE_STEP_DEG)
+    store = cast(Path, source.patches)
+    tasks = [(store, ids[i : i + TASK_TILES]) for i in range(0, len(ids), TASK_TILES)]
+    counted = [count_predicted(t, below, start) for t in in_processes(histograms_of, tasks, jobs)]
+    return np.concatenate(counted)
+
+
+def _count_feature(
+    source: FeatureSource, ids: NDArray[np.int64], threshold: Threshold, jobs: int
+) -> NDArray[np.int64]:
+    """Count each tile under one threshold on a feature, shape (tile, 4): TP, FP, FN, TN."""
     one = replace(source, plan=source.feature_plan().only([threshold.feature]))
     tasks = [(one, ids[i : i + TASK_TILES], threshold) for i in range(0, len(ids), TASK_TILES)]
-    counted = np.concatenate(list(in_processes(_count, tasks, jobs)))
-    side = "from" if threshold.above else "below"
-    words = f"{threshold.feature} {side} {threshold.value:.3g}"
-    return [_scored("best single feature", words, counted, block, seed)]
+    return np.concatenate(list(in_processes(_count, tasks, jobs)))
 
 
 def _count(
