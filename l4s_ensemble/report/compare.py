@@ -16,7 +16,7 @@ from l4s_ensemble.metrics.counts import Counts
 from l4s_ensemble.predict.summary import ScoresSummary
 from l4s_ensemble.report import html, words
 from l4s_ensemble.report.headline import MODEL_NAMES, name_of
-from l4s_ensemble.report.page import lines, section
+from l4s_ensemble.report.page import blank, lines, section
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import Column, table
 from l4s_ensemble.run.files import write_json, write_text
@@ -169,6 +169,7 @@ def compared(a: Side, b: Side) -> dict[str, Any]:
     tables["scores"] = table(heading, _SCORES, rows, note=note)
     runs = [str(s.source.run) for s in (a, b)]
     return {
+        **blank(),
         "page": "compare",
         "title": f"{a.name} and {b.name}",
         "question": f"A is {a.name}, B is {b.name}; differences are B minus A.",
@@ -177,11 +178,6 @@ def compared(a: Side, b: Side) -> dict[str, Any]:
         "lead": _sentence(rows),
         "runs": runs,
         "rows": rows,
-        "stats": [],
-        "picture": None,
-        "checks": [],
-        "missing": [],
-        "figures": {},
         "blocks": {"paired": lines(said)},
         "tables": tables,
         "sections": [

@@ -199,6 +199,8 @@ def rows(panel: Panel) -> Plot:
         data,
         _axis(
             panel["axis"],
+            nticks=6,
+            tickangle=0,
             range=panel.get("range"),
             zeroline=True,
             zerolinecolor="@axis",

@@ -62,6 +62,12 @@ class PageKind:
     draw: Draw = nothing_drawn
 
 
+def blank() -> Page:
+    """Make the parts of a page that it may do without."""
+    empty: Page = {key: {} for key in ("blocks", "tables", "figures")}
+    return {**empty, "stats": [], "missing": [], "checks": [], "picture": None, "lead": ""}
+
+
 def split_of(page: str) -> str:
     """Split of a page of that kind: ``valid`` of ``prediction-valid``."""
     return page.partition("-")[2]

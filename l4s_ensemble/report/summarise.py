@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from l4s_ensemble.report import checks
-from l4s_ensemble.report.page import Page, PageKind, split_of
+from l4s_ensemble.report.page import Page, PageKind, blank, split_of
 from l4s_ensemble.report.registry import PAGES, kind_of
 from l4s_ensemble.report.source import RunSource
 from l4s_ensemble.report.table import Column, table
@@ -40,18 +40,13 @@ def make_page(
     own = kind or kind_of(page)
     found = checks.run_checks(source)
     return {
+        **blank(),
         "page": page,
         "file": f"{page}.html",
         "title": own.title.format(split_of(page)),
         "question": own.question,
         "run": source.config.name,
         "report_title": source.config.report.title,
-        "stats": [],
-        "picture": None,
-        "blocks": {},
-        "tables": {},
-        "figures": {},
-        "missing": [],
         "checks": found if page == "index" else [c for c in found if c["page"] == page],
         **own.make(source, page),
         "foot": _foot(source, behind, own.commands(source, page), own.settings),

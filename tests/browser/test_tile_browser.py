@@ -205,7 +205,7 @@ def test_the_threshold_moves_the_counts(
 
     def counts() -> list[int]:
         found = re.search(
-            r"([\d,]+) px found, ([\d,]+) missed, ([\d,]+) false",
+            r"([\d,]+) pixels found, ([\d,]+) missed, ([\d,]+) false",
             part(page, "summary").inner_text(),
         )
         assert found

@@ -153,13 +153,12 @@
     const n = { found: 0, missed: 0, false: 0, "": 0 };
     now.predicted.forEach((c, k) => { n[L4S.verdict(info.has_reference && tile.reference[k], c)] += 1; });
     if (info.has_reference) {
-      parts.push(`${words.count(n.found)} px found, ${words.count(n.missed)} missed, ${words.count(n.false)} false`);
+      parts.push(`${words.count(n.found)} pixels found, ${words.count(n.missed)} missed, ${words.count(n.false)} false`);
       if (n.found + n.missed) {
         parts.push(`F1 ${words.score((2 * n.found) / (2 * n.found + n.false + n.missed))}`);
       }
     }
-    const area = n.found + n.false;
-    parts.push(`${words.count(area)} px (${words.number((area * info.pixel_m ** 2) / 10000)} ha) predicted`);
+    parts.push(`${words.number(((n.found + n.false) * info.pixel_m ** 2) / 10000)} ha predicted`);
     $("summary").textContent = parts.join(" · ");
     $("threshold").value = threshold;
     $("threshold-value").textContent = words.score(threshold);
