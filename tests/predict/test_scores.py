@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.predict.score import missed_landslides
 from l4s_ensemble.run.files import read_json
+from l4s_ensemble.run.scores import open_scores
+from l4s_ensemble.scenes.folds import load_folds
 from l4s_ensemble.scenes.landslides import tile_objects
 from l4s_ensemble.stack.baselines import Threshold, best_threshold
 
@@ -50,3 +53,26 @@ def test_baselines_stand_on_the_tiles_of_the_models(tiny_run):
     folds = read_json(tiny_run / "pixel/summary.json")["rule"]["folds"]
     assert f"NDVI below {np.median([f['ndvi_below'] for f in folds]):.2f}" in rule["rule"]
     assert 0 < rule["f1"] < 1 and rule["f1_low"] is None  # four tiles are too few blocks
+
+
+def test_baselines_out_of_fold_are_chosen_on_the_training_tiles_of_each_fold(tiny_run):
+    rule, single = read_json(tiny_run / "stack/summary.json")["baselines"]
+    assert np.isclose(rule["f1"], read_json(tiny_run / "pixel/summary.json")["rule"]["f1"])
+    folds = load_folds(tiny_run / "scenes")
+    source = FeatureSource.beside(tiny_run / "pixel", tiny_run / "data/train/patches.zarr")
+    names, ids = source.feature_plan().names, open_scores(tiny_run / "pixel/oof.zarr")["patch"]
+    masks = source.dataset()["mask"]
+    with np.load(tiny_run / "features/sample.npz") as file:
+        sample = {key: file[key] for key in ("X", "y", "weight", "patch")}
+    right = wrong = 0
+    for k in range(folds.n_folds):
+        rows = np.isin(sample["patch"], folds.train_ids(k))
+        of_fold = {key: sample[key][rows] for key in ("X", "y", "weight")}
+        threshold = best_threshold(names, of_fold)
+        assert str(threshold) in single["rule"]
+        for patch in ids.values[folds.of(ids.values, "fold") == k]:
+            values = source.tiles(source.positions([patch]))[0, names.index(threshold.feature)]
+            predicted, reference = threshold.applies(values), masks.sel(patch=patch).values == 1
+            right += 2 * np.sum(predicted & reference)
+            wrong += np.sum(predicted ^ reference)
+    assert np.isclose(single["f1"], right / (right + wrong))

@@ -96,7 +96,7 @@ def prediction(source: RunSource, page: str) -> Page:
         "tables": tables,
         "sections": [
             section("downloads", "Downloads", "", "downloads"),
-            section("scores", "How good it is", how_good, "baselines"),
+            section("scores", "How good it is", how_good, "baselines", "scenes"),
             section(
                 "landslides", "Largest landslides", _landslides_text(listed, scores), "largest"
             ),
@@ -108,7 +108,6 @@ def prediction(source: RunSource, page: str) -> Page:
                 "",
                 "comparison",
                 "adds",
-                "scenes",
                 "whole",
                 "whole_size",
                 folded=True,

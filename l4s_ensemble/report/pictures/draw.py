@@ -161,7 +161,7 @@ def save(picture: Picture, path: Path, quality: int = 86) -> None:
             image.quantize(64).save(partial, format="PNG", optimize=True)
 
 
-def scale_css() -> str:
-    """Show the probability scale as a CSS gradient, for the key beside the gallery."""
-    stops = ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in SCALE)
+def scale_css(scale: NDArray[np.float64] = SCALE) -> str:
+    """Show a scale as a CSS gradient, for the keys beside pictures."""
+    stops = ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in scale)
     return f"linear-gradient(to right, {stops})"

@@ -46,6 +46,8 @@ _NO_TILE = -9
 CHALK = (250, 248, 240)
 HATCH = "repeating-linear-gradient(135deg, #faf8f0 0 3px, #101214 3px 5px)"
 Legend = list[dict[str, str]]
+OUTSIDE = {"label": "tile outside the area of applicability", "css": HATCH}
+UNSURE = {"label": "sure to uncertain", "css": pictures.scale_css(pictures.UNCERTAINTY_SCALE)}
 
 
 def of_data(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dict[str, Any]:
@@ -118,8 +120,11 @@ def of_prediction(source: RunSource, page: str, assets: Path, drawn: set[str]) -
                     "read": read if into is maps else "Bright is near the threshold, dark is sure.",
                 }
             )
-    marks = _map_legend(found.has_reference, any_outside=bool(len(outside)))
-    return _blocks(("map", "maps"), maps + unsure, marks)
+    marks, hatch = _map_legend(found.has_reference), [OUTSIDE] if len(outside) else []
+    made = _blocks(("map", "maps"), maps + unsure, [*marks, *hatch])
+    if "maps" in made:
+        made["maps"]["legend"] = [*(marks if maps[1:] else []), UNSURE, *hatch]
+    return made
 
 
 def largest_scenes(scene: NDArray[np.integer[Any]], most: int) -> list[int]:
@@ -347,7 +352,7 @@ def _legend(folds: Folds | None) -> Legend:
     return made + (hatch if others else [])
 
 
-def _map_legend(has_reference: bool, *, any_outside: bool) -> Legend:
+def _map_legend(has_reference: bool) -> Legend:
     marks = [("mapped", pictures.FALSE_ALARM)]
     if has_reference:
         marks = [
@@ -355,6 +360,4 @@ def _map_legend(has_reference: bool, *, any_outside: bool) -> Legend:
             ("mapped, not in the reference", pictures.FALSE_ALARM),
             ("in the reference, missed", pictures.MISSED),
         ]
-    made = [{"label": label, "css": f"rgb({r} {g} {b})"} for label, (r, g, b) in marks]
-    hatch = [{"label": "tile outside the area of applicability", "css": HATCH}]
-    return made + (hatch if any_outside else [])
+    return [{"label": label, "css": f"rgb({r} {g} {b})"} for label, (r, g, b) in marks]
