@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,22 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from l4s_ensemble.data.scored import BLOCK_TILES, blocks_of, ids_in, opened, tasks_of
-from l4s_ensemble.data.store import positions_of, sensor_of, units
+from l4s_ensemble.data.bands import TRUE_COLOUR
+from l4s_ensemble.data.store import (
+    BLOCK_TILES,
+    open_store,
+    positions_of,
+    sensor_of,
+    tasks_of,
+    units,
+)
 from l4s_ensemble.metrics.failures import SLOPE_DEG, TILE_EDGE_PX, FailureCounts, quintiles
+from l4s_ensemble.metrics.histogram import sigmoid
+from l4s_ensemble.run.scores import open_scores
 from l4s_ensemble.run.tasks import in_processes
 
 EDGE_TILES = 64
 """Tiles that quintiles of pixels are taken from, spread evenly over all."""
-
-VISIBLE = ("B4", "B3", "B2")
 
 
 def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> dict[str, Any]:
@@ -29,7 +37,7 @@ def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> d
     store : Path
         A ``patches.zarr`` with masks.
     scores : Path
-        An ``oof.zarr``; all its tiles are counted.
+        An ``oof.zarr``, of logits; all its tiles are counted.
     threshold : float
         A pixel is predicted landslide at this probability or above.
     jobs : int
@@ -38,10 +46,11 @@ def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> d
     Returns
     -------
     dict
-        See `l4s_ensemble.metrics.failures`.
+        See `l4s_ensemble.metrics.summary.Failures`.
     """
-    dataset, ids = opened(store, scores)[0], ids_in(store, scores)
-    sensor, edges = sensor_of(dataset), _edges(dataset, ids)
+    dataset, scored = _opened(store, scores)
+    ids, sensor = scored["patch"].values, sensor_of(dataset)
+    edges = _edges(dataset, ids)
     counts = FailureCounts(edges)
     tasks = [(store, scores, some, threshold, edges) for some in tasks_of(ids)]
     for part in in_processes(_count, tasks, jobs):
@@ -51,6 +60,12 @@ def failures(store: Path, scores: Path, threshold: float, *, jobs: int = 1) -> d
     return {"threshold": threshold, "pixel_m": sensor.pixel_m, **found}
 
 
+@lru_cache(maxsize=2)
+def _opened(store: Path, scores: Path) -> tuple[xr.Dataset, xr.Dataset]:
+    """Open a store and scores, once for all tasks of a process."""
+    return open_store(store), open_scores(scores)
+
+
 def _count(
     store: Path,
     scores: Path,
@@ -58,12 +73,16 @@ def _count(
     threshold: float,
     edges: Mapping[str, Sequence[float]],
 ) -> FailureCounts:
-    dataset, counts = opened(store, scores)[0], FailureCounts(edges)
-    for block in blocks_of(store, (scores,), ids):
-        predicted = block.probability() >= threshold
-        images = _images(dataset, block.positions)
-        for i, reference in enumerate(block.reference):
-            counts.add_tile(reference, predicted[i], {k: v[i] for k, v in images.items()})
+    dataset, scored = _opened(store, scores)
+    counts = FailureCounts(edges)
+    for start in range(0, len(ids), BLOCK_TILES):
+        some = ids[start : start + BLOCK_TILES]
+        at = positions_of(dataset, some)
+        logit = scored["logit"].isel(patch=positions_of(scored, some)).values
+        predicted = sigmoid(logit).astype(np.float64) >= threshold
+        reference, images = dataset["mask"].isel(patch=at).values > 0, _images(dataset, at)
+        for i, own in enumerate(reference):
+            counts.add_tile(own, predicted[i], {k: v[i] for k, v in images.items()})
     return counts
 
 
@@ -73,7 +92,7 @@ def _images(dataset: xr.Dataset, positions: NDArray[np.int64]) -> dict[str, NDAr
     at = {name: i for i, name in enumerate(sensor.band_names)}
     terrain = (("slope_deg", "slope"), ("dem_m", "dem"))
     found = {key: image[:, at[band]] for key, band in terrain if band in at}
-    visible = [at[b] for b in VISIBLE if b in at] or [at[b] for b in sensor.spectral]
+    visible = [at[b] for b in TRUE_COLOUR if b in at] or [at[b] for b in sensor.spectral]
     if visible:
         found["brightness"] = image[:, visible].mean(axis=1)
     return found

@@ -25,6 +25,12 @@ FORMAT = "l4s-ensemble patches 2"
 COORDINATES = ("patch", "band", "content_hash", "degenerate", "scene", "row", "col")
 """What every store says of its patches, beside ``landslide_pixels`` where there are masks."""
 
+TASK_TILES = 64
+"""Tiles that one task of a process counts."""
+
+BLOCK_TILES = 4
+"""Tiles in memory at once, in a pass over all of them."""
+
 
 def open_store(path: str | Path) -> xr.Dataset:
     """Open a store; arrays are read when they are indexed.
@@ -212,6 +218,12 @@ def positions_of(dataset: xr.Dataset, ids: ArrayLike) -> NDArray[np.int64]:
         missing = wanted[found < 0]
         raise DataError("no patch of these ids", found=some([str(i) for i in missing]))
     return found
+
+
+def tasks_of(ids: ArrayLike) -> list[NDArray[np.int64]]:
+    """Ids of each task, at most `TASK_TILES` of them."""
+    of_all = np.asarray(ids, dtype=np.int64)
+    return [of_all[i : i + TASK_TILES] for i in range(0, len(of_all), TASK_TILES)]
 
 
 def hashes_of(dataset: xr.Dataset) -> dict[int, str]:

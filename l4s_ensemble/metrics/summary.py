@@ -150,7 +150,21 @@ class FailuresBy(SummaryModel):
 
 
 class Failures(SummaryModel):
-    """Errors by properties of the pixels (`l4s_ensemble.metrics.failures`)."""
+    """Errors by properties of the pixels (`l4s_ensemble.metrics.failures`).
+
+    Attributes
+    ----------
+    threshold : float
+        Of probability.
+    pixel_m : float
+        Edge of a pixel, metres.
+    by : list of FailuresBy
+        As far as the sensor has the bands: ``slope_deg``, ``dem_m``, ``brightness`` and
+        ``tile_brightness`` (quintiles of pixels, and of tiles), ``tile_edge_px`` (0 = outermost).
+    boundary : list of FailureRow
+        By distance to the boundary of a reference landslide, from either side, pixels: found and
+        missed ones are inside, false ones outside. A tile without a landslide has no boundary.
+    """
 
     threshold: float
     pixel_m: float

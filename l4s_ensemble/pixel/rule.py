@@ -11,8 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.data.scored import BLOCK_TILES, tasks_of
-from l4s_ensemble.data.store import open_store, positions_of, sensor_of, units
+from l4s_ensemble.data.store import (
+    BLOCK_TILES,
+    open_store,
+    positions_of,
+    sensor_of,
+    tasks_of,
+    units,
+)
 from l4s_ensemble.features.indices import contrast
 from l4s_ensemble.metrics.counts import Counts, f1_pooled
 from l4s_ensemble.run.tasks import in_processes

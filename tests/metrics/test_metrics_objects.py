@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise, permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from tiles_world import world
 
-from l4s_ensemble.data.scored import blocks_of
-from l4s_ensemble.errors import RunError
 from l4s_ensemble.metrics.objects import (
     IOU_MATCHED,
     IOU_SMALL,
@@ -179,9 +175,3 @@ def test_a_landslide_over_a_seam_counts_once_in_the_tile_that_most_of_it_lies_in
     assert got.table().tolist() == [[0, 0, 0, 0], [1, 1, 1, 0]]
     apart = count_objects(tiles, (np.full(2, -1),) * 3)["m"]
     assert apart.table().tolist() == [[1, 0, 1, 1], [1, 1, 1, 0]]
-
-
-def test_a_tile_without_a_score_is_refused(tmp_path: Path) -> None:
-    store, scores, _, logit = world(tmp_path)
-    with pytest.raises(RunError, match="not scored"):
-        list(blocks_of(store, (scores,), np.array([1, len(logit) + 1])))
