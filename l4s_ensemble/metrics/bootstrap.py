@@ -15,7 +15,6 @@ FEWEST_BLOCKS = 10
 """Spatial blocks below which no interval is given: percentiles of resamples of a few blocks are
 those of the few values that they can take, and miss the true value far too often."""
 
-
 LEVEL = 0.95
 """Share of the resamples that an interval holds."""
 
@@ -94,19 +93,13 @@ def score_interval(
     names, index = np.unique(np.asarray(block), return_inverse=True)
     of_block = np.zeros((len(names), of_tile.shape[1]), np.result_type(of_tile, np.int64))
     np.add.at(of_block, index, of_tile)
-    # Float products are ten times as fast as integer ones, and exact below 2 ** 53.
-    drawn = _weights(len(names), resamples, seed).astype(np.float64) if len(names) else None
-    scores = score(drawn @ of_block) if drawn is not None else np.zeros(0)
     low, high = None, None
-    if len(names) >= FEWEST_BLOCKS:
+    if (n := len(names)) >= FEWEST_BLOCKS:
+        # Float products are ten times as fast as integer ones, and exact below 2 ** 53.
+        drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
+        scores = score(drawn.astype(np.float64) @ of_block)
         low, high = (float(v) for v in np.quantile(scores, [(1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2]))
     return Interval(float(score(of_block.sum(axis=0))), low, high, len(names))
-
-
-def _weights(blocks: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each block is drawn, shape (resample, block)."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=resamples)
 
 
 def _f1(sums: NDArray[Any]) -> NDArray[np.float64]:

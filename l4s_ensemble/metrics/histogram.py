@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 TINY = 1e-6
 """Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
 
+GROUPS = 20
+"""Bins of probability in which calibration is measured."""
+
 
 @dataclass
 class ScoreHistogram:
@@ -58,25 +61,16 @@ class ScoreHistogram:
             recall = np.where(total > 0, tp / total, 0.0)
             f1 = np.where(total + tp + fp > 0, 2 * tp / (total + tp + fp), 0.0)
             iou = np.where(total + fp > 0, tp / (total + fp), 0.0)
-        return {
-            "threshold": self.edges,
-            "precision": precision,
-            "recall": recall,
-            "f1": f1,
-            "iou": iou,
-        }
+        scores = {"precision": precision, "recall": recall, "f1": f1, "iou": iou}
+        return {"threshold": self.edges, **scores}
 
     def best(self) -> Threshold:
         """Threshold of the highest pooled F1, with the plateau around it."""
         f1 = self.curve()["f1"]
         k = int(np.argmax(f1))
-        good = f1 >= f1[k] - 0.01
-        low = k
-        while low > 0 and good[low - 1]:
-            low -= 1
-        high = k
-        while high + 1 < self.bins and good[high + 1]:
-            high += 1
+        bad = np.flatnonzero(f1 < f1[k] - 0.01)
+        low = int(bad[bad < k].max(initial=-1)) + 1
+        high = int(bad[bad > k].min(initial=self.bins)) - 1
         return Threshold(k / self.bins, float(f1[k]), low / self.bins, high / self.bins)
 
     def average_precision(self) -> float:
@@ -85,32 +79,30 @@ class ScoreHistogram:
         recall = np.append(c["recall"], 0.0)
         return float(np.sum((recall[:-1] - recall[1:]) * c["precision"]))
 
-    def reliability(self, groups: int = 20) -> dict[str, list[float | int | None]]:
-        """Mean predicted probability and observed frequency in equal bins of probability."""
-        share = self.bins // groups
-        edges = np.arange(self.bins) + 0.5
-        total = self.positive + self.negative
-        out: dict[str, list[float | int | None]] = {"predicted": [], "observed": [], "pixels": []}
-        for g in range(groups):
-            s = slice(g * share, (g + 1) * share if g < groups - 1 else self.bins)
-            n = int(total[s].sum())
-            out["pixels"].append(n)
-            mean = float((edges[s] * total[s]).sum() / n / self.bins) if n else None
-            out["predicted"].append(mean)
-            out["observed"].append(float(self.positive[s].sum() / n) if n else None)
-        return out
+    def _grouped(self) -> NDArray[np.float64]:
+        """Pixels, mean probability and observed frequency in `GROUPS` equal bins, shape (3, bin).
 
-    def expected_calibration_error(self, groups: int = 20) -> float:
-        """Mean absolute gap between predicted and observed, weighted by pixels."""
-        r = self.reliability(groups)
-        n = np.array(r["pixels"], dtype=float)
-        gap = np.array(
-            [
-                0.0 if p is None or o is None else abs(p - o)
-                for p, o in zip(r["predicted"], r["observed"], strict=True)
-            ]
+        Without a pixel the latter two are 0.
+        """
+        group = np.minimum(np.arange(self.bins) * GROUPS // self.bins, GROUPS - 1)
+        total = self.positive + self.negative
+        columns = (total, (np.arange(self.bins) + 0.5) * total, self.positive)
+        n, predicted, observed = (np.bincount(group, c, minlength=GROUPS) for c in columns)
+        there = np.maximum(n, 1)
+        return np.stack([n, predicted / there / self.bins, observed / there])
+
+    def reliability(self) -> dict[str, list[float | int | None]]:
+        """Mean predicted probability and observed frequency in equal bins of probability."""
+        n, *rates = self._grouped()
+        predicted, observed = (
+            [float(v) if k else None for v, k in zip(r, n, strict=True)] for r in rates
         )
-        return float((n * gap).sum() / n.sum()) if n.sum() else 0.0
+        return {"predicted": predicted, "observed": observed, "pixels": [int(k) for k in n]}
+
+    def expected_calibration_error(self) -> float:
+        """Mean absolute gap between predicted and observed, weighted by pixels."""
+        n, predicted, observed = self._grouped()
+        return float((n * np.abs(predicted - observed)).sum() / max(n.sum(), 1))
 
     def as_dict(self) -> dict[str, list[int]]:
         """Plain lists, for a summary."""

@@ -10,17 +10,6 @@ below `SMALL_PX` pixels `IOU_SMALL` is enough: one pixel of its boundary decides
 ILSVRC lowers the bound for small objects likewise (Russakovsky et al. 2015,
 doi:10.1007/s11263-015-0816-y). Of all one-to-one matchings that with most pairs is
 taken, and among those one with the largest sum of IoU.
-
-The summary is a dict (a ratio without a denominator is None)::
-
-    iou_matched, iou_small, small_px    the bounds above
-    reference   reference landslides; found: those with a match
-    predicted   predicted landslides; false: those without a match
-    recall, precision, f1       found / reference, 1 - false / predicted, their harmonic mean
-    f1_low, f1_high, blocks     interval over spatial blocks
-    by_size     list of {low_px, high_px (None = no bound), reference, found, predicted, false,
-                recall, precision}. Reference landslides stand in the bin of their own size,
-                predicted ones in that of theirs, so a row has no F1
 """
 
 from __future__ import annotations
@@ -88,14 +77,13 @@ def size_of(area: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.searchsorted(SIZE_PX[1:-1], area, "right").astype(np.int64)
 
 
-def matched(iou: NDArray[np.float64], needed: NDArray[np.float64]) -> NDArray[np.int64]:
+def matched(iou: NDArray[np.float64]) -> NDArray[np.int64]:
     """Match objects one to one.
 
     Parameters
     ----------
     iou : float array, shape (reference, predicted)
-    needed : float array, shape (reference,)
-        Least IoU of a match.
+        0 where two objects do not match.
 
     Returns
     -------
@@ -104,7 +92,7 @@ def matched(iou: NDArray[np.float64], needed: NDArray[np.float64]) -> NDArray[np
     """
     from scipy.optimize import linear_sum_assignment
 
-    may = (iou >= needed[:, np.newaxis]) & (iou > 0)
+    may = iou > 0
     # All IoU together are worth less than one pair more.
     worth = np.where(may, 1 + iou / (2 * max(1, min(iou.shape))), 0.0)
     pairs = np.stack(linear_sum_assignment(worth, maximize=True))
@@ -148,7 +136,7 @@ def matches(
         columns, to = np.unique(j[own], return_inverse=True)
         table = np.zeros((len(rows), len(columns)))
         table[at, to] = iou[own]
-        found = matched(table, np.zeros(len(rows)))
+        found = matched(table)
         pairs.append(np.stack([rows[found[0]], columns[found[1]]]))
     return np.concatenate(pairs, axis=1)
 
@@ -156,7 +144,7 @@ def matches(
 def summarise_objects(
     counts: ObjectCounts, block: ArrayLike, *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Score objects, pooled and by size; see the module.
+    """Score objects, pooled and by size; see `l4s_ensemble.metrics.summary.ObjectScores`.
 
     Parameters
     ----------
@@ -166,36 +154,32 @@ def summarise_objects(
         Spatial block of each tile, for the interval.
     """
     whole = counts.pooled()
-    reference, found, predicted, false = (int(n) for n in counts.table().sum(axis=0))
+    sums = {f.name: int(getattr(whole, f.name).sum()) for f in fields(whole)}
     interval = score_interval(f1_objects, counts.table(), block, resamples=resamples, seed=seed)
     by_size = []
     for i, (low, high) in enumerate(pairwise(SIZE_PX)):
-        row = {f.name: int(getattr(whole, f.name)[i]) for f in fields(whole)}
+        bounds = {"low_px": int(low), "high_px": None if np.isinf(high) else int(high) - 1}
         by_size.append(
-            {
-                "low_px": int(low),
-                "high_px": None if np.isinf(high) else int(high) - 1,
-                **row,
-                "recall": share(row["found"], row["reference"]),
-                "precision": share(row["predicted"] - row["false"], row["predicted"]),
-            }
+            bounds | _rates({f.name: int(getattr(whole, f.name)[i]) for f in fields(whole)})
         )
     return {
-        "iou_matched": IOU_MATCHED,
-        "iou_small": IOU_SMALL,
-        "small_px": SMALL_PX,
-        "reference": reference,
-        "found": found,
-        "predicted": predicted,
-        "false": false,
-        "recall": share(found, reference),
-        "precision": share(predicted - false, predicted),
-        "f1": interval.value if reference + predicted else None,
+        **_rates(sums),
+        "f1": interval.value if sums["reference"] + sums["predicted"] else None,
         "f1_low": interval.low,
         "f1_high": interval.high,
         "blocks": interval.blocks,
         "by_size": by_size,
     }
+
+
+def _rates(row: dict[str, int]) -> dict[str, Any]:
+    """Counts with their recall and precision."""
+    right = row["predicted"] - row["false"]
+    rates = {
+        "recall": share(row["found"], row["reference"]),
+        "precision": share(right, row["predicted"]),
+    }
+    return {**row, **rates}
 
 
 def f1_objects(sums: NDArray[Any]) -> NDArray[np.float64]:

@@ -62,7 +62,9 @@ class TileScores(PooledScores):
 
 
 class MatchedObjects(SummaryModel):
-    """Whole landslides that were matched: counts and rates."""
+    """Whole landslides: all and those with a match in the reference, all and those without a match
+    among the predicted, ``found / reference`` and ``1 - false / predicted``.
+    """
 
     reference: int
     found: int
@@ -73,7 +75,7 @@ class MatchedObjects(SummaryModel):
 
 
 class ObjectsOfSize(MatchedObjects):
-    """Whole landslides of a size, pixels."""
+    """Whole landslides of a size, pixels: each counts in the bin of its own, so there is no F1."""
 
     low_px: int
     high_px: int | None
@@ -82,9 +84,6 @@ class ObjectsOfSize(MatchedObjects):
 class ObjectScores(MatchedObjects):
     """Scores of whole landslides (`l4s_ensemble.metrics.objects.summarise_objects`)."""
 
-    iou_matched: float
-    iou_small: float
-    small_px: int
     f1: float | None
     f1_low: float | None
     f1_high: float | None

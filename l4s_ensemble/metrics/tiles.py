@@ -106,9 +106,7 @@ def summarise(
     Returns
     -------
     dict
-        ``threshold, threshold_chosen_here, plateau_low, plateau_high, precision, recall, f1, iou,
-        tp, fp, fn, tn, f1_low, f1_high, blocks, average_precision, calibration_error, f1_best,
-        threshold_best, tiles``.
+        See `l4s_ensemble.metrics.summary.TileScores`.
     """
     pooled = tiles.pooled()
     best = pooled.best()

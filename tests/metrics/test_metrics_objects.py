@@ -88,9 +88,9 @@ def test_matching_is_the_best_assignment() -> None:
 
 def test_a_matching_takes_most_pairs_and_then_the_largest_iou() -> None:
     iou = np.array([[0.9, 0.6, 0.0], [0.6, 0.0, 0.0], [0.0, 0.55, 0.5]])
-    pairs = matched(iou, np.full(3, 0.5))
+    pairs = matched(iou)
     assert set(map(tuple, pairs.T)) == {(0, 1), (1, 0), (2, 2)}
-    assert matched(np.zeros((0, 3)), np.zeros(0)).shape == (2, 0)
+    assert matched(np.zeros((0, 3))).shape == (2, 0)
 
 
 def test_one_merged_blob_finds_one_landslide_at_most() -> None:

@@ -150,7 +150,7 @@ def test_probabilities_mean_what_they_say() -> None:
     pooled = ScoreHistogram.empty()
     pooled.add(p, masks[30:])
     assert pooled.expected_calibration_error() < 0.01
-    told = pooled.reliability(10)
+    told = pooled.reliability()
     for predicted, observed, pixels in zip(*told.values(), strict=True):
         if pixels and pixels > 500:
             assert predicted == pytest.approx(observed, abs=0.06)
