@@ -187,90 +187,52 @@ def functions(known: dict[str, Field]) -> list[FeatureFunction]:
     made = []
     for name in dict.fromkeys(INFRARED + VISIBLE):
         made += _of_field(known[name], () if name in INFRARED else INFRARED_BANDS)
-    shapes: tuple[tuple[str, str, str, Callable[[Segments], Statistic]], ...] = (
-        ("area_log10_m2", "1", "log10 of the area in m²", Segments.area),
-        ("elongation", "1", "1 − short axis / long axis", Segments.elongation),
-        ("compactness", "1", "16 area / border²", Segments.compactness),
+    shapes: tuple[tuple[str, str, Callable[[Segments], Statistic]], ...] = (
+        ("area_log10_m2", "log10 of the area in m²", Segments.area),
+        ("elongation", "1 − short axis / long axis", Segments.elongation),
+        ("compactness", "16 area / border²", Segments.compactness),
     )
-    for what, unit, formula, statistic in shapes:
+    for what, formula, statistic in shapes:
         feature = Feature(
-            f"segment_{what}",
-            "segments",
-            unit,
-            VISIBLE_BANDS,
-            f"{formula} of the segment",
-            _OUTLINES,
-            MARGIN_PX,
-            _SHAPE,
-            relational=True,
-            by_tile=True,
-        )
+            f"segment_{what}", "segments", "1", VISIBLE_BANDS, f"{formula} of the segment",
+            _OUTLINES, MARGIN_PX, _SHAPE, relational=True, by_tile=True,
+        )  # fmt: skip
         made.append(_function(feature, statistic))
     return made
 
 
 def _of_field(field: Field, superseded_by: tuple[str, ...]) -> list[FeatureFunction]:
     name, topic = field.name, f"{field.compared or field.words.topic} of the segment"
-    around = Words(
-        f"{topic} against its neighbours",
-        f"segment {field.more} than those around",
-        f"segment {field.less} than those around",
-    )
+    more, less = (f"segment {word} than those around" for word in (field.more, field.less))
+    around = Words(f"{topic} against its neighbours", more, less)
     mixed = Words("mixture in the segment", "mixed segment", "even segment")
-    table: tuple[tuple[str, str, Callable[[Segments], Statistic], Words, int, bool], ...] = (
+    minus = f"mean of {name} in the segment − that"
+    table: tuple[tuple[str, str, Callable[[Segments], Statistic], Words], ...] = (
+        ("mean", f"mean of {name} in the segment", partial(Segments.mean, name=name), field.words),
         (
-            "mean",
-            f"mean of {name} in the segment",
-            partial(Segments.mean, name=name),
-            field.words,
-            field.expected,
-            field.relational,
+            "minus_neighbours", f"{minus} of adjoining segments, by shared border",
+            partial(Segments.minus_neighbours, name=name, steps=1), around,
         ),
         (
-            "minus_neighbours",
-            f"mean of {name} in the segment − that of adjoining segments, by shared border",
-            partial(Segments.minus_neighbours, name=name, steps=1),
-            around,
-            field.expected,
-            True,
+            "minus_beyond", f"{minus} two borders away, by shared border",
+            partial(Segments.minus_neighbours, name=name, steps=2), around,
         ),
         (
-            "minus_beyond",
-            f"mean of {name} in the segment − that two borders away, by shared border",
-            partial(Segments.minus_neighbours, name=name, steps=2),
-            around,
-            field.expected,
-            True,
+            "std", f"standard deviation of {name} in the segment",
+            partial(Segments.deviation, name=name), mixed,
         ),
-        (
-            "std",
-            f"standard deviation of {name} in the segment",
-            partial(Segments.deviation, name=name),
-            mixed,
-            0,
-            True,
-        ),
-    )
-    return [
-        _function(
-            Feature(
-                f"{name}_segment_{what}",
-                "segments",
-                field.unit,
-                tuple(dict.fromkeys((*field.needs, *VISIBLE_BANDS))),
-                formula,
-                _OBIA,
-                MARGIN_PX + field.support_px,
-                words,
-                superseded_by=superseded_by,
-                expected=expected,
-                relational=relational,
-                by_tile=True,
-            ),
-            statistic,
-        )
-        for what, formula, statistic, words, expected, relational in table
-    ]
+    )  # fmt: skip
+    needs = tuple(dict.fromkeys((*field.needs, *VISIBLE_BANDS)))
+    made = []
+    for what, formula, statistic, words in table:
+        feature = Feature(
+            f"{name}_segment_{what}", "segments", field.unit, needs, formula, _OBIA,
+            MARGIN_PX + field.support_px, words, superseded_by=superseded_by,
+            expected=0 if words is mixed else field.expected,
+            relational=what != "mean" or field.relational, by_tile=True,
+        )  # fmt: skip
+        made.append(_function(feature, statistic))
+    return made
 
 
 def _function(feature: Feature, statistic: Callable[[Segments], Statistic]) -> FeatureFunction:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -62,50 +61,35 @@ def stage(ctx: StageContext) -> Summary:
         (ctx.out / name).unlink(missing_ok=True)
     plan = select(sensor_of(dataset), settings)
     write_json(ctx.out / FEATURES_FILE, plan.as_dict())
-    neighbourhood = measure_neighbourhood(
+    measure_neighbourhood(
         dataset, folds, cross=settings.neighbours, drop_share=settings.drop_neighbours, seed=seed
-    )
-    neighbourhood.save(ctx.out / NEIGHBOURHOOD_FILE)
-    scenes = {}
+    ).save(ctx.out / NEIGHBOURHOOD_FILE)
     if plan.scene_fields:
         scenes = measure_scenes(FeatureSource.beside(ctx.out, store), positions, ctx.jobs)
         save_statistics(ctx.out / STATISTICS_FILE, scenes)
 
     size = dataset.sizes["y"] * dataset.sizes["x"]
     quota = share_out(landslide_pixels(dataset)[positions], size, settings.sample_pixels, seed)
-    started = time.perf_counter()
     rows = sample(FeatureSource.beside(ctx.out, store), positions, quota, seed, ctx.jobs)
-    seconds = time.perf_counter() - started
     weight = np.where(rows.reference > 0, quota.weight_landslide, quota.weight_other)
     _save_sample(ctx.out / "sample.npz", rows, weight, folds, plan.names)
     places = places_of(folds, rows.patch)
-    patches = int(np.count_nonzero(quota.landslide + quota.other))
     return FeaturesSummary(
         digest=digest_of(*(p for n in FILES if (p := ctx.out / n).is_file())),
         version=plan.version,
         sensor=plan.sensor,
-        support_px=plan.support_px,
         features=describe(plan.features, rows.values, rows.reference, weight, places),
         places=places.summary(rows.reference),
         left_out=plan.left_out,
         sample=SampleSize(pixels=len(rows.reference), positives=int(rows.reference.sum())),
-        patches=patches,
-        with_neighbours=sum(bool(neighbourhood.neighbours(int(t))) for t in positions),
-        scenes_measured={str(n): found.tiles for n, found in scenes.items()},
-        seconds=round(seconds, 3),
-        patches_per_s=round(patches / seconds, 2) if seconds > 0 else None,
     ).model_dump(mode="json")
 
 
 def _save_sample(
     path: Path, rows: Rows, weight: NDArray[np.float64], folds: Folds, names: tuple[str, ...]
 ) -> None:
-    arrays: dict[str, Any] = {
-        "X": rows.values,
-        "y": rows.reference,
-        "patch": rows.patch,
-        "pixel": rows.pixel,
-    }
-    arrays |= {"fold": folds.of(rows.patch, "fold").astype(np.int64), "weight": weight}
+    fold = folds.of(rows.patch, "fold").astype(np.int64)
+    arrays: dict[str, Any] = {"X": rows.values, "y": rows.reference, "patch": rows.patch}
+    arrays |= {"pixel": rows.pixel, "fold": fold, "weight": weight, "names": np.array(names)}
     with atomic_path(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays, names=np.array(names))
+        np.savez(file, **arrays)

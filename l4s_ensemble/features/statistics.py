@@ -29,17 +29,12 @@ class Univariate(SummaryModel):
         Best F1 of any threshold, from either side, at the true prevalence.
     mean_landslide, mean_other : float or None
         Means of the classes, in the feature's unit.
-    p01, p50, p99 : float or None
-        Quantiles at the true prevalence, in the feature's unit.
     """
 
     auc: float | None = None
     best_f1: float | None = None
     mean_landslide: float | None = None
     mean_other: float | None = None
-    p01: float | None = None
-    p50: float | None = None
-    p99: float | None = None
 
 
 def univariate(
@@ -67,23 +62,12 @@ def univariate(
             both = precision + recall
             best.append(np.max(2 * precision * recall / np.where(both > 0, both, 1.0)))
         f1 = float(max(best))
-    low, middle, high = (
-        float(q)
-        for q in np.quantile(values, (0.01, 0.5, 0.99), weights=weight, method="inverted_cdf")
+    means = (
+        float(v.mean(dtype=np.float64)) if v.size else None for v in (values[hit], values[~hit])
     )
     return Univariate(
-        auc=auc,
-        best_f1=f1,
-        mean_landslide=_mean(values[hit]),
-        mean_other=_mean(values[~hit]),
-        p01=low,
-        p50=middle,
-        p99=high,
+        auc=auc, best_f1=f1, **dict(zip(("mean_landslide", "mean_other"), means, strict=True))
     )
-
-
-def _mean(values: NDArray[np.float32]) -> float | None:
-    return float(values.mean(dtype=np.float64)) if values.size else None
 
 
 def auc_of(
@@ -103,8 +87,8 @@ def by_place(
     weight: NDArray[np.float64],
     place: NDArray[np.int64],
     places: int,
-) -> tuple[list[float | None], int | None, float | None]:
-    """Measure the separability of a feature in each place, and against the other places.
+) -> tuple[int | None, float | None]:
+    """Find the place where a feature separates least, read as the other places say.
 
     Parameters
     ----------
@@ -116,28 +100,24 @@ def by_place(
 
     Returns
     -------
-    auc : list of float or None
-        Of each place, as `Univariate.auc`; None where a class has fewer than `LEAST_ROWS` rows.
     worst : int or None
-        The place where it says least. None with fewer than two places that have an AUC.
+        None with fewer than two places that have `LEAST_ROWS` rows of each class.
     auc_lowest : float or None
         AUC there, read from the side that the other places say: below 0.5 it turns round.
     """
-    auc: list[float | None] = []
     read: dict[int, float] = {}
     for k in range(places):
         here, there = place == k, (place >= 0) & (place != k)
         hits = int(np.count_nonzero(reference[here]))
-        enough = min(hits, int(np.count_nonzero(here)) - hits) >= LEAST_ROWS
-        own = auc_of(values[here], reference[here], weight[here]) if enough else None
-        auc.append(own)
-        elsewhere = auc_of(values[there], reference[there], weight[there])
+        if min(hits, int(np.count_nonzero(here)) - hits) < LEAST_ROWS:
+            continue
+        own, elsewhere = (auc_of(values[r], reference[r], weight[r]) for r in (here, there))
         if own is not None and elsewhere is not None:
             read[k] = own if elsewhere >= 0.5 else 1 - own
     if len(read) < 2:
-        return auc, None, None
+        return None, None
     worst = min(read, key=lambda k: read[k])
-    return auc, worst, read[worst]
+    return worst, read[worst]
 
 
 def strong_and_distinct(

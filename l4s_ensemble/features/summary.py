@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -22,20 +22,14 @@ LEAST_ROWS = 200
 
 
 class FeatureRow(Univariate):
-    """One feature: its declaration, and what its sampled rows say.
+    """One feature, and what its sampled rows say; ``features.json`` has its declaration.
 
     Attributes
     ----------
-    name, group, unit, needs, formula, source, support_px, words, radiometry, scene_fields
-        See `l4s_ensemble.features.definition.Feature`; `words` are topic, high and low.
-    superseded_by, expected, relational, by_tile
-        See there.
-    lowest, highest : float or None
-        Extremes of the rows, in the feature's unit; None where no row is finite.
+    name, group, unit
+        See `l4s_ensemble.features.definition.Feature`.
     nonfinite : int
         Rows that are not finite, left out of everything else.
-    auc_places : tuple of float or None
-        Of each place, see `l4s_ensemble.features.statistics.by_place`.
     worst_in : str or None
         Name of the place where it says least.
     auc_worst : float or None
@@ -45,21 +39,7 @@ class FeatureRow(Univariate):
     name: str
     group: str
     unit: str
-    needs: tuple[str, ...]
-    formula: str
-    source: str
-    support_px: int
-    words: tuple[str, str, str]
-    radiometry: Literal["any", "absolute", "relative"]
-    scene_fields: tuple[str, ...]
-    superseded_by: tuple[str, ...]
-    expected: int
-    relational: bool
-    by_tile: bool
-    lowest: float | None = None
-    highest: float | None = None
     nonfinite: int
-    auc_places: tuple[float | None, ...]
     worst_in: str | None = None
     auc_worst: float | None = None
 
@@ -97,36 +77,19 @@ class FeaturesSummary(SummaryModel):
     version : int
         Of the features, `l4s_ensemble.features.registry.VERSION`.
     sensor : str
-    support_px : int
-        Pixels that the widest feature reads beyond a patch.
     features : tuple of FeatureRow
     places : PlacesSummary
     left_out : tuple of LeftOut
     sample : SampleSize
-    patches : int
-        Patches that rows were drawn from.
-    with_neighbours : int
-        Fitting patches with at least one known neighbour.
-    scenes_measured : dict of str to int
-        Measured tiles of each scene, by its number.
-    seconds : float
-        Of sampling.
-    patches_per_s : float or None
     """
 
     digest: str
     version: int
     sensor: str
-    support_px: int
     features: tuple[FeatureRow, ...]
     places: PlacesSummary
     left_out: tuple[LeftOut, ...]
     sample: SampleSize
-    patches: int
-    with_neighbours: int
-    scenes_measured: dict[str, int]
-    seconds: float
-    patches_per_s: float | None
 
 
 @dataclass(frozen=True)
@@ -205,30 +168,20 @@ def describe(
         How many pixels a row stands for.
     places : Places
     """
-    return tuple(
-        _row(feature, values[:, i], reference, weight, places) for i, feature in enumerate(features)
-    )
-
-
-def _row(
-    feature: Feature,
-    values: NDArray[np.float32],
-    reference: NDArray[np.uint8],
-    weight: NDArray[np.float64],
-    places: Places,
-) -> FeatureRow:
-    good = np.isfinite(values)
-    declared = asdict(feature) | {"nonfinite": int(np.count_nonzero(~good))}
-    if not good.any():
-        return FeatureRow(**declared, auc_places=(None,) * len(places.names))
-    v, y, w = values[good], reference[good], weight[good]
-    auc, worst, lowest = by_place(v, y, w, places.of_row[good], len(places.names))
-    return FeatureRow(
-        **declared,
-        **dict(univariate(v, y, w)),
-        lowest=float(v.min()),
-        highest=float(v.max()),
-        auc_places=tuple(auc),
-        worst_in=None if worst is None else places.names[worst],
-        auc_worst=lowest,
-    )
+    rows = []
+    for feature, value in zip(features, values.T, strict=True):
+        good = np.isfinite(value)
+        v, y, w = value[good], reference[good], weight[good]
+        worst, lowest = by_place(v, y, w, places.of_row[good], len(places.names))
+        rows.append(
+            FeatureRow(
+                name=feature.name,
+                group=feature.group,
+                unit=feature.unit,
+                **dict(univariate(v, y, w)),
+                nonfinite=int(np.count_nonzero(~good)),
+                worst_in=None if worst is None else places.names[worst],
+                auc_worst=lowest,
+            )
+        )
+    return tuple(rows)

@@ -8,6 +8,8 @@ Curvatures are positive where the surface is convex.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from l4s_ensemble.features.definition import Feature, Words
@@ -31,25 +33,16 @@ POSITION = Words("ridge or hollow", "ridge", "hollow")
 ELEVATION = Words("elevation", "high ground", "low ground")
 
 
-def _neighbours(picture: FloatImage) -> tuple[FloatImage, ...]:
-    """Give the eight neighbours: nw, n, ne, w, e, sw, s, se; edges repeat."""
-    z = np.pad(picture, 1, mode="edge")
-    return (
-        z[:-2, :-2],
-        z[:-2, 1:-1],
-        z[:-2, 2:],
-        z[1:-1, :-2],
-        z[1:-1, 2:],
-        z[2:, :-2],
-        z[2:, 1:-1],
-        z[2:, 2:],
-    )
-
-
 def _derivative(context: TileContext, which: str) -> FloatImage:
-    """First (p, q) or second (r, s, t) derivative of the elevation, over the whole context."""
-    z, metres = context.field("dem"), context.pixel_m
-    nw, n, ne, w, e, sw, s, se = _neighbours(z)
+    """First (p, q) or second (r, s, t) derivative of the elevation, over the whole context.
+
+    Beyond the edge the elevation repeats.
+    """
+    metres = context.pixel_m
+    wide = np.pad(context.field("dem"), 1, mode="edge")
+    (nw, n, ne), (w, z, e), (sw, s, se) = (
+        (row[:, :-2], row[:, 1:-1], row[:, 2:]) for row in (wide[:-2], wide[1:-1], wide[2:])
+    )
     if which == "p":
         return ((ne + 2 * e + se) - (nw + 2 * w + sw)) / np.float32(8 * metres)
     if which == "q":
@@ -109,60 +102,47 @@ def _plan(context: TileContext) -> FloatImage:
     return _per_km(-across / (steep * np.sqrt(steep)))
 
 
-def _position(edge: int) -> FeatureFunction:
+def _function(
+    name: str,
+    unit: str,
+    band: str,
+    formula: str,
+    source: str,
+    support_px: int,
+    words: Words,
+    image: Callable[[TileContext], FloatImage],
+) -> FeatureFunction:
     feature = Feature(
-        f"tpi_{edge}_m",
-        "terrain",
-        "m",
-        ("dem",),
-        f"dem − mean dem in {edge} px",
-        _WEISS,
-        _SMOOTH_PX + edge // 2,
-        POSITION,
-        relational=True,
+        name, "terrain", unit, (band,), formula, source, support_px, words, relational=True
     )
-    return FeatureFunction(feature, lambda c: c.value("dem_smooth") - c.mean("dem_smooth", edge))
+    return FeatureFunction(feature, image)
+
+
+def _position(edge: int) -> FeatureFunction:
+    return _function(
+        f"tpi_{edge}_m", "m", "dem", f"dem − mean dem in {edge} px", _WEISS,
+        _SMOOTH_PX + edge // 2, POSITION,
+        lambda c: c.value("dem_smooth") - c.mean("dem_smooth", edge),
+    )  # fmt: skip
 
 
 def functions(_known: dict[str, Field]) -> list[FeatureFunction]:
     """The group ``terrain``."""
-    slope = Feature(
-        "slope_deg",
-        "terrain",
-        "degree",
-        ("slope",),
-        "slope",
-        "band of the file",
-        0,
-        SLOPE,
-        relational=True,
-    )
-    profile = Feature(
-        "curv_profile_per_km",
-        "terrain",
-        "1/km",
-        ("dem",),
-        "−(p² r + 2 p q s + q² t) / ((p² + q²) (1 + p² + q²)^1.5), clipped to ±200",
-        _ZT,
-        _CURVED_PX,
-        CURVATURE,
-        relational=True,
-    )
-    plan = Feature(
-        "curv_plan_per_km",
-        "terrain",
-        "1/km",
-        ("dem",),
-        "−(q² r − 2 p q s + p² t) / (p² + q²)^1.5, clipped to ±200",
-        _ZT,
-        _CURVED_PX,
-        CURVATURE,
-        relational=True,
-    )
     return [
-        FeatureFunction(slope, lambda c: c.value("slope")),
-        FeatureFunction(profile, _profile),
-        FeatureFunction(plan, _plan),
+        _function(
+            "slope_deg", "degree", "slope", "slope", "band of the file", 0, SLOPE,
+            lambda c: c.value("slope"),
+        ),
+        _function(
+            "curv_profile_per_km", "1/km", "dem",
+            "−(p² r + 2 p q s + q² t) / ((p² + q²) (1 + p² + q²)^1.5), clipped to ±200",
+            _ZT, _CURVED_PX, CURVATURE, _profile,
+        ),
+        _function(
+            "curv_plan_per_km", "1/km", "dem",
+            "−(q² r − 2 p q s + p² t) / (p² + q²)^1.5, clipped to ±200",
+            _ZT, _CURVED_PX, CURVATURE, _plan,
+        ),
         _position(7),
         _position(21),
-    ]
+    ]  # fmt: skip

@@ -123,7 +123,6 @@ def test_statistics_tell_the_landslides(done):
     assert by_name["bsi"]["auc"] > 0.95
     assert by_name["bsi"]["best_f1"] > 0.7
     assert by_name["ndvi"]["mean_landslide"] < by_name["ndvi"]["mean_other"]
-    assert by_name["ndvi"]["p01"] <= by_name["ndvi"]["p50"] <= by_name["ndvi"]["p99"]
 
 
 def test_patches_without_masks_are_refused(run, tiny_root, tmp_path):
