@@ -21,40 +21,21 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Measured:
-    """Spectra, atmosphere and landslide sizes of real tiles.
+    """Spectra, atmosphere and landslide sizes of real tiles."""
 
-    Attributes
-    ----------
-    bands : tuple of str
-        Names of the ten bands that have spectra: all but B9 and B10.
-    classes : tuple of str
-    mean : ndarray, shape (class, band)
-        Log of DN without path, in mean light.
-    between, coarse, fine : ndarray, shape (class, band, component)
-        Factors of the covariance: between tiles, and within a tile above and below 4 px.
-    shade_exponent : ndarray, shape (band,)
-        Log signal per log illumination.
-    path_dn, path_per_km : ndarray, shape (band,)
-        Path at sea level and its change per km of elevation; 0 where there is none.
-    knots_km, log_b9_over_b8, b10_dn : ndarray
-        Water vapour and cirrus band at elevations.
-    landslides : dict
-        Quantiles of size and elongation of real landslides.
-    """
-
-    bands: tuple[str, ...]
+    bands: tuple[str, ...]  # the ten that have spectra: all but B9 and B10
     classes: tuple[str, ...]
-    mean: Floats
-    between: Floats
-    coarse: Floats
-    fine: Floats
-    shade_exponent: Floats
-    path_dn: Floats
-    path_per_km: Floats
-    knots_km: Floats
-    log_b9_over_b8: Floats
-    b10_dn: Floats
-    landslides: dict[str, Any]
+    mean: Floats  # (class, band): log of DN without path, in mean light
+    between: Floats  # (class, band, component): factors of the covariance between tiles
+    coarse: Floats  # the same within a tile, above 4 px
+    fine: Floats  # and below
+    shade_exponent: Floats  # (band,): log signal per log illumination
+    path_dn: Floats  # (band,): path at sea level; 0 where there is none
+    path_per_km: Floats  # (band,): its change per km of elevation
+    knots_km: Floats  # elevations of the two tables that follow
+    log_b9_over_b8: Floats  # water vapour
+    b10_dn: Floats  # the cirrus band
+    landslides: dict[str, Any]  # quantiles of size and elongation
 
     def code(self, name: str) -> np.uint8:
         """Number of a class."""
@@ -68,22 +49,13 @@ def load() -> Measured:
     table = json.loads(text)
     rows, air = table["classes"], table["atmosphere"]
     path = [air["path_dn"][b] for b in table["bands"]]
+    arrays = {k: [r[k] for r in rows.values()] for k in ("mean", "between", "coarse", "fine")}
+    arrays |= {k: air[k] for k in ("knots_km", "log_b9_over_b8", "b10_dn")}
+    arrays |= {"path_dn": [p["at_sea"] for p in path], "path_per_km": [p["per_km"] for p in path]}
+    arrays["shade_exponent"] = table["shade_exponent"]
     return Measured(
         bands=tuple(table["bands"]),
         classes=tuple(rows),
-        mean=_float([r["mean"] for r in rows.values()]),
-        between=_float([r["between"] for r in rows.values()]),
-        coarse=_float([r["coarse"] for r in rows.values()]),
-        fine=_float([r["fine"] for r in rows.values()]),
-        shade_exponent=_float(table["shade_exponent"]),
-        path_dn=_float([p["at_sea"] for p in path]),
-        path_per_km=_float([p["per_km"] for p in path]),
-        knots_km=_float(air["knots_km"]),
-        log_b9_over_b8=_float(air["log_b9_over_b8"]),
-        b10_dn=_float(air["b10_dn"]),
         landslides=table["landslides"],
+        **{name: np.asarray(values, np.float32) for name, values in arrays.items()},
     )
-
-
-def _float(value: Any) -> Floats:
-    return np.asarray(value, dtype=np.float32)
