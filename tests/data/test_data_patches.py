@@ -60,14 +60,6 @@ def test_hugging_face_layout_and_its_stray_images_among_the_masks(tmp_path: Path
     assert splits_in(tmp_path) == ["valid"]
 
 
-def test_every_image_without_its_mask_is_named(tmp_path: Path) -> None:
-    small_files(tmp_path, "mask/mask_2.h5", *(f"img/image_{i}.h5" for i in range(1, 6)))
-    with pytest.raises(DataError) as error:
-        find_patches(tmp_path, "train", SMALL)
-    for patch in range(1, 6):
-        assert (f"mask_{patch}.h5" in str(error.value)) == (patch != 2)
-
-
 def test_a_split_of_another_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="train, valid, test"):
         find_patches(tmp_path, "validation", SMALL)

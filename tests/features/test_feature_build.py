@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from tiny_patches import run_stage
 
 from l4s_ensemble.config import build as build_config
 from l4s_ensemble.data.stage import stage as data_stage
@@ -18,7 +20,6 @@ from l4s_ensemble.features.sample import share_out
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.features.stage import stage
 from l4s_ensemble.features.statistics import univariate
-from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes import folds
 from l4s_ensemble.scenes.stage import stage as make_scenes
@@ -36,14 +37,8 @@ def run(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with the data and scenes stages done."""
     run = tmp_path_factory.mktemp("run")
     params = {"root": str(tiny_root), "split": "train", "sensor": "l4s"}
-    for name, function, needs in (
-        ("data/train", data_stage, ()),
-        ("scenes", make_scenes, ("data/train",)),
-    ):
-        out = run / name
-        out.mkdir(parents=True)
-        function(StageContext(run, out, CONFIG, params, needs))
-        write_json(out / "manifest.json", {})
+    run_stage(run, "data/train", data_stage, CONFIG, params=params)
+    run_stage(run, "scenes", make_scenes, CONFIG, ("data/train",))
     return run
 
 
@@ -126,17 +121,11 @@ def test_statistics_tell_the_landslides(done):
 
 
 def test_patches_without_masks_are_refused(run, tiny_root, tmp_path):
-    other = tmp_path / "run"
-    store = other / "data" / "train"
-    store.mkdir(parents=True)
     params = {"root": str(tiny_root), "split": "test", "sensor": "l4s"}
-    data_stage(StageContext(other, store, CONFIG, params, ()))
-    write_json(store / "manifest.json", {})
-    (other / "scenes").mkdir()
-    for file in (run / "scenes").iterdir():
-        (other / "scenes" / file.name).write_bytes(file.read_bytes())
+    run_stage(tmp_path, "data/train", data_stage, CONFIG, params=params)
+    shutil.copytree(run / "scenes", tmp_path / "scenes")
     with pytest.raises(DataError):
-        execute(other, other / "features")
+        execute(tmp_path, tmp_path / "features")
 
 
 def test_features_of_a_dataset(tiny_dataset: xr.Dataset):

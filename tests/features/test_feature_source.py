@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from feature_world import RGB, continued, plan_of, scene, window_plan
+from tiny_patches import dataset_of, save_store
 
-from l4s_ensemble.data.build import FORMAT
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.data.store import in_memory, units
 from l4s_ensemble.errors import DataError, ModelError, RunError
@@ -47,22 +47,8 @@ def tiles_of(whole: np.ndarray) -> np.ndarray:
 
 def patches_of(counts: np.ndarray, sensor: Sensor, scenes: Any = 1) -> xr.Dataset:
     """Tiles in memory, with their places."""
-    places = {"scene": np.broadcast_to(scenes, ALL.shape), "row": ALL // COLS, "col": ALL % COLS}
-    dataset = xr.Dataset(
-        {"image": (("patch", "band", "y", "x"), counts.astype(np.uint16))},
-        coords={k: ("patch", v.astype(np.int32)) for k, v in places.items()} | {"patch": 101 + ALL},
-    )
-    return in_memory(dataset, sensor)
-
-
-def save(dataset: xr.Dataset, folder: Path) -> Path:
-    """Write tiles as a store."""
-    text = np.array([f"{i:016d}" for i in ALL], object)
-    dataset = dataset.assign_coords(
-        band=dataset["band"].astype(object), content_hash=("patch", text)
-    ).assign_attrs(split="valid", root="x", format=FORMAT)
-    dataset.to_zarr(folder / "patches.zarr", consolidated=False)
-    return folder / "patches.zarr"
+    dataset = dataset_of(counts, None, sensor, COLS, first_id=101).assign_attrs(split="valid")
+    return dataset.assign_coords(scene=("patch", np.broadcast_to(scenes, ALL.shape)))
 
 
 def source_of(dataset: xr.Dataset, plan: FeaturePlan, **settings: Any) -> FeatureSource:
@@ -242,7 +228,7 @@ def test_a_training_tile_that_stands_alone_knows_nothing_of_its_scene(scenes):
 def model(scenes: FeatureSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of what a fit leaves that knows scene 1 only, and its store."""
     folder = tmp_path_factory.mktemp("model")
-    save(scenes.patches, folder)
+    save_store(scenes.patches, folder)
     write_json(folder / "features.json", scenes.plan.as_dict())
     scenes.neighbourhood.save(folder / "neighbourhood.npz")
     save_statistics(folder / "scene_statistics.json", {1: scenes.statistics[1]})

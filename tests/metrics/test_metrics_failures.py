@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiles_world import SIZE, TILES, save, world
+from tiles_world import SIZE, TILES, world
+from tiny_patches import save_store
 
 from l4s_ensemble.data.failures import failures
 from l4s_ensemble.data.store import open_store, units
@@ -91,9 +92,9 @@ def test_failures_do_not_depend_on_the_number_of_jobs(told: dict[str, Any]) -> N
 
 
 def test_tiles_that_are_all_landslide_have_no_boundary(tmp_path: Path) -> None:
-    store, _, dataset, _ = world(tmp_path)
+    store, scores, dataset, _ = world(tmp_path)
     dataset["mask"][:] = 1
-    save(dataset, tmp_path)
-    *near, far = failures(store, tmp_path / "oof.zarr", 0.4)["boundary"]
+    save_store(dataset, tmp_path)
+    *near, far = failures(store, scores, 0.4)["boundary"]
     assert far["tp"] + far["fn"] == (TILES - 1) * SIZE**2
     assert all(row["tp"] + row["fp"] + row["fn"] == 0 and row["f1"] is None for row in near)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from tiny_patches import dataset_of, put_stage, run_stage, save_store
 
 from l4s_ensemble.config import Config, build
-from l4s_ensemble.data.build import FORMAT
 from l4s_ensemble.data.sensor import Sensor, SensorBand
-from l4s_ensemble.run.files import write_json
-from l4s_ensemble.run.stage import StageContext
+from l4s_ensemble.features.stage import stage as make_features
+from l4s_ensemble.pixel.stage import fit_stage
+from l4s_ensemble.scenes.stage import stage as make_scenes
 
 SIZE = 32
 SENSOR = Sensor(
@@ -38,36 +36,12 @@ def synthetic(rows: int = 4, cols: int = 6, *, seed: int = 0, first_id: int = 1)
     image = rng.normal([[[[400]], [[600]], [[500]], [[3000]]]], 60, (n, 4, SIZE, SIZE))
     image[:, 2] += 900.0 * mask
     image[:, 3] -= 1200.0 * mask
-    return xr.Dataset(
-        {
-            "image": (("patch", "band", "y", "x"), image.round().astype(np.uint16)),
-            "mask": (("patch", "y", "x"), mask),
-        },
-        coords={
-            "patch": np.arange(first_id, first_id + n),
-            "band": list(SENSOR.band_names),
-            "content_hash": ("patch", [f"{seed:04d}{i:012d}" for i in range(n)]),
-            "degenerate": ("patch", np.zeros(n, bool)),
-            "scene": ("patch", np.ones(n, np.int32)),
-            "row": ("patch", np.repeat(np.arange(rows), cols).astype(np.int32)),
-            "col": ("patch", np.tile(np.arange(cols), rows).astype(np.int32)),
-        },
-        attrs={
-            "sensor": SENSOR.model_dump_json(),
-            "split": "train",
-            "root": "synthetic",
-            "format": FORMAT,
-        },
-    )
+    return dataset_of(image.round(), mask, SENSOR, cols, first_id=first_id, seed=seed)
 
 
 def save(dataset: xr.Dataset, run: Path, stage: str = "data/train") -> None:
     """Write tiles as the data stage would leave them, in place of those that are there."""
-    folder = put_stage(run, stage)
-    shutil.rmtree(folder / "patches.zarr", ignore_errors=True)
-    # zarr has no fixed-length text.
-    text = {name: dataset[name].astype(object) for name in ("band", "content_hash")}
-    dataset.assign_coords(text).to_zarr(folder / "patches.zarr", consolidated=False)
+    save_store(dataset, put_stage(run, stage))
 
 
 def config_of(**pixel: Any) -> Config:
@@ -91,43 +65,14 @@ def config_of(**pixel: Any) -> Config:
     )
 
 
-def put_stage(run: Path, name: str, summary: Mapping[str, Any] | None = None) -> Path:
-    """Make a stage's folder count as finished."""
-    folder = run / name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "manifest.json", {"stage": name})
-    write_json(folder / "summary.json", dict(summary or {}))
-    return folder
-
-
-def run_stage(
-    run: Path,
-    name: str,
-    target: str,
-    config: Config,
-    needs: tuple[str, ...] = (),
-    params: Mapping[str, Any] | None = None,
-    jobs: int = 1,
-) -> dict[str, Any]:
-    """Run one stage in this process, as the executor would in its own."""
-    module, _, function = target.partition(":")
-    out = run / name
-    out.mkdir(parents=True, exist_ok=True)
-    ctx = StageContext(run, out, config, dict(params or {}), needs, jobs=jobs)
-    summary: dict[str, Any] = getattr(importlib.import_module(module), function)(ctx)
-    put_stage(run, name, summary)
-    return summary
-
-
 def run_pixel(run: Path, config: Config, jobs: int = 1) -> dict[str, Any]:
     needs = ("data/train", "scenes", "features")
-    return run_stage(run, "pixel", "l4s_ensemble.pixel.stage:fit_stage", config, needs, jobs=jobs)
+    return run_stage(run, "pixel", fit_stage, config, needs, jobs=jobs)
 
 
 def prepare(run: Path, config: Config, dataset: xr.Dataset) -> Path:
     """Write the tiles, then scenes and features, each by its own stage."""
     save(dataset, run)
-    run_stage(run, "scenes", "l4s_ensemble.scenes.stage:stage", config, ("data/train",))
-    needs = ("data/train", "scenes")
-    run_stage(run, "features", "l4s_ensemble.features.stage:stage", config, needs)
+    run_stage(run, "scenes", make_scenes, config, ("data/train",))
+    run_stage(run, "features", make_features, config, ("data/train", "scenes"))
     return run

@@ -16,9 +16,8 @@ import pytest
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.sources import download as downloading
 from l4s_ensemble.sources import fetch as fetching
-from l4s_ensemble.sources.download import RemoteFile, download
+from l4s_ensemble.sources.download import RemoteFile, download, unpack
 from l4s_ensemble.sources.fetch import fetch
-from l4s_ensemble.sources.unpack import unpack
 
 CONTENT = bytes(range(256)) * 4000
 PATIENT = {"tries": 4, "wait_s": 0.01}

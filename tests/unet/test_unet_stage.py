@@ -11,17 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from unet_world import (
-    NEEDS,
-    SIZE,
-    Killed,
-    config_of,
-    context,
-    prepare,
-    put_stage,
-    same,
-    synthetic,
-)
+from tiny_patches import put_stage, save_store
+from unet_world import NEEDS, SIZE, Killed, config_of, context, prepare, same, synthetic
 
 from l4s_ensemble.config import load as load_settings
 from l4s_ensemble.errors import ConfigError, DataError, LeakError
@@ -56,12 +47,11 @@ def elsewhere() -> xr.Dataset:
 
 
 def put_target(run: Path, ds: xr.Dataset) -> None:
-    folder = put_stage(run, "adapt/valid")
-    ds.to_zarr(folder / "patches.zarr", mode="w", consolidated=False)
+    save_store(ds, put_stage(run, "adapt/valid"))
 
 
 def put_train(run: Path, ds: xr.Dataset) -> None:
-    ds.to_zarr(run / "data/train/patches.zarr", mode="w", consolidated=False)
+    save_store(ds, run / "data/train")
 
 
 def fit(run: Path, device: str = "cpu", adapt: str | None = "valid") -> dict[str, Any]:

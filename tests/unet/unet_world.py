@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from tiny_patches import context_of, dataset_of, put_stage, run_stage, save_store
 
 from l4s_ensemble.config import Config, UNetConfig, build
-from l4s_ensemble.data.build import FORMAT
 from l4s_ensemble.data.sensor import Sensor, SensorBand
-from l4s_ensemble.run.files import write_json
 from l4s_ensemble.run.stage import StageContext
+from l4s_ensemble.scenes.stage import stage as make_scenes
 from l4s_ensemble.unet.classifier import UNetClassifier
 from l4s_ensemble.unet.hardware import Hardware, choose
 from l4s_ensemble.unet.inputs.tileset import load
@@ -51,27 +51,7 @@ def synthetic(rows: int = 4, cols: int = 4, *, seed: int = 0) -> xr.Dataset:
     image[:, 0] += 500.0 * mask
     image[:, 1] -= 2500.0 * mask
     image[:, 3] += rng.uniform(0, 2000, n)[:, None, None]
-    return xr.Dataset(
-        {
-            "image": (("patch", "band", "y", "x"), image.round().clip(0).astype(np.uint16)),
-            "mask": (("patch", "y", "x"), mask),
-        },
-        coords={
-            "patch": np.arange(1, n + 1),
-            "band": list(SENSOR.band_names),
-            "content_hash": ("patch", [f"{seed:04d}{i:012d}" for i in range(n)]),
-            "degenerate": ("patch", np.zeros(n, bool)),
-            "scene": ("patch", np.ones(n, np.int32)),
-            "row": ("patch", np.repeat(np.arange(rows), cols).astype(np.int32)),
-            "col": ("patch", np.tile(np.arange(cols), rows).astype(np.int32)),
-        },
-        attrs={
-            "sensor": SENSOR.model_dump_json(),
-            "split": "train",
-            "root": "synthetic",
-            "format": FORMAT,
-        },
-    )
+    return dataset_of(image.round().clip(0), mask, SENSOR, cols, seed=seed)
 
 
 class Killed(Exception):
@@ -123,15 +103,6 @@ def config_of(**unet: Any) -> Config:
     )
 
 
-def put_stage(run: Path, name: str, summary: Mapping[str, Any] | None = None) -> Path:
-    """Make a stage's folder count as finished."""
-    folder = run / name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "manifest.json", {"stage": name})
-    write_json(folder / "summary.json", dict(summary or {}))
-    return folder
-
-
 def context(
     run: Path,
     name: str,
@@ -139,16 +110,11 @@ def context(
     needs: tuple[str, ...] = NEEDS,
     params: Mapping[str, Any] | None = None,
 ) -> StageContext:
-    out = run / name
-    out.mkdir(parents=True, exist_ok=True)
-    return StageContext(run, out, config, dict(params or {}), needs, jobs=1, device="cpu")
+    return context_of(run, name, config, needs, params)
 
 
 def prepare(run: Path, config: Config) -> Path:
     """Tiles and folds, as the stages before the U-Net leave them."""
-    from l4s_ensemble.scenes import stage as scenes
-
-    synthetic().to_zarr(put_stage(run, "data/train") / "patches.zarr", consolidated=False)
-    scenes.stage(context(run, "scenes", config, ("data/train",)))
-    put_stage(run, "scenes")
+    save_store(synthetic(), put_stage(run, "data/train"))
+    run_stage(run, "scenes", make_scenes, config, ("data/train",))
     return run
