@@ -22,19 +22,11 @@ Codes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Cover:
-    """Classes of each pixel (y, x).
+    """Classes of each pixel (y, x)."""
 
-    Attributes
-    ----------
-    base, over : ndarray of uint8
-        Codes of the measured classes.
-    share : ndarray of float32
-        Share of the overlay, 0 to 1.
-    """
-
-    base: Codes
+    base: Codes  # codes of the measured classes
     over: Codes
-    share: Floats
+    share: Floats  # of the overlay, 0 to 1
 
     def put(self, code: np.uint8, layer: Floats) -> None:
         """Set the overlay, in place, where the share of `layer` is larger."""

@@ -17,8 +17,7 @@ from typing import Any
 from l4s_ensemble.data.layout import HUGGING_FACE, OFFICIAL
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.run.progress import track
-from l4s_ensemble.sources.download import BY_HAND, RemoteFile, download, open_url
-from l4s_ensemble.sources.unpack import unpack
+from l4s_ensemble.sources.download import BY_HAND, RemoteFile, download, open_url, unpack
 
 log = logging.getLogger("l4s_ensemble")
 

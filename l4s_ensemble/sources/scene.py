@@ -20,21 +20,11 @@ from l4s_ensemble.sources.terrain import make_terrain
 
 @dataclass(frozen=True)
 class Scene:
-    """A rectangular grid of adjoining tiles.
+    """A rectangular grid of adjoining tiles."""
 
-    Attributes
-    ----------
-    image : ndarray of uint16, shape (band, y, x)
-        Raw integers in the order of the band table: DN, degrees, metres.
-    mask : ndarray of uint8, shape (y, x)
-        1 where the map shows a landslide.
-    bare : ndarray of float32, shape (y, x)
-        Share of bare ground by landslides, mapped or not: the reference behind the map.
-    """
-
-    image: NDArray[np.uint16]
-    mask: NDArray[np.uint8]
-    bare: Floats
+    image: NDArray[np.uint16]  # (band, y, x): DN, degrees, metres, in the order of the band table
+    mask: NDArray[np.uint8]  # (y, x): 1 where the map shows a landslide
+    bare: Floats  # (y, x): share of ground bared by landslides, mapped or not
 
     def tile(self, row: int, col: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
         """Cut out one tile: image (band, 128, 128) and mask (128, 128), as views."""

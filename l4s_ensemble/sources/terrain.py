@@ -26,28 +26,14 @@ DIFFUSE = 0.16
 
 @dataclass(frozen=True)
 class Terrain:
-    """The ground in pixels, each field of float32, shape (y, x).
+    """The ground in pixels, each field of float32, shape (y, x)."""
 
-    Attributes
-    ----------
-    dem_m, slope_deg
-        Elevation and slope.
-    hollow
-        Curvature of the smoothed ground, positive in hollows, unit variance.
-    above_river_m
-        Height above the nearest point of the river.
-    bed
-        Share of gravel by the river and in the valleys, 0 to 1.
-    light
-        Illumination relative to the mean of the scene.
-    """
-
-    dem_m: Floats
+    dem_m: Floats  # elevation
     slope_deg: Floats
-    hollow: Floats
-    above_river_m: Floats
-    bed: Floats
-    light: Floats
+    hollow: Floats  # curvature of the smoothed ground, positive in hollows, unit variance
+    above_river_m: Floats  # height above the nearest point of the river
+    bed: Floats  # share of gravel by the river and in the valleys, 0 to 1
+    light: Floats  # illumination relative to the mean of the scene
 
 
 def make_terrain(shape: tuple[int, int], climate: Climate, rng: np.random.Generator) -> Terrain:
