@@ -12,30 +12,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Band:
-    """One band of a patch.
+    """One band of a patch."""
 
-    Attributes
-    ----------
-    name : str
-        ``B1`` … ``B12``, ``slope`` or ``dem``. There is no B8A.
-    divisor : float
-        Stored value x divisor = raw value.
-    unit : str
-        Unit of the raw value: ``DN`` (reflectance x 1e4), ``degree`` or ``metre``.
-    native_m : float
-        Ground sampling of the source, metres. All bands are resampled to 10 m cells.
-    centre_nm : float or None
-        Centre wavelength of Sentinel-2A, nanometres.
-    low, high : float
-        Physical bounds of the raw value, used by the check of files.
-    """
-
-    name: str
-    divisor: float
-    unit: str
-    native_m: float
-    centre_nm: float | None
-    low: float
+    name: str  # B1 … B12, slope or dem; there is no B8A
+    divisor: float  # stored value x divisor = raw value
+    unit: str  # of the raw value: DN (reflectance x 1e4), degree or metre
+    native_m: float  # ground sampling of the source, metres; all bands are resampled to 10 m
+    centre_nm: float | None  # centre wavelength of Sentinel-2A
+    low: float  # physical bounds of the raw value
     high: float
 
 

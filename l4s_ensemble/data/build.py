@@ -37,7 +37,6 @@ from l4s_ensemble.data.summary import (
     sample_pixels,
 )
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.run.files import bytes_below
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.tasks import in_processes
 
@@ -50,18 +49,12 @@ _LISTED = 20
 
 @dataclass(frozen=True)
 class _Store:
-    """Description of the store for worker processes.
-
-    Attributes
-    ----------
-    keep : int
-        Pixels of each patch that its statistics are made of.
-    """
+    """Description of the store for worker processes."""
 
     out: Path
     sensor: Sensor
     masks: bool
-    keep: int
+    keep: int  # pixels of each patch that its statistics are made of
     dtype: np.dtype[Any]
 
     def shape(self, patches: int, bands: tuple[int, ...] = ()) -> tuple[int, ...]:
@@ -101,7 +94,6 @@ def build_store(
     files : sequence of PatchFiles
         In the order in which they shall stand. All with masks, or none, as `find_patches` gives
         them.
-    sensor : Sensor
     out : str or Path
         The zarr folder to write; one that is there already is replaced.
     jobs : int
@@ -281,5 +273,4 @@ def _summary(
         bands=band_summaries(sensor, pixels, np.min(low, axis=0), np.max(high, axis=0)),
         ndvi=ndvi_summary(sensor, pixels),
         landslide_sizes_px=SizeHistogram(edges=SIZE_EDGES, counts=counts) if masks else None,
-        bytes=bytes_below(store.out),
     )

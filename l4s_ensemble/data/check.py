@@ -89,7 +89,6 @@ def check(root: str | Path, sensor: Sensor, jobs: int = 1) -> CheckReport:
     root : str or Path
         Folder in the official or the Hugging Face layout, or one that holds ``img/`` itself
         (called ``train`` in the report if it has masks, else ``test``).
-    sensor : Sensor
     jobs : int
         Worker processes.
 

@@ -31,21 +31,11 @@ NORMALISED_MEDIAN = 1000.0
 
 @dataclass(frozen=True)
 class Restored:
-    """Counts of one patch, and how exactly they were restored.
+    """Counts of one patch, and how exactly they were restored."""
 
-    Attributes
-    ----------
-    values : uint16 or float32 array, shape (band, y, x)
-        uint16 when every value is an exact integer in 0 … 65535, else float32.
-    exact : int array, shape (band,)
-        Number of values that are exact integers.
-    not_finite : int
-        Number of values that are NaN, infinite or too large for float32.
-    """
-
-    values: NDArray[Any]
-    exact: NDArray[np.int64]
-    not_finite: int
+    values: NDArray[Any]  # (band, y, x): uint16 where all are exact integers, else float32
+    exact: NDArray[np.int64]  # (band,): values that are exact integers
+    not_finite: int  # values that are NaN, infinite or too large for float32
 
     @property
     def is_exact(self) -> bool:

@@ -34,7 +34,6 @@ class Fault:
         File or folder.
     message : str
         What was found and what is allowed.
-    split : str
     """
 
     level: Literal["error", "warning"]
@@ -46,27 +45,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class PatchRecord:
-    """Properties of a patch that are kept without its arrays.
-
-    Attributes
-    ----------
-    faults : tuple of Fault
-    hash : str or None
-        Content hash; None where the image cannot be read.
-    values, exact : int
-        Values of the image, and those that are exact integers after restoring the counts.
-    degenerate : bool
-        Whether it has no terrain.
-    landslide_pixels : int or None
-        None without a mask that can be read.
-    """
+    """Properties of a patch that are kept without its arrays."""
 
     faults: tuple[Fault, ...] = ()
-    hash: str | None = None
-    values: int = 0
-    exact: int = 0
-    degenerate: bool = False
-    landslide_pixels: int | None = None
+    hash: str | None = None  # of the content; None where the image cannot be read
+    values: int = 0  # of the image
+    exact: int = 0  # those that are exact integers after restoring the counts
+    degenerate: bool = False  # without terrain
+    landslide_pixels: int | None = None  # None without a mask that can be read
 
 
 def inspect(
@@ -78,7 +64,6 @@ def inspect(
     ----------
     image, mask : Path or None
         Files, as far as they are there.
-    sensor : Sensor
     split : str
         Noted in the faults.
 

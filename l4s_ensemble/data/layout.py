@@ -28,24 +28,15 @@ _NAME = re.compile(r"^(image|mask)_([0-9]{1,18})\.h5$")  # an id is an int64
 
 @dataclass
 class Listing:
-    """Files of one split.
-
-    Attributes
-    ----------
-    images, masks : dict of int to Path
-        By integer id, in numeric order.
-    strays : list of Path
-        Files with another name, or in the wrong folder.
-    doubles : list of tuple of Path
-        Two files of the same id (``image_1.h5``, ``image_01.h5``).
-    """
+    """Files of one split."""
 
     split: str
     image_folder: Path
     mask_folder: Path
-    images: dict[int, Path] = field(default_factory=dict)
+    images: dict[int, Path] = field(default_factory=dict)  # by integer id, in numeric order
     masks: dict[int, Path] = field(default_factory=dict)
-    strays: list[Path] = field(default_factory=list)
+    strays: list[Path] = field(default_factory=list)  # other names, or in the wrong folder
+    # Two files of the same id: image_1.h5, image_01.h5.
     doubles: list[tuple[Path, Path]] = field(default_factory=list)
 
     @property

@@ -39,7 +39,6 @@ def find_patches(root: str | Path, split: str, sensor: Sensor) -> list[PatchFile
     ----------
     root : str or Path
         Folder in the official or the Hugging Face layout, or one that holds ``img/`` itself.
-    split : {'train', 'valid', 'test'}
     sensor : Sensor
         Only for messages here; the files are opened later.
 
@@ -183,7 +182,6 @@ def open_patches(
     ----------
     root : str or Path
         As in `find_patches`.
-    split : {'train', 'valid', 'test'}
     sensor : str or Sensor
         Name, YAML path or sensor.
     ids : sequence of int, optional

@@ -1,7 +1,7 @@
 """Summary of the stages ``data/…``, with the statistics of a split's values.
 
 Memory is flat: of each patch a few hundred pixels are kept, drawn by a seeded generator, never
-the patch. Extremes and counts are exact; means, deviations and percentiles are those of the
+the patch. Extremes and counts are exact; deviations and percentiles are those of the
 pixels kept.
 """
 
@@ -20,22 +20,19 @@ SAMPLE_PIXELS = 400_000
 SIZE_EDGES: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 16385)
 """Lower edges of the bins of landslide size, pixels; the last one closes the last bin."""
 
-_PERCENTILES = (1, 25, 50, 75, 99)
+_PERCENTILES = (25, 50, 75)
 
 
 class BandSummary(SummaryModel):
-    """Values of one band in its unit: percentiles, extremes, mean and standard deviation."""
+    """Values of one band in its unit: percentiles, extremes and standard deviation."""
 
     name: str
     unit: str
-    p01: float
     p25: float
     p50: float
     p75: float
-    p99: float
     min: float
     max: float
-    mean: float
     std: float
 
 
@@ -54,65 +51,31 @@ class SizeHistogram(SummaryModel):
 
 
 class StoreSummary(SummaryModel):
-    """A split as its store holds it.
-
-    Attributes
-    ----------
-    radiometry : {'absolute', 'relative'}
-        Of the sensor, see `l4s_ensemble.data.sensor.Sensor`.
-    patches : int
-    masks : bool
-        Whether there are masks; without them what needs them is None.
-    landslide_patches, landslide_pixels : int or None
-        Patches with at least one landslide pixel, and these pixels.
-    prevalence : float or None
-        Landslide pixels over all pixels.
-    degenerate : tuple of int
-        Ids of patches without terrain.
-    inexact : tuple of str
-        Image files that are not exact integers after restoring the counts.
-    exact_share : float
-        Share of the values that are.
-    dtype : {'uint16', 'float32'}
-        Of the images in the store.
-    ndvi : NdviSummary or None
-        None without red and near infrared.
-    bytes : int
-        Of the store on disk.
-    """
+    """A split as its store holds it."""
 
     split: str
     sensor: str
-    radiometry: str
+    radiometry: str  # of the sensor: absolute or relative
     root: str
     patches: int
-    masks: bool
-    landslide_patches: int | None
+    masks: bool  # without them what needs them is None
+    landslide_patches: int | None  # with at least one landslide pixel
     landslide_pixels: int | None
-    prevalence: float | None
-    degenerate: tuple[int, ...]
-    inexact: tuple[str, ...]
-    exact_share: float
-    dtype: str
+    prevalence: float | None  # share of landslide pixels
+    degenerate: tuple[int, ...]  # ids without terrain
+    inexact: tuple[str, ...]  # files that are not exact integers after restoring the counts
+    exact_share: float  # of the values
+    dtype: str  # of the images in the store: uint16 or float32
     bands: tuple[BandSummary, ...]
-    ndvi: NdviSummary | None
+    ndvi: NdviSummary | None  # None without red and near infrared
     landslide_sizes_px: SizeHistogram | None
-    bytes: int
 
 
 class DataSummary(StoreSummary):
-    """A split, and where it comes from.
-
-    Attributes
-    ----------
-    synthetic : bool
-        Whether the patches are synthetic.
-    digest : str
-        Hash of what the patches are, 16 hex digits.
-    """
+    """A split, and where it comes from."""
 
     synthetic: bool
-    digest: str
+    digest: str  # hash of what the patches are, 16 hex digits
 
 
 def pixels_per_patch(patches: int, pixels: int) -> int:
@@ -141,7 +104,6 @@ def band_summaries(
 
     Parameters
     ----------
-    sensor : Sensor
     kept : float32 array, shape (band, pixels)
         Pixels kept of all patches, in units.
     low, high : float32 array, shape (band,)
@@ -154,7 +116,6 @@ def band_summaries(
             unit=band.unit,
             min=float(low[n]),
             max=float(high[n]),
-            mean=float(kept[n].mean(dtype=np.float64)),
             std=float(kept[n].std(dtype=np.float64)),
             **{f"p{p:02d}": float(v) for p, v in zip(_PERCENTILES, points[n], strict=True)},
         )
@@ -167,7 +128,6 @@ def ndvi_summary(sensor: Sensor, kept: NDArray[np.float32]) -> NdviSummary | Non
 
     Parameters
     ----------
-    sensor : Sensor
     kept : float32 array, shape (band, pixels)
         Pixels kept of all patches, in units.
     """

@@ -35,7 +35,6 @@ def compute(
     image : float32 array, shape (band, y + 2 margin, x + 2 margin)
         In the sensor's units (see `l4s_ensemble.data.store.units`): the patch, and `margin`
         pixels of true neighbourhood on each side.
-    sensor : Sensor
     plan : FeaturePlan
         From `select` or `plan_from_file`.
     pad : {'odd', None}

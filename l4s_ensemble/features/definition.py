@@ -11,18 +11,10 @@ from typing import Literal, NamedTuple
 
 
 class Words(NamedTuple):
-    """Words for a value.
+    """Words for a value."""
 
-    Attributes
-    ----------
-    topic : str
-        Features of one topic are added up when a landslide is explained.
-    high, low : str
-        What a high and a low value mean.
-    """
-
-    topic: str
-    high: str
+    topic: str  # features of one are added up when a landslide is explained
+    high: str  # what a high value means
     low: str
 
 
@@ -46,7 +38,6 @@ class Feature:
         Where the formula comes from.
     support_px : int
         It reads pixels at most this far away, in rows and in columns.
-    words : Words
     radiometry : {'any', 'absolute', 'relative'}
         Which sensors it makes sense for: ``absolute`` needs true reflectance.
     scene_fields : tuple of str

@@ -25,7 +25,6 @@ def write_full(run: Path, jobs: int) -> Path:
     ----------
     run : Path
         The run folder.
-    jobs : int
 
     Returns
     -------

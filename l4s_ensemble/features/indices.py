@@ -71,7 +71,6 @@ class Index:
 
     Attributes
     ----------
-    kind : Kind
     expected : {-1, 0, 1}
         Where a landslide moves it, see `Feature`: it leaves less vegetation and less water in
         leaves, and brighter, redder, barer ground.

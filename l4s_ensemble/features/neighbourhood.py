@@ -79,7 +79,6 @@ class Operator:
         Of the name, with the scale: ``mean_{}``.
     formula : str
         With places for the field and the scales.
-    source : str
     image : callable
         Tile context, name of the field and scales in, picture of the core out.
     reach : callable
@@ -88,7 +87,6 @@ class Operator:
         Whether the gain of the scene cancels, see `Feature.relational`.
     words : Words or {'value', 'around', 'scene'}
         Its own words; or those of the field, as they are or in comparison.
-    unitless : bool
     """
 
     label: str
@@ -291,8 +289,6 @@ def function(
 
     Parameters
     ----------
-    field : Field
-    operator : Operator
     scales : tuple of int
         Pixels: edge of the window (odd), sigma of the Gaussian; two of either; none for a rank.
     superseded_by : tuple of str

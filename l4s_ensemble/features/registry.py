@@ -102,9 +102,6 @@ class FeaturePlan:
     ----------
     sensor : str
         Name of the sensor it was made for.
-    features : tuple of Feature
-    left_out : tuple of LeftOut
-    version : int
     """
 
     sensor: str
@@ -205,7 +202,6 @@ def select(sensor: Sensor, config: FeaturesConfig) -> FeaturePlan:
 
     Parameters
     ----------
-    sensor : Sensor
     config : FeaturesConfig
         ``groups`` and ``exclude``.
 

@@ -21,39 +21,22 @@ _KEY = 0xFEA7
 
 @dataclass(frozen=True)
 class Quota:
-    """How many pixels of each class to draw from each patch.
+    """How many pixels of each class to draw from each patch."""
 
-    Attributes
-    ----------
-    landslide, other : int64 array, shape (patch,)
-    weight_landslide, weight_other : float
-        How many pixels of the whole one drawn pixel stands for.
-    """
-
-    landslide: NDArray[np.int64]
-    other: NDArray[np.int64]
-    weight_landslide: float
+    landslide: NDArray[np.int64]  # (patch,)
+    other: NDArray[np.int64]  # (patch,)
+    weight_landslide: float  # pixels of the whole that a drawn one stands for
     weight_other: float
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Sampled pixels.
+    """Sampled pixels."""
 
-    Attributes
-    ----------
-    values : float32 array, shape (row, feature)
-    reference : uint8 array, shape (row,)
-        1 = landslide.
-    patch : int64 array, shape (row,)
-    pixel : int32 array, shape (row,)
-        Position in the flattened patch.
-    """
-
-    values: NDArray[np.float32]
-    reference: NDArray[np.uint8]
-    patch: NDArray[np.int64]
-    pixel: NDArray[np.int32]
+    values: NDArray[np.float32]  # (row, feature)
+    reference: NDArray[np.uint8]  # (row,): 1 = landslide
+    patch: NDArray[np.int64]  # (row,)
+    pixel: NDArray[np.int32]  # (row,): position in the flattened patch
 
 
 def share_out(
@@ -71,7 +54,6 @@ def share_out(
         Pixels of a patch.
     rows : int
         Pixels wanted; all there are if fewer.
-    seed : int
 
     Raises
     ------
@@ -102,11 +84,8 @@ def sample(
 
     Parameters
     ----------
-    source : FeatureSource
     positions : int64 array, shape (patch,)
         Positions along ``patch``, aligned with the quota.
-    quota : Quota
-    seed, jobs : int
     """
     drawn = np.flatnonzero(quota.landslide + quota.other)
     tasks = [

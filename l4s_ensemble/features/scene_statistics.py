@@ -93,7 +93,6 @@ class SceneStatistics:
 
         Parameters
         ----------
-        value : dict
         where : object, optional
             File it comes from, for the message.
 

@@ -119,7 +119,6 @@ class Segments:
 
         Parameters
         ----------
-        name : str
         steps : int
             2: what adjoins the neighbours. The edge of a bright scar is often a segment of its own,
             which hides the contrast from a single step.

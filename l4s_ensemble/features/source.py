@@ -91,8 +91,6 @@ class FeatureSource:
 
         Parameters
         ----------
-        folder : Path
-        patches : xarray.Dataset or Path
         measured : Path, optional
             Folder of a prediction, see `source_to_predict`. Neighbourhood and statistics that stand
             in it count.
@@ -193,31 +191,6 @@ class FeatureSource:
         return None if self.training and known.dropped(position) else known
 
 
-@lru_cache(maxsize=4)
-def _opened(store: Path) -> xr.Dataset:
-    return open_store(store)
-
-
-@lru_cache(maxsize=4)
-def _plan(path: Path) -> FeaturePlan:
-    return plan_from_file(path)
-
-
-@lru_cache(maxsize=4)
-def _neighbourhood(path: Path) -> Neighbourhood:
-    return load_neighbourhood(path)
-
-
-@lru_cache(maxsize=4)
-def _statistics(path: Path) -> Mapping[int, SceneStatistics]:
-    return load_statistics(path)
-
-
-def _read(given: T | Path, read: Callable[[Path], T]) -> T:
-    """Return an object as it is, or read it from a path."""
-    return read(given) if isinstance(given, Path) else given
-
-
 def load_statistics(path: Path) -> dict[int, SceneStatistics]:
     """Read ``scene_statistics.json``: the statistics of each scene, by its number.
 
@@ -235,6 +208,17 @@ def load_statistics(path: Path) -> dict[int, SceneStatistics]:
         )
     found = value["scenes"].items()
     return {int(scene): SceneStatistics.from_dict(item, path) for scene, item in found}
+
+
+_opened = lru_cache(maxsize=4)(open_store)
+_plan = lru_cache(maxsize=4)(plan_from_file)
+_neighbourhood = lru_cache(maxsize=4)(load_neighbourhood)
+_statistics = lru_cache(maxsize=4)(load_statistics)
+
+
+def _read(given: T | Path, read: Callable[[Path], T]) -> T:
+    """Return an object as it is, or read it from a path."""
+    return read(given) if isinstance(given, Path) else given
 
 
 def save_statistics(path: Path, statistics: Mapping[int, SceneStatistics]) -> None:
@@ -325,7 +309,6 @@ def source_to_predict(
         Patches to predict.
     is_training_store : bool
         Whether the patches are those of the fit.
-    jobs : int
     statistics : mapping of int to SceneStatistics, optional
         Of scenes that need not be measured.
     """

@@ -18,22 +18,12 @@ COPIES = 0.9
 
 
 class Univariate(SummaryModel):
-    """One feature by itself.
+    """One feature by itself."""
 
-    Attributes
-    ----------
-    auc : float or None
-        Chance that a landslide pixel has the higher value; ties count half. Below 0.5: landslides
-        have lower values. None with one class only.
-    best_f1 : float or None
-        Best F1 of any threshold, from either side, at the true prevalence.
-    mean_landslide, mean_other : float or None
-        Means of the classes, in the feature's unit.
-    """
-
+    # Chance that a landslide pixel has the higher value, ties count half; None with one class.
     auc: float | None = None
-    best_f1: float | None = None
-    mean_landslide: float | None = None
+    best_f1: float | None = None  # of any threshold, from either side, at the true prevalence
+    mean_landslide: float | None = None  # in the feature's unit
     mean_other: float | None = None
 
 
@@ -96,7 +86,6 @@ def by_place(
         As for `univariate`.
     place : int64 array, shape (row,)
         Place of each row, 0 to ``places - 1``; rows of -1 take no part.
-    places : int
 
     Returns
     -------
@@ -131,7 +120,6 @@ def strong_and_distinct(
         Some thousand rows are enough.
     strength : sequence of float
         Of each column; the order of the result.
-    most : int
     limit : float
         Rank correlation of a copy. A constant column is a copy of none.
     """

@@ -22,26 +22,14 @@ LEAST_ROWS = 200
 
 
 class FeatureRow(Univariate):
-    """One feature, and what its sampled rows say; ``features.json`` has its declaration.
-
-    Attributes
-    ----------
-    name, group, unit
-        See `l4s_ensemble.features.definition.Feature`.
-    nonfinite : int
-        Rows that are not finite, left out of everything else.
-    worst_in : str or None
-        Name of the place where it says least.
-    auc_worst : float or None
-        AUC there, read from the side that the other places say.
-    """
+    """One feature, and what its sampled rows say; ``features.json`` has its declaration."""
 
     name: str
     group: str
     unit: str
-    nonfinite: int
-    worst_in: str | None = None
-    auc_worst: float | None = None
+    nonfinite: int  # rows, left out of everything else
+    worst_in: str | None = None  # name of the place where it separates least
+    auc_worst: float | None = None  # AUC there, read from the side that the other places say
 
 
 class PlaceRow(SummaryModel):
@@ -68,23 +56,10 @@ class SampleSize(SummaryModel):
 
 
 class FeaturesSummary(SummaryModel):
-    """What the stage made.
+    """What the stage made."""
 
-    Attributes
-    ----------
-    digest : str
-        Hash of the files that later stages read, 16 hex digits.
-    version : int
-        Of the features, `l4s_ensemble.features.registry.VERSION`.
-    sensor : str
-    features : tuple of FeatureRow
-    places : PlacesSummary
-    left_out : tuple of LeftOut
-    sample : SampleSize
-    """
-
-    digest: str
-    version: int
+    digest: str  # hash of the files that later stages read, 16 hex digits
+    version: int  # of the features, `l4s_ensemble.features.registry.VERSION`
     sensor: str
     features: tuple[FeatureRow, ...]
     places: PlacesSummary
@@ -94,22 +69,12 @@ class FeaturesSummary(SummaryModel):
 
 @dataclass(frozen=True)
 class Places:
-    """Where the sampled rows lie: scenes, or folds where only one scene has enough of them.
-
-    Attributes
-    ----------
-    kind : {'scene', 'fold'}
-    names : tuple of str
-    of_row : int64 array, shape (row,)
-        Position in `names`, -1 for rows of no place.
-    tiles : tuple of int
-        Sampled tiles of each place.
-    """
+    """Where the sampled rows lie: scenes, or folds where only one scene has enough of them."""
 
     kind: Literal["scene", "fold"]
     names: tuple[str, ...]
-    of_row: NDArray[np.int64]
-    tiles: tuple[int, ...]
+    of_row: NDArray[np.int64]  # (row,): position in `names`, -1 for rows of no place
+    tiles: tuple[int, ...]  # sampled tiles of each place
 
     def summary(self, reference: NDArray[np.uint8]) -> PlacesSummary:
         """Count the rows of each place; `reference` is 1 for landslide, shape (row,)."""
@@ -130,7 +95,6 @@ def places_of(folds: Folds, patch: NDArray[np.int64]) -> Places:
 
     Parameters
     ----------
-    folds : Folds
     patch : int64 array, shape (row,)
         Patch of each row.
     """
@@ -161,12 +125,10 @@ def describe(
 
     Parameters
     ----------
-    features : sequence of Feature
     values : float32 array, shape (row, feature)
     reference : uint8 array, shape (row,)
     weight : float64 array, shape (row,)
         How many pixels a row stands for.
-    places : Places
     """
     rows = []
     for feature, value in zip(features, values.T, strict=True):

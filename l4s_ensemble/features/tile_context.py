@@ -65,7 +65,6 @@ class Field:
 
     Attributes
     ----------
-    name : str
     needs : tuple of str
         Bands it reads.
     support_px : int
@@ -74,7 +73,6 @@ class Field:
         Tile context in, picture of all of it out. Its outermost `support_px` pixels are not exact.
     words : Words
         Of its own value.
-    unit : str
     more, less : str
         Comparatives of a high and a low value: ``greener``, ``barer``.
     compared : str
@@ -109,7 +107,6 @@ class TileContext:
     image : float32 array, shape (band, y + 2 margin, x + 2 margin), or Window
         In the sensor's units (see `l4s_ensemble.data.store.units`). A `Window` is asked for the
         bands that are needed, once each.
-    sensor : Sensor
     margin : int
         Pixels of the neighbourhood on each side.
     fields : mapping of str to Field

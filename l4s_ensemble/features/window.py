@@ -56,7 +56,6 @@ class Alone:
     Parameters
     ----------
     image : float32 array, shape (band, y + 2 margin, x + 2 margin)
-    sensor : Sensor
     margin : int
         Pixels of true neighbourhood on each side. Beyond them it goes on as `continue_band` says.
     """
@@ -91,7 +90,6 @@ class Joined:
     ----------
     image : float32 array, shape (band, y, x)
         The patch, in the sensor's units.
-    sensor : Sensor
     around : mapping of (int, int) to (array, array)
         By the step in rows and columns: counts (band, y, x) of a neighbour, and the factors
         (band,) that express them in the units of the patch.

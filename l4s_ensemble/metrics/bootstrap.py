@@ -21,22 +21,12 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its percentile interval.
+    """A value with its percentile interval."""
 
-    Attributes
-    ----------
-    value : float
-        On all tiles.
-    low, high : float or None
-        Percentiles of the resamples; None where fewer than `FEWEST_BLOCKS` blocks were given.
-    blocks : int
-        Number of spatial blocks that were resampled.
-    """
-
-    value: float
-    low: float | None
+    value: float  # on all tiles
+    low: float | None  # percentiles of the resamples; None with fewer than `FEWEST_BLOCKS`
     high: float | None
-    blocks: int
+    blocks: int  # spatial blocks that were resampled
     level: float = LEVEL
 
     @property

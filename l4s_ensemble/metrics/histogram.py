@@ -17,16 +17,10 @@ GROUPS = 20
 
 @dataclass
 class ScoreHistogram:
-    """Counts of landslide and other pixels in equal bins of probability in [0, 1].
+    """Counts of landslide and other pixels in equal bins of probability in [0, 1]."""
 
-    Attributes
-    ----------
-    positive, negative : int64 array, shape (bins,)
-        Pixels of the landslide class and of the rest.
-    """
-
-    positive: NDArray[np.int64]
-    negative: NDArray[np.int64]
+    positive: NDArray[np.int64]  # (bins,): pixels of the landslide class
+    negative: NDArray[np.int64]  # (bins,): and of the rest
 
     @classmethod
     def empty(cls, bins: int = 1000) -> ScoreHistogram:

@@ -38,19 +38,12 @@ class ObjectCounts:
     """Objects by size; each array has shape (size,) or, of several tiles, (tile, size).
 
     An object counts in the tile that most of it lies in.
-
-    Attributes
-    ----------
-    reference, found : int64 array
-        Reference landslides, and those with a match.
-    predicted, false : int64 array
-        Predicted landslides, and those without a match.
     """
 
     reference: NDArray[np.int64]
-    found: NDArray[np.int64]
+    found: NDArray[np.int64]  # of these, those with a match
     predicted: NDArray[np.int64]
-    false: NDArray[np.int64]
+    false: NDArray[np.int64]  # of these, those without a match
 
     def pooled(self) -> ObjectCounts:
         """Sum over tiles."""

@@ -12,24 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.metrics.bootstrap import f1_interval
 from l4s_ensemble.metrics.counts import Counts, scores_pooled
 from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index
-from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.run.files import load_fields, save_fields
 
 
 @dataclass
 class TileHistograms:
-    """Pixels of each class by bin of probability, one row a tile.
+    """Pixels of each class by bin of probability, one row a tile."""
 
-    Attributes
-    ----------
-    patch : int64 array, shape (tile,)
-        Ids.
-    positive, negative : int32 array, shape (tile, bins)
-        Pixels of the landslide class and of the rest.
-    """
-
-    patch: NDArray[np.int64]
-    positive: NDArray[np.int32]
-    negative: NDArray[np.int32]
+    patch: NDArray[np.int64]  # (tile,): ids
+    positive: NDArray[np.int32]  # (tile, bins): pixels of the landslide class
+    negative: NDArray[np.int32]  # (tile, bins): and of the rest
 
     @classmethod
     def empty(cls, patch: ArrayLike, bins: int = 1000) -> TileHistograms:
@@ -72,16 +64,12 @@ class TileHistograms:
 
     def save(self, path: Path) -> None:
         """Write an ``.npz`` atomically."""
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez_compressed(
-                file, patch=self.patch, positive=self.positive, negative=self.negative
-            )
+        save_fields(path, self)
 
     @classmethod
     def load(cls, path: Path) -> TileHistograms:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as z:
-            return cls(z["patch"], z["positive"], z["negative"])
+        """Read what `save` wrote; a `RunError` where it is missing or damaged."""
+        return load_fields(path, cls, "run the stage again")
 
 
 def summarise(
@@ -96,7 +84,6 @@ def summarise(
 
     Parameters
     ----------
-    tiles : TileHistograms
     block : array_like, shape (tile,)
         Spatial block of each tile, for the interval.
     threshold : float, optional

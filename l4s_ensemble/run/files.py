@@ -8,12 +8,19 @@ import importlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from l4s_ensemble.errors import RunError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @contextmanager
@@ -126,6 +133,34 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=1, default=_plain, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def save_fields(path: Path, value: Any, *, compressed: bool = True) -> None:
+    """Write the fields of a dataclass, arrays and plain values, as an ``.npz``, atomically."""
+    import numpy as np
+
+    kept = {field.name: getattr(value, field.name) for field in fields(value)}
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **kept)
+
+
+def load_fields(path: Path, kind: type[T], fix: str) -> T:
+    """Read what `save_fields` wrote of a dataclass.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or damaged; `fix` says what to do.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            values = {field.name: kept[field.name] for field in fields(kind)}
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        what = "a file of the run is missing or damaged"
+        raise RunError(what, where=path, found=error, fix=fix) from None
+    return kind(**{name: v if v.ndim else v.item() for name, v in values.items()})
 
 
 def digest_of(*paths: Path) -> str:

@@ -13,18 +13,16 @@ nothing of landslides, by the relief of its terrain. An unknown gain of a tile i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.sensor import Sensor
-from l4s_ensemble.errors import DataError, RunError
-from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.errors import DataError
+from l4s_ensemble.run.files import load_fields, save_fields
 from l4s_ensemble.scenes.folds import Folds
 
 FILE = "applicability.npz"
@@ -86,9 +84,7 @@ class Applicability:
 
     def save(self, folder: Path) -> None:
         """Write `FILE`."""
-        kept: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        with atomic_path(folder / FILE) as path, path.open("wb") as file:
-            np.savez_compressed(file, **kept)
+        save_fields(folder / FILE, self)
 
 
 def load_applicability(folder: Path) -> Applicability | None:
@@ -102,18 +98,8 @@ def load_applicability(folder: Path) -> Applicability | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            values: dict[str, Any] = {f.name: kept[f.name] for f in fields(Applicability)}
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise RunError(
-            "the table of the area of applicability is damaged",
-            where=path,
-            found=error,
-            fix="delete the folder and run fit-all: models are kept",
-        ) from None
-    names = tuple(values.pop("names").tolist())
-    return Applicability(names=names, unit=float(values.pop("unit")), **values)
+    found = load_fields(path, Applicability, "delete the folder and run fit-all: models are kept")
+    return replace(found, names=tuple(map(str, found.names)))
 
 
 def measure_applicability(dataset: xr.Dataset, sensor: Sensor, folds: Folds) -> Applicability:
@@ -123,8 +109,6 @@ def measure_applicability(dataset: xr.Dataset, sensor: Sensor, folds: Folds) -> 
     ----------
     dataset : xarray.Dataset
         The store of the training split.
-    sensor : Sensor
-    folds : Folds
     """
     patch = folds.fit_ids
     names, described = describe(dataset.sel(patch=patch), sensor)
@@ -148,7 +132,6 @@ def describe(dataset: xr.Dataset, sensor: Sensor) -> tuple[tuple[str, ...], NDAr
     ----------
     dataset : xarray.Dataset
         ``image (patch, band, y, x)`` counts, or units where the attribute ``values`` is ``unit``.
-    sensor : Sensor
 
     Returns
     -------

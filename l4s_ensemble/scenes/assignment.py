@@ -44,10 +44,8 @@ def make_folds(
 
     Parameters
     ----------
-    layout : Layout
     landslide_pixels, content_hash, degenerate : array, shape (patch,)
         In the order of ``layout.patch``.
-    config : ScenesConfig
     holdout : Holdout, optional
         Tiles held out.
     holdout_guard : bool

@@ -62,7 +62,6 @@ class Folds(Layout):
         Block of tiles that the bootstrap draws as one; every tile has one.
     landslide_pixels : int64 array, shape (tile,)
     content_hash : str array, shape (tile,)
-    n_folds : int
     block_tiles : int
         Edge of a fold's block, tiles, after shrinking; 0 where folds are whole scenes.
     by : {'blocks', 'scenes'}
@@ -121,7 +120,6 @@ class Folds(Layout):
 
         Parameters
         ----------
-        fold : int
         ids_trained : iterable of int
             Ids whose pixels reach the fit: training, normalisation, early stopping.
         hashes : mapping of int to str
@@ -244,7 +242,6 @@ def check_stack(
 
     Parameters
     ----------
-    folds : Folds
     hashes : mapping of int to str
         Content hash of every tile.
     scores : mapping of str to xarray.Dataset

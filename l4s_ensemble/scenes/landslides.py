@@ -19,7 +19,7 @@ from l4s_ensemble.data.store import sensor_of
 from l4s_ensemble.metrics.objects import SIZE_PX, ObjectCounts, labelled, matches, size_of
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
-from l4s_ensemble.scenes.layout import known_layout
+from l4s_ensemble.scenes.layout import AROUND, known_layout
 
 Mask = NDArray[np.uint8]
 Places = tuple[NDArray[np.int32], ...]
@@ -28,43 +28,22 @@ Place = tuple[ArrayLike, ...]
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Parts of a mask's objects that lie in one tile.
+    """Parts of a mask's objects that lie in one tile."""
 
-    Attributes
-    ----------
-    area : int64 array, shape (part,)
-    edges : tuple of int32 array
-        Number of the part, from 0, along the upper, lower, left and right line of pixels; -1
-        outside.
-    """
-
-    area: NDArray[np.int64]
+    area: NDArray[np.int64]  # (part,)
+    # Number of the part, from 0, along the upper, lower, left and right line; -1 outside.
     edges: tuple[NDArray[np.int32], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """The objects of the masks of some tiles, numbered from 1, the largest first.
+    """The objects of the masks of some tiles, numbered from 1, the largest first."""
 
-    Attributes
-    ----------
-    first : int64 array, shape (tile + 1,)
-        Where the parts of each tile begin in `number`.
-    number : int64 array, shape (part,)
-        Object that each part belongs to; a part is what lies in one tile.
-    pixels : int64 array, shape (object,)
-        Size of object ``i + 1``.
-    tiles : int64 array, shape (object,)
-        Number of tiles that it lies in.
-    cut : bool array, shape (object,)
-        Whether it reaches an edge beyond which no mask is known: the rest of it is not counted.
-    """
-
-    first: NDArray[np.int64]
-    number: NDArray[np.int64]
-    pixels: NDArray[np.int64]
-    tiles: NDArray[np.int64]
-    cut: NDArray[np.bool_]
+    first: NDArray[np.int64]  # (tile + 1,): where the parts of each tile begin in `number`
+    number: NDArray[np.int64]  # (part,): object that a part belongs to
+    pixels: NDArray[np.int64]  # (object,): size of object ``i + 1``
+    tiles: NDArray[np.int64]  # (object,): tiles that it lies in
+    cut: NDArray[np.bool_]  # (object,): it reaches an edge beyond which no mask is known
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -72,15 +51,9 @@ class Objects:
 
 @dataclass(frozen=True, eq=False)
 class Outlines(Objects):
-    """Objects whose outlines can be read tile by tile.
+    """Objects whose outlines can be read tile by tile."""
 
-    Attributes
-    ----------
-    read : callable
-        Gives the mask of the tile at a position, shape (y, x).
-    """
-
-    read: Callable[[int], Mask]
+    read: Callable[[int], Mask]  # gives the mask of the tile at a position, shape (y, x)
 
     def with_objects(self) -> list[int]:
         """Positions of the tiles that hold an object."""
@@ -155,19 +128,11 @@ def join(parts: Sequence[Parts], place: Place) -> Objects:
 
 @dataclass(frozen=True, eq=False)
 class TileObjects:
-    """Parts of landslides in one tile.
-
-    Attributes
-    ----------
-    reference : Parts
-    predicted : dict of str to Parts
-        By model.
-    shared : dict of str to int64 array, shape (3, n)
-        Part of the reference, part of the prediction (both from 0) and pixels that both hold.
-    """
+    """Parts of landslides in one tile."""
 
     reference: Parts
-    predicted: dict[str, Parts]
+    predicted: dict[str, Parts]  # by model
+    # By model (3, n): part of the reference, part predicted (both from 0), pixels of both.
     shared: dict[str, NDArray[np.int64]]
 
 
@@ -204,7 +169,6 @@ def count_objects(tiles: Sequence[TileObjects], place: Place) -> dict[str, Objec
 
     Parameters
     ----------
-    tiles : sequence of TileObjects
     place : tuple of array_like of int, each of shape (tile,)
         Scene, row and column; a scene below 0 means that the place is not known, and that
         nothing is joined over the seams of the tile.
@@ -318,25 +282,22 @@ def _joined(
         pairs.append(np.column_stack([one[both], other[both]]))
 
     for tile, (upper, lower, left, right) in enumerate(edges):
-        at = (scene[tile], row[tile], col[tile])
-        known = cells.get(at) == tile
-
-        def beside(
-            down: int, across: int, at: tuple[int, int, int] = at, known: bool = known
-        ) -> int | None:
-            return cells.get((at[0], at[1] + down, at[2] + across)) if known else None
-
+        s, r, c = scene[tile], row[tile], col[tile]
+        beside: dict[tuple[int, int], int] = {}
+        if cells.get((s, r, c)) == tile:
+            places = {(down, across): (s, r + down, c + across) for down, across in AROUND}
+            beside = {step: cells[place] for step, place in places.items() if place in cells}
         sides = (((-1, 0), upper), ((1, 0), lower), ((0, -1), left), ((0, 1), right))
-        cut += [line[line >= 0] for step, line in sides if beside(*step) is None]
+        cut += [line[line >= 0] for step, line in sides if step not in beside]
         for step, own, line in (((0, 1), right, 2), ((1, 0), lower, 0)):
-            if (other := beside(*step)) is not None:
-                theirs = edges[other][line]
+            if step in beside:
+                theirs = edges[beside[step]][line]
                 link(own, theirs)
                 link(own[1:], theirs[:-1])
                 link(own[:-1], theirs[1:])
         for across, own_corner, their_corner in ((1, -1, 0), (-1, 0, -1)):
-            if (other := beside(1, across)) is not None:
-                link(lower[[own_corner]], edges[other][0][[their_corner]])
+            if (1, across) in beside:
+                link(lower[[own_corner]], edges[beside[1, across]][0][[their_corner]])
     return np.concatenate(pairs), np.unique(np.concatenate(cut))
 
 

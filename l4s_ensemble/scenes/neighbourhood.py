@@ -11,7 +11,7 @@ and spectral bands, is the difference of their log-gains; least squares over all
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from l4s_ensemble.data.counts import normalisation_factor
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import sensor_of
-from l4s_ensemble.errors import RunError
-from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.run.files import load_fields, save_fields
 from l4s_ensemble.scenes.folds import Folds
 from l4s_ensemble.scenes.layout import AROUND, Layout, known_layout
 from l4s_ensemble.scenes.profiles import AXES, read_lines
@@ -116,9 +115,7 @@ class Neighbourhood(Layout):
 
     def save(self, path: Path) -> None:
         """Write ``neighbourhood.npz``; the same bytes for the same content."""
-        kept: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, **kept)
+        save_fields(path, self, compressed=False)
 
 
 def load_neighbourhood(path: Path) -> Neighbourhood:
@@ -129,18 +126,7 @@ def load_neighbourhood(path: Path) -> Neighbourhood:
     RunError
         If the file is missing or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            values: dict[str, Any] = {f.name: kept[f.name] for f in fields(Neighbourhood)}
-    except (OSError, KeyError, ValueError, EOFError) as error:
-        raise RunError(
-            "the neighbourhood of the tiles cannot be read",
-            where=path,
-            found=error,
-            fix="run fit-all again",
-        ) from None
-    scalars = {name: value.item() for name, value in values.items() if value.ndim == 0}
-    return Neighbourhood(**values | scalars)
+    return load_fields(path, Neighbourhood, "run fit-all again")
 
 
 def measure_neighbourhood(
@@ -180,11 +166,10 @@ def measure_neighbourhood(
         log_gain[:], part[:] = _gains(steps, n)
         if held_out.any():
             log_gain[OPEN], part[OPEN] = _gains(steps.of(~held_out[steps.pairs].any(axis=1)), n)
-    silent = np.asarray(dataset["degenerate"].values, bool)
     return Neighbourhood(
         **vars(layout),
         held_out=held_out,
-        silent=silent,
+        silent=np.asarray(dataset["degenerate"].values, bool),
         factor=factor,
         log_gain=log_gain,
         part=part,
@@ -195,21 +180,11 @@ def measure_neighbourhood(
 
 
 class SeamSteps(NamedTuple):
-    """Steps of reflectance from tile to tile.
+    """Steps of reflectance from tile to tile."""
 
-    Attributes
-    ----------
-    pairs : ndarray of int, shape (seam, 2)
-        Positions of the adjoining tiles.
-    log_ratio : ndarray, shape (seam,)
-        Median of the log of the first over the second, at the seam.
-    spread : ndarray, shape (seam,)
-        Median absolute deviation of the same.
-    """
-
-    pairs: NDArray[np.intp]
-    log_ratio: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    pairs: NDArray[np.intp]  # (seam, 2): positions of the adjoining tiles
+    log_ratio: NDArray[np.float64]  # (seam,): median log of the first over the second
+    spread: NDArray[np.float64]  # (seam,): its median absolute deviation
 
     def of(self, seams: ArrayLike) -> SeamSteps:
         """Some of the seams."""

@@ -26,26 +26,16 @@ MUTE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Lines:
-    """Profiles of one axis.
+    """Profiles of one axis."""
 
-    Attributes
-    ----------
-    last, first : ndarray, shape (tile, band, pixel)
-        Profile at the end (right or bottom) and at the start (left or top) of each tile.
-    last_silent, first_silent : ndarray of bool, shape (tile, band)
-        The profile says nothing: a band that is one number all over the tile, or no data.
-    before, after : ndarray, shape (cut, taught tile, band, pixel)
-        Both sides of cuts inside a part of the tiles.
-    cut_silent : ndarray of bool, shape (taught tile, band)
-    """
-
-    last: Floats
-    first: Floats
+    last: Floats  # (tile, band, pixel): at the end, right or bottom, of each tile
+    first: Floats  # at the start, left or top
+    # (tile, band): the profile says nothing: the band is one number all over the tile, or no data.
     last_silent: Flags
     first_silent: Flags
-    before: Floats
-    after: Floats
-    cut_silent: Flags
+    before: Floats  # (cut, taught tile, band, pixel): beside cuts inside a part of the tiles
+    after: Floats  # on their other side
+    cut_silent: Flags  # (taught tile, band)
 
 
 def read_lines(

@@ -25,9 +25,9 @@ from l4s_ensemble.scenes.evidence import weigh
 from l4s_ensemble.scenes.layout import (
     ALONE,
     UNKNOWN,
-    GridName,
     Layout,
     is_official,
+    known_layout,
     manifest_places,
     official_places,
 )
@@ -58,18 +58,13 @@ def find_layout(
     DataError
         If the places asked for are not known, or known for some tiles only.
     """
-    patch = dataset["patch"].values.astype(np.int64)
-    manifest, official = manifest_places(dataset), official_places(patch)
-    chosen: GridName = "pixels"
-    if choice != "auto":
-        chosen = choice
-    elif (manifest[0] != UNKNOWN).any():
-        chosen = "manifest"
-    elif is_official(dataset, sensor):
-        if (official[0] != UNKNOWN).all():
-            chosen = "official"
-        else:
+    patch, chosen = dataset["patch"].values.astype(np.int64), choice
+    if choice == "auto":
+        chosen = known_layout(dataset, sensor).grid
+        if chosen == "none" and is_official(dataset, sensor):
             log.warning("scenes: some ids are no official training ids, so the pixels decide")
+        if chosen == "none":
+            chosen = "pixels"
     if chosen == "pixels":
         found = _layout_from_pixels(dataset, sensor)
         if choice == "pixels" or 2 * found.placed.sum() >= len(patch):
@@ -85,17 +80,18 @@ def find_layout(
         )
         nowhere = np.full(patch.shape, UNKNOWN, np.int32)
         return Layout("none", patch, nowhere, nowhere, nowhere)
-    scene, row, col = manifest if chosen == "manifest" else official
+    manifest = chosen == "manifest"
+    scene, row, col = manifest_places(dataset) if manifest else official_places(patch)
     unknown = patch[(scene == UNKNOWN) | (row < 0) | (col < 0)]
     if len(unknown):
         raise DataError(
             f"{len(unknown)} of {len(patch)} tiles have no place in the {chosen} grid",
             where=dataset.attrs.get("root"),
             found="patches " + ", ".join(map(str, unknown)),
-            fix=("complete scenes.csv, or " if chosen == "manifest" else "")
+            fix=("complete scenes.csv, or " if manifest else "")
             + "set scenes.grid=pixels or scenes.grid=none",
         )
-    return Layout(chosen, patch, scene, row, col)
+    return Layout("manifest" if manifest else "official", patch, scene, row, col)
 
 
 def solve(
@@ -173,8 +169,6 @@ def survey(root: Path, split: str, sensor: Sensor) -> dict[str, Any]:
     ----------
     root : Path
         Folder in the official or the Hugging Face layout.
-    split : {'train', 'valid', 'test'}
-    sensor : Sensor
 
     Returns
     -------

@@ -8,18 +8,12 @@ from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import landslide_pixels, open_store, sensor_of
 from l4s_ensemble.run.files import digest_of
 from l4s_ensemble.run.stage import StageContext, Summary
-from l4s_ensemble.scenes.applicability import Applicability, measure_applicability
+from l4s_ensemble.scenes.applicability import measure_applicability
 from l4s_ensemble.scenes.assignment import make_folds
 from l4s_ensemble.scenes.folds import HEAD, ROLES, TABLE, Folds
 from l4s_ensemble.scenes.layout import UNKNOWN
 from l4s_ensemble.scenes.seams import find_layout
-from l4s_ensemble.scenes.summary import (
-    ApplicabilitySummary,
-    FoldRow,
-    SceneApplicability,
-    SceneRow,
-    ScenesSummary,
-)
+from l4s_ensemble.scenes.summary import FoldRow, SceneRow, ScenesSummary
 
 
 def stage(ctx: StageContext) -> Summary:
@@ -41,20 +35,15 @@ def stage(ctx: StageContext) -> Summary:
         seed=ctx.config.seed,
     )
     folds.save(ctx.out)
-    applicability = measure_applicability(dataset, sensor, folds)
-    applicability.save(ctx.out)
-    _, copies = np.unique(folds.content_hash, return_counts=True)
+    measure_applicability(dataset, sensor, folds).save(ctx.out)
     return ScenesSummary(
         grid=folds.grid,
         by=folds.by,
         folds=folds.n_folds,
         block_tiles=folds.block_tiles,
-        block_tiles_asked=ctx.config.scenes.block_tiles,
         roles={role: int((folds.role == role).sum()) for role in ROLES},
-        copied_tiles=int(copies[copies > 1].sum()),
         per_fold=[_fold_row(folds, sensor, k) for k in range(folds.n_folds)],
         scenes=_scene_rows(folds, sensor),
-        applicability=_applicability(applicability, folds),
         digest=digest_of(ctx.out / TABLE, ctx.out / HEAD),
     ).model_dump(mode="json")
 
@@ -65,7 +54,6 @@ def _fold_row(folds: Folds, sensor: Sensor, k: int) -> FoldRow:
     return FoldRow(
         fold=k,
         tiles=tiles,
-        landslide_pixels=pixels,
         prevalence=pixels / (tiles * sensor.patch_pixels**2),
         train_tiles=len(folds.train_ids(k)),
         buffer_tiles=len(folds.buffer_ids(k)),
@@ -90,14 +78,3 @@ def _scene_rows(folds: Folds, sensor: Sensor) -> list[SceneRow]:
             )
         )
     return rows
-
-
-def _applicability(known: Applicability, folds: Folds) -> ApplicabilitySummary:
-    scene, rows = folds.of(known.patch, "scene"), []
-    for s in np.unique(scene).tolist():
-        own = known.held_out[scene == s]
-        beyond = int((own > known.limit).sum())
-        rows.append(
-            SceneApplicability(scene=s, tiles=len(own), median=float(np.median(own)), beyond=beyond)
-        )
-    return ApplicabilitySummary(limit=known.limit, scenes=rows)

@@ -13,7 +13,6 @@ class FoldRow(SummaryModel):
 
     fold: int
     tiles: int
-    landslide_pixels: int
     prevalence: float
     train_tiles: int
     buffer_tiles: int
@@ -30,22 +29,6 @@ class SceneRow(SummaryModel):
     prevalence: float
 
 
-class SceneApplicability(SummaryModel):
-    """Dissimilarity indices of the training tiles of a scene, and tiles beyond the limit."""
-
-    scene: int
-    tiles: int
-    median: float
-    beyond: int
-
-
-class ApplicabilitySummary(SummaryModel):
-    """Area of applicability: the largest index inside it, and the scenes."""
-
-    limit: float
-    scenes: list[SceneApplicability]
-
-
 class ScenesSummary(SummaryModel):
     """Summary of the stage ``scenes``."""
 
@@ -53,10 +36,7 @@ class ScenesSummary(SummaryModel):
     by: Literal["blocks", "scenes"]
     folds: int
     block_tiles: int
-    block_tiles_asked: int
     roles: dict[str, int]
-    copied_tiles: int
     per_fold: list[FoldRow]
     scenes: list[SceneRow]
-    applicability: ApplicabilitySummary
     digest: str
