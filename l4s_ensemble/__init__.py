@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from l4s_ensemble.config import load as load_config
     from l4s_ensemble.data.patches import open_patches
     from l4s_ensemble.errors import L4SError
-    from l4s_ensemble.features.compute import features_of
+    from l4s_ensemble.features.source import features_of
     from l4s_ensemble.maps.scene_map import map_scene
     from l4s_ensemble.metrics.counts import score
     from l4s_ensemble.pipeline import load_run, open_run
@@ -27,7 +27,7 @@ _WHERE = {
     "PixelClassifier": "l4s_ensemble.pixel.classifier:PixelClassifier",
     "Stack": "l4s_ensemble.stack.classifier:Stack",
     "UNetClassifier": "l4s_ensemble.unet.classifier:UNetClassifier",
-    "features_of": "l4s_ensemble.features.compute:features_of",
+    "features_of": "l4s_ensemble.features.source:features_of",
     "load_config": "l4s_ensemble.config:load",
     "load_run": "l4s_ensemble.pipeline:load_run",
     "map_scene": "l4s_ensemble.maps.scene_map:map_scene",

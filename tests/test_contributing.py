@@ -23,8 +23,8 @@ import torch
 import l4s_ensemble
 from l4s_ensemble.config import FeaturesConfig, UNetConfig
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.features.compute import compute
-from l4s_ensemble.features.registry import select
+from l4s_ensemble.features.registry import compute_window, select
+from l4s_ensemble.features.window import Alone
 from l4s_ensemble.report.render import render_report
 from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.unet.networks.network import build
@@ -35,7 +35,7 @@ rng = np.random.default_rng(0)
 
 plan = select(L4S, FeaturesConfig()).only(["nbr", "haze"])
 image = rng.uniform(500, 3000, (14, 16, 16)).astype(np.float32)
-values = compute(image, L4S, plan)
+values = compute_window(Alone(image, L4S), L4S, plan)
 at = {band: image[i] for i, band in enumerate(L4S.band_names)}
 nbr = (at["B8"] - at["B12"]) / (at["B8"] + at["B12"])
 np.testing.assert_allclose(values[0], nbr, atol=1e-5)

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from l4s_ensemble.config import FeaturesConfig
@@ -16,7 +18,9 @@ from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import ConfigError, ModelError
 from l4s_ensemble.features import indices, neighbourhood, segments, terrain
 from l4s_ensemble.features.definition import Feature, Words
-from l4s_ensemble.features.tile_context import FeatureFunction, Field
+from l4s_ensemble.features.scene_statistics import SceneStatistics
+from l4s_ensemble.features.tile_context import FeatureFunction, Field, TileContext
+from l4s_ensemble.features.window import Window
 from l4s_ensemble.run.files import read_json
 
 FEATURES_FILE = "features.json"
@@ -266,3 +270,35 @@ def _known(where: str, found: Sequence[str], allowed: Sequence[str]) -> None:
             allowed=", ".join(allowed) if len(allowed) < 10 else f"{len(allowed)} names",
             fix=f"did you mean {close[0]}?" if close else "l4s-ensemble features lists all names",
         )
+
+
+def compute_window(
+    window: Window, sensor: Sensor, plan: FeaturePlan, statistics: SceneStatistics | None = None
+) -> NDArray[np.float32]:
+    """Compute the features of one patch.
+
+    Parameters
+    ----------
+    window : Window
+        Gives bands with as much of the neighbourhood as is asked for.
+    statistics : SceneStatistics, optional
+        Of the scene that the patch lies in, for features that are relative to it. Without them
+        those of the patch itself stand in.
+
+    Returns
+    -------
+    float32 array, shape (feature, y, x)
+        All finite. Where the window knows ``plan.support_px`` pixels around, and with statistics of
+        the scene, they are bit for bit those that the whole scene as one array would give.
+
+    Raises
+    ------
+    DataError
+        If a band is not finite.
+    """
+    functions = catalogue()
+    out = np.empty((len(plan.features), *window.size), np.float32)
+    context = TileContext(window, sensor, plan.support_px, all_fields(), statistics)
+    for target, feature in zip(out, plan.features, strict=True):
+        target[...] = functions[feature.name].image(context)
+    return out

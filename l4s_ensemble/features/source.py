@@ -6,7 +6,7 @@ predictions, on disk and in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,16 +16,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.data.store import open_store, positions_of, sensor_of, units
 from l4s_ensemble.errors import ModelError
-from l4s_ensemble.features.compute import compute_window
 from l4s_ensemble.features.registry import (
     FEATURES_FILE,
     FeaturePlan,
     all_fields,
+    compute_window,
     plan_from_file,
     reach_of,
+    select,
 )
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.tile_context import TileContext, sample_tile
@@ -336,3 +338,49 @@ def source_to_predict(
     if out is not None:
         save_statistics(out / STATISTICS_FILE, scenes)
     return replace(source, statistics=scenes if out is None else out / STATISTICS_FILE)
+
+
+def features_of(dataset: xr.Dataset, names: Sequence[str] | None = None) -> xr.DataArray:
+    """Compute features of a dataset's patches, for a notebook. All in memory: take a few patches.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From ``open_patches`` or ``open_store``, or a selection of it.
+    names : sequence of str, optional
+        Features wanted, in this order; all that the sensor allows without it.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ``(patch, feature, y, x)``, float32. Coordinates ``feature`` (name), ``group`` and
+        ``unit`` along ``feature``, and those of the dataset along ``patch``. Attributes
+        ``version``, ``sensor``, ``support_px``.
+
+    Raises
+    ------
+    ConfigError
+        If a name is not among the features of the sensor.
+
+    Examples
+    --------
+    >>> ndvi = features_of(patches, ["ndvi", "slope_deg"])  # doctest: +SKIP
+    """
+    sensor = sensor_of(dataset)
+    plan = select(sensor, FeaturesConfig())
+    if names is not None:
+        plan = plan.only(list(names))
+    along = {n: found for n, found in dataset.coords.items() if found.dims == ("patch",)}
+    made = FeatureSource(dataset, plan).tiles(np.arange(dataset.sizes["patch"]))
+    return xr.DataArray(
+        made,
+        dims=("patch", "feature", "y", "x"),
+        coords={
+            **along,
+            "feature": list(plan.names),
+            "group": ("feature", [f.group for f in plan.features]),
+            "unit": ("feature", [f.unit for f in plan.features]),
+        },
+        name="features",
+        attrs={"version": plan.version, "sensor": sensor.name, "support_px": plan.support_px},
+    )

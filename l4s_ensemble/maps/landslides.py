@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from l4s_ensemble.features.compute import compute_window
+from l4s_ensemble.features.registry import compute_window
 from l4s_ensemble.features.scene_statistics import SceneStatistics
 from l4s_ensemble.features.window import Alone
 from l4s_ensemble.maps.area import Area

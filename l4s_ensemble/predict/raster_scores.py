@@ -8,8 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from l4s_ensemble.features.compute import compute_window
-from l4s_ensemble.features.registry import all_fields, reach_of
+from l4s_ensemble.features.registry import all_fields, compute_window, reach_of
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.source import MEASURED_TILES
 from l4s_ensemble.features.tile_context import TileContext, sample_tile

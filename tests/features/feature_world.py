@@ -6,7 +6,7 @@ import numpy as np
 
 from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
-from l4s_ensemble.features.registry import FeaturePlan, all_fields, select
+from l4s_ensemble.features.registry import FeaturePlan, all_fields, compute_window, select
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.tile_context import TileContext, sample_tile
 from l4s_ensemble.features.window import Alone
@@ -29,6 +29,18 @@ def window_plan(sensor: Sensor) -> FeaturePlan:
     """Features that read nothing but a window about the pixel."""
     plan = plan_of(sensor)
     return plan.only([f.name for f in plan.features if not f.scene_fields and not f.by_tile])
+
+
+def compute(
+    image: np.ndarray,
+    sensor: Sensor,
+    plan: FeaturePlan,
+    margin: int = 0,
+    statistics: SceneStatistics | None = None,
+) -> np.ndarray:
+    """Features of a patch with some pixels of true neighbourhood on each side."""
+    window = Alone(image.astype(np.float32), sensor, margin)
+    return compute_window(window, sensor, plan, statistics)
 
 
 def statistics_of(image: np.ndarray, sensor: Sensor, plan: FeaturePlan) -> SceneStatistics:

@@ -13,11 +13,10 @@ from l4s_ensemble.config import build as build_config
 from l4s_ensemble.data.stage import stage as data_stage
 from l4s_ensemble.data.store import landslide_pixels, open_store
 from l4s_ensemble.errors import ConfigError, DataError
-from l4s_ensemble.features.compute import features_of
 from l4s_ensemble.features.full import write_full
 from l4s_ensemble.features.registry import plan_from_file
 from l4s_ensemble.features.sample import share_out
-from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.features.source import FeatureSource, features_of
 from l4s_ensemble.features.stage import stage
 from l4s_ensemble.features.statistics import univariate
 from l4s_ensemble.run.stage import StageContext

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from feature_world import RGB, moving_plan, plan_of, scene
+from feature_world import RGB, compute, moving_plan, plan_of, scene
 
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.features import registry
-from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.registry import all_fields, catalogue
 from l4s_ensemble.features.tile_context import FeatureFunction, TileContext
 from l4s_ensemble.pixel.landslide_words import feature_word, weighed_words
@@ -31,7 +30,7 @@ def test_renaming_all_features_changes_nothing_but_names(sensor, monkeypatch):
         new[n]: FeatureFunction(replace(f.feature, name=new[n]), f.image)
         for n, f in catalogue().items()
     }
-    for module in ("features.registry", "features.compute", "pixel.landslide_words"):
+    for module in ("features.registry", "pixel.landslide_words"):
         monkeypatch.setattr(f"l4s_ensemble.{module}.catalogue", lambda: renamed)
     again = plan_of(sensor)
     assert again.names == tuple(new[n] for n in plan.names)

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_world import RGB, light, plan_of, scene
+from feature_world import RGB, compute, light, plan_of, scene
 
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.indices import INDICES
 
 PUBLISHED = {

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_world import RGB, plan_of, scene
+from feature_world import RGB, compute, plan_of, scene
 from scipy import ndimage
 from skimage.measure import regionprops
 
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.registry import all_fields
 from l4s_ensemble.features.segments import MARGIN_PX, Segments
 from l4s_ensemble.features.tile_context import TileContext

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from feature_world import RGB, continued, plan_of, scene, window_plan
+from feature_world import RGB, compute, continued, plan_of, scene, window_plan
 from tiny_patches import dataset_of, save_store
 
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.data.store import in_memory, units
 from l4s_ensemble.errors import DataError, ModelError, RunError
-from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.registry import FeaturePlan
 from l4s_ensemble.features.source import (
     FeatureSource,
@@ -100,7 +99,7 @@ def test_at_the_edge_of_a_scene_the_known_sides_are_true(world):
 
 def test_without_neighbours_a_tile_is_one_patch(world):
     whole, source = world
-    patch = compute(np.ascontiguousarray(whole[CENTRE]), L4S, source.plan, pad="odd")
+    patch = compute(np.ascontiguousarray(whole[CENTRE]), L4S, source.plan)
     off = source_of(source.patches, source.plan, cross=False)
     for single in (alone(source), off):
         np.testing.assert_array_equal(single.tiles([MIDDLE])[0], patch)

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from feature_world import continued, plan_of, scene
+from feature_world import compute, continued, plan_of, scene
 from scipy import ndimage
 
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.registry import all_fields
 from l4s_ensemble.features.terrain import SIGMA_PX
 from l4s_ensemble.features.tile_context import TileContext

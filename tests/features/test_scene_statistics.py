@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from feature_world import RGB, plan_of, scene
+from feature_world import RGB, compute, plan_of, scene
 from scipy import stats
 
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import DataError, ModelError
-from l4s_ensemble.features.compute import compute
 from l4s_ensemble.features.registry import all_fields
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.tile_context import TileContext, sample_tile
