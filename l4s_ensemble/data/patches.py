@@ -150,8 +150,8 @@ def write_patch(path: str | Path, stored: ArrayLike, sensor: Sensor) -> None:
     _write(Path(path), sensor.image_key, values)
 
 
-def write_mask(path: str | Path, mask: ArrayLike, key: str = "mask") -> None:
-    """Write a mask in the official form: dataset `key`, uint8, values 0 and 1, shape (y, x).
+def write_mask(path: str | Path, mask: ArrayLike) -> None:
+    """Write a mask in the official form: dataset ``mask``, uint8, values 0 and 1, shape (y, x).
 
     Raises
     ------
@@ -166,7 +166,7 @@ def write_mask(path: str | Path, mask: ArrayLike, key: str = "mask") -> None:
             found=f"shape {values.shape}, dtype {values.dtype}",
             allowed="two dimensions, values 0 and 1",
         )
-    _write(Path(path), key, values.astype(np.uint8))
+    _write(Path(path), "mask", values.astype(np.uint8))
 
 
 def open_patches(

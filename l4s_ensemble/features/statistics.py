@@ -110,9 +110,9 @@ def by_place(
 
 
 def strong_and_distinct(
-    values: NDArray[np.floating[Any]], strength: Sequence[float], most: int, limit: float = COPIES
+    values: NDArray[np.floating[Any]], strength: Sequence[float], most: int
 ) -> list[int]:
-    """Choose the strongest columns, without near copies of a stronger one.
+    """Choose the strongest columns, without near copies; a constant column is a copy of none.
 
     Parameters
     ----------
@@ -120,8 +120,6 @@ def strong_and_distinct(
         Some thousand rows are enough.
     strength : sequence of float
         Of each column; the order of the result.
-    limit : float
-        Rank correlation of a copy. A constant column is a copy of none.
     """
     from scipy.stats import rankdata
 
@@ -130,6 +128,6 @@ def strong_and_distinct(
         close = np.abs(np.nan_to_num(np.atleast_2d(np.corrcoef(ranks, rowvar=False))))
     chosen: list[int] = []
     for i in sorted(range(len(strength)), key=lambda i: -strength[i]):
-        if len(chosen) < most and all(close[i, j] < limit for j in chosen):
+        if len(chosen) < most and all(close[i, j] < COPIES for j in chosen):
             chosen.append(i)
     return chosen

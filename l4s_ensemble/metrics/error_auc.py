@@ -6,7 +6,6 @@ the surest first. Bins are equal in the square root of the uncertainty, for most
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,8 @@ def error_histogram(
     uncertainty: ArrayLike,
     reference: NDArray[np.bool_],
     predicted: NDArray[np.bool_],
-    bins: int = BINS,
 ) -> NDArray[np.int64]:
-    """Count pixels by kind and bin of uncertainty, shape (4, bins).
+    """Count pixels by kind and bin of uncertainty, shape (4, `BINS`).
 
     Parameters
     ----------
@@ -34,9 +32,9 @@ def error_histogram(
         Of the same shape.
     """
     u = np.sqrt(np.clip(np.asarray(uncertainty, dtype=np.float64), 0, 1)).ravel()
-    place = np.minimum((u * bins).astype(np.int64), bins - 1)
+    place = np.minimum((u * BINS).astype(np.int64), BINS - 1)
     kind = (reference + 2 * predicted.astype(np.int64)).ravel()
-    return np.bincount(bins * kind + place, minlength=4 * bins).reshape(4, bins)
+    return np.bincount(BINS * kind + place, minlength=4 * BINS).reshape(4, BINS)
 
 
 def error_auc(histogram: NDArray[Any]) -> float | None:
@@ -55,16 +53,14 @@ def error_auc(histogram: NDArray[Any]) -> float | None:
     return float((wrong * (surer + right / 2)).sum() / pairs) if pairs else None
 
 
-def risk_coverage(
-    histogram: NDArray[Any], shares: Sequence[float] = SHARES
-) -> list[dict[str, float | None]]:
-    """F1 where a person corrects the most uncertain pixels.
+def risk_coverage(histogram: NDArray[Any]) -> list[dict[str, float | None]]:
+    """F1 where a person corrects the most uncertain pixels, for each of `SHARES`.
+
+    A bin that a share cuts is taken in part, alike of each kind.
 
     Parameters
     ----------
     histogram : array, shape (4, bins)
-    shares : sequence of float
-        Of all pixels. A bin that the share cuts is taken in part, alike of each kind.
 
     Returns
     -------
@@ -78,7 +74,7 @@ def risk_coverage(
     total = h.sum(axis=0)
     unsure = np.cumsum(total[::-1])[::-1]  # pixels in this bin or a less sure one
     out: list[dict[str, float | None]] = []
-    for share in shares:
+    for share in SHARES:
         wanted = share * total.sum()
         above = unsure - total
         part = np.clip((wanted - above) / np.maximum(total, 1), 0, 1)

@@ -134,9 +134,7 @@ def matches(
     return np.concatenate(pairs, axis=1)
 
 
-def summarise_objects(
-    counts: ObjectCounts, block: ArrayLike, *, resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+def summarise_objects(counts: ObjectCounts, block: ArrayLike, *, seed: int = 0) -> dict[str, Any]:
     """Score objects, pooled and by size; see `l4s_ensemble.metrics.summary.ObjectScores`.
 
     Parameters
@@ -148,7 +146,7 @@ def summarise_objects(
     """
     whole = counts.pooled()
     sums = {f.name: int(getattr(whole, f.name).sum()) for f in fields(whole)}
-    interval = score_interval(f1_objects, counts.table(), block, resamples=resamples, seed=seed)
+    interval = score_interval(f1_objects, counts.table(), block, seed=seed)
     by_size = []
     for i, (low, high) in enumerate(pairwise(SIZE_PX)):
         bounds = {"low_px": int(low), "high_px": None if np.isinf(high) else int(high) - 1}

@@ -77,7 +77,6 @@ def summarise(
     block: ArrayLike,
     *,
     threshold: float | None = None,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Score tiles at one threshold, as a plain dict for a summary.
@@ -99,7 +98,7 @@ def summarise(
     best = pooled.best()
     chosen = best.value if threshold is None else threshold
     counts = tiles.counts(chosen)
-    interval = f1_interval(counts, block, resamples=resamples, seed=seed)
+    interval = f1_interval(counts, block, seed=seed)
     return {
         "threshold": chosen,
         "threshold_chosen_here": threshold is None,

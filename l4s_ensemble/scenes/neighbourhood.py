@@ -225,24 +225,22 @@ def seam_steps(images: Any, layout: Layout, spectral: ArrayLike | None = None) -
     return SeamSteps(np.array(pairs, np.intp).reshape(-1, 2), np.array(ratios), np.array(spreads))
 
 
-def harmonise(
-    images: Any, layout: Layout, spectral: ArrayLike | None = None
-) -> NDArray[np.float64]:
+def harmonise(images: Any, layout: Layout) -> NDArray[np.float64]:
     """One log-gain a tile that takes the steps of reflectance out of the seams.
 
     Multiply the spectral bands of a tile by ``exp(log_gain)``.
 
     Parameters
     ----------
-    images, layout, spectral
-        As `seam_steps` takes them.
+    images, layout
+        As `seam_steps` takes them; all bands are of reflectance.
 
     Returns
     -------
     ndarray, shape (tile,)
         Mean zero over every group of tiles that seams connect; zero for a lone tile.
     """
-    return _gains(seam_steps(images, layout, spectral), len(layout))[0]
+    return _gains(seam_steps(images, layout), len(layout))[0]
 
 
 def _gains(steps: SeamSteps, n: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:

@@ -39,7 +39,7 @@ class Lines:
 
 
 def read_lines(
-    images: Any, spectral: Flags, *, chunk: int = CHUNK_TILES, taught: int = TAUGHT_TILES
+    images: Any, spectral: Flags, *, taught: int = TAUGHT_TILES
 ) -> tuple[dict[Axis, Lines], NDArray[np.intp]]:
     """Read the lines at the edges of all tiles and at inner cuts of some, a chunk at a time.
 
@@ -51,8 +51,6 @@ def read_lines(
         Counts. A numpy array, or anything that gives one for a slice of tiles.
     spectral : ndarray of bool, shape (band,)
         Bands of reflectance; they are compared as logarithms.
-    chunk : int
-        Tiles in memory at a time.
     taught : int
         Most tiles that are cut.
 
@@ -64,7 +62,7 @@ def read_lines(
         Position of the first tile with the same edges: the tile itself, unless it is a duplicate.
     """
     n, bands, height, width = images.shape
-    floor = _floor(np.asarray(images[: min(n, chunk)]), spectral)
+    floor = _floor(np.asarray(images[: min(n, CHUNK_TILES)]), spectral)
     edges: dict[Axis, list[Any]] = {
         axis: [np.empty((n, bands, length), np.float32) for _ in range(2)]
         + [np.zeros((n, bands), bool) for _ in range(2)]
@@ -72,8 +70,8 @@ def read_lines(
     }
     steady = np.zeros((n, bands), bool)
     digests: list[bytes] = []
-    for start in range(0, n, chunk):
-        block = np.asarray(images[start : start + chunk])
+    for start in range(0, n, CHUNK_TILES):
+        block = np.asarray(images[start : start + CHUNK_TILES])
         here = slice(start, start + len(block))
         steady[here] = block.max((2, 3)) == block.min((2, 3))
         for axis, (last, first, last_silent, first_silent) in edges.items():

@@ -23,6 +23,10 @@ from l4s_ensemble.run.progress import track
 log = logging.getLogger("l4s_ensemble")
 
 TIMEOUT_S, PROGRESS_S = 60.0, 10.0
+TRIES = 6
+"""Attempts without any new byte before a download gives up."""
+WAIT_S = 2.0
+"""Pause before the second attempt, seconds; doubled each time."""
 SCHEMES: tuple[str, ...] = ("https",)
 """Addresses that are followed, whatever a record or a server names."""
 
@@ -74,18 +78,11 @@ def open_url(url: str, first: int = 0) -> Any:
     return urllib.request.build_opener(_Redirections).open(request, timeout=TIMEOUT_S)
 
 
-def download(file: RemoteFile, target: Path, *, tries: int = 6, wait_s: float = 2.0) -> Path:
+def download(file: RemoteFile, target: Path) -> Path:
     """Download to `target`, which appears only when it is whole and its checksum is right.
 
     What has come so far is kept in ``<target>.part``; the next attempt, or the next call, asks for
     the rest only. A server that does not know ranges starts over.
-
-    Parameters
-    ----------
-    tries : int
-        Attempts without any new byte before it gives up.
-    wait_s : float
-        Pause before the second attempt, seconds; doubled each time.
 
     Raises
     ------
@@ -102,7 +99,7 @@ def download(file: RemoteFile, target: Path, *, tries: int = 6, wait_s: float = 
     part = target.with_name(target.name + ".part")
     while True:
         resumed = _size(part) > 0
-        _receive_all(file, part, tries, wait_s)
+        _receive_all(file, part)
         fault = _fault(part, file)
         if fault is None:
             return part.replace(target)
@@ -114,7 +111,7 @@ def download(file: RemoteFile, target: Path, *, tries: int = 6, wait_s: float = 
         log.warning("%s: %s after resuming; downloading it afresh", file.name, fault)
 
 
-def _receive_all(file: RemoteFile, part: Path, tries: int, wait_s: float) -> None:
+def _receive_all(file: RemoteFile, part: Path) -> None:
     """Request the rest of the file until it is complete."""
     failures = 0
     while (have := _size(part)) < file.size:
@@ -131,14 +128,14 @@ def _receive_all(file: RemoteFile, part: Path, tries: int, wait_s: float) -> Non
         if _size(part) >= file.size:
             return
         failures = 1 if _size(part) > have else failures + 1
-        if failures >= tries:
+        if failures >= TRIES:
             raise DataError(
                 "the download keeps breaking off",
                 where=file.url,
                 found=f"{reason}, {_size(part)} bytes so far",
                 fix="give the same command again: it resumes where it stopped",
             )
-        pause = wait_s * 2 ** (failures - 1)
+        pause = WAIT_S * 2 ** (failures - 1)
         log.warning("%s: %s; trying again in %.0f s", file.name, reason, pause)
         time.sleep(pause)
 

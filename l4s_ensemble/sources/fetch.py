@@ -38,8 +38,6 @@ def fetch(
     splits: Sequence[str] = ("train", "valid", "test"),
     url: str | None = None,
     keep_archives: bool = False,
-    tries: int = 6,
-    wait_s: float = 2.0,
 ) -> dict[str, Any]:
     """Fetch splits of the release into `out`; what is there already is not fetched again.
 
@@ -53,8 +51,6 @@ def fetch(
         Address of the record, for a mirror with the same interface.
     keep_archives : bool
         Keep the zips after unpacking.
-    tries, wait_s
-        As in `l4s_ensemble.sources.download.download`.
 
     Returns
     -------
@@ -73,17 +69,15 @@ def fetch(
         if gone := [name for name in found if name not in allowed]:
             raise ConfigError(f"no such {what}", found=", ".join(gone), allowed=", ".join(allowed))
     out.mkdir(parents=True, exist_ok=True)
-    record, options = url or RECORDS[source], {"tries": tries, "wait_s": wait_s}
+    record = url or RECORDS[source]
     if source == "zenodo":
-        counts = _from_zenodo(out, record, splits, keep_archives, options)
+        counts = _from_zenodo(out, record, splits, keep_archives)
     else:
-        counts = {s: _from_hugging_face(out, record, s, options) for s in splits}
+        counts = {s: _from_hugging_face(out, record, s) for s in splits}
     return {"root": str(out), "source": source, "splits": counts}
 
 
-def _from_zenodo(
-    out: Path, record: str, splits: Sequence[str], keep: bool, options: dict[str, Any]
-) -> dict[str, int]:
+def _from_zenodo(out: Path, record: str, splits: Sequence[str], keep: bool) -> dict[str, int]:
     folders = {s: out / OFFICIAL[s] for s in splits}
     files = None
     for folder in folders.values():
@@ -97,7 +91,7 @@ def _from_zenodo(
             raise DataError(
                 "the record has no such file", where=record, found=name, allowed=allowed
             )
-        archive = download(files[name], out / name, **options)
+        archive = download(files[name], out / name)
         unpack(archive, out, folder.name)
         if not keep:
             archive.unlink()
@@ -126,7 +120,7 @@ def _zenodo_files(record: str) -> dict[str, RemoteFile]:
     return files
 
 
-def _from_hugging_face(out: Path, record: str, split: str, options: dict[str, Any]) -> int:
+def _from_hugging_face(out: Path, record: str, split: str) -> int:
     """Fetch images and masks of a split, stray files left out; give their number."""
     files = []
     for kind, name in (("images", "image"), ("annotations", "mask")):
@@ -142,7 +136,7 @@ def _from_hugging_face(out: Path, record: str, split: str, options: dict[str, An
                 address = record.replace("/api/", "/", 1) + "/resolve/main/" + path
                 files.append(RemoteFile(path, address, size, f"sha256:{oid}" if oid else None))
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        jobs = pool.map(lambda f: download(f, out / f.name, **options), files)
+        jobs = pool.map(lambda f: download(f, out / f.name), files)
         return len(list(track(jobs, f"fetching {split}", len(files))))
 
 

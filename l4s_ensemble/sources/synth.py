@@ -55,7 +55,6 @@ def make_dataset(
     test: int = 0,
     seed: int = 0,
     jobs: int = 1,
-    test_masks: bool = True,
 ) -> dict[str, Any]:
     """Write a synthetic dataset in the official layout.
 
@@ -69,8 +68,6 @@ def make_dataset(
         Same seed, same files.
     jobs : int
         Processes; the result does not depend on it.
-    test_masks : bool
-        Whether the test split has masks.
 
     Returns
     -------
@@ -99,9 +96,8 @@ def make_dataset(
     pixels: dict[tuple[str, int], int] = {}
     with atomic_folder(out) as partial:
         for split in (split for split, number in counts.items() if number):
-            (partial / OFFICIAL[split] / "img").mkdir(parents=True)
-            if split != "test" or test_masks:
-                (partial / OFFICIAL[split] / "mask").mkdir()
+            for kind in ("img", "mask"):
+                (partial / OFFICIAL[split] / kind).mkdir(parents=True)
         tasks = (delayed(write_scene)(plan, partial) for plan in plans)
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
         for part in track(done, "synthetic scenes", len(plans)):
@@ -139,14 +135,12 @@ def write_scene(plan: ScenePlan, root: Path) -> dict[tuple[str, int], int]:
 
     scene = make_scene(plan.rows, plan.cols, list(plan.seed))
     folder = root / OFFICIAL[plan.split]
-    masks = (folder / "mask").is_dir()
     pixels: dict[tuple[str, int], int] = {}
     for patch, row, col in plan.cells():
         counts, mask = scene.tile(row, col)
         stored = np.ascontiguousarray(np.moveaxis(counts, 0, -1)) / L4S.stored_to_count
         write_patch(folder / "img" / f"image_{patch}.h5", stored, L4S)
-        if masks:
-            write_mask(folder / "mask" / f"mask_{patch}.h5", mask)
+        write_mask(folder / "mask" / f"mask_{patch}.h5", mask)
         pixels[plan.split, patch] = int(mask.sum())
     return pixels
 

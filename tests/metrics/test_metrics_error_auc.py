@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from l4s_ensemble.metrics.error_auc import SHARES, error_auc, error_histogram, risk_coverage
+from l4s_ensemble.metrics.error_auc import BINS, SHARES, error_auc, error_histogram, risk_coverage
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def test_the_area_is_scikit_learns(pixels) -> None:
 
 def test_values_on_the_bins_give_the_area_to_the_last_digit(pixels) -> None:
     _, reference, predicted = pixels
-    coarse = (np.random.default_rng(0).integers(0, 20, len(reference)) + 0.5) / 20
-    histogram = error_histogram(coarse**2, reference, predicted, bins=20)
+    coarse = (np.random.default_rng(0).integers(0, BINS, len(reference)) + 0.5) / BINS
+    histogram = error_histogram(coarse**2, reference, predicted)
     assert error_auc(histogram) == pytest.approx(roc_auc_score(reference != predicted, coarse))
 
 
@@ -52,14 +52,14 @@ def test_risk_coverage_by_sorting(pixels) -> None:
         assert row["errors_seen"] == pytest.approx((wrong & seen).sum() / wrong.sum(), abs=3e-3)
     assert rows[-1]["f1_helped"] > rows[0]["f1_helped"] + 0.1
     none = np.zeros((4, 10), int)
-    assert risk_coverage(none, [0.5]) == [
-        {"share": 0.5, "f1_rest": None, "f1_helped": None, "errors_seen": None}
-    ]
+    known = {"f1_rest": None, "f1_helped": None, "errors_seen": None}
+    assert risk_coverage(none) == [{"share": share, **known} for share in SHARES]
 
 
 def test_where_nothing_that_is_left_is_called_there_is_no_f1() -> None:
     """A miss that nobody looks at is no score of 0: there is nothing to be precise about."""
-    u = np.array([0.1, 0.2, 0.8, 0.9])
-    rows = risk_coverage(error_histogram(u, np.array([0, 1, 1, 1]) > 0, u > 0.5), [0, 0.5])
-    assert rows[0]["f1_rest"] == pytest.approx(0.8)
-    assert rows[1]["f1_rest"] is None and rows[1]["f1_helped"] == pytest.approx(0.8)
+    u = np.array([0.1, 0.2, 0.2, 0.2, 0.9])
+    rows = risk_coverage(error_histogram(u, np.array([0, 0, 0, 1, 1]) > 0, u > 0.5))
+    assert rows[0]["f1_rest"] == pytest.approx(2 / 3)
+    assert rows[-1]["share"] == 0.2 and rows[-1]["f1_rest"] is None
+    assert rows[-1]["f1_helped"] == pytest.approx(2 / 3)

@@ -112,7 +112,7 @@ def test_a_half_is_needed_and_a_tenth_of_small_ones() -> None:
     reference[10, :1] = predicted[10, :10] = True  # 9 pixels or fewer: 0.1 is enough
     reference[15, :1] = predicted[15, :11] = True  # less than that
     counts = objects_of(reference, predicted)
-    got = summarise_objects(counts, [0], resamples=10)
+    got = summarise_objects(counts, [0])
     assert [got[k] for k in ("reference", "found", "predicted", "false")] == [4, 2, 4, 2]
     assert got["recall"] == got["precision"] == got["f1"] == 0.5
     assert got["f1_low"] is None  # one block says nothing
@@ -123,9 +123,9 @@ def test_a_half_is_needed_and_a_tenth_of_small_ones() -> None:
 
 def test_nothing_there_and_nothing_predicted() -> None:
     none, some = np.zeros((8, 8), bool), np.ones((8, 8), bool)
-    one = summarise_objects(objects_of(none, none), [0], resamples=10)
+    one = summarise_objects(objects_of(none, none), [0])
     assert one["recall"] is one["precision"] is one["f1"] is None
-    one = summarise_objects(objects_of(none, some), [0], resamples=10)
+    one = summarise_objects(objects_of(none, some), [0])
     assert (one["recall"], one["precision"], one["f1"]) == (None, 0, 0)
     with pytest.raises(ValueError, match="shapes"):
         objects_of(none, some[:4])
@@ -136,7 +136,7 @@ def test_pooled_is_the_sum_of_tiles_and_the_interval_holds_it() -> None:
     nowhere = (np.full(24, -1),) * 3
     tiles = [tile_objects(t, {"m": p}) for t, p in map(tile, range(24))]
     counts = count_objects(tiles, nowhere)["m"]
-    got = summarise_objects(counts, np.arange(24) // 2, resamples=300)
+    got = summarise_objects(counts, np.arange(24) // 2)
     assert got["found"] == sum(int(t.found.sum()) for t in each) > 0
     assert got["found"] == got["predicted"] - got["false"]
     p, r = got["precision"], got["recall"]

@@ -20,7 +20,6 @@ from l4s_ensemble.sources.download import RemoteFile, download, unpack
 from l4s_ensemble.sources.fetch import fetch
 
 CONTENT = bytes(range(256)) * 4000
-PATIENT = {"tries": 4, "wait_s": 0.01}
 
 
 class Server:
@@ -76,7 +75,8 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(downloading, "SCHEMES", ("http",))
+    for name, value in (("SCHEMES", ("http",)), ("TRIES", 4), ("WAIT_S", 0.01)):
+        monkeypatch.setattr(downloading, name, value)
     running = Server()
     yield running
     running.http.shutdown()
@@ -103,7 +103,7 @@ def archive(members: dict[str, bytes]) -> bytes:
 )
 def test_a_download_goes_on_where_it_stopped(server, tmp_path, rule, asked):
     server.rule = lambda path, first, times: rule(times)
-    got = download(server.file("a.zip"), tmp_path / "a.zip", **PATIENT)
+    got = download(server.file("a.zip"), tmp_path / "a.zip")
     assert got.read_bytes() == CONTENT
     assert [first for _, first in server.asked] == asked
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
@@ -112,10 +112,10 @@ def test_a_download_goes_on_where_it_stopped(server, tmp_path, rule, asked):
 def test_a_later_call_resumes_what_an_earlier_one_left(server, tmp_path):
     server.rule = lambda path, first, times: {"bytes": 300_000 if times == 0 else 0}
     with pytest.raises(DataError, match="keeps breaking off"):
-        download(server.file("a.zip"), tmp_path / "a.zip", **PATIENT)
+        download(server.file("a.zip"), tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()
     server.rule = lambda *_: {}
-    download(server.file("a.zip"), tmp_path / "a.zip", **PATIENT)
+    download(server.file("a.zip"), tmp_path / "a.zip")
     assert server.asked[-1] == ("/a.zip", 300_000)
     assert (tmp_path / "a.zip").read_bytes() == CONTENT
 
@@ -123,26 +123,26 @@ def test_a_later_call_resumes_what_an_earlier_one_left(server, tmp_path):
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
     lying = server.file("a.zip", checksum="md5:" + "0" * 32)
     with pytest.raises(DataError, match="not what the source says"):
-        download(lying, tmp_path / "a.zip", **PATIENT)
+        download(lying, tmp_path / "a.zip")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_part_of_an_older_file_is_not_believed(server, tmp_path):
     (tmp_path / "a.zip.part").write_bytes(b"old" * 1000)
-    download(server.file("a.zip"), tmp_path / "a.zip", **PATIENT)
+    download(server.file("a.zip"), tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_bytes() == CONTENT
 
 
 def test_a_refusal_is_told_at_once(server, tmp_path):
     with pytest.raises(DataError, match="HTTP 404"):
-        download(RemoteFile("x", f"{server.url}/x", 9), tmp_path / "x", **PATIENT)
+        download(RemoteFile("x", f"{server.url}/x", 9), tmp_path / "x")
     assert len(server.asked) == 1
 
 
 def test_a_users_own_file_is_never_overwritten(server, tmp_path):
     (tmp_path / "a.zip").write_text("mine")
     with pytest.raises(DataError, match="another file stands"):
-        download(server.file("a.zip"), tmp_path / "a.zip", **PATIENT)
+        download(server.file("a.zip"), tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_text() == "mine"
 
 
@@ -204,7 +204,7 @@ def test_zenodo_gives_the_official_layout_and_a_second_call_fetches_nothing(
     server, tmp_path, monkeypatch
 ):
     zenodo(server, monkeypatch)
-    told = fetch(tmp_path / "l4s", url=f"{server.url}/record", **PATIENT)
+    told = fetch(tmp_path / "l4s", url=f"{server.url}/record")
     assert told["splits"] == {"train": 2, "valid": 1, "test": 1}
     found = sorted(p.relative_to(tmp_path / "l4s").as_posix() for p in tmp_path.rglob("*.*"))
     assert found == [
@@ -214,7 +214,7 @@ def test_zenodo_gives_the_official_layout_and_a_second_call_fetches_nothing(
         "ValidData/img/image_1.h5",
     ]
     before = len(server.asked)
-    fetch(tmp_path / "l4s", url=f"{server.url}/record", **PATIENT)
+    fetch(tmp_path / "l4s", url=f"{server.url}/record")
     assert len(server.asked) == before
 
 
@@ -224,7 +224,7 @@ def test_a_record_that_contradicts_the_known_checksum_is_not_believed(
     zenodo(server, monkeypatch)
     monkeypatch.setattr(fetching, "PINNED", {"TrainData.zip": "md5:" + "1" * 32})
     with pytest.raises(DataError, match="another checksum than the one known"):
-        fetch(tmp_path, url=f"{server.url}/record", **PATIENT)
+        fetch(tmp_path, url=f"{server.url}/record")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -232,7 +232,7 @@ def test_a_record_that_contradicts_the_known_checksum_is_not_believed(
 def test_an_answer_that_is_no_record_is_told(server, tmp_path, answer):
     server.files["/record"] = answer
     with pytest.raises(DataError, match="not a record of files"):
-        fetch(tmp_path, url=f"{server.url}/record", **PATIENT)
+        fetch(tmp_path, url=f"{server.url}/record")
 
 
 def test_hugging_face_comes_in_pages_without_the_stray_images(server, tmp_path):
@@ -253,7 +253,6 @@ def test_hugging_face_comes_in_pages_without_the_stray_images(server, tmp_path):
         source="hugging-face",
         splits=["train"],
         url=f"{server.url}/api/datasets/x",
-        **PATIENT,
     )
     assert told["splits"] == {"train": 4}
     names = sorted(p.name for p in tmp_path.rglob("*.h5"))
@@ -279,7 +278,7 @@ def test_an_address_of_another_scheme_is_not_followed(server, tmp_path, monkeypa
     record = {"file": "/record", "page": "/api/datasets/x", "moved": "/m"}
     url = address if how == "record" else server.url + record[how]
     with pytest.raises(DataError, match="an address that is not followed"):
-        fetch(tmp_path / "l4s", source=source, splits=["train"], url=url, **PATIENT)
+        fetch(tmp_path / "l4s", source=source, splits=["train"], url=url)
 
 
 def test_names_that_do_not_exist_are_told(tmp_path):

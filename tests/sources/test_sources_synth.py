@@ -31,7 +31,7 @@ def scenes() -> list[Scene]:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     root = tmp_path_factory.mktemp("made")  # an empty folder is taken
-    return root, synth.make_dataset(root, train=6, valid=2, test=2, seed=5, test_masks=False)
+    return root, synth.make_dataset(root, train=6, valid=2, test=2, seed=5)
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -50,11 +50,10 @@ def content(path: Path) -> str:
 def test_layout_is_the_official_one(dataset: tuple[Path, dict]) -> None:
     root, _ = dataset
     names = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
-    wanted = {f"TrainData/img/image_{i}.h5" for i in range(1, 7)}
-    wanted |= {f"TrainData/mask/mask_{i}.h5" for i in range(1, 7)}
-    for split in ("ValidData", "TestData"):
-        wanted |= {f"{split}/img/image_{i}.h5" for i in (1, 2)}
-    wanted |= {f"ValidData/mask/mask_{i}.h5" for i in (1, 2)} | {"scenes.csv", "synthetic.json"}
+    wanted = {"scenes.csv", "synthetic.json"}
+    for split, tiles in (("TrainData", 6), ("ValidData", 2), ("TestData", 2)):
+        for kind in ("img/image", "mask/mask"):
+            wanted |= {f"{split}/{kind}_{i}.h5" for i in range(1, tiles + 1)}
     assert names == wanted
     with h5py.File(root / "TrainData/img/image_3.h5") as file:
         assert list(file) == ["img"]
@@ -92,7 +91,7 @@ def test_manifest_places_every_patch_once(dataset: tuple[Path, dict]) -> None:
 def test_same_seed_same_files_whatever_the_jobs(dataset: tuple[Path, dict], tmp_path: Path) -> None:
     root, _ = dataset
     again = tmp_path / "again"
-    synth.make_dataset(again, train=6, valid=2, test=2, seed=5, jobs=2, test_masks=False)
+    synth.make_dataset(again, train=6, valid=2, test=2, seed=5, jobs=2)
     assert digest(again) == digest(root)
     other = tmp_path / "other"
     synth.make_dataset(other, train=1, valid=0, seed=6)
