@@ -91,15 +91,7 @@ class Index:
     superseded_by: tuple[str, ...] = ()
 
 
-def _normalised(
-    name: str,
-    a: str,
-    b: str,
-    source: str,
-    kind: Kind,
-    expected: int,
-    superseded_by: tuple[str, ...] = (),
-) -> Index:
+def _normalised(name: str, a: str, b: str, source: str, kind: Kind, expected: int) -> Index:
     return Index(
         name,
         (a, b),
@@ -108,7 +100,6 @@ def _normalised(
         lambda reflectance: contrast(reflectance(a), reflectance(b)),
         kind,
         expected,
-        superseded_by=superseded_by,
     )
 
 

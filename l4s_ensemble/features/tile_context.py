@@ -15,7 +15,7 @@ from l4s_ensemble.errors import DataError
 from l4s_ensemble.features import kernels
 from l4s_ensemble.features.definition import Feature, Words
 from l4s_ensemble.features.scene_statistics import SceneStatistics, quantiles_of
-from l4s_ensemble.features.window import Alone, FloatImage, Window
+from l4s_ensemble.features.window import FloatImage, Window
 
 REFLECTANCE_PER_DN = np.float32(1e-4)
 NORMALISED_PER_UNIT = np.float32(1e-3)
@@ -104,9 +104,8 @@ class TileContext:
 
     Parameters
     ----------
-    image : float32 array, shape (band, y + 2 margin, x + 2 margin), or Window
-        In the sensor's units (see `l4s_ensemble.data.store.units`). A `Window` is asked for the
-        bands that are needed, once each.
+    window : Window
+        The tile; it is asked for the bands that are needed, once each.
     margin : int
         Pixels of the neighbourhood on each side.
     fields : mapping of str to Field
@@ -122,7 +121,7 @@ class TileContext:
 
     def __init__(
         self,
-        image: NDArray[np.float32] | Window,
+        window: Window,
         sensor: Sensor,
         margin: int,
         fields: Mapping[str, Field],
@@ -131,7 +130,7 @@ class TileContext:
         _keep_freed_memory()
         self.sensor = sensor
         self.margin = margin
-        self._window = Alone(image, sensor, margin) if isinstance(image, np.ndarray) else image
+        self._window = window
         self.height, self.width = self._window.size
         self.core = (slice(margin, margin + self.height), slice(margin, margin + self.width))
         self._fields = fields

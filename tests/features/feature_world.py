@@ -8,7 +8,7 @@ from l4s_ensemble.config import FeaturesConfig
 from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
 from l4s_ensemble.features.registry import FeaturePlan, all_fields, compute_window, select
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
-from l4s_ensemble.features.tile_context import TileContext, sample_tile
+from l4s_ensemble.features.tile_context import Field, TileContext, sample_tile
 from l4s_ensemble.features.window import Alone
 
 RGB = load_sensor("l4s-rgb")
@@ -43,10 +43,21 @@ def compute(
     return compute_window(window, sensor, plan, statistics)
 
 
+def context_of(
+    image: np.ndarray,
+    sensor: Sensor = L4S,
+    margin: int = 0,
+    statistics: SceneStatistics | None = None,
+    fields: dict[str, Field] | None = None,
+) -> TileContext:
+    """A patch with some pixels of true neighbourhood on each side."""
+    window = Alone(image, sensor, margin)
+    return TileContext(window, sensor, margin, fields or all_fields(), statistics)
+
+
 def statistics_of(image: np.ndarray, sensor: Sensor, plan: FeaturePlan) -> SceneStatistics:
     """Statistics of a scene given as one array."""
-    context = TileContext(image, sensor, 0, all_fields())
-    return measure([sample_tile(context, plan.scene_fields)])
+    return measure([sample_tile(context_of(image, sensor), plan.scene_fields)])
 
 
 def scene(height: int, width: int, sensor: Sensor = L4S, seed: int = 0) -> np.ndarray:

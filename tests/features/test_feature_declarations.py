@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from feature_world import RGB, compute, moving_plan, plan_of, scene
+from feature_world import RGB, compute, context_of, moving_plan, plan_of, scene
 
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.features import registry
 from l4s_ensemble.features.registry import all_fields, catalogue
-from l4s_ensemble.features.tile_context import FeatureFunction, TileContext
+from l4s_ensemble.features.tile_context import FeatureFunction
 from l4s_ensemble.pixel.landslide_words import feature_word, weighed_words
 
 SENSORS = [pytest.param(L4S, id="l4s"), pytest.param(RGB, id="l4s-rgb")]
@@ -81,7 +81,7 @@ def test_the_level_of_a_field_cancels_where_it_is_declared(sensor):
             n: replace(f, image=lambda c, f=f: change(f.image(c))) if n in indices else f
             for n, f in plain.items()
         }
-        context = TileContext(image, sensor, 36, fields)
+        context = context_of(image, sensor, 36, fields=fields)
         return [catalogue()[n].image(context) for n in names]
 
     before = pictures(lambda v: v)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_world import RGB, continued, light, scene
+from feature_world import RGB, context_of, continued, light, scene
 from scipy import ndimage
 
 from l4s_ensemble.data.sensor import L4S
@@ -33,7 +33,7 @@ CORE = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
 
 @pytest.fixture(scope="module")
 def context() -> TileContext:
-    return TileContext(scene(120, 112), L4S, MARGIN, all_fields())
+    return context_of(scene(120, 112), margin=MARGIN)
 
 
 def make(context: TileContext, operator: Operator, field: str, *scales: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_grain_and_rings_are_those_of_scipy(context):
 
 @pytest.mark.parametrize("sigma", [2, 8])
 def test_energy_and_coherence_are_those_of_the_eigenvalues(sigma):
-    context = TileContext(scene(120, 112), L4S, MARGIN, all_fields())
+    context = context_of(scene(120, 112), margin=MARGIN)
     down, right = np.gradient(ndimage.gaussian_filter(context.field("bright").astype(float), 1))
     rr, rc, cc = (
         ndimage.gaussian_filter(p, sigma) for p in (down * down, down * right, right * right)
@@ -145,7 +145,7 @@ def test_deviation_of_the_smallest_steps_on_a_high_level(rng):
 def test_true_colour_and_full_sensor_agree_on_colour():
     image = scene(40, 40)
     colour = image[[L4S.band_names.index(b) for b in RGB.band_names]]
-    full = TileContext(image, L4S, 8, all_fields())
-    three = TileContext(colour, RGB, 8, all_fields())
+    full = context_of(image, margin=8)
+    three = context_of(colour, RGB, 8)
     np.testing.assert_allclose(full.field("gli"), three.field("gli"), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(light(RGB, colour)["B4"] / 10, light(L4S, image)["B4"])

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_world import RGB, compute, plan_of, scene
+from feature_world import RGB, compute, context_of, plan_of, scene
 from scipy import ndimage
 from skimage.measure import regionprops
 
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.features.registry import all_fields
 from l4s_ensemble.features.segments import MARGIN_PX, Segments
-from l4s_ensemble.features.tile_context import TileContext
 
 
 def segments_of(image: np.ndarray, sensor=RGB, margin: int = MARGIN_PX) -> Segments:
-    return Segments(TileContext(image, sensor, margin, all_fields()))
+    return Segments(context_of(image, sensor, margin))
 
 
 def test_means_and_deviations_are_those_of_scipy():

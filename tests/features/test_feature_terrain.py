@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from feature_world import compute, continued, plan_of, scene
+from feature_world import compute, context_of, continued, plan_of, scene
 from scipy import ndimage
 
 from l4s_ensemble.data.sensor import L4S
-from l4s_ensemble.features.registry import all_fields
 from l4s_ensemble.features.terrain import SIGMA_PX
 from l4s_ensemble.features.tile_context import TileContext
 
@@ -59,7 +58,7 @@ def gdal(request):
     """What GDAL made of a surface, and our tile context of it."""
     arrays = dict(np.load(GDAL / f"{request.param}.npz"))
     image = continued(picture(arrays["dem_m"]), L4S, 16)
-    return arrays, TileContext(image, L4S, 16, all_fields())
+    return arrays, context_of(image, margin=16)
 
 
 def rises(context: TileContext) -> tuple[np.ndarray, np.ndarray]:

@@ -4,20 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from feature_world import RGB, compute, plan_of, scene
+from feature_world import RGB, compute, context_of, plan_of, scene
 from scipy import stats
 
 from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import DataError, ModelError
-from l4s_ensemble.features.registry import all_fields
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
-from l4s_ensemble.features.tile_context import TileContext, sample_tile
+from l4s_ensemble.features.tile_context import sample_tile
 
 FIELDS = ("ndvi", "bright", "slope")
-
-
-def context_of(image: np.ndarray, sensor=L4S, statistics=None) -> TileContext:
-    return TileContext(image, sensor, 0, all_fields(), statistics)
 
 
 def ranks(image: np.ndarray, statistics: SceneStatistics | None = None) -> np.ndarray:
