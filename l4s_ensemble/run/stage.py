@@ -17,9 +17,12 @@ Summary = dict[str, Any]
 
 
 class SummaryModel(BaseModel):
-    """Base of summaries of stages and of their parts: frozen, and an unknown key is an error."""
+    """Base of summaries of stages and of their parts: frozen.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A missing key is an error; one that only an older version wrote is passed over.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 @dataclass(frozen=True)
