@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -150,9 +150,11 @@ def weigh(images: Any, spectral: Flags, relative: bool) -> Odds:
 def _seams(
     lines: Lines, spectral: Flags, relative: bool, single: NDArray[np.intp], axis: str
 ) -> Seams:
-    blocks = learn(lines, spectral, relative)
-    last, last_as_first = code(lines.last, lines.last_silent, blocks, spectral, relative)
-    first_as_last, first = code(lines.first, lines.first_silent, blocks, spectral, relative)
+    profiles = {name: getattr(lines, name) for name in ("last", "first", "before", "after")}
+    lines = replace(lines, **{n: _spectrum(p, spectral, relative) for n, p in profiles.items()})
+    blocks = learn(lines, spectral)
+    last, last_as_first = code(lines.last, lines.last_silent, blocks)
+    first_as_last, first = code(lines.first, lines.first_silent, blocks)
     speaks_last, speaks_first = (
         np.asarray(~s.all(1)) for s in (lines.last_silent, lines.first_silent)
     )
@@ -160,9 +162,7 @@ def _seams(
     chance = np.concatenate(
         [_best_other(last[a], last_as_first[a]), _best_other(first_as_last[b], first[b])]
     )
-    known = np.concatenate(
-        [_known(lines, c, blocks, spectral, relative) for c in range(len(lines.before))]
-    )
+    known = np.concatenate([_known(lines, c, blocks) for c in range(len(lines.before))])
     # Fewer than two tiles that say anything: no score is good.
     zero, unit = _scale(chance, known) if chance.size else (np.inf, 1.0)
     log.debug("seams %s: odds are 0 at %.1f, one unit is %.1f", axis, zero, unit)
@@ -210,22 +210,20 @@ def _scale(chance: Floats, known: Floats) -> tuple[float, float]:
     return float(zero), float(unit if rise > 0 else decay)
 
 
-def _known(lines: Lines, cut: int, blocks: list[Block], spectral: Flags, relative: bool) -> Floats:
+def _known(lines: Lines, cut: int, blocks: list[Block]) -> Floats:
     """Scores of the two sides of a cut inside the tiles."""
-    last, _ = code(lines.before[cut], lines.cut_silent, blocks, spectral, relative)
-    _, first = code(lines.after[cut], lines.cut_silent, blocks, spectral, relative)
+    last, _ = code(lines.before[cut], lines.cut_silent, blocks)
+    _, first = code(lines.after[cut], lines.cut_silent, blocks)
     return np.asarray(np.einsum("nk,nk->n", last, first))
 
 
-def learn(lines: Lines, spectral: Flags, relative: bool) -> list[Block]:
-    """Fit the model of two views to cuts inside the tiles.
+def learn(lines: Lines, spectral: Flags) -> list[Block]:
+    """Fit the model of two views to the spectra of cuts inside the tiles.
 
     Within a group of frequencies the bands are turned so that components are independent and of
     unit variance, and their correlations across the cut are kept (canonical correlations, both
     views treated alike). Other bands stand alone: they may be silent.
     """
-    before = _spectrum(lines.before, spectral, relative)
-    after = _spectrum(lines.after, spectral, relative)
     parts = [np.flatnonzero(spectral)] if spectral.any() else []
     parts += [np.array([b]) for b in np.flatnonzero(~spectral)]
     blocks = []
@@ -233,7 +231,7 @@ def learn(lines: Lines, spectral: Flags, relative: bool) -> list[Block]:
         use = ~lines.cut_silent[:, bands].all(1)
         if not use.any():
             continue
-        a, b = before[:, use][:, :, bands], after[:, use][:, :, bands]
+        a, b = (view[:, use][:, :, bands] for view in (lines.before, lines.after))
         for level, bins in ((True, [(0, 1)]), (False, _half_octaves(a.shape[-1]))):
             groups = [
                 (low, high, *_turn(a[..., low:high], b[..., low:high], level)) for low, high in bins
@@ -281,9 +279,7 @@ def _turn(a: Floats, b: Floats, level: bool) -> tuple[NDArray[Any], NDArray[Any]
     return mean, turn, np.clip(rho, 0, RHO_MAX)
 
 
-def code(
-    profiles: Floats, silent: Flags, blocks: list[Block], spectral: Flags, relative: bool
-) -> tuple[Floats, Floats]:
+def code(spectrum: Floats, silent: Flags, blocks: list[Block]) -> tuple[Floats, Floats]:
     """Turn profiles into two sets of vectors whose product is the log-likelihood ratio.
 
     For two views x, y of unit variance and correlation r, each component adds
@@ -292,7 +288,7 @@ def code(
 
     Parameters
     ----------
-    profiles : ndarray, shape (tile, band, pixel)
+    spectrum : ndarray, shape (tile, band, frequency)
     silent : ndarray of bool, shape (tile, band)
 
     Returns
@@ -300,7 +296,6 @@ def code(
     as_last, as_first : ndarray, shape (tile, term)
         ``as_last[a] @ as_first[b]`` is the evidence that b continues a.
     """
-    spectrum = _spectrum(profiles, spectral, relative)
     last: list[Floats] = []
     first: list[Floats] = []
     for block in blocks:
@@ -317,7 +312,7 @@ def code(
         last.append(np.hstack([half, energy + constant * on, on]).astype(np.float32))
         first.append(np.hstack([half, on, energy]).astype(np.float32))
     if not blocks:
-        return np.zeros((len(profiles), 1), np.float32), np.zeros((len(profiles), 1), np.float32)
+        return np.zeros((len(spectrum), 1), np.float32), np.zeros((len(spectrum), 1), np.float32)
     return np.hstack(last), np.hstack(first)
 
 
