@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from scenes_world import make, raster
 from sklearn.neighbors import NearestNeighbors
+from tiny_patches import dataset_of
 
 from l4s_ensemble.data.sensor import L4S, Sensor, load_sensor
 from l4s_ensemble.errors import DataError, RunError
@@ -30,10 +31,7 @@ def synthetic(sensor: Sensor, seed: int, tiles: int, reflectance: float = 1.0) -
     rng = np.random.default_rng(seed)
     level = reflectance * rng.uniform(300, 900, (tiles, len(sensor.bands), 1, 1))
     image = rng.normal(level, level / 20, (tiles, len(sensor.bands), 16, 16))
-    return xr.Dataset(
-        {"image": (("patch", "band", "y", "x"), image.clip(0, 60_000).astype(np.uint16))},
-        coords={"patch": np.arange(1, tiles + 1), "band": list(sensor.band_names)},
-    )
+    return dataset_of(image.clip(0, 60_000), None, sensor, tiles)
 
 
 @pytest.fixture(scope="module")

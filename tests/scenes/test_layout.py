@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scenes_world import make, make_scene, places, raster
+from tiny_patches import dataset_of
 
 from l4s_ensemble.config import Holdout
 from l4s_ensemble.data.sensor import L4S, Sensor, SensorBand
@@ -37,20 +38,10 @@ def shuffled() -> xr.Dataset:
     content = np.array([f"{i:016x}" for i in range(n)])
     content[-1] = content[7]
     order = np.random.default_rng(2).permutation(n)
-    nowhere = ("patch", np.full(n, -1, np.int32))
-    return xr.Dataset(
-        {"image": (("patch", "band", "y", "x"), images[order])},
-        coords={
-            "patch": np.arange(101, 101 + n),
-            "band": list(SENSOR.band_names),
-            "content_hash": ("patch", content[order]),
-            "scene": nowhere,
-            "row": nowhere,
-            "col": nowhere,
-            "true": (("patch", "axis"), true[order]),
-        },
-        attrs={"sensor": SENSOR.model_dump_json(), "split": "train"},
-    )
+    found = dataset_of(images[order], None, SENSOR, n, first_id=101)
+    nowhere = dict.fromkeys(("scene", "row", "col"), ("patch", np.full(n, -1, np.int32)))
+    known = {"content_hash": ("patch", content[order]), "true": (("patch", "axis"), true[order])}
+    return found.assign_coords(known | nowhere)
 
 
 def test_official_places_by_hand() -> None:
