@@ -154,6 +154,7 @@ def summarise_objects(counts: ObjectCounts, block: ArrayLike, *, seed: int = 0) 
             bounds | _rates({f.name: int(getattr(whole, f.name)[i]) for f in fields(whole)})
         )
     return {
+        "iou_matched": IOU_MATCHED,
         **_rates(sums),
         "f1": interval.value if sums["reference"] + sums["predicted"] else None,
         "f1_low": interval.low,

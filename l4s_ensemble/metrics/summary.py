@@ -84,6 +84,7 @@ class ObjectsOfSize(MatchedObjects):
 class ObjectScores(MatchedObjects):
     """Scores of whole landslides (`l4s_ensemble.metrics.objects.summarise_objects`)."""
 
+    iou_matched: float
     f1: float | None
     f1_low: float | None
     f1_high: float | None

@@ -150,8 +150,13 @@ def weigh(images: Any, spectral: Flags, relative: bool) -> Odds:
 def _seams(
     lines: Lines, spectral: Flags, relative: bool, single: NDArray[np.intp], axis: str
 ) -> Seams:
-    profiles = {name: getattr(lines, name) for name in ("last", "first", "before", "after")}
-    lines = replace(lines, **{n: _spectrum(p, spectral, relative) for n, p in profiles.items()})
+    lines = replace(
+        lines,
+        last=_spectrum(lines.last, spectral, relative),
+        first=_spectrum(lines.first, spectral, relative),
+        before=_spectrum(lines.before, spectral, relative),
+        after=_spectrum(lines.after, spectral, relative),
+    )
     blocks = learn(lines, spectral)
     last, last_as_first = code(lines.last, lines.last_silent, blocks)
     first_as_last, first = code(lines.first, lines.first_silent, blocks)
