@@ -22,6 +22,7 @@ from l4s_ensemble.pixel.blocks import score_tiles as score_pixels
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.predict.patch_scores import Maps
 from l4s_ensemble.predict.raster import Raster
+from l4s_ensemble.predict.raster_lazy import predict_lazily
 from l4s_ensemble.predict.raster_scores import (
     measure_raster,
     score_tiles,
@@ -171,6 +172,8 @@ class Ensemble:
             the attribute ``dissimilarity_limit`` outside the area of applicability. With `logits`
             ``logit_pixel`` and ``logit_unet``, with a first dimension ``fold_model``. Attribute
             ``threshold``. Of pixels that are not valid the mask is 0 and all else is NaN.
+            A raster of dask chunks gives dask arrays, which are predicted when they are computed:
+            without logits, and with the threshold of training.
 
         Raises
         ------
@@ -190,6 +193,8 @@ class Ensemble:
         self, data: xr.Dataset, statistics: SceneStatistics | None, logits: bool
     ) -> xr.Dataset:
         """Predict a raster in memory; results of pixels beyond whole tiles are cut off."""
+        if data["image"].chunks is not None and not logits:
+            return predict_lazily(self, data, statistics)
         raster = Raster.of(data, self.sensor, self.pixel.plan.support_px)
         scored = self.score_raster(raster, statistics or self.measure(raster))
         probability = scored["probability"].values

@@ -67,15 +67,8 @@ class Raster:
         DataError
             If the bands are not those of the sensor, or no pixel was observed.
         """
+        require_bands(data, sensor)
         image = np.asarray(data["image"].values, np.float32)
-        names = tuple(map(str, data["band"].values)) if "band" in data.coords else sensor.band_names
-        if names != sensor.band_names or len(image) != len(names):
-            raise DataError(
-                "the raster has other bands than the sensor",
-                where=f"sensor {sensor.name}",
-                found=", ".join(names),
-                allowed=", ".join(sensor.band_names),
-            )
         if "valid" in data:
             if data["valid"].dims != ("y", "x"):
                 raise DataError("valid pixels are not over (y, x)", found=data["valid"].dims)
@@ -144,6 +137,23 @@ class Raster:
         """Where a tile lies in arrays without the margin."""
         y, x = (n * self.edge for n in place)
         return slice(y, y + self.edge), slice(x, x + self.edge)
+
+
+def require_bands(data: xr.Dataset, sensor: Sensor) -> None:
+    """Refuse a raster ``image (band, y, x)`` whose bands are not those of a sensor.
+
+    Raises
+    ------
+    DataError
+    """
+    names = tuple(map(str, data["band"].values)) if "band" in data.coords else sensor.band_names
+    if names != sensor.band_names or data.sizes["band"] != len(names):
+        raise DataError(
+            "the raster has other bands than the sensor",
+            where=f"sensor {sensor.name}",
+            found=", ".join(names),
+            allowed=", ".join(sensor.band_names),
+        )
 
 
 def continued(image: NDArray[np.float32], sensor: Sensor) -> NDArray[np.float32]:
