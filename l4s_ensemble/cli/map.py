@@ -30,6 +30,12 @@ def map_(
     out: Annotated[Path, typer.Option("--out", help="Folder of the map.")],
     dem: Annotated[Path | None, typer.Option("--dem", help="Elevation, metres.")] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="Clouds: all that is not 0.")] = None,
+    before: Annotated[
+        Path | None, typer.Option("--before", help="A scene from before the event.")
+    ] = None,
+    new_only: Annotated[
+        bool, typer.Option("--new-only", help="Leave out what was bare before.")
+    ] = False,
     bbox: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option("--bbox", metavar="W S E N", help="Map this part only, degrees."),
@@ -44,9 +50,6 @@ def map_(
     offset: Annotated[float | None, typer.Option("--offset", help="See --scale.")] = None,
     run: RunOption = RUN,
     scheduler: SchedulerOption = None,
-    block_tiles: Annotated[
-        int | None, typer.Option("--block-tiles", min=1, help="Tiles of a block each way.")
-    ] = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
@@ -63,12 +66,13 @@ def map_(
         out,
         dem=dem,
         mask=mask,
+        before=before,
+        new_only=new_only,
         bbox=bbox,
         aoi=aoi,
         bands=names,
         scale=scale,
         offset=offset,
-        block_tiles=block_tiles,
         jobs=jobs or default_jobs(),
         device=named_device(device),
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,26 +153,18 @@ def sample_reflectance(reader: Reader, places: Sequence[tuple[int, int]]) -> NDA
     return np.concatenate(parts, axis=1)
 
 
-class TileSamples(NamedTuple):
-    """What the first pass finds in some tiles.
+def sample_tiles(
+    ensemble: Ensemble, reader: Reader, places: Sequence[tuple[int, int]]
+) -> tuple[list[Samples], int, int]:
+    """Sample some tiles for the statistics of the scene.
 
-    Attributes
-    ----------
+    Returns
+    -------
     samples : list of dict
         See `sample_fields`.
     observed, bare : int
         Pixels with reflectance, and those of them without terrain.
     """
-
-    samples: list[Samples]
-    observed: int
-    bare: int
-
-
-def sample_tiles(
-    ensemble: Ensemble, reader: Reader, places: Sequence[tuple[int, int]]
-) -> TileSamples:
-    """Sample the fields of some tiles, for the statistics of the scene."""
     names = ensemble.scene_fields
     margin = reach_of(names)
     found: list[Samples] = []
@@ -188,4 +180,4 @@ def sample_tiles(
         bare += int((seen & ~known.all(axis=0)).sum())
         if names and raster.valid.any():
             found += sample_fields(raster, names, [(0, 0)])
-    return TileSamples(found, observed, bare)
+    return found, observed, bare

@@ -13,6 +13,7 @@ from l4s_ensemble.features.registry import compute_window
 from l4s_ensemble.features.scene_statistics import SceneStatistics
 from l4s_ensemble.features.window import Alone
 from l4s_ensemble.maps.area import Area
+from l4s_ensemble.maps.before import BARE_SHARE
 from l4s_ensemble.maps.blocks import Block, read_block
 from l4s_ensemble.maps.reader import Reader
 from l4s_ensemble.maps.result import MapResult
@@ -64,6 +65,7 @@ def describe_landslides(
     area: Area,
     result: MapResult,
     statistics: SceneStatistics | None,
+    bare: NDArray[np.float64] | None = None,
     *,
     jobs: int,
 ) -> tuple[list[dict[str, Any]], dict[int, list[Any]]]:
@@ -92,9 +94,11 @@ def describe_landslides(
             elevation_m=terrain.get("dem"),
         )
 
-    rows = landslides_of(
+    every = landslides_of(
         outlines, maps, result.patch, result.place, threshold, pixel_m=grid.pixel_m
-    )[: result.kept]
+    )
+    left_out = set(result.left_out)
+    rows = [row for row in every[: result.kept] if row["id"] not in left_out]
     found: dict[int, list[Any]] = {}
     for i in outlines.with_objects():
         _, r, c = result.tiles[i]
@@ -109,6 +113,8 @@ def describe_landslides(
         row["dissimilarity"] = rounded(own) if np.isfinite(own) else None
         row["length_m"] = round(length_m(found[number]), 1)
         row.update(why(reasons.get(number)))
+        share = np.nan if bare is None else bare[number - 1]
+        row["bare_before"] = rounded(share) if np.isfinite(share) else None
         because = _because(row, None if known is None else known.limit)
         row["needs_review"], row["review_because"] = bool(because), "; ".join(because)
     return rows, found
@@ -122,6 +128,8 @@ def _because(row: dict[str, Any], limit: float | None) -> list[str]:
     pixel, unet = (row[f"share_predicted_{m}"] >= 0.5 for m in BASE_MODELS)
     if pixel != unet:
         because.append(f"predicted by the {'pixel classifier' if pixel else 'U-Net'} only")
+    if (row["bare_before"] or 0) >= BARE_SHARE:
+        because.append("bare before the event")
     if row["cut_by_edge"]:
         because.append("cut by the edge of what was predicted")
     return because

@@ -15,7 +15,6 @@ from l4s_ensemble.maps.scene import (
     BandFile,
     Scene,
     band_name,
-    once,
     opened,
 )
 
@@ -41,82 +40,66 @@ def open_scene(path: str | Path, names: Sequence[str] | None = None) -> Scene:
     where = Path(path)
     if not where.exists():
         raise DataError("no such scene", where=where, fix="give a file or a folder that exists")
+    fix = "name its bands: assets as B04 or red"
     if products.is_safe(where):
-        return products.open_safe(where)
-    if where.suffix.lower() in {".json", ".geojson"}:
-        return products.open_stac(where)
-    if where.is_dir():
-        return _folder(where)
-    return _file(where, names)
+        scene = products.open_safe(where)
+    elif where.suffix.lower() in {".json", ".geojson"}:
+        scene = products.open_stac(where)
+    else:
+        if where.is_dir():
+            files = sorted(p for p in where.iterdir() if p.suffix.lower() in RASTERS)
+            bands = [b for p in files if (n := name_in(p.stem)) for b in _bands_of(p, [n])]
+            fix = "name the files as B04.tif or scene_B8A.tif"
+        else:
+            bands = _bands_of(where, names)
+            fix = "name them in order with --bands B2,B3,B4, or set the descriptions of the file"
+        scene = Scene(str(path), tuple(bands))
+        if any((b.scale, b.offset) != (1, 0) for b in bands if b.name not in TERRAIN):
+            scene = replace(scene, source="scale and offset of the file")
+    if not scene.bands:
+        raise DataError("no band of the scene is named", where=where, fix=fix)
+    for i, band in enumerate(scene.bands):
+        if other := next((b for b in scene.bands[:i] if b.name == band.name), None):
+            raise DataError(
+                f"band {band.name} is there twice",
+                where=where,
+                found=" and ".join(f"{Path(b.path).name} band {b.index}" for b in (other, band)),
+                fix="leave one of them out",
+            )
+    return scene
 
 
 def name_in(stem: str) -> str | None:
-    """Name of the band that a file's name holds: ``T54TWN_20180910_B02_10m`` is B2.
+    """Name of the band that a file's name holds: ``T54TWN_20180910T012651_B02_10m`` is B2.
 
     Examples
     --------
     >>> name_in("T54TWN_20180910T012651_B8A"), name_in("slope_deg"), name_in("preview")
     ('B8A', 'slope', None)
     """
-    parts = re.split(r"[_\-. ]+", stem)
-    found = [n for n in map(band_name, reversed(parts)) if n]
+    found = [n for n in map(band_name, reversed(re.split(r"[_\-. ]+", stem))) if n]
     return found[0] if found else None
 
 
-def _file(path: Path, names: Sequence[str] | None) -> Scene:
+def _bands_of(path: Path, said: Sequence[str] | None) -> list[BandFile]:
+    """Bands of a file by names or by its descriptions; what is no band is left out.
+
+    Its scale and offset count; a scale of a thousandth or less makes reflectance from 0 to 1.
+    """
+    bands = []
     with opened(str(path)) as file:
-        said = list(names) if names is not None else list(file.descriptions)
-        if len(said) != file.count:
+        names = file.descriptions if said is None else said
+        if len(names) != file.count:
             raise DataError(
                 "as many names as bands are needed",
                 where=path,
-                found=", ".join(map(str, said)),
+                found=", ".join(map(str, names)),
                 allowed=f"{file.count} names",
             )
-        known = [band_name(text) for text in said]
-        if not any(known):
-            raise DataError(
-                "the bands of the file are not named",
-                where=path,
-                found=said,
-                fix="name them in order with --bands B2,B3,B4, or set the descriptions of the file",
-            )
-        bands = [
-            _scaled(BandFile(name, str(path), i), file.scales[i - 1], file.offsets[i - 1])
-            for i, name in enumerate(known, start=1)
-            if name
-        ]
-    return _said(Scene(str(path), once(bands, path)))
-
-
-def _folder(path: Path) -> Scene:
-    bands = []
-    for file in sorted(p for p in path.iterdir() if p.suffix.lower() in RASTERS):
-        name = name_in(file.stem)
-        if name is not None:
-            with opened(str(file)) as raster:
-                band = BandFile(name, str(file))
-                bands.append(_scaled(band, raster.scales[0], raster.offsets[0]))
-    if not bands:
-        raise DataError(
-            "no file of the folder has the name of a band",
-            where=path,
-            found=", ".join(sorted(p.name for p in path.iterdir())[:10]) or "nothing",
-            allowed="names such as B04.tif or scene_B8A.tif",
-        )
-    return _said(Scene(str(path), once(bands, path)))
-
-
-def _scaled(band: BandFile, scale: float, offset: float) -> BandFile:
-    """Take the scale of a file; one of a thousandth or less makes reflectance from 0 to 1."""
-    if band.name in TERRAIN or (scale, offset) == (1, 0):
-        return replace(band, scale=scale, offset=offset)
-    unit = DN_PER_REFLECTANCE if scale <= 1e-3 else 1.0
-    return replace(band, scale=scale * unit, offset=offset * unit)
-
-
-def _said(scene: Scene) -> Scene:
-    stored = [(b.scale, b.offset) for b in scene.bands if b.name not in TERRAIN]
-    if all(one == (1, 0) for one in stored):
-        return scene
-    return replace(scene, source="scale and offset of the file")
+        for i, name in enumerate(map(band_name, names)):
+            if name is not None:
+                scale, offset = file.scales[i], file.offsets[i]
+                small = name not in TERRAIN and scale <= 1e-3
+                unit = DN_PER_REFLECTANCE if small else 1.0
+                bands.append(BandFile(name, str(path), i + 1, scale * unit, offset * unit))
+    return bands

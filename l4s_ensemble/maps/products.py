@@ -20,7 +20,6 @@ from l4s_ensemble.maps.scene import (
     Mask,
     Scene,
     band_name,
-    once,
 )
 
 PHYSICAL = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
@@ -81,7 +80,8 @@ def open_safe(path: Path) -> Scene:
         if len(metadata) != 1:
             raise ValueError(f"{len(metadata)} files MTD_MSIL1C.xml or MTD_MSIL2A.xml, allowed 1")
         level: Literal["L1C", "L2A"] = "L1C" if "MSIL1C" in metadata[0] else "L2A"
-        quantification, offsets = _radiometry(files.text(metadata[0]))
+        text = files.text(metadata[0])
+        quantification, offsets = _radiometry(text)
     except (ValueError, OSError, ElementTree.ParseError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(
             "this is not a whole Sentinel-2 product",
@@ -90,25 +90,22 @@ def open_safe(path: Path) -> Scene:
             allowed="a .SAFE folder of level L1C or L2A, or its zip",
             fix="download it again",
         ) from None
-    finest: dict[str, tuple[int, str]] = {}
-    for name in names:
-        if found := _IMAGE.search(name):
-            band = band_name(found[1])
-            assert band is not None
-            finest[band] = min(finest.get(band, (99, "")), (int(found[2] or 0), name))
+    images = [(f[1], int(f[2] or 0), n) for n in names if (f := _IMAGE.search(n))]
+    finest = {band: metres for band, metres, _ in sorted(images, reverse=True)}
     unit = DN_PER_REFLECTANCE / quantification
     bands = [
         BandFile(band, files.gdal(name), 1, unit, offsets.get(band, 0.0) * unit, 0.0)
-        for band, (_, name) in finest.items()
+        for number, metres, name in images
+        if metres == finest[number] and (band := band_name(number))
     ]
     said = ", ".join(f"{o:g}" for o in sorted(set(offsets.values()))) or "none"
     return Scene(
         str(path),
-        once(bands, path),
+        tuple(bands),
         level,
         f"metadata of the product: quantification {quantification:g}, offset {said}",
         _masks(files, names),
-        strict=True,
+        found[1] if (found := re.search(r"<PRODUCT_START_TIME>(\S+?)</", text)) else None,
     )
 
 
@@ -168,15 +165,9 @@ def open_stac(path: Path) -> Scene:
             plain = float(nodata) if isinstance(nodata, int | float) else None
             # The same band in another format stands beside it.
             bands.setdefault(name, BandFile(name, href, index, scale * unit, offset * unit, plain))
-    if not bands:
-        raise DataError(
-            "no asset of the item is a band",
-            where=path,
-            found=", ".join(assets),
-            allowed="assets with bands named as B04 or red",
-        )
     said = "raster:bands of the item" + (", whose offset was applied before" if applied else "")
-    return Scene(str(path), tuple(bands.values()), _level(item), said, tuple(masks[:1]))
+    when = properties.get("datetime")
+    return Scene(str(path), tuple(bands.values()), _level(item), said, tuple(masks[:1]), when)
 
 
 def _bands(key: str, asset: Mapping[str, Any]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:

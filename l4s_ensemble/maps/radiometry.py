@@ -8,7 +8,6 @@ the training tiles before anything is predicted. What cannot be right is refused
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from l4s_ensemble.data.counts import NORMALISED_MEDIAN
 from l4s_ensemble.data.sensor import Sensor
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.maps.reader import Reader
+from l4s_ensemble.maps.summary import BandLevel
 from l4s_ensemble.scenes.applicability import Applicability
 
 TILES = 64
@@ -31,27 +31,6 @@ _NEGATIVE = 0.02  # share of pixels below zero that an honest offset does not ma
 _REFLECTANCE = 3.0  # no DN of a scene, but every reflectance from 0 to 1, is below
 _BYTE = 255.0
 _FACTOR = 6.0  # bands that differ more from training in the median are another quantity
-
-
-@dataclass(frozen=True)
-class Level:
-    """Medians of one band.
-
-    Attributes
-    ----------
-    band : str
-    stored : float
-        As in the file.
-    used : float
-        In the sensor's units, as the models are shown it.
-    training : float or None
-        Of the median training tile; None where not known.
-    """
-
-    band: str
-    stored: float
-    used: float
-    training: float | None
 
 
 def typical(known: Applicability | None, sensor: Sensor) -> dict[str, float]:
@@ -71,7 +50,7 @@ def check_level(
     training: Mapping[str, float],
     *,
     given: bool,
-) -> tuple[float, list[Level]]:
+) -> tuple[float, list[BandLevel]]:
     """Compare a scene with the training tiles.
 
     Parameters
@@ -89,7 +68,7 @@ def check_level(
     -------
     gain : float
         Factor of all reflectance; 1 for an absolute sensor.
-    levels : list of Level
+    levels : list of BandLevel
 
     Raises
     ------
@@ -106,8 +85,13 @@ def check_level(
             raise DataError("the scene is black", where=reader.scene.path, found=brightness)
         gain = NORMALISED_MEDIAN / brightness
     levels = [
-        Level(name, float((m - b.offset) / b.scale), float(m * gain), training.get(name))
-        for name, m, b in zip(bands, median, files, strict=True)
+        BandLevel(
+            band=b.name,
+            stored=float((m - b.offset) / b.scale),
+            used=float(m * gain),
+            training=training.get(b.name),
+        )
+        for m, b in zip(median, files, strict=True)
     ]
     if not given:
         _refuse(reader, sample, median, training)

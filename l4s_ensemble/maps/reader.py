@@ -132,9 +132,9 @@ class Reader:
         bands = [b for n in self.sensor.spectral if (b := self.scene.band(n)) is not None]
         image = self._warped(bands, y, x)
         hole = np.isnan(image)
-        lost = hole.any(axis=0) if self.scene.strict else hole.all(axis=0)
-        lost |= self._clouds(y, x)
-        # A single band that is 0 where others are not is dark, not missing.
+        # Cirrus reflects next to nothing: where only B10 is 0 it was seen, and is dark.
+        dark = np.array([b.name == "B10" for b in bands]) & (len(bands) > 1)
+        lost = hole[~dark].any(axis=0) | self._clouds(y, x)
         image[hole & ~lost] = 0
         for one, band in zip(image, bands, strict=True):
             one *= np.float32(band.scale * self.gain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -32,28 +32,32 @@ class MapResult:
     folder : Path
         Of their files.
     stack : Stack
+    left_out : list of int
+        Numbers of landslides that are no part of the map.
     """
 
     grid: Grid
     blocks: Sequence[Block]
     folder: Path
     stack: Stack
+    left_out: list[int] = field(default_factory=list)
 
     @cached_property
     def tiles(self) -> list[tuple[Block, int, int]]:
         """Block, row and column of the tiles where something was predicted, block by block."""
-        return [tile for tile in self._every if np.isfinite(self.raster("probability", tile)).any()]
+        every = [(block, *tile) for block in self.blocks for tile in block.tiles()]
+        return [tile for tile in every if np.isfinite(self.raster("probability", tile)).any()]
 
-    @property
-    def _every(self) -> list[tuple[Block, int, int]]:
-        return [(block, *tile) for block in self.blocks for tile in block.tiles()]
+    def part(self, block: Block) -> dict[str, Floats]:
+        """Rasters of a block by name, see `blocks.PARTS`."""
+        return read_part(self.folder, block)
 
     def raster(self, name: str, tile: tuple[Block, int, int]) -> Floats:
         """A raster of a tile, (y, x), see `blocks.PARTS`."""
         block, row, column = tile
         edge = self.grid.edge
         y, x = (row - block.row) * edge, (column - block.column) * edge
-        return read_part(self.folder, block)[name][y : y + edge, x : x + edge]
+        return self.part(block)[name][y : y + edge, x : x + edge]
 
     @cached_property
     def histogram(self) -> NDArray[np.int64]:
@@ -61,7 +65,7 @@ class MapResult:
         bins = self.stack.reference_.bins
         total = np.zeros(bins, np.int64)
         for block in track(self.blocks, "map: reading blocks", len(self.blocks)):
-            p = read_part(self.folder, block)["probability"]
+            p = self.part(block)["probability"]
             total += np.bincount(bin_index(p[np.isfinite(p)], bins), minlength=bins)
         return total
 
@@ -83,10 +87,9 @@ class MapResult:
         """
         whole = mapped = 0.0
         for block in self.blocks:
-            p = np.nan_to_num(read_part(self.folder, block)["probability"])
+            p = np.nan_to_num(self.part(block)["probability"])
             whole += float(p.sum(dtype=np.float64))
-            above = p[p >= np.float32(self.threshold)]
-            mapped += float(above.sum(dtype=np.float64))
+            mapped += float(p[p >= np.float32(self.threshold)].sum(dtype=np.float64))
         return whole, mapped
 
     @cached_property
@@ -119,12 +122,12 @@ class MapResult:
     def labels(self, i: int) -> NDArray[np.int64]:
         """Number of the landslide of each pixel of tile `i`, 0 elsewhere."""
         found = self.outlines.labels(i)
-        return np.where(found <= self.kept, found, 0)
+        return np.where((found <= self.kept) & ~np.isin(found, self.left_out), found, 0)
 
     def mask(self, block: Block) -> NDArray[np.uint8]:
         """Mask of a block, (y, x): 1 = landslide, 255 = not predicted."""
         edge = self.grid.edge
-        out = np.where(np.isnan(read_part(self.folder, block)["probability"]), 255, 0)
+        out = np.where(np.isnan(self.part(block)["probability"]), 255, 0)
         out = out.astype(np.uint8)
         for i in self._of_block[block]:
             y, x = (n * edge for n in np.subtract(self.tiles[i][1:], (block.row, block.column)))

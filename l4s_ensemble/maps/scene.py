@@ -6,9 +6,7 @@ A scene is a GeoTIFF or VRT, a folder of single-band files, a Sentinel-2 product
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from l4s_ensemble.errors import DataError
@@ -76,8 +74,8 @@ class Scene:
         Where scale and offset come from, for a person.
     masks : tuple of Mask
         Clouds that the product itself knows.
-    strict : bool
-        A pixel that lacks one band is no data; else only a pixel that is 0 in all of them.
+    observed : str or None
+        When it was taken, ISO 8601; None where not known.
     """
 
     path: str
@@ -85,7 +83,7 @@ class Scene:
     level: Literal["L1C", "L2A"] | None = None
     source: str = "values as they are: nothing is said of scale and offset"
     masks: tuple[Mask, ...] = ()
-    strict: bool = False
+    observed: str | None = None
 
     def band(self, name: str) -> BandFile | None:
         """A band by name; None where there is none."""
@@ -117,30 +115,6 @@ def band_name(text: str | None) -> str | None:
         return COMMON[plain]
     found = re.fullmatch(r"b(?:and)?[ _]?0?(\d{1,2})(a?)", plain)
     return f"B{int(found[1])}{found[2].upper()}" if found else None
-
-
-def once(bands: Iterable[BandFile], where: Path) -> tuple[BandFile, ...]:
-    """The bands, each there once.
-
-    Raises
-    ------
-    DataError
-        If one is there twice.
-    """
-    found: dict[str, BandFile] = {}
-    for band in bands:
-        if (other := found.setdefault(band.name, band)) is not band:
-            raise DataError(
-                f"band {band.name} is there twice",
-                where=where,
-                found=f"{_place(other)} and {_place(band)}",
-                fix="leave one of them out",
-            )
-    return tuple(found.values())
-
-
-def _place(band: BandFile) -> str:
-    return f"{Path(band.path).name} band {band.index}"
 
 
 def opened(path: str):  # type: ignore[no-untyped-def]

@@ -7,33 +7,33 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.errors import ConfigError, DataError, RunError
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.source import MEASURED_TILES
 from l4s_ensemble.maps.area import Area
+from l4s_ensemble.maps.before import bare_before
 from l4s_ensemble.maps.blocks import (
     BLOCK_TILES,
-    Block,
     blocks_of,
     map_block,
-    read_part,
     sample_reflectance,
     sample_tiles,
 )
+from l4s_ensemble.maps.item import write_item
 from l4s_ensemble.maps.landslides import describe_landslides
-from l4s_ensemble.maps.radiometry import TILES, Level, check_level, typical
+from l4s_ensemble.maps.opening import open_scene
+from l4s_ensemble.maps.radiometry import TILES, check_level, typical
 from l4s_ensemble.maps.reader import Reader
 from l4s_ensemble.maps.result import MapResult
-from l4s_ensemble.maps.summary import SETTINGS, SUMMARY, MapSummary
-from l4s_ensemble.maps.write import write_landslides, write_raster, write_styles
+from l4s_ensemble.maps.scene import Scene
+from l4s_ensemble.maps.summary import SETTINGS, SUMMARY, BandLevel, MapSummary
+from l4s_ensemble.maps.write import write_landslides, write_rasters, write_styles
 from l4s_ensemble.maps.written import Asked
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.landslides_table import by_size
@@ -50,12 +50,6 @@ SAMPLED_TILES = 8
 """Tiles of one task of the first pass."""
 
 _UNCOVERED = 0.005  # share of observed pixels without elevation: a frayed edge of a model
-_RASTERS = {
-    "probability": ("probability of landslide, calibrated", "1"),
-    "mask": ("1 = landslide, 0 = none, 255 = not predicted", "class"),
-    "uncertainty": ("0 = sure, 1 = at the threshold", "1"),
-    "applicability": ("dissimilarity to the training tiles; 1 = a held-out training tile", "1"),
-}
 
 
 def map_scene(
@@ -65,6 +59,8 @@ def map_scene(
     *,
     dem: str | Path | None = None,
     mask: str | Path | None = None,
+    before: str | Path | None = None,
+    new_only: bool = False,
     bbox: tuple[float, float, float, float] | None = None,
     aoi: str | Path | None = None,
     bands: Sequence[str] | None = None,
@@ -76,8 +72,8 @@ def map_scene(
 ) -> MapSummary:
     """Map the landslides of a scene.
 
-    Writes ``probability.tif``, ``mask.tif``, ``uncertainty.tif``, ``applicability.tif``,
-    ``landslides.gpkg``, styles for QGIS and ``summary.json``. A killed call goes on where it was.
+    Writes the rasters of `write.RASTERS`, ``landslides.gpkg``, styles for QGIS, ``item.json`` and
+    ``summary.json``. A killed call goes on where it was.
 
     Parameters
     ----------
@@ -91,6 +87,10 @@ def map_scene(
         Elevation in metres, any CRS and pixel size.
     mask : str or Path, optional
         Raster that is not 0 where clouds hide the ground.
+    before : str or Path, optional
+        Scene from before the event: tells which landslides were bare already.
+    new_only : bool
+        Leave those out.
     bbox : tuple of float, optional
         West, south, east, north in degrees: map this part only.
     aoi : str or Path, optional
@@ -115,11 +115,15 @@ def map_scene(
     """
     started, folder = time.monotonic(), Path(out)
     ensemble = Ensemble.load(run, device=device)
+    if new_only and before is None:
+        raise ConfigError("what is new cannot be told", where="--new-only", fix="give --before")
     asked = Asked(
         scene=scene,
         sensor=ensemble.sensor,
         dem=dem,
         mask=mask,
+        before=before,
+        new_only=new_only,
         bbox=bbox,
         aoi=aoi,
         bands=bands,
@@ -127,53 +131,63 @@ def map_scene(
         offset=offset,
     )
     reader, area = asked.open()
-    digest = _digest(ensemble, reader, area)
-    if (known := _finished(folder, digest)) is not None:
-        return known
-    tiles = _tiles_of_scene(reader)
-    given = scale is not None or offset is not None
-    gain, levels = _level(ensemble, reader, tiles, given)
+    earlier = None if before is None else open_scene(before, bands)
+    about = {"scene": str(scene), "run": str(run)}
+    about["digest"] = _digest(ensemble, reader, area, earlier, new_only)
+    known = _known(folder, about["digest"])
+    if (folder / SUMMARY).is_file():
+        return MapSummary.model_validate(read_json(folder / SUMMARY))
+    gain, levels = _level(ensemble, reader, scale is not None or offset is not None)
     reader = reader.with_gain(gain)
+    size = block_tiles or known.get("block_tiles") or _block_tiles(reader, area, jobs)
     make_folder(folder / BLOCKS)
-    settings = {"digest": digest, "scene": str(scene), "run": str(run), "asked": asked}
-    write_json(folder / SETTINGS, settings)
-    statistics = _statistics(ensemble, reader, tiles, jobs)
-    size = block_tiles or _block_tiles(reader, area, cluster_threads() or jobs)
-    blocks = blocks_of(reader.grid, area.window, size)
-    left = [b for b in blocks if not (folder / BLOCKS / b.name).is_file()]
-    # One block alone has all processes to itself.
-    ensemble.jobs = jobs if len(left) == 1 else 1
-    tasks = [(ensemble, reader, b, statistics, area, folder / BLOCKS) for b in left]
-    for _ in track(in_processes(map_block, tasks, jobs), "map: blocks", len(left)):
-        pass
-    result = MapResult(reader.grid, blocks, folder / BLOCKS, ensemble.stack)
-    if not result.tiles:
-        raise _nothing_seen(reader)
-    rows, found = describe_landslides(ensemble, reader, area, result, statistics, jobs=jobs)
-    _write_rasters(ensemble, result, area, folder, {"scene": str(scene), "run": str(run)})
-    write_landslides(folder / "landslides.gpkg", rows, found, reader.grid.crs)
+    write_json(folder / SETTINGS, {**about, "block_tiles": size, "asked": asked})
+    statistics = scene_statistics(ensemble, reader, jobs)
+    result, kept = _predict(ensemble, reader, area, statistics, folder / BLOCKS, size, jobs)
+    bare, share = bare_before(reader, earlier, result, new_only) if earlier else (None, None)
+    rows, found = describe_landslides(ensemble, reader, area, result, statistics, share, jobs=jobs)
+    write_rasters(ensemble, result, area.window, folder, about)
+    write_landslides(folder, rows, found, reader.grid.crs)
     write_styles(folder)
     head = {
-        "scene": str(scene),
-        "run": str(run),
-        "digest": digest,
+        **about,
         "level": reader.scene.level,
+        "observed": reader.scene.observed,
         "radiometry": reader.scene.source,
         "gain": gain,
-        "bands": [asdict(one) for one in levels],
-        "blocks": len(blocks),
-        "blocks_kept": len(blocks) - len(left),
+        "bands": levels,
+        "before": bare,
+        "blocks": len(result.blocks),
+        "blocks_kept": kept,
     }
     summary = _summarise(ensemble, result, area, rows, head, time.monotonic() - started)
+    write_item(folder, summary, ensemble.folder)
     write_json(folder / SUMMARY, summary)
     shutil.rmtree(folder / BLOCKS)
     return summary
 
 
-def _tiles_of_scene(reader: Reader) -> list[tuple[int, int]]:
-    """All tiles of the scene: statistics do not depend on the part that is mapped."""
-    grid = reader.grid
-    return [t for b in blocks_of(grid, grid.pixels(reader.extent()), 10**6) for t in b.tiles()]
+def _predict(
+    ensemble: Ensemble,
+    reader: Reader,
+    area: Area,
+    statistics: SceneStatistics | None,
+    folder: Path,
+    size: int,
+    jobs: int,
+) -> tuple[MapResult, int]:
+    """Predict the blocks that are not there; gives the number of those that were too."""
+    blocks = blocks_of(reader.grid, area.window, size)
+    left = [b for b in blocks if not (folder / b.name).is_file()]
+    # One block alone has all processes to itself.
+    ensemble.jobs = jobs if len(left) == 1 else 1
+    tasks = [(ensemble, reader, b, statistics, area, folder) for b in left]
+    for _ in track(in_processes(map_block, tasks, jobs), "map: blocks", len(left)):
+        pass
+    result = MapResult(reader.grid, blocks, folder, ensemble.stack)
+    if not result.tiles:
+        raise _nothing_seen(reader)
+    return result, len(blocks) - len(left)
 
 
 def _nothing_seen(reader: Reader) -> DataError:
@@ -185,11 +199,15 @@ def _nothing_seen(reader: Reader) -> DataError:
     )
 
 
-def _level(
-    ensemble: Ensemble, reader: Reader, tiles: list[tuple[int, int]], given: bool
-) -> tuple[float, list[Level]]:
+def _tiles_of_scene(reader: Reader, most: int) -> list[tuple[int, int]]:
+    """Tiles of all of the scene: neither gain nor statistics depend on the part that is mapped."""
+    whole = blocks_of(reader.grid, reader.grid.pixels(reader.extent()), max(reader.grid.shape))
+    return list(spaced([t for b in whole for t in b.tiles()], most))
+
+
+def _level(ensemble: Ensemble, reader: Reader, given: bool) -> tuple[float, list[BandLevel]]:
     """Check the reflectance of a sample of the scene; see `check_level`."""
-    sample = sample_reflectance(reader, list(spaced(tiles, TILES)))
+    sample = sample_reflectance(reader, _tiles_of_scene(reader, TILES))
     if not sample.size:
         raise _nothing_seen(reader)
     training = typical(ensemble.applicability, ensemble.sensor)
@@ -200,25 +218,21 @@ def _level(
     return gain, levels
 
 
-def _statistics(
-    ensemble: Ensemble,
-    reader: Reader,
-    tiles: list[tuple[int, int]],
-    jobs: int,
-) -> SceneStatistics | None:
-    """Measure the scene, and how much of it has elevation.
+def scene_statistics(ensemble: Ensemble, reader: Reader, jobs: int) -> SceneStatistics | None:
+    """Measure the scene: what the models read of it, see `Ensemble.scene_fields`.
 
     Raises
     ------
     DataError
         If elevation does not cover the scene.
     """
-    some = list(spaced(tiles, MEASURED_TILES))
-    parts = [some[i : i + SAMPLED_TILES] for i in range(0, len(some), SAMPLED_TILES)]
-    tasks = [(ensemble, reader, part) for part in parts]
+    some = _tiles_of_scene(reader, MEASURED_TILES)
+    tasks = [
+        (ensemble, reader, some[i : i + SAMPLED_TILES]) for i in range(0, len(some), SAMPLED_TILES)
+    ]
     done = in_processes(sample_tiles, tasks, jobs)
-    found = list(track(done, "map: statistics of the scene", len(parts)))
-    observed, bare = sum(f.observed for f in found), sum(f.bare for f in found)
+    found = list(track(done, "map: statistics of the scene", len(tasks)))
+    observed, bare = sum(seen for _, seen, _ in found), sum(none for *_, none in found)
     if bare > _UNCOVERED * observed:
         raise DataError(
             "the elevation does not cover the scene",
@@ -226,41 +240,15 @@ def _statistics(
             found=f"{bare / observed:.0%} of the scene has none",
             fix="give a larger elevation model, or cut the scene to where it is known",
         )
-    samples = [s for f in found for s in f.samples]
+    samples = [s for f in found for s in f[0]]
     return measure(samples) if ensemble.scene_fields and samples else None
 
 
-def _block_tiles(reader: Reader, area: Area, workers: int) -> int:
+def _block_tiles(reader: Reader, area: Area, jobs: int) -> int:
     """Size of blocks: large ones cost less; each worker should get some."""
+    workers = cluster_threads() or jobs
     tiles = np.prod([(s.stop - s.start) / reader.grid.edge for s in area.window])
     return int(np.clip(np.ceil(np.sqrt(tiles / (3 * workers))), 4, BLOCK_TILES))
-
-
-def _write_rasters(
-    ensemble: Ensemble, result: MapResult, area: Area, folder: Path, tags: Mapping[str, str]
-) -> None:
-    def kept(name: str) -> Callable[[Block], NDArray[np.float32]]:
-        return lambda block: read_part(result.folder, block)[name]
-
-    values: dict[str, Callable[[Block], NDArray[Any]]] = {
-        "probability": kept("probability"),
-        "mask": result.mask,
-        "uncertainty": lambda b: ensemble.stack.uncertainty(kept("probability")(b)),
-        "applicability": kept("dissimilarity"),
-    }
-    model = {"threshold": f"{result.threshold:.6g}", "sensor": ensemble.sensor.name}
-    if ensemble.applicability is not None:
-        model["dissimilarity_limit"] = f"{ensemble.applicability.limit:.6g}"
-    for name, (description, unit) in _RASTERS.items():
-        write_raster(
-            folder / f"{name}.tif",
-            result.grid,
-            area.window,
-            result.blocks,
-            values[name],
-            dtype="uint8" if name == "mask" else "float32",
-            tags={**tags, **model, "description": description, "unit": unit},
-        )
 
 
 def _summarise(
@@ -278,23 +266,24 @@ def _summarise(
     for block in result.blocks:
         wanted += int(area.inside(grid, *block.pixels(grid.edge)).sum())
         if limit is not None:
-            outside += int((read_part(result.folder, block)["dissimilarity"] > limit).sum())
+            outside += int((result.part(block)["dissimilarity"] > limit).sum())
     km2 = predicted * grid.pixel_m**2 / 1e6
     first, last = grid.transform(y.start, x.start), grid.transform(y.stop, x.stop)
     whole, mapped = (n * grid.pixel_m**2 for n in result.expected)
-    moved, pixels = result.moved, result.outlines.pixels[: result.kept]
+    moved, pixels = result.moved, [r["pixels"] for r in rows]
     reason = "of training" if moved is None else moved.kept_because or "moved to fit this scene"
     return MapSummary(
         **head,
         crs=grid.crs,
         bounds=[first.c, last.f, last.c, first.f],
+        shape=[y.stop - y.start, x.stop - x.start],
         pixel_m=grid.pixel_m,
         observed_km2=km2,
         masked_share=1 - predicted / wanted,
         threshold=result.threshold,
         threshold_reason=reason,
         landslides=len(rows),
-        area_m2=float(pixels.sum()) * grid.pixel_m**2,
+        area_m2=float(sum(pixels)) * grid.pixel_m**2,
         expected_m2=whole,
         expected_mapped_m2=mapped,
         by_size=by_size(pixels, grid.pixel_m),
@@ -307,7 +296,9 @@ def _summarise(
     )
 
 
-def _digest(ensemble: Ensemble, reader: Reader, area: Area) -> str:
+def _digest(
+    ensemble: Ensemble, reader: Reader, area: Area, before: Scene | None, new_only: bool
+) -> str:
     """Hash of everything that a map follows from."""
     models = sorted(
         path
@@ -315,17 +306,15 @@ def _digest(ensemble: Ensemble, reader: Reader, area: Area) -> str:
         for path in ensemble.folder.glob(name)
     )
     files = {b.path for b in reader.scene.bands} | {m.path for m in reader.masks} | {reader.dem}
-    changed = {
-        name: (Path(name).stat().st_mtime_ns, Path(name).stat().st_size)
-        for name in sorted(f for f in files if f is not None)
-        if Path(name).exists()
-    }
-    text = json.dumps([digest_of(*models), repr(reader), repr(area), changed])
+    files |= set() if before is None else {b.path for b in before.bands}
+    paths = [Path(name) for name in sorted(f for f in files if f is not None)]
+    changed = {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in paths if p.exists()}
+    text = json.dumps([digest_of(*models), repr((reader, area, before, new_only)), changed])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _finished(folder: Path, digest: str) -> MapSummary | None:
-    """Summary of the same map where it is there; None where it is to be made or finished.
+def _known(folder: Path, digest: str) -> dict[str, Any]:
+    """Settings of the same map, where some of it is there.
 
     Raises
     ------
@@ -333,11 +322,11 @@ def _finished(folder: Path, digest: str) -> MapSummary | None:
         If the folder holds something else.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
+        return {}
     fix = "name another folder with --out, or delete this one"
     if not (folder / SETTINGS).is_file():
         raise RunError("the folder is not empty and holds no map", where=folder, fix=fix)
-    known = read_json(folder / SETTINGS)
+    known: dict[str, Any] = read_json(folder / SETTINGS)
     if known.get("digest") != digest:
         raise RunError(
             "the folder holds another map",
@@ -345,5 +334,4 @@ def _finished(folder: Path, digest: str) -> MapSummary | None:
             found=f"a map of {known.get('scene')} by {known.get('run')}, or with other settings",
             fix=fix,
         )
-    path = folder / SUMMARY
-    return MapSummary.model_validate(read_json(path)) if path.is_file() else None
+    return known

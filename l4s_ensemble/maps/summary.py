@@ -26,6 +26,31 @@ class SizeClass(SummaryModel):
     area_m2: float
 
 
+class BareBefore(SummaryModel):
+    """Landslides that were bare ground before the event.
+
+    Attributes
+    ----------
+    signs : list of str
+        What tells bare from covered ground.
+    accuracy : float
+        Balanced accuracy of telling mapped from unmapped pixels of the mapped scene by them.
+    landslides : int
+    area_m2 : float
+    not_told : int
+        Landslides that were not seen before, or all if the accuracy does not do.
+    left_out : bool
+        Whether they are no part of the map.
+    """
+
+    signs: list[str]
+    accuracy: float
+    landslides: int
+    area_m2: float
+    not_told: int
+    left_out: bool
+
+
 class MapSummary(SummaryModel):
     """A map of landslides.
 
@@ -36,14 +61,19 @@ class MapSummary(SummaryModel):
         Of everything that the map was made from.
     level : str or None
         L1C or L2A, where the product says it.
+    observed : str or None
+        When the scene was taken, ISO 8601, where the product says it.
     radiometry : str
         Where scale and offset come from.
     gain : float
         Factor of all reflectance; not 1 for a relative sensor only.
     bands : list of BandLevel
+    before : BareBefore or None
     crs : str
     bounds : list of float
         Left, bottom, right, top; metres.
+    shape : list of int
+        Height and width, pixels.
     pixel_m : float
     observed_km2 : float
         Area that was predicted.
@@ -71,11 +101,14 @@ class MapSummary(SummaryModel):
     run: str
     digest: str
     level: str | None
+    observed: str | None
     radiometry: str
     gain: float
     bands: list[BandLevel]
+    before: BareBefore | None
     crs: str
     bounds: list[float]
+    shape: list[int]
     pixel_m: float
     observed_km2: float
     masked_share: float

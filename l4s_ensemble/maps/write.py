@@ -10,72 +10,88 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.maps.blocks import Block
-from l4s_ensemble.maps.grid import Grid
+from l4s_ensemble.maps.result import MapResult
+from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.run.files import atomic_path, write_text
 
 NODATA = {"float32": float("nan"), "uint8": 255}
+RASTERS = {
+    "probability": ("probability of landslide, calibrated", "1"),
+    "mask": ("1 = landslide, 0 = none, 255 = not predicted", "class"),
+    "uncertainty": ("0 = sure, 1 = at the threshold", "1"),
+    "applicability": ("dissimilarity to the training tiles; 1 = a held-out training tile", "1"),
+}
+"""Description and unit of each raster, by the name of its file."""
+
 _TILE = 512
 
 
-def write_raster(
-    path: Path,
-    grid: Grid,
+def write_rasters(
+    ensemble: Ensemble,
+    result: MapResult,
     window: tuple[slice, slice],
-    blocks: Sequence[Block],
-    values: Callable[[Block], NDArray[Any]],
-    *,
-    dtype: str,
+    folder: Path,
     tags: Mapping[str, str],
 ) -> None:
-    """Write a raster block by block; it appears when it is whole.
+    """Write the rasters of a map as Cloud-Optimised GeoTIFF; each appears when it is whole.
 
     Parameters
     ----------
-    path : Path
-    grid : Grid
+    ensemble : Ensemble
+    result : MapResult
     window : tuple of slice
-        Rows and columns of the grid that the file holds.
-    blocks : sequence of Block
-    values : callable
-        Raster of a block, (y, x).
-    dtype : {'float32', 'uint8'}
-        Fixes what is no data: NaN and 255.
+        Rows and columns of the grid that the files hold.
+    folder : Path
     tags : mapping of str to str
-        ``description`` and ``unit`` go to the band.
+        More tags of the files.
     """
+    values: dict[str, Callable[[Block], NDArray[Any]]] = {
+        "probability": lambda b: result.part(b)["probability"],
+        "mask": result.mask,
+        "uncertainty": lambda b: ensemble.stack.uncertainty(result.part(b)["probability"]),
+        "applicability": lambda b: result.part(b)["dissimilarity"],
+    }
+    known = {**tags, "threshold": f"{result.threshold:.6g}", "sensor": ensemble.sensor.name}
+    if ensemble.applicability is not None:
+        known["dissimilarity_limit"] = f"{ensemble.applicability.limit:.6g}"
+    for name in RASTERS:
+        _write_raster(folder / f"{name}.tif", name, result, window, values[name], known)
+
+
+def _write_raster(
+    path: Path,
+    name: str,
+    result: MapResult,
+    window: tuple[slice, slice],
+    values: Callable[[Block], NDArray[Any]],
+    tags: Mapping[str, str],
+) -> None:
     import rasterio
     from rasterio.shutil import copy
     from rasterio.windows import Window
 
-    rows, columns = window
+    grid, (rows, columns) = result.grid, window
+    dtype = "uint8" if name == "mask" else "float32"
+    description, unit = RASTERS[name]
     profile = {
-        "driver": "GTiff",
-        "dtype": dtype,
-        "count": 1,
-        "nodata": NODATA[dtype],
-        "crs": grid.crs,
-        "height": rows.stop - rows.start,
-        "width": columns.stop - columns.start,
+        "driver": "GTiff", "dtype": dtype, "count": 1, "nodata": NODATA[dtype], "crs": grid.crs,
+        "height": rows.stop - rows.start, "width": columns.stop - columns.start,
         "transform": grid.transform(rows.start, columns.start),
-        "tiled": True,
-        "blockxsize": _TILE,
-        "blockysize": _TILE,
-        "bigtiff": "IF_SAFER",
-    }
+        "tiled": True, "blockxsize": _TILE, "blockysize": _TILE, "bigtiff": "IF_SAFER",
+    }  # fmt: skip
     plain = path.with_name(f".{path.name}.plain")
     try:
         with rasterio.open(plain, "w", **profile) as file:
-            for block in blocks:
+            for block in result.blocks:
                 y, x = block.pixels(grid.edge)
                 top, left = max(y.start, rows.start), max(x.start, columns.start)
                 bottom, right = min(y.stop, rows.stop), min(x.stop, columns.stop)
-                part = values(block)[top - y.start :, left - x.start :]
-                part = part[: bottom - top, : right - left].astype(dtype)
+                part = values(block)[top - y.start : bottom - y.start, left - x.start :]
                 at = Window(left - columns.start, top - rows.start, right - left, bottom - top)
-                file.write(part, 1, window=at)
-            file.update_tags(**{k: v for k, v in tags.items() if k not in {"description", "unit"}})
-            file.set_band_description(1, tags["description"])
-            file.set_band_unit(1, tags["unit"])
+                file.write(part[:, : right - left].astype(dtype), 1, window=at)
+            file.update_tags(**tags)
+            file.set_band_description(1, description)
+            file.set_band_unit(1, unit)
         with atomic_path(path) as partial:
             copy(
                 plain,
@@ -100,13 +116,14 @@ def polygons(labels: NDArray[np.int64], transform: Any, found: dict[int, list[An
 
 
 def write_landslides(
-    path: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[int, Sequence[Any]], crs: str
+    folder: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[int, Sequence[Any]], crs: str
 ) -> None:
-    """Write landslides as GeoPackage, layer ``landslides``; it appears when it is whole.
+    """Write landslides as GeoPackage and, with geopandas and pyarrow, as GeoParquet.
 
     Parameters
     ----------
-    path : Path
+    folder : Path
+        ``landslides.gpkg`` with the layer ``landslides`` appears there when it is whole.
     rows : sequence of mapping
         Attributes; ``id`` is the key of `found`.
     found : mapping of int to sequence of Polygon
@@ -119,7 +136,7 @@ def write_landslides(
     whole = [shapely.union_all(found[row["id"]]) for row in rows]
     multi = [shapely.MultiPolygon([w]) if w.geom_type == "Polygon" else w for w in whole]
     data = [_column([row.get(name) for row in rows], kind) for name, kind in COLUMNS.items()]
-    partial = path.with_name(f".partial.{path.name}")  # GDAL wants the ending
+    partial = folder / ".partial.landslides.gpkg"  # GDAL wants the ending
     try:
         pyogrio.raw.write(
             partial,
@@ -131,16 +148,25 @@ def write_landslides(
             layer="landslides",
             driver="GPKG",
         )
-        partial.replace(path)
+        partial.replace(folder / "landslides.gpkg")
     finally:
         partial.unlink(missing_ok=True)
+    try:
+        import geopandas
+        import pyarrow  # noqa: F401
+    except ImportError:
+        return
+    table = geopandas.GeoDataFrame(dict(zip(COLUMNS, data, strict=True)), geometry=multi, crs=crs)
+    with atomic_path(folder / "landslides.parquet") as made:
+        table.to_parquet(made)
 
 
 COLUMNS = {
     "id": int, "area_m2": float, "length_m": float, "mean_slope_deg": float,
     "max_slope_deg": float, "lowest_m": float, "highest_m": float, "mean_probability": float,
     "peak_probability": float, "mean_uncertainty": float, "dissimilarity": float,
-    "share_predicted_pixel": float, "share_predicted_unet": float, "cut_by_edge": bool,
+    "share_predicted_pixel": float, "share_predicted_unet": float, "bare_before": float,
+    "cut_by_edge": bool,
     "needs_review": bool, "review_because": str, "reason": str, "feature_1": str,
     "feature_2": str, "feature_3": str,
 }  # fmt: skip
@@ -167,34 +193,40 @@ def length_m(parts: Sequence[Any]) -> float:
 
 
 def write_styles(folder: Path) -> None:
-    """Write QGIS styles beside probability and mask."""
-    ramp = "".join(
-        f'<item value="{v}" label="{v}" alpha="{a}" color="{c}"/>'
-        for v, a, c in (
-            (0, 0, "#ffffcc"),
-            (0.25, 120, "#fecc5c"),
-            (0.5, 200, "#fd8d3c"),
-            (1, 255, "#bd0026"),
+    """Write a QGIS style beside each raster, and one beside the landslides."""
+    ramps = {
+        "probability": ("#ffffcc", "#fecc5c", "#fd8d3c", "#bd0026"),
+        "uncertainty": ("#f2f0f7", "#cbc9e2", "#9e9ac8", "#54278f"),
+        "applicability": ("#edf8fb", "#b2e2e2", "#66c2a4", "#006d2c"),
+    }
+    for name, colours in ramps.items():
+        highest = 2 if name == "applicability" else 1
+        items = "".join(
+            f'<item value="{v * highest}" label="{v * highest}" alpha="{a}" color="{c}"/>'
+            for v, a, c in zip((0, 0.25, 0.5, 1), (0, 120, 200, 255), colours, strict=True)
         )
-    )
-    write_text(
-        folder / "probability.qml",
-        _QML.format(
-            '<rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" '
-            'classificationMin="0" classificationMax="1"><rastershader>'
-            '<colorrampshader colorRampType="INTERPOLATED">'
-            f"{ramp}</colorrampshader></rastershader></rasterrenderer>"
-        ),
-    )
-    write_text(
-        folder / "mask.qml",
-        _QML.format(
-            '<rasterrenderer type="paletted" band="1" opacity="1"><colorPalette>'
-            '<paletteEntry value="0" alpha="0" color="#ffffff" label="no landslide"/>'
-            '<paletteEntry value="1" alpha="255" color="#d7191c" label="landslide"/>'
-            "</colorPalette></rasterrenderer>"
-        ),
-    )
+        write_text(folder / f"{name}.qml", _STYLE.format(_RAMP.format(highest, items)))
+    write_text(folder / "mask.qml", _STYLE.format(_MASK))
+    write_text(folder / "landslides.qml", _OUTLINE)
 
 
-_QML = '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">\n<qgis><pipe>{}</pipe></qgis>\n'
+_STYLE = (
+    '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">\n<qgis><pipe>{}</pipe></qgis>\n'
+)
+_RAMP = (
+    '<rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" classificationMin="0" '
+    'classificationMax="{}"><rastershader><colorrampshader colorRampType="INTERPOLATED">{}'
+    "</colorrampshader></rastershader></rasterrenderer>"
+)
+_MASK = (
+    '<rasterrenderer type="paletted" band="1" opacity="1"><colorPalette>'
+    '<paletteEntry value="0" alpha="0" color="#ffffff" label="no landslide"/>'
+    '<paletteEntry value="1" alpha="255" color="#d7191c" label="landslide"/>'
+    "</colorPalette></rasterrenderer>"
+)
+_OUTLINE = """<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">
+<qgis><renderer-v2 type="singleSymbol"><symbols><symbol name="0" type="fill" alpha="1">
+<layer class="SimpleLine"><Option type="Map"><Option name="line_color" type="QString"
+value="215,25,28,255"/><Option name="line_width" type="QString" value="0.4"/></Option></layer>
+</symbol></symbols></renderer-v2></qgis>
+"""

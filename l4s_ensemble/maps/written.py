@@ -33,6 +33,8 @@ class Asked(SummaryModel):
     sensor: Sensor
     dem: Place | None
     mask: Place | None
+    before: Place | None = None
+    new_only: bool = False
     bbox: tuple[float, float, float, float] | None
     aoi: Place | None
     bands: tuple[str, ...] | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from map_world import CRS, LEFT, NAMES, SPECTRAL, TOP, counts, write_scene, writ
 from typer.testing import CliRunner
 
 from l4s_ensemble import Ensemble
-from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.errors import ConfigError, DataError, RunError
 from l4s_ensemble.maps import scene_map
-from l4s_ensemble.maps.blocks import PARTS, Block, read_part
+from l4s_ensemble.maps.area import area_of
+from l4s_ensemble.maps.blocks import PARTS, Block, read_block, read_part
 from l4s_ensemble.maps.opening import open_scene
 from l4s_ensemble.maps.reader import Reader
 from l4s_ensemble.maps.scene_map import map_scene
@@ -259,6 +261,137 @@ def test_a_scene_without_data_is_refused(world, tiny_run, tmp_path):
     tif = write_tif(tmp_path / "s.tif", np.zeros((12, 100, 90), np.uint16), SPECTRAL)
     with pytest.raises(DataError, match="no pixel"):
         map_scene(tif, tiny_run, tmp_path / "out", dem=world[1], device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("bands", "signs"), [(8, ["vegetation index"]), (4, ["greenness", "brightness"])]
+)
+def test_what_was_bare_before_the_event_is_told_from_what_is_new(
+    world, tiny_run, first, tmp_path, bands, signs
+):
+    """Before the event the right half was as it is now, and the left half was not bare."""
+    import pyogrio
+
+    with rasterio.open(world[0]) as file:
+        scene = file.read()
+    slid = np.pad(read(first, "mask") == 1, 2)
+    green = np.median(scene[:, read(first, "mask") == 0], axis=1)
+    left = np.zeros(scene.shape[1:], bool)
+    left[:, :192] = True
+    for y, x in ((i, j) for i in range(5) for j in range(5)):
+        left_now = left & slid[y : y + 256, x : x + 384]
+        scene[:, left_now] = green[:, None]
+    before = write_tif(
+        tmp_path / "before.tif",
+        np.where(scene > 0, 1.3 * scene + 300, 0).astype(np.uint16)[:bands],
+        SPECTRAL[:bands],
+        nodata=0,
+    )
+    found = mapped(world, tiny_run, tmp_path / "map", before=before, new_only=bands == 4)
+    assert found.before is not None and found.before.signs == signs
+    assert found.before.accuracy > 0.8 and found.before.left_out == (bands == 4)
+    _, _, geometry, fields = pyogrio.raw.read(
+        tmp_path / "map" / "landslides.gpkg", columns=["bare_before", "review_because"]
+    )
+    import shapely
+
+    middle = shapely.get_x(shapely.centroid(shapely.from_wkb(geometry))) - LEFT
+    is_new, share = middle < 1920, fields[0]
+    assert is_new.sum() > 3 and np.nanmax(share[is_new]) < 0.5
+    wanted = MapSummary.model_validate(read_json(first / "summary.json"))
+    if bands == 4:
+        assert is_new.mean() > 0.9 and found.landslides < wanted.landslides
+        assert found.landslides + found.before.landslides == wanted.landslides
+        assert 10_000 * (read(tmp_path / "map", "mask") == 1).sum() == 100 * found.area_m2
+    else:
+        assert found.landslides == wanted.landslides
+        assert (share[~is_new] >= 0.5).mean() > 0.7
+        flagged = ["bare before" in text for text in fields[1]]
+        np.testing.assert_array_equal(flagged, share >= 0.5)
+
+
+def test_what_is_new_needs_a_scene_from_before(world, tiny_run, tmp_path):
+    with pytest.raises(ConfigError, match="--before"):
+        mapped(world, tiny_run, tmp_path / "map", new_only=True)
+    assert not (tmp_path / "map").exists()
+
+
+def test_the_item_is_what_a_catalogue_reads(first, tiny_run):
+    """Required fields of STAC 1.1 and of the extensions that are named."""
+    from datetime import datetime
+
+    from rasterio.warp import transform_bounds
+
+    item = read_json(first / "item.json")
+    assert item["type"] == "Feature" and item["stac_version"] == "1.1.0" and item["id"]
+    with rasterio.open(first / "probability.tif") as file:
+        np.testing.assert_allclose(item["bbox"], transform_bounds(CRS, "EPSG:4326", *file.bounds))
+        known = item["properties"]
+        assert known["proj:code"] == CRS and known["proj:shape"] == list(file.shape)
+        assert known["proj:transform"] == list(file.transform)[:6]
+    assert datetime.fromisoformat(known["datetime"]).utcoffset() is not None
+    ring = item["geometry"]["coordinates"][0]
+    assert ring[0] == ring[-1] and len(ring) == 5
+    assert set(item["assets"]) == {*RASTERS, "landslides"}
+    for asset in item["assets"].values():
+        assert (first / asset["href"]).is_file() and asset["type"] and asset["roles"]
+    classes = item["assets"]["mask"]["bands"][0]["classification:classes"]
+    assert [c["value"] for c in classes] == [0, 1, 255]
+    (card,) = item["links"]
+    assert read_json(first / card["href"])["name"] == card["mlm:name"]
+
+
+def test_landslides_are_geoparquet_where_geopandas_is(tmp_path):
+    geopandas = pytest.importorskip("geopandas")
+    pytest.importorskip("pyarrow")
+    import shapely
+
+    from l4s_ensemble.maps.write import COLUMNS, write_landslides
+
+    row = {name: kind() for name, kind in COLUMNS.items()} | {"id": 3, "bare_before": None}
+    write_landslides(tmp_path, [row], {3: [shapely.box(0, 0, 20, 10)]}, CRS)
+    found = geopandas.read_parquet(tmp_path / "landslides.parquet")
+    assert found.crs == CRS and found.geometry.area.tolist() == [200]
+    assert list(found.columns) == [*COLUMNS, "geometry"]
+
+
+def test_every_raster_has_a_style_that_qgis_reads(first):
+    from xml.etree import ElementTree
+
+    for name in (*RASTERS, "landslides"):
+        assert ElementTree.parse(first / f"{name}.qml").getroot().tag == "qgis"
+
+
+def test_logits_of_a_pixel_do_not_depend_on_its_block(world, tiny_run):
+    ensemble = Ensemble.load(tiny_run, device="cpu")
+    reader = Reader.of(open_scene(world[0]), ensemble.sensor, str(world[1]))
+    area = area_of(reader)
+    wide, small = Block(0, 0, 3, 4), Block(1, 1, 2, 3)
+    scored = [
+        ensemble.score_raster(read_block(ensemble, reader, b, area), None) for b in (wide, small)
+    ]
+    at = {"y": slice(128, 256), "x": slice(128, 384)}
+    logits = [s["logit_pixel"].values for s in (scored[0].isel(at), scored[1])]
+    np.testing.assert_array_equal(*logits)
+    logits = [s["logit_unet"].values for s in (scored[0].isel(at), scored[1])]
+    np.testing.assert_allclose(*logits, rtol=0, atol=1e-3)
+
+
+def test_a_full_disk_is_said_and_the_same_command_goes_on(world, tiny_run, tmp_path, monkeypatch):
+    from l4s_ensemble.cli.app import app
+    from l4s_ensemble.maps import blocks
+    from l4s_ensemble.run.files import explain
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "0_0_4_4.npz")
+
+    words = ["map", str(world[0]), "--dem", str(world[1]), "--run", str(tiny_run), "--jobs", "1"]
+    words += ["--out", str(tmp_path / "map"), "--device", "cpu"]
+    monkeypatch.setattr(blocks.np, "savez", full)
+    ended = CliRunner().invoke(app, words)
+    assert ended.exit_code != 0 and isinstance(ended.exception, OSError)
+    assert "the disk is full" in str(explain(ended.exception))
+    assert not list((tmp_path / "map" / "blocks").iterdir())
 
 
 def test_the_command_maps_and_says_what_the_reflectance_was(world, tiny_run, tmp_path):

@@ -107,11 +107,11 @@ def test_windows_agree_whatever_their_place(tmp_path, scene):
     assert rough < 0.05
 
 
-def _warp(path: Path, out: Path) -> None:
+def _warp(path: Path, out: Path, crs: str = "EPSG:4326") -> None:
     import rasterio
     from rasterio.vrt import WarpedVRT
 
-    with rasterio.open(path) as file, WarpedVRT(file, crs="EPSG:4326", resampling=1) as warped:
+    with rasterio.open(path) as file, WarpedVRT(file, crs=crs, resampling=1) as warped:
         profile = warped.profile | {"driver": "GTiff"}
         with rasterio.open(out, "w", **profile) as target:
             target.write(warped.read())
@@ -194,6 +194,35 @@ def test_the_grid_is_anchored_to_the_ground(tmp_path, scene):
     )
     other = Reader.of(open_scene(moved), L4S, str(dem)).grid
     assert (other.left - reader.grid.left) % 1280 == 0
+
+
+@pytest.mark.parametrize("case", ["rotated", "two zones", "small"])
+def test_a_scene_of_another_grid_is_warped_to_one(tmp_path, scene, case):
+    """North is up, the zone is that of the finest band, and fewer pixels than a tile will do."""
+    from affine import Affine
+
+    bands = scene[:12].astype(np.uint16)
+    bands[:] = 500 + 10 * np.arange(12)[:, None, None]
+    _, dem = write_scene(tmp_path, scene)
+    path = tmp_path / "bands"
+    if case == "rotated":
+        at = Affine.translation(LEFT + 600, TOP - 200) @ Affine.rotation(20) @ Affine.scale(10, -10)
+        path = write_tif(tmp_path / "s.tif", bands[:, :100, :150], SPECTRAL, transform=at, nodata=0)
+        size = 100 * 150
+    elif case == "small":
+        path, size = write_tif(tmp_path / "s.tif", bands[:, :30, :50], SPECTRAL, nodata=0), 1500
+    else:
+        size = bands[0].size
+        for name, band in zip(SPECTRAL, bands, strict=True):
+            write_tif(path / f"{name}.tif", band[None], nodata=0)
+        _warp(path / "B11.tif", path / "B11_z.tif", "EPSG:32655")
+        (path / "B11.tif").unlink()
+    reader = Reader.of(open_scene(path), L4S, str(dem))
+    assert reader.grid.crs == CRS
+    found = whole(reader)[:12]
+    seen = np.isfinite(found).all(axis=0)
+    assert abs(seen.sum() / size - 1) < 0.05
+    np.testing.assert_allclose(found[:, seen].T, np.tile(bands[:, 0, 0], (seen.sum(), 1)), atol=1)
 
 
 @pytest.mark.parametrize(
