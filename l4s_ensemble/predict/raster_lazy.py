@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,20 +14,24 @@ from l4s_ensemble.features.source import MEASURED_TILES
 from l4s_ensemble.predict.raster import Raster, margin_px, require_bands, spaced
 from l4s_ensemble.predict.raster_scores import sample_fields
 
-if TYPE_CHECKING:
-    from l4s_ensemble.predict.ensemble import Ensemble
-
 CHUNK_PX = 1024
 """Least edge of a chunk: what lies around a smaller one would cost more than itself."""
 
 
 def predict_lazily(
-    ensemble: Ensemble, data: xr.Dataset, statistics: SceneStatistics | None
+    ensemble: Any, data: xr.Dataset, statistics: SceneStatistics | None
 ) -> xr.Dataset:
     """Build the graph that predicts a raster; see `Ensemble.predict`.
 
     Where the models read statistics of the scene and none are given, they are measured now, on at
     most `MEASURED_TILES` tiles.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    data : xarray.Dataset
+        ``image (band, y, x)`` of dask chunks, and optionally ``valid (y, x)``.
+    statistics : SceneStatistics or None
 
     Raises
     ------
@@ -90,7 +94,7 @@ def _sizes(pixels: int, edge: int, least: int) -> tuple[int, ...]:
 
 def _score(
     image: NDArray[np.float32],
-    ensemble: Ensemble,
+    ensemble: Any,
     margin: int,
     statistics: SceneStatistics | None,
 ) -> NDArray[np.float32]:
@@ -104,7 +108,7 @@ def _score(
     return out
 
 
-def _measured(ensemble: Ensemble, image: Any) -> SceneStatistics | None:
+def _measured(ensemble: Any, image: Any) -> SceneStatistics | None:
     """Statistics of the scene from some of its tiles, which are read now."""
     names, edge = ensemble.scene_fields, ensemble.sensor.patch_pixels
     margin = reach_of(names)
