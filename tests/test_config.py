@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from l4s_ensemble import config
+from l4s_ensemble.config.removed import REMOVED
 from l4s_ensemble.data.sensor import load_sensor
-from l4s_ensemble.errors import RunError
+from l4s_ensemble.errors import ConfigError, RunError
 from l4s_ensemble.pipeline import load_run, open_run
-from l4s_ensemble.run.files import write_json
+from l4s_ensemble.run.files import read_json, write_json
+from l4s_ensemble.run.settings import save_settings
 
 
 def test_every_preset_loads_from_any_folder(tmp_path, monkeypatch):
@@ -33,6 +35,34 @@ def test_a_sensor_file_describes_another_camera(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nbands: [{name: B4, stored_to_count: 10}]\n")
     assert load_sensor(path).stored_to_count.tolist() == [10]
+
+
+def test_a_removed_setting_says_what_replaced_it_wherever_it_is_given(tmp_path, monkeypatch):
+    monkeypatch.setitem(REMOVED, "unet.old", "gone: it gained nothing")
+    monkeypatch.setitem(REMOVED, "stack.section", "replaced by stack.l2")
+    path = tmp_path / "old.yaml"
+    path.write_text("unet: {old: 1}\nstack: {section: {key: 2}}\nname: mine\n")
+    both = r"unet\.old \(gone: it gained nothing\); stack\.section \(replaced by stack\.l2\)"
+    with pytest.raises(ConfigError, match=both):
+        config.load(str(path))
+    with pytest.raises(ConfigError, match=both):
+        config.load("default", ["unet.old=1", "stack.section.key=2"])
+    save_settings(tmp_path, config.Config())
+    values = read_json(tmp_path / "config.json")
+    values["unet"]["old"] = 1
+    write_json(tmp_path / "config.json", values)
+    for opened in (load_run, open_run):
+        with pytest.raises(ConfigError, match=r"config\.json\n.*unet\.old \(gone"):
+            opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_no_setting_is_both_there_and_removed(name):
+    assert REMOVED[name]
+    value = config.Config().model_dump()
+    for part in name.split("."):
+        value = value.get(part, {})
+    assert value == {}
 
 
 def test_a_run_of_version_1_is_refused_with_the_command_that_fits_it_again(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from l4s_ensemble.config.removed import removed_in
 from l4s_ensemble.config.sections import Config
 from l4s_ensemble.errors import ConfigError
 
@@ -63,7 +64,7 @@ def build(
     Raises
     ------
     ConfigError
-        If they are no mapping, or a key or value is not allowed.
+        If they are no mapping, or a key or value is not allowed or no longer exists.
     """
     if not isinstance(values, dict):
         raise ConfigError(
@@ -72,6 +73,13 @@ def build(
     tree = copy.deepcopy(values)
     for text in overrides:
         _override(tree, text)
+    if gone := removed_in(tree):
+        raise ConfigError(
+            "settings that no longer exist",
+            where=where,
+            found="; ".join(gone),
+            fix="leave them out; l4s-ensemble config shows all settings and their defaults",
+        )
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
