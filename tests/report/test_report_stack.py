@@ -98,7 +98,13 @@ def test_the_verdict_follows_from_the_numbers(with_summary: Callable[..., RunSou
     def good(summary: dict[str, Any]) -> None:
         row(summary).update(f1=0.995, tp=1000, fp=10, fn=0)
 
-    assert "Finding landslides" in of(good)["use"] and "The mapped area: +1" in of(good)["use"]
+    use = of(good)["use"]
+    assert "Finding ground with landslides" in use and "The mapped area: +1" in use
+
+    def rough(summary: dict[str, Any]) -> None:
+        row(summary)["objects"] |= {"f1": 0.4, "found": 3, "reference": 9}
+
+    assert "single landslides: 3 of 9 are matched" in of(rough)["avoid"]
 
     def large(summary: dict[str, Any]) -> None:
         row(summary).update(f1=0.995, tp=1000, fp=500, fn=0)

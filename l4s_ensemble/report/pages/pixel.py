@@ -45,7 +45,8 @@ def pixel(source: RunSource) -> Page:
         ("rows", "pixels fitted", "count"),
         ("positives", "of them landslide", "count"),
     )
-    found = scores.scored({"pixel": scores.histogram(summary.histogram)}, _threshold(summary))
+    counts, used = scores.histogram(summary.histogram), summary.oof.threshold
+    found = scores.scored({"pixel": counts}, {"pixel": used})
     found |= _contribution(source, summary) | failures.figures(summary.failures)
     found["places"] = scores.where_it_was_scored(source, "pixel")
     return {
@@ -104,10 +105,6 @@ PAGE = of_fit(
     pixel,
     _draw,
 )
-
-
-def _threshold(summary: PixelSummary) -> dict[str, float]:
-    return {"pixel": summary.oof.threshold}
 
 
 def _contribution(source: RunSource, summary: PixelSummary) -> dict[str, Any]:
