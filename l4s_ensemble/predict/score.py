@@ -137,7 +137,7 @@ def missed_landslides(
     place: Place,
     reference: Callable[[int], NDArray[np.uint8]],
 ) -> list[Missed]:
-    """List the largest reference landslides that no landslide of the masks matches.
+    """List reference landslides that none of the masks matches, the largest unmapped area first.
 
     Parameters
     ----------
@@ -153,7 +153,9 @@ def missed_landslides(
     _, pairs, shared = match_objects(tiles, "stack", objects, place)
     mapped = np.bincount(shared[0], weights=shared[2], minlength=len(objects))
     rows = []
-    for i in np.setdiff1d(np.arange(len(objects)), pairs[0])[:SHOWN]:
+    unmatched = np.setdiff1d(np.arange(len(objects)), pairs[0])
+    left = objects.pixels[unmatched] - mapped[unmatched]
+    for i in unmatched[np.argsort(-left, kind="stable")][:SHOWN]:
         tile = int(home[i])
         own = objects.number[objects.first[tile] : objects.first[tile + 1]] == i + 1
         part = int(np.argmax(np.where(own, parts[tile].area, 0))) + 1

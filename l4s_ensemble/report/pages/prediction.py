@@ -47,7 +47,8 @@ _LARGEST: tuple[Column, ...] = (
 )  # fmt: skip
 _MISSED: tuple[Column, ...] = (
     ("picture", "", "picture"), ("area_m2", "area", "area"),
-    ("mapped_share", "of it mapped", "share"), ("tile", "tile", "link"),
+    ("left_m2", "not mapped", "area"), ("mapped_share", "of it mapped", "share"),
+    ("tile", "tile", "link"),
 )  # fmt: skip
 _SCENES: tuple[Column, ...] = (
     ("scene", "text"), ("tiles", "count"), ("f1", "F1", "score"), ("precision", "score"),
@@ -247,10 +248,11 @@ def _missed(
     for r in scores.missed[:LISTED] if scores else []:
         picture = crop(shown, r.patch, (r.row, r.col), r.pixels, assets, drawn)
         to = {"text": str(r.patch), "href": link(source, split, r.patch)}
-        rows.append({**r.model_dump(), "picture": picture, "tile": to, "area_m2": r.pixels * area})
+        own = {"area_m2": r.pixels * area, "left_m2": r.pixels * area * (1 - r.mapped_share)}
+        rows.append({**r.model_dump(), "picture": picture, "tile": to, **own})
     if not rows:
         return {}
-    note = "Reference landslides that no mapped one matches, even where a part of them is mapped."
+    note = "Reference landslides that no mapped one matches, the largest unmapped area first."
     return {"missed": {"kind": "table", **table("Missed landslides", _MISSED, rows, note=note)}}
 
 
