@@ -280,6 +280,8 @@ def _made(path: str, grid: Grid, resampling: str, nodata: float | None, zero_is_
         src_nodata=missing,
         # Next to nothing: an approximate transformer would depend on the window.
         tolerance=1e-6,
+        # Else a pixel is no data only if it is so in terrain, too, where a file holds both.
+        UNIFIED_SRC_NODATA="NO",
         **options,
     )
 

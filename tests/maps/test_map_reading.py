@@ -166,6 +166,17 @@ def test_a_dark_pixel_is_no_hole_and_a_hole_is_not_dark(tmp_path, scene):
     assert np.isnan(found[:12, 70, 70]).all()
 
 
+def test_a_hole_is_no_surface_where_the_file_has_terrain_too(tmp_path):
+    scene = counts(1, 1).astype(np.uint16)
+    scene[:12, 20:60, 30:50] = 0
+    scene[3, 80, 80] = 0
+    reader = Reader.of(open_scene(write_tif(tmp_path / "s.tif", scene, NAMES)), L4S)
+    hole = np.isnan(whole(reader)[:12])
+    wanted = scene[:12].any(axis=0) == 0
+    np.testing.assert_array_equal(hole.all(axis=0), wanted)
+    np.testing.assert_array_equal(hole.any(axis=0), wanted)
+
+
 def test_scale_and_offset_of_the_file_count(tmp_path, scene):
     _, dem = write_scene(tmp_path, scene)
     stored = (scene[:12] + 1000).astype(np.uint16)
