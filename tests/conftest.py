@@ -75,6 +75,23 @@ def tiny_report(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return _made_once(tmp_path_factory, "tiny-report", lambda out: render_report(tiny_run, out))
 
 
+@pytest.fixture(scope="session")
+def tiny_map(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the map of a tiny scene by `tiny_run`, with its page; do not write into it."""
+    pytest.importorskip("rasterio", reason="the extra geo is not installed")
+    from l4s_ensemble.maps.scene_map import map_scene
+    from l4s_ensemble.report.map_page import write_map_page
+    from l4s_ensemble.sources.raster import write_raster_scene
+
+    def make(out: Path) -> None:
+        tiles = [[tiny_patch([9, 10 * r + c])[0] for c in range(3)] for r in range(2)]
+        scene, clouds = write_raster_scene(out / "scene", np.block(tiles))
+        map_scene(scene, tiny_run, out / "map", mask=clouds, device="cpu")
+        write_map_page(out / "map")
+
+    return _made_once(tmp_path_factory, "tiny-map", make) / "map"
+
+
 def _make_run(*folders: Path) -> None:
     words = [sys.executable, str(Path(__file__).with_name("tiny_run.py")), *map(str, folders)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -14,7 +14,7 @@ from l4s_ensemble.cli.adapt import adapt, label
 from l4s_ensemble.cli.data import data_app
 from l4s_ensemble.cli.doctor import doctor
 from l4s_ensemble.cli.fit import fit_all, fit_app, tune_app
-from l4s_ensemble.cli.map import map_
+from l4s_ensemble.cli.map import demo_scene, map_
 from l4s_ensemble.cli.options import (
     RUN,
     ConfigOption,
@@ -53,6 +53,9 @@ app.add_typer(tune_app, name="tune")
 def demo(
     out: Annotated[Path, typer.Option("--out", help="The run folder to make.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of the synthetic data and of the models.")] = 0,
+    with_map: Annotated[
+        bool, typer.Option("--map", help="Map a synthetic georeferenced scene, too (extra geo).")
+    ] = False,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
@@ -62,6 +65,7 @@ def demo(
     from l4s_ensemble.sources.synth import make_dataset
 
     start(quiet)
+    scene = demo_scene(out, seed) if with_map else None  # first: it needs another package
     source = out / "synthetic-patches"
     if not source.is_dir():
         make_dataset(source, seed=seed, jobs=jobs or default_jobs())
@@ -78,6 +82,9 @@ def demo(
     scores = run.evaluate("valid")
     console.scores(scores, run.folder)
     _report(run, None)
+    if scene is not None:
+        tif, clouds = scene
+        map_(tif, out / "map", mask=clouds, run=out, jobs=jobs, device=device, quiet=quiet)
 
 
 @app.command()
@@ -186,10 +193,16 @@ def report(
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Write the HTML report of a run, or of two runs compared. It retrains nothing."""
+    """Write the HTML report of a run, of two runs compared, or the page of a map's folder."""
+    from l4s_ensemble.maps.summary import SETTINGS
     from l4s_ensemble.pipeline import load_run
 
     start(quiet)
+    if (run / SETTINGS).is_file():
+        from l4s_ensemble.report.map_page import write_map_page
+
+        console.say(f"page   {write_map_page(run)}")
+        return
     if compare is not None:
         from l4s_ensemble.report.compare import render_comparison
 

@@ -19,6 +19,9 @@ from l4s_ensemble.cli.options import (
     start,
 )
 
+DEMO_TILES = 5, 7
+"""Rows and columns of tiles of the demo's scene: 6 by 9 km."""
+
 
 def map_(
     scene: Annotated[
@@ -54,9 +57,10 @@ def map_(
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Map the landslides of a scene: GeoTIFFs and polygons for a GIS."""
+    """Map the landslides of a scene: GeoTIFFs and polygons for a GIS, and a page to look at."""
     from l4s_ensemble.maps.scene_map import map_scene
     from l4s_ensemble.pipeline import default_jobs
+    from l4s_ensemble.report.map_page import write_map_page
 
     start(quiet)
     names = None if bands is None else [n.strip() for n in bands.split(",")]
@@ -77,3 +81,16 @@ def map_(
         device=named_device(device),
     )
     console.map_summary(found, out)
+    console.say(f"page   {write_map_page(out)}")
+
+
+def demo_scene(out: Path, seed: int) -> tuple[Path, Path]:
+    """Write the synthetic scene of the demo beside its run: GeoTIFFs of bands and of clouds."""
+    from l4s_ensemble.sources.raster import write_raster_scene
+    from l4s_ensemble.sources.scene import make_scene
+
+    folder = out / "synthetic-scene"
+    kept = folder / "scene.tif", folder / "clouds.tif"
+    if all(p.is_file() for p in kept):
+        return kept
+    return write_raster_scene(folder, make_scene(*DEMO_TILES, [seed, 3]).image, seed)

@@ -116,13 +116,15 @@ def environment() -> jinja2.Environment:
 
 
 def write_assets(assets: Path, files: Sequence[str] = ()) -> None:
-    """Copy the plotly script, and the style and scripts of pages: some, or all of them."""
-    from plotly.offline import get_plotlyjs
+    """Copy style and scripts of pages: some, or all of them with the plotly script."""
+    assets.mkdir(parents=True, exist_ok=True)
+    if not files:
+        from plotly.offline import get_plotlyjs
 
-    (assets / "tiles").mkdir(parents=True, exist_ok=True)
-    write_text(assets / "plotly.min.js", get_plotlyjs())
-    every = [p.name for p in TEMPLATES.iterdir() if p.suffix in {".css", ".js"}]
-    for name in files or every:
+        (assets / "tiles").mkdir(exist_ok=True)
+        write_text(assets / "plotly.min.js", get_plotlyjs())
+        files = [p.name for p in TEMPLATES.iterdir() if p.suffix in {".css", ".js"}]
+    for name in files:
         shutil.copyfile(TEMPLATES / name, assets / name)
 
 

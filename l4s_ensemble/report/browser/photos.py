@@ -68,22 +68,28 @@ def hillshade(
     slope_deg : float32 array, shape (y, x), optional
         Without it the slope is that of the elevation.
     """
+    shade, slope = shade_of(dem_m, pixel_m)
+    slope_deg = np.nan_to_num(slope if slope_deg is None else slope_deg)
+    tint = np.stack([np.interp(slope_deg, _STEEP, _TINT[:, c]) for c in range(3)], axis=-1)
+    light = 0.25 + 0.75 * shade
+    return np.asarray(np.clip(tint * light[..., np.newaxis], 0, 255), np.uint8)
+
+
+def shade_of(
+    dem_m: NDArray[np.float32], pixel_m: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Light on the terrain (Horn 1981), 1 on flat ground, and its slope in degrees; (y, x)."""
     from scipy.ndimage import gaussian_filter
 
     smooth = gaussian_filter(np.nan_to_num(dem_m.astype(np.float64)), SMOOTH_PX, mode="nearest")
     south, east = np.gradient(smooth, pixel_m)
-    if slope_deg is None:
-        slope_deg = np.degrees(np.arctan(np.hypot(south, east))).astype(np.float32)
+    slope = np.degrees(np.arctan(np.hypot(south, east)))
     azimuth, height = np.radians(SUN_AZIMUTH), np.radians(SUN_HEIGHT)
     sun = (np.sin(azimuth) * np.cos(height), np.cos(azimuth) * np.cos(height), np.sin(height))
     rise_east, rise_north = EXAGGERATE * east, -EXAGGERATE * south
     up = 1 / np.sqrt(1 + rise_east**2 + rise_north**2)
     shade = np.clip(up * (sun[2] - sun[0] * rise_east - sun[1] * rise_north), 0, 1)
-    tint = np.stack(
-        [np.interp(np.nan_to_num(slope_deg), _STEEP, _TINT[:, c]) for c in range(3)], axis=-1
-    )
-    light = 0.25 + 0.75 * shade / np.sin(height)
-    return np.asarray(np.clip(tint * light[..., np.newaxis], 0, 255), np.uint8)
+    return shade / np.sin(height), slope
 
 
 def thumbnail(picture: Picture) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,28 @@ def crop(
 
     tile = shown.tile(patch)
     box = cut_out(centre, 2 * int(np.sqrt(pixels)) + 2 * ROOM_PX, tile.predicted.shape)
-    zoom = -(-PICTURE_PX // (box[0].stop - box[0].start))
-    large = _enlarged(pictures.true_colour(tile.units, sensor_of(shown.store))[box], zoom)
-    for mask, hue in ((tile.reference, BOUNDARY), (tile.predicted, pictures.FALSE_ALARM)):
-        if mask is not None:
-            large[_boundary(_enlarged(mask[box], zoom))] = hue
+    marks = ((tile.reference, BOUNDARY), (tile.predicted, pictures.FALSE_ALARM))
+    large = outlined(
+        pictures.true_colour(tile.units, sensor_of(shown.store))[box],
+        [(mask[box], hue) for mask, hue in marks if mask is not None],
+    )
     place = f"{patch}-{box[0].start}-{box[1].start}"
     name = f"tiles/landslide-{shown.split}-{place}.webp"
     pictures.save(large, assets / name)
     drawn.add(name)
     return {"file": f"assets/{name}", "size": len(large), "alt": f"Landslide on tile {patch}"}
+
+
+def outlined(
+    colour: pictures.Picture,
+    masks: Iterable[tuple[NDArray[np.bool_], tuple[int, int, int]]],
+) -> pictures.Picture:
+    """Enlarge a cut (y, x, 3) to at least `PICTURE_PX`, with the boundary of masks in colours."""
+    zoom = -(-PICTURE_PX // len(colour))
+    large = _enlarged(colour, zoom)
+    for mask, hue in masks:
+        large[_boundary(_enlarged(mask, zoom))] = hue
+    return large
 
 
 def cut_out(centre: tuple[float, float], edge: int, size: tuple[int, ...]) -> tuple[slice, slice]:

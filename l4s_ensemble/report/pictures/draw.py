@@ -96,9 +96,27 @@ def _stretched(
     """Three bands as red, green, blue; the ceiling is taken over `axes`, over all without them."""
     rgb = np.stack([units[sensor.band_names.index(b)] for b in bands], axis=-1)
     rgb = np.nan_to_num(rgb.astype(np.float64))
+    return stretched(rgb, *levels_of(rgb.reshape(-1, 3), None if axes is None else 0))
+
+
+def levels_of(
+    pixels: NDArray[np.floating[Any]], axis: int | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Floor of each band, and the range above it: one for all, or each its own with `axis` 0.
+
+    Parameters
+    ----------
+    pixels : float array, shape (pixel, 3)
+    """
     # Haze lifts blue most: each band begins at its own floor.
-    floor = np.percentile(rgb, 1, axis=(0, 1))
-    ceiling = np.percentile(rgb - floor, 99.5, axis=axes)
+    floor = np.percentile(pixels, 1, axis=0)
+    return floor, np.asarray(np.percentile(pixels - floor, 99.5, axis=axis), np.float64)
+
+
+def stretched(
+    rgb: NDArray[np.floating[Any]], floor: NDArray[np.float64], ceiling: NDArray[np.float64]
+) -> Picture:
+    """Bring bands (y, x, 3) between their levels, see `levels_of`."""
     level = np.clip((rgb - floor) / np.maximum(ceiling, 1e-9), 0, 1)
     return np.asarray(np.round(255 * level ** (1 / 1.3)), dtype=np.uint8)
 
