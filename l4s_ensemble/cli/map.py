@@ -93,4 +93,6 @@ def demo_scene(out: Path, seed: int) -> tuple[Path, Path]:
     kept = folder / "scene.tif", folder / "clouds.tif"
     if all(p.is_file() for p in kept):
         return kept
-    return write_raster_scene(folder, make_scene(*DEMO_TILES, [seed, 3]).image, seed)
+    # Climate and light of the first training scene, another place.
+    scene = make_scene(*DEMO_TILES, [seed, 0, 1])
+    return write_raster_scene(folder, scene.image, seed)

@@ -98,7 +98,7 @@ def _page(found: WrittenMap, assets: Path) -> Page:
     name = Path(m.scene).name
     area = words.area(m.area_m2)
     expected = words.area(m.expected_m2)
-    seen = words.area(m.observed_km2 * 1e6)
+    seen = f"{words.number(m.observed_km2)}\u202fkm²"
     lead = (
         f"{words.plural(m.landslides, 'landslide')} of {area} in all on the {seen} that could be "
         f"predicted. {_trust(m)}"

@@ -46,8 +46,8 @@ def write_raster_scene(folder: Path, image: NDArray[np.uint16], seed: int = 0) -
     spectral = np.array([b.unit == "DN" for b in L4S_BANDS])
     rng = np.random.default_rng([seed, 4])
     field = gaussian_filter(rng.normal(size=image.shape[1:]), CLOUD_PX, mode="wrap")
-    thick = np.clip((field - np.quantile(field, 1 - 2 * CLOUDED)) / field.std(), 0, 1) ** 0.5
-    clouds = field >= np.quantile(field, 1 - CLOUDED)
+    thick = np.clip(2 * (field - np.quantile(field, 1 - CLOUDED)) / field.std(), 0, 1)
+    clouds = thick > 0
     image[spectral] = image[spectral] * (1 - thick) + CLOUD_DN * thick
     # The swath ends aslant, as that of a satellite does.
     y, x = np.indices(image.shape[1:])

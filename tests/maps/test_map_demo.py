@@ -33,7 +33,7 @@ def test_the_scene_of_the_demo_is_mapped_and_has_a_page(
     lost = ~image[:12].any(axis=0)
     assert 0.01 < lost.mean() < 0.3 and 0 < hidden.mean() < 0.1
     assert image[13][lost].min() > 0  # elevation is there
-    assert image[1][hidden & ~lost].min() > np.median(image[1])
+    assert np.median(image[1][hidden & ~lost]) > 2 * np.median(image[1])
     words = ["map", str(scene), "--mask", str(clouds), "--run", str(tiny_run), "--jobs", "1"]
     words += ["--out", str(tmp_path / "map"), "--device", "cpu"]
     ended = CliRunner().invoke(app, words)
