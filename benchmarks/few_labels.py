@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.rgb_scenes import TARGET_COLUMNS, blocks_of, fitted, link, places_of
 from l4s_ensemble.adapt.adaptation import LabelledTiles, adapt_ensemble, score_pixel
 from l4s_ensemble.adapt.choose import Candidates, candidates, choose
 from l4s_ensemble.data.store import open_store
@@ -36,22 +36,14 @@ from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.pipeline import Run, load_run, open_run
+from l4s_ensemble.pipeline import Run, load_run
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.run.files import write_text
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.unet.inputs.tileset import load
 
-SCENES = {1: (1, 3034), 2: (3035, 3184), 4: (3306, 3799)}
-COLUMNS = {1: 41, 2: 15, 4: 26}
-"""Tiles in a row of each scene; ids run along the rows."""
-
-TARGET_COLUMNS = 10
-"""Of scene 1 as a target: columns 0 to 9. The columns that the preset holds out are not read."""
-
 QUICK = ("scenes.folds=2", "unet.epochs=6")
 MODELS = ("pixel", "unet", "stack")
-BLOCK_TILES = 3
 
 
 def main() -> None:
@@ -74,7 +66,11 @@ def main() -> None:
     if asked.quick:
         asked.set, asked.tiles, asked.draws = [*QUICK, *asked.set], [20], 1
     start_logging()
-    run = fitted(asked) if asked.run is None else load_run(asked.run, jobs=asked.jobs)
+    run = (
+        fitted(asked.real, asked.work, asked.source, asked.set, asked.jobs)
+        if asked.run is None
+        else load_run(asked.run, jobs=asked.jobs)
+    )
     target = asked.work / f"scene-{asked.to}"
     link(asked.real, target, [asked.to], TARGET_COLUMNS)
     run.evaluate("train", data=target)
@@ -89,38 +85,6 @@ def main() -> None:
             rows.append(row | measure(run, folder, labelled, scored))
             write_text(asked.out, json.dumps(result) + "\n")
             show(key, rows[-1])
-
-
-def link(real: Path, folder: Path, scenes: list[int], columns: int = COLUMNS[1]) -> None:
-    """Link tiles of some scenes into a folder of the official layout; of scene 1 its columns."""
-    for kind in ("img", "mask"):
-        out = folder / "TrainData" / kind
-        out.mkdir(parents=True, exist_ok=True)
-        for source in ("l4s-rgb", "l4s-rgb-scene4"):
-            for file in sorted((real / source / "TrainData" / kind).iterdir()):
-                number = int(file.stem.split("_")[1])
-                inside = any(SCENES[s][0] <= number <= SCENES[s][1] for s in scenes)
-                if number <= SCENES[1][1] and (number - 1) % COLUMNS[1] >= columns:
-                    continue
-                if inside and not (out / file.name).exists():
-                    os.link(file, out / file.name)
-
-
-def fitted(asked: argparse.Namespace) -> Run:
-    """Fit the preset on the scenes asked for, or take the run that is there."""
-    name = "scenes-" + "-".join(map(str, asked.source))
-    link(asked.real, asked.work / name, asked.source)
-    # The preset holds columns of scene 1 out.
-    held_out = [] if 1 in asked.source else ["data.holdout=null"]
-    run = open_run(
-        asked.work / f"run-{name}",
-        source="l4s-rgb",
-        overrides=["report.occlusion=false", *held_out, *asked.set],
-        data=asked.work / name,
-        jobs=asked.jobs,
-    )
-    run.fit()
-    return run
 
 
 def chosen(
@@ -200,19 +164,6 @@ def measure(
             "threshold": [threshold[m], adapted.decision.thresholds[m]],
         }
     return out
-
-
-def places_of(patch: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and column of tiles of one scene."""
-    scene = next(s for s, (first, last) in SCENES.items() if first <= patch[0] <= last)
-    row, column = np.divmod(patch - SCENES[scene][0], COLUMNS[scene])
-    return row, column
-
-
-def blocks_of(patch: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Spatial block of each tile."""
-    row, column = places_of(patch)
-    return 1000 * (row // BLOCK_TILES) + column // BLOCK_TILES
 
 
 def show(key: str, row: dict[str, Any]) -> None:

@@ -54,24 +54,20 @@ class Run:
     jobs: int = 1
     device: str = "auto"
 
-    def fit(
-        self, until: Sequence[str] = ("stack",), *, adapt: str | None = None
-    ) -> dict[str, bool]:
+    def fit(self, until: Sequence[str] = ("stack",)) -> dict[str, bool]:
         """Bring the stages named in `until`, and all they need, up to date.
 
         Parameters
         ----------
         until : sequence of str
             Names of stages.
-        adapt : {'valid', 'test', 'holdout'}, optional
-            Split whose images, never its masks, the U-Net is adapted to.
 
         Returns
         -------
         dict
             Stage name to whether it ran; False where nothing had changed.
         """
-        stages = {s.name: s for s in fit_stages(self.config, self.data_root, adapt)}
+        stages = {s.name: s for s in fit_stages(self.config, self.data_root)}
         wanted = _closure(stages, until)
         if "unet" in wanted and self.config.report.occlusion:
             wanted.add(OCCLUSION)
@@ -80,7 +76,9 @@ class Run:
         self._write_card()
         return ran
 
-    def predict(self, split: str = "valid", *, data: Path | None = None) -> xr.Dataset:
+    def predict(
+        self, split: str = "valid", *, data: Path | None = None, adapt: bool = True
+    ) -> xr.Dataset:
         """Predict a split with the fitted models; nothing is done again that is up to date.
 
         Parameters
@@ -89,6 +87,9 @@ class Run:
             ``holdout``: the training tiles that `data.holdout` holds out.
         data : Path, optional
             Another folder of patches of the same sensor.
+        adapt : bool
+            Whether the U-Net takes batch statistics of the images, see `Ensemble.predict`. Tiles
+            that the run was fitted on are never adapted to.
 
         Returns
         -------
@@ -101,7 +102,7 @@ class Run:
         """
         from l4s_ensemble.predict.result import open_masks, open_probability
 
-        stages = self._predict_stages(split, data)
+        stages = self._predict_stages(split, data, adapt)
         landslides = self._bring_up_to_date(stages, "landslides")
         result = landslides.with_name("result")
         found = open_probability(result)
@@ -114,15 +115,22 @@ class Run:
         found["mask"] = ("patch", "y", "x"), open_masks(result, found["patch"].values)
         return found
 
-    def evaluate(self, split: str = "valid", *, data: Path | None = None) -> dict[str, Any]:
+    def evaluate(
+        self, split: str = "valid", *, data: Path | None = None, adapt: bool = True
+    ) -> dict[str, Any]:
         """Predict a split if that has not been done, and score it where masks exist.
+
+        Parameters
+        ----------
+        split, data, adapt
+            See `predict`.
 
         Returns
         -------
         dict
             The summary of the scores: ``comparison``, ``gain``, ``threshold`` and more.
         """
-        folder = self._bring_up_to_date(self._predict_stages(split, data), "scores")
+        folder = self._bring_up_to_date(self._predict_stages(split, data, adapt), "scores")
         summary: dict[str, Any] = read_json(folder / "summary.json")
         return summary
 
@@ -215,7 +223,7 @@ class Run:
             )
         return Path(self.config.data.root)
 
-    def _predict_stages(self, split: str, data: Path | None) -> list[Stage]:
+    def _predict_stages(self, split: str, data: Path | None, adapt: bool = True) -> list[Stage]:
         if split not in SPLITS:
             raise ConfigError("no such split", found=split, allowed=", ".join(SPLITS))
         if not (self.folder / "stack" / "manifest.json").is_file():
@@ -235,7 +243,7 @@ class Run:
         root = data if data is not None else self.data_root
         saved = self.config.data.root
         own = saved is not None and root.resolve() == Path(saved).resolve()
-        return predict_stages(self.config, root, split, own=own)
+        return predict_stages(self.config, root, split, own=own, adapt=adapt)
 
     def _result(self, split: str, data: Path | None) -> tuple[Path, Path]:
         """Predict a split if that has not been done; folders of its patches and of the result."""

@@ -16,29 +16,14 @@ from l4s_ensemble.config import Config
 from l4s_ensemble.errors import ConfigError
 from l4s_ensemble.run.stage import Stage
 
-ADAPT_SPLITS = ("valid", "test", "holdout")
-
 OCCLUSION = "explain/unet"
 """The stage that measures what the U-Net looks at; nothing but its page reads it."""
 
 
-def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Stage]:
-    """The stages of a fit, in order.
-
-    Parameters
-    ----------
-    adapt : {'valid', 'test', 'holdout'}, optional
-        Split that the U-Net is adapted to. Its images are kept in a store without masks.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such split to adapt to.
-    """
-    images = () if adapt is None else _images_of(config, root, adapt)
+def fit_stages(config: Config, root: Path) -> list[Stage]:
+    """The stages of a fit, in order."""
     return [
         data_stage("data/train", config, root, "train"),
-        *images,
         Stage(
             "scenes",
             "l4s_ensemble.scenes.stage:stage",
@@ -60,9 +45,8 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
         Stage(
             "unet",
             "l4s_ensemble.unet.stage:stage",
-            needs=("data/train", "scenes", *(s.name for s in images)),
+            needs=("data/train", "scenes"),
             sections=("unet",),
-            params={} if adapt is None else {"adapt": adapt},
         ),
         Stage(
             OCCLUSION,
@@ -79,7 +63,9 @@ def fit_stages(config: Config, root: Path, adapt: str | None = None) -> list[Sta
     ]
 
 
-def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) -> list[Stage]:
+def predict_stages(
+    config: Config, root: Path, split: str, *, own: bool = True, adapt: bool = True
+) -> list[Stage]:
     """The stages of a prediction: the result, the landslides in it, and the scores.
 
     Parameters
@@ -90,6 +76,8 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
     own : bool
         Whether `root` is the folder the run was fitted on. Another folder's prediction stands
         under a name of its own.
+    adapt : bool
+        Whether the U-Net takes batch statistics of the images. Not of those it was fitted on.
     """
     holdout = split == "holdout"
     if holdout and config.data.holdout is None:
@@ -115,6 +103,7 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
             name=result,
             target="l4s_ensemble.predict.stage:stage",
             needs=(data.name, "scenes", "pixel", "unet", "stack"),
+            params={**params, "adapt": adapt and not (own and split == "train")},
         ),
         replace(
             base,
@@ -138,14 +127,8 @@ def predict_stages(config: Config, root: Path, split: str, *, own: bool = True) 
     ]
 
 
-def data_stage(name: str, config: Config, root: Path, split: str, *, masks: bool = True) -> Stage:
-    """The stage that turns one split's files into a store.
-
-    Parameters
-    ----------
-    masks : bool
-        Whether the store holds the masks; where it does not, they are no input of the stage.
-    """
+def data_stage(name: str, config: Config, root: Path, split: str) -> Stage:
+    """The stage that turns one split's files into a store."""
     from l4s_ensemble.data.patches import find_patches
     from l4s_ensemble.data.sensor import load_sensor
 
@@ -153,7 +136,7 @@ def data_stage(name: str, config: Config, root: Path, split: str, *, masks: bool
     files = find_patches(root, split, sensor)
     listing = hashlib.blake2b(digest_size=8)
     extra = [root / "scenes.csv"] if (root / "scenes.csv").is_file() else []
-    read = [p for f in files for p in (f.image, f.mask if masks else None) if p is not None]
+    read = [p for f in files for p in (f.image, f.mask) if p is not None]
     for path in read + extra:
         status = path.stat()
         listing.update(
@@ -166,7 +149,6 @@ def data_stage(name: str, config: Config, root: Path, split: str, *, masks: bool
             "root": str(root.resolve()),
             "split": split,
             "sensor": config.data.sensor,
-            **({} if masks else {"masks": False}),
         },
         state={
             "sensor": sensor.model_dump(mode="json"),
@@ -174,26 +156,6 @@ def data_stage(name: str, config: Config, root: Path, split: str, *, masks: bool
             "listing": listing.hexdigest(),
         },
     )
-
-
-def _images_of(config: Config, root: Path, split: str) -> tuple[Stage, ...]:
-    """The stages that hold the images of a split to adapt to, beside those of the training."""
-    if split not in ADAPT_SPLITS:
-        raise ConfigError(
-            "no such split to adapt to",
-            where="--adapt",
-            found=split,
-            allowed=", ".join(ADAPT_SPLITS),
-        )
-    if split != "holdout":
-        return (data_stage(f"adapt/{split}", config, root, split, masks=False),)
-    if config.data.holdout is None:
-        raise ConfigError(
-            "this run holds no tiles out",
-            where="data.holdout",
-            fix="fit with a config that has data.holdout, or use --adapt valid",
-        )
-    return ()
 
 
 def _label(root: Path, split: str) -> str:

@@ -262,7 +262,7 @@ def write_unet_model(place: Place) -> None:
         captured=[],
     )
     write_json(place.run / "unet/fold_0/model.json", fold)
-    write_json(place.run / "unet/model.json", SavedModel(sensor=L4S, folds=1, adapted_to=None))
+    write_json(place.run / "unet/model.json", SavedModel(sensor=L4S, folds=1))
     place.write("run/unet/fold_0/network_0.safetensors", b"\x10" + bytes(7) + b"{")
 
 

@@ -151,7 +151,6 @@ CONFIGS = [
     )),
     *(Case(" ".join(words), nothing, fit(*words), says, 2) for words, says in (
         (("--jobs", "0"), ("--jobs", "1")), (("--device", "tpu"), ("no such device", "cuda")),
-        (("--adapt", "train"), ("no such split to adapt to",)),
     )),
     *(Case(" ".join(texts), nothing, scenes(*texts), says, code) for texts, says, code in (
         (("data.holdout={ids: [4, 77]}",), ("data.holdout", "77"), 2),

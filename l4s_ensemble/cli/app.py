@@ -17,6 +17,7 @@ from l4s_ensemble.cli.fit import fit_all, fit_app, tune_app
 from l4s_ensemble.cli.map import demo_scene, map_
 from l4s_ensemble.cli.options import (
     RUN,
+    AdaptOption,
     ConfigOption,
     DataOption,
     DeviceOption,
@@ -125,6 +126,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder that gets mask_N.h5 and submission.zip.")
     ] = None,
+    adapt: AdaptOption = True,
     run: RunOption = RUN,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
@@ -136,7 +138,7 @@ def predict(
     from l4s_ensemble.predict.submission import copy_result
 
     opened = fitted_run(run, jobs, device, quiet)
-    summary = opened.predict(split, data=data).attrs
+    summary = opened.predict(split, data=data, adapt=adapt).attrs
     where = Path(summary["folder"])
     if out is not None:
         copy_result(where, out, force=force)
@@ -158,6 +160,7 @@ def predict(
 def evaluate(
     split: SplitOption = "valid",
     data: DataOption = None,
+    adapt: AdaptOption = True,
     run: RunOption = RUN,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
@@ -167,7 +170,7 @@ def evaluate(
 ) -> None:
     """Score a split whose masks are there, at the thresholds chosen out-of-fold."""
     opened = fitted_run(run, jobs, device, quiet)
-    scores = opened.evaluate(split, data=data)
+    scores = opened.evaluate(split, data=data, adapt=adapt)
     if as_json:
         console.say(json.dumps(scores))
     else:

@@ -66,10 +66,9 @@ def applicability(split: str, summary: dict[str, Any] | None, folder: Path) -> N
     differs = ", ".join(f"{d['what']} {d['by']:+.1f} sd" for d in summary["differs"][:3])
     say(
         f"applicability  {where}: {outside} of {tiles} tiles are unlike all of training "
-        f"({differs}); no score of this run was measured on such"
+        f"({differs}); no score of this run was measured on such; label 20 tiles: "
+        f"l4s-ensemble label --split {split} --tiles 20"
     )
-    if 2 * outside > tiles and split in {"valid", "test", "holdout"}:
-        say(f"            for a place never seen: fit-all --adapt {split} (images only, no mask)")
 
 
 def adaptation(found: AdaptationSummary, folder: Path) -> None:

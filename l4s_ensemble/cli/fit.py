@@ -10,7 +10,6 @@ import typer
 from l4s_ensemble.cli import console
 from l4s_ensemble.cli.options import (
     RUN,
-    AdaptOption,
     ConfigOption,
     DataOption,
     DeviceOption,
@@ -34,14 +33,13 @@ def fit_all(
     data: DataOption = None,
     run: RunOption = RUN,
     set_: SetOption = None,
-    adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Fit the pixel classifier, the U-Net and the stack. What is unchanged is skipped."""
-    _fit(opened_run(run, config, set_, data, jobs, device, quiet), "stack", adapt)
+    _fit(opened_run(run, config, set_, data, jobs, device, quiet), "stack")
 
 
 @fit_app.command("pixel")
@@ -64,14 +62,13 @@ def fit_unet(
     data: DataOption = None,
     run: RunOption = RUN,
     set_: SetOption = None,
-    adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train the U-Net of every fold."""
-    _fit(opened_run(run, config, set_, data, jobs, device, quiet), "unet", adapt)
+    _fit(opened_run(run, config, set_, data, jobs, device, quiet), "unet")
 
 
 @fit_app.command("stack")
@@ -80,14 +77,13 @@ def fit_stack(
     data: DataOption = None,
     run: RunOption = RUN,
     set_: SetOption = None,
-    adapt: AdaptOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Fit the meta-learner and choose the threshold."""
-    _fit(opened_run(run, config, set_, data, jobs, device, quiet), "stack", adapt)
+    _fit(opened_run(run, config, set_, data, jobs, device, quiet), "stack")
 
 
 @tune_app.command("pixel")
@@ -142,17 +138,15 @@ def tune_pixel(
     console.say(f"preset {found['preset']}")
 
 
-def _fit(opened: Run, until: str, adapt: str | None = None) -> None:
-    ran = opened.fit(until=(until,), adapt=adapt)
+def _fit(opened: Run, until: str) -> None:
+    ran = opened.fit(until=(until,))
     if until == "stack":
         summary = opened.summary("stack")
         console.comparison("out-of-fold on the training tiles", summary)
     else:
         oof = opened.summary(until)["oof"]
-        split = opened.summary(until).get("adapted_to")
-        name = f"{until}, adapted to {split}" if split else until
         few = oof["f1_low"] is None  # blocks for an interval
         interval = "" if few else f" [{oof['f1_low']:.3f}, {oof['f1_high']:.3f}]"
-        console.say(f"{name}: F1 {oof['f1']:.3f}{interval} out-of-fold")
+        console.say(f"{until}: F1 {oof['f1']:.3f}{interval} out-of-fold")
     done = ", ".join(name for name, did in ran.items() if did) or "nothing: all was up to date"
     console.say(f"run    {opened.folder}\nfitted {done}")

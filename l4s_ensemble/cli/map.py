@@ -10,6 +10,7 @@ import typer
 from l4s_ensemble.cli import console
 from l4s_ensemble.cli.options import (
     RUN,
+    AdaptOption,
     DeviceOption,
     JobsOption,
     QuietOption,
@@ -53,6 +54,7 @@ def map_(
     offset: Annotated[float | None, typer.Option("--offset", help="See --scale.")] = None,
     run: RunOption = RUN,
     scheduler: SchedulerOption = None,
+    adapt: AdaptOption = True,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
@@ -77,6 +79,7 @@ def map_(
         bands=names,
         scale=scale,
         offset=offset,
+        adapt=adapt,
         jobs=jobs or default_jobs(),
         device=named_device(device),
     )

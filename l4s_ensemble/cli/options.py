@@ -59,10 +59,10 @@ SchedulerOption = Annotated[
 """Its callback does all there is to do: stages inherit the environment."""
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.")]
 AdaptOption = Annotated[
-    str | None,
+    bool,
     typer.Option(
-        "--adapt",
-        help="Split whose images (never masks) the U-Net adapts to: valid, test, holdout.",
+        "--adapt/--no-adapt",
+        help="Whether the U-Net takes batch statistics of the images to predict.",
     ),
 ]
 SplitOption = Annotated[str, typer.Option("--split", help="valid, test, train or holdout.")]

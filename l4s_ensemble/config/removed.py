@@ -14,7 +14,7 @@ REMOVED: dict[str, str] = {
     "pixel.early_stop_rounds": "gone: pixel.trees is the number of trees",
     "pixel.early_stop_on": "gone with pixel.early_stop_rounds",
     "pixel.learning_curve": "gone: no curves are measured any more",
-    "unet.adapt": "gone: --adapt brings the batch statistics to the split, nothing else",
+    "unet.adapt": "gone: predict takes batch statistics of the images, unless --no-adapt",
     "unet.norm": "gone: no gain shown; norms are batch norms",
     "unet.deep_supervision": "gone: no gain shown",
     "unet.indices": "gone: -.34 F1 on a scene never seen",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,8 +150,10 @@ def write_patch(path: str | Path, stored: ArrayLike, sensor: Sensor) -> None:
     _write(Path(path), sensor.image_key, values)
 
 
-def write_mask(path: str | Path, mask: ArrayLike) -> None:
+def write_mask(path: str | Path, mask: ArrayLike, attrs: Mapping[str, float] | None = None) -> None:
     """Write a mask in the official form: dataset ``mask``, uint8, values 0 and 1, shape (y, x).
+
+    `attrs` become attributes of the dataset.
 
     Raises
     ------
@@ -166,7 +168,7 @@ def write_mask(path: str | Path, mask: ArrayLike) -> None:
             found=f"shape {values.shape}, dtype {values.dtype}",
             allowed="two dimensions, values 0 and 1",
         )
-    _write(Path(path), "mask", values.astype(np.uint8))
+    _write(Path(path), "mask", values.astype(np.uint8), attrs)
 
 
 def open_patches(
@@ -302,6 +304,8 @@ def _check_storage(node: h5py.Dataset, file_bytes: int) -> None:
         raise ValueError(f"{len(missing)} chunks were not written")
 
 
-def _write(path: Path, key: str, values: NDArray[Any]) -> None:
+def _write(
+    path: Path, key: str, values: NDArray[Any], attrs: Mapping[str, float] | None = None
+) -> None:
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:
-        file.create_dataset(key, data=values)
+        file.create_dataset(key, data=values).attrs.update(attrs or {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,8 @@ _HASHED_TILES = 256
 def stage(ctx: StageContext) -> Summary:
     """Build ``patches.zarr`` of one split.
 
-    ``ctx.params`` names ``root``, ``split``, ``sensor``; with ``masks`` false the masks are left
-    out, and whoever reads the store cannot have seen them. Files that were copied or touched give
-    the same digest: nothing after this stage is done again for them.
+    ``ctx.params`` names ``root``, ``split``, ``sensor``. Files that were copied or touched give the
+    same digest: nothing after this stage is done again for them.
 
     Returns
     -------
@@ -40,8 +38,6 @@ def stage(ctx: StageContext) -> Summary:
         Sensor.model_validate(described) if isinstance(described, dict) else load_sensor(described)
     )
     files = find_patches(root, split, sensor)
-    if not ctx.params.get("masks", True):
-        files = [replace(file, mask=None) for file in files]
     out, places = ctx.out / STORE, read_manifest(root, split)
     found = build_store(files, sensor, out, ctx.jobs, split=split, root=root, places=places)
     synthetic = (root / SYNTHETIC).is_file()

@@ -24,7 +24,7 @@ from l4s_ensemble.maps.reader import Reader
 from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.raster import Raster, margin_px
-from l4s_ensemble.predict.raster_scores import Samples, sample_fields
+from l4s_ensemble.predict.raster_scores import Samples, sample_fields, sample_images
 from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.stack.learners import BASE_MODELS
 
@@ -155,19 +155,22 @@ def sample_reflectance(reader: Reader, places: Sequence[tuple[int, int]]) -> NDA
 
 def sample_tiles(
     ensemble: Ensemble, reader: Reader, places: Sequence[tuple[int, int]]
-) -> tuple[list[Samples], int, int]:
+) -> tuple[list[Samples], NDArray[np.float32], int, int]:
     """Sample some tiles for the statistics of the scene.
 
     Returns
     -------
     samples : list of dict
         See `sample_fields`.
+    images : float32 array, shape (tile, band, y, x)
+        See `sample_images`.
     observed, bare : int
         Pixels with reflectance, and those of them without terrain.
     """
     names = ensemble.scene_fields
     margin = reach_of(names)
     found: list[Samples] = []
+    images: list[NDArray[np.float32]] = []
     observed = bare = 0
     spectral = np.isin(reader.sensor.band_names, reader.sensor.spectral)
     for r, c in places:
@@ -178,6 +181,7 @@ def sample_tiles(
         seen = known[spectral].all(axis=0)
         observed += int(seen.sum())
         bare += int((seen & ~known.all(axis=0)).sum())
+        images.append(sample_images(raster, [(0, 0)]))
         if names and raster.valid.any():
             found += sample_fields(raster, names, [(0, 0)])
-    return found, observed, bare
+    return found, np.concatenate(images), observed, bare

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from l4s_ensemble.errors import ConfigError, DataError, RunError
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
@@ -66,6 +67,7 @@ def map_scene(
     bands: Sequence[str] | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    adapt: bool = True,
     block_tiles: int | None = None,
     jobs: int = 1,
     device: str = "auto",
@@ -99,6 +101,8 @@ def map_scene(
         Names of the bands of a file that does not say them.
     scale, offset : float, optional
         ``value x scale + offset`` is reflectance x 10,000; by default what the metadata say.
+    adapt : bool
+        Whether the U-Net takes batch statistics of the scene, see `Ensemble.adapted`.
     block_tiles : int, optional
         Tiles of a block each way; the map does not depend on it.
     jobs : int
@@ -133,7 +137,7 @@ def map_scene(
     reader, area = asked.open()
     earlier = None if before is None else open_scene(before, bands)
     about = {"scene": str(scene), "run": str(run)}
-    about["digest"] = _digest(ensemble, reader, area, earlier, new_only)
+    about["digest"] = _digest(ensemble, reader, area, earlier, new_only, adapt)
     known = _known(folder, about["digest"])
     if (folder / SUMMARY).is_file():
         return MapSummary.model_validate(read_json(folder / SUMMARY))
@@ -142,8 +146,9 @@ def map_scene(
     size = block_tiles or known.get("block_tiles") or _block_tiles(reader, area, jobs)
     make_folder(folder / BLOCKS)
     write_json(folder / SETTINGS, {**about, "block_tiles": size, "asked": asked})
-    statistics = scene_statistics(ensemble, reader, jobs)
-    result, kept = _predict(ensemble, reader, area, statistics, folder / BLOCKS, size, jobs)
+    statistics, images = scene_statistics(ensemble, reader, jobs)
+    models = ensemble.adapted(images) if adapt else ensemble
+    result, kept = _predict(models, reader, area, statistics, folder / BLOCKS, size, jobs)
     bare, share = bare_before(reader, earlier, result, new_only) if earlier else (None, None)
     rows, found = describe_landslides(ensemble, reader, area, result, statistics, share, jobs=jobs)
     write_rasters(ensemble, result, area.window, folder, about)
@@ -157,6 +162,7 @@ def map_scene(
         "gain": gain,
         "bands": levels,
         "before": bare,
+        "adapted": models is not ensemble,
         "blocks": len(result.blocks),
         "blocks_kept": kept,
     }
@@ -218,8 +224,12 @@ def _level(ensemble: Ensemble, reader: Reader, given: bool) -> tuple[float, list
     return gain, levels
 
 
-def scene_statistics(ensemble: Ensemble, reader: Reader, jobs: int) -> SceneStatistics | None:
-    """Measure the scene: what the models read of it, see `Ensemble.scene_fields`.
+def scene_statistics(
+    ensemble: Ensemble, reader: Reader, jobs: int
+) -> tuple[SceneStatistics | None, NDArray[np.float32]]:
+    """Measure the scene: what the models read of it, and images of some of its tiles.
+
+    See `Ensemble.scene_fields` and `Ensemble.adapted`.
 
     Raises
     ------
@@ -232,7 +242,7 @@ def scene_statistics(ensemble: Ensemble, reader: Reader, jobs: int) -> SceneStat
     ]
     done = in_processes(sample_tiles, tasks, jobs)
     found = list(track(done, "map: statistics of the scene", len(tasks)))
-    observed, bare = sum(seen for _, seen, _ in found), sum(none for *_, none in found)
+    observed, bare = sum(f[2] for f in found), sum(f[3] for f in found)
     if bare > _UNCOVERED * observed:
         raise DataError(
             "the elevation does not cover the scene",
@@ -241,7 +251,8 @@ def scene_statistics(ensemble: Ensemble, reader: Reader, jobs: int) -> SceneStat
             fix="give a larger elevation model, or cut the scene to where it is known",
         )
     samples = [s for f in found for s in f[0]]
-    return measure(samples) if ensemble.scene_fields and samples else None
+    statistics = measure(samples) if ensemble.scene_fields and samples else None
+    return statistics, np.concatenate([f[1] for f in found])
 
 
 def _block_tiles(reader: Reader, area: Area, jobs: int) -> int:
@@ -297,7 +308,12 @@ def _summarise(
 
 
 def _digest(
-    ensemble: Ensemble, reader: Reader, area: Area, before: Scene | None, new_only: bool
+    ensemble: Ensemble,
+    reader: Reader,
+    area: Area,
+    before: Scene | None,
+    new_only: bool,
+    adapt: bool,
 ) -> str:
     """Hash of everything that a map follows from."""
     models = sorted(
@@ -309,7 +325,7 @@ def _digest(
     files |= set() if before is None else {b.path for b in before.bands}
     paths = [Path(name) for name in sorted(f for f in files if f is not None)]
     changed = {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in paths if p.exists()}
-    text = json.dumps([digest_of(*models), repr((reader, area, before, new_only)), changed])
+    text = json.dumps([digest_of(*models), repr((reader, area, before, new_only, adapt)), changed])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -69,6 +69,8 @@ class MapSummary(SummaryModel):
         Factor of all reflectance; not 1 for a relative sensor only.
     bands : list of BandLevel
     before : BareBefore or None
+    adapted : bool
+        Whether the U-Net took batch statistics of the scene.
     crs : str
     bounds : list of float
         Left, bottom, right, top; metres.
@@ -106,6 +108,7 @@ class MapSummary(SummaryModel):
     gain: float
     bands: list[BandLevel]
     before: BareBefore | None
+    adapted: bool = False
     crs: str
     bounds: list[float]
     shape: list[int]

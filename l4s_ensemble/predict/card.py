@@ -179,7 +179,6 @@ def _protocol(stages: Mapping[str, Record], config: Mapping[str, Any]) -> dict[s
         "tiles": roles,
         "holdout": (config.get("data") or {}).get("holdout"),
         "holdout_tiles": roles.get("holdout"),
-        "adapted_to": stages["stack"]["summary"].get("adapted_to"),
     }
 
 

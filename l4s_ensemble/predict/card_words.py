@@ -127,11 +127,6 @@ def limits(
         "At the edge of a tile less is known of the neighbourhood; where the neighbours of a tile "
         "are not given, the answer there is less sure and a landslide may be cut."
     )
-    if protocol.get("adapted_to"):
-        sentences.append(
-            f"The U-Net has used the images, not the masks, of {protocol['adapted_to']}: its "
-            "scores there are not those of a model that has seen nothing of it."
-        )
     sentences.append(
         "The probability is meant for ground on which landslides are as frequent as in training; "
         "where they are rarer, it says too much."

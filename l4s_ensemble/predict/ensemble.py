@@ -20,23 +20,25 @@ from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource, source_
 from l4s_ensemble.metrics.histogram import bin_index
 from l4s_ensemble.pixel.blocks import score_tiles as score_pixels
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.predict.patch_scores import Maps
+from l4s_ensemble.predict.patch_scores import Maps, masks_of, scene_thresholds
+from l4s_ensemble.predict.place import LEAST_TILES, group_tiles, unet_of_groups
 from l4s_ensemble.predict.raster import Raster
 from l4s_ensemble.predict.raster_lazy import predict_lazily
 from l4s_ensemble.predict.raster_scores import (
     measure_raster,
+    sample_images,
     score_tiles,
     score_windows,
     tile_dissimilarity,
 )
 from l4s_ensemble.run.export import export_run, opened
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreArray
 from l4s_ensemble.scenes.applicability import Applicability, describe, load_applicability
 from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE, load_neighbourhood
 from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.stack.learners import BASE_MODELS
-from l4s_ensemble.stack.threshold import SceneThreshold
 from l4s_ensemble.unet.model import UNetModel
 from l4s_ensemble.unet.model import score_tiles as score_unet
 
@@ -80,6 +82,7 @@ class Ensemble:
         self.folder = folder
         self.device = device
         self.jobs = jobs
+        self._statistics: bytes | None = None
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", jobs: int = 1) -> Ensemble:
@@ -108,7 +111,37 @@ class Ensemble:
 
     def __reduce__(self) -> tuple[Any, ...]:
         changed = (self.folder / "stack" / "model.json").stat().st_mtime_ns
-        return _load, (self.path, self.device, self.jobs, changed)
+        return _load, (self.path, self.device, self.jobs, changed, self._statistics)
+
+    def adapted(self, images: NDArray[np.float32]) -> Ensemble:
+        """Give the same models, with a U-Net that is adapted to the images of a place.
+
+        It takes their batch statistics, see `UNetClassifier.adapt_statistics`. No label is read.
+
+        Parameters
+        ----------
+        images : float32 array, shape (tile, band, y, x)
+            In the sensor's units. With fewer than `LEAST_TILES`, or where the models were adapted
+            to labels, nothing is adapted.
+        """
+        if len(images) < LEAST_TILES or self.knows_labels:
+            return self
+        made = Ensemble(self.path, self.folder)
+        vars(made).update(vars(self), unet=self.unet.adapted(images))
+        made._statistics = made.unet.statistics()
+        return made
+
+    def places_of(self, patches: xr.Dataset) -> NDArray[np.int64]:
+        """Place of each patch that the U-Net is adapted to, see `group_tiles`; 0 for none."""
+        if self.knows_labels:
+            return np.zeros(patches.sizes["patch"], np.int64)
+        return group_tiles(patches)
+
+    @cached_property
+    def knows_labels(self) -> bool:
+        """Whether the models were adapted to labels: they are those of their place already."""
+        path = self.folder / "adapt" / "summary.json"
+        return path.is_file() and bool(read_json(path)["in_use"])
 
     @cached_property
     def pixel(self) -> PixelModel:
@@ -145,6 +178,7 @@ class Ensemble:
         data: xr.Dataset,
         *,
         statistics: SceneStatistics | Mapping[int, SceneStatistics] | None = None,
+        adapt: bool = True,
         logits: bool = False,
     ) -> xr.Dataset:
         """Predict landslides.
@@ -160,6 +194,10 @@ class Ensemble:
         statistics : SceneStatistics, or mapping of int to SceneStatistics, optional
             Of the scene of a raster, or of scenes by their number. Measured from `data` where not
             given and where places are known.
+        adapt : bool
+            Whether the U-Net takes batch statistics of the images, see `adapted`: of the patches of
+            each scene, of all whose scene is not known, of a raster. Fewer than
+            `l4s_ensemble.predict.place.LEAST_TILES` tiles change nothing.
         logits : bool
             Whether to give the logits of both base models too.
 
@@ -184,19 +222,20 @@ class Ensemble:
         """
         if "image" in data and data["image"].dims == ("band", "y", "x"):
             given = statistics if isinstance(statistics, SceneStatistics) else None
-            return self._predict_raster(data, given, logits)
+            return self._predict_raster(data, given, adapt, logits)
         if isinstance(statistics, SceneStatistics):
             raise DataError("statistics of patches are given by the number of their scene")
-        return self._predict_patches(data, statistics, logits)
+        return self._predict_patches(data, statistics, adapt, logits)
 
     def _predict_raster(
-        self, data: xr.Dataset, statistics: SceneStatistics | None, logits: bool
+        self, data: xr.Dataset, statistics: SceneStatistics | None, adapt: bool, logits: bool
     ) -> xr.Dataset:
         """Predict a raster in memory; results of pixels beyond whole tiles are cut off."""
         if data["image"].chunks is not None and not logits:
-            return predict_lazily(self, data, statistics)
+            return predict_lazily(self, data, statistics, adapt)
         raster = Raster.of(data, self.sensor, self.pixel.plan.support_px)
-        scored = self.score_raster(raster, statistics or self.measure(raster))
+        models = self.adapted(sample_images(raster)) if adapt else self
+        scored = models.score_raster(raster, statistics or self.measure(raster))
         probability = scored["probability"].values
         bins = self.stack.reference_.bins
         counts = np.bincount(bin_index(probability[raster.valid], bins), minlength=bins)
@@ -267,6 +306,7 @@ class Ensemble:
         self,
         data: xr.Dataset,
         statistics: Mapping[int, SceneStatistics] | None,
+        adapt: bool,
         logits: bool,
     ) -> xr.Dataset:
         patches = in_memory(data, None if "sensor" in data.attrs else self.sensor)
@@ -282,11 +322,11 @@ class Ensemble:
             statistics=statistics,
         )
         maps = Maps.make(lambda _, **options: ScoreArray(patch, size, **options), self.n_folds)
-        self.score(source, maps)
+        self.score(source, maps, self.places_of(patches) if adapt else None)
         every, scene = slice(None), patches["scene"].values
         probability = maps.probability.read(every)
         histograms = maps.histograms(scene, self.stack.reference_.bins)
-        mask = self.masks(probability, scene, self.thresholds(histograms))
+        mask = masks_of(self.stack, probability, scene, scene_thresholds(self.stack, histograms))
         dims = ("patch", "y", "x")
         found = xr.Dataset(
             {
@@ -312,8 +352,7 @@ class Ensemble:
         self,
         source: FeatureSource,
         maps: Maps,
-        *,
-        split: str | None = None,
+        place: NDArray[np.int64] | None = None,
     ) -> dict[str, float]:
         """Score the patches that `maps` lack.
 
@@ -323,9 +362,8 @@ class Ensemble:
             Of the patches, and of others that are their neighbours.
         maps : Maps
             Their patches are scored.
-        split : str, optional
-            Split of the folder that was fitted on, where the patches are of one: the U-Net may have
-            been adapted to it.
+        place : int64 array, shape (patch,), optional
+            Of each patch, see `group_tiles`: the U-Net is adapted to each. By default to none.
 
         Returns
         -------
@@ -344,8 +382,10 @@ class Ensemble:
         every = np.repeat(folds[:, None], len(maps.pixel.patch), axis=1)
         score_pixels(maps.pixel, source, self.pixel, every, self.jobs)
         at.append(time.monotonic())
-        models, positions = self.unet.folds_for(split), source.positions(maps.unet.patch)
-        score_unet(maps.unet, patches, positions, models)
+        positions = source.positions(maps.unet.patch)
+        group = np.zeros(len(positions), np.int64) if place is None else place
+        models = unet_of_groups(self.unet, patches, maps.unet.patch, group)
+        score_unet(maps.unet, patches, positions, models, group)
         at.append(time.monotonic())
         todo = maps.uncertainty.missing()
         for block in track(todo, "stack: joining", len(todo)):
@@ -355,37 +395,6 @@ class Ensemble:
             maps.uncertainty.write(block, self.stack.uncertainty(probability))
         at.append(time.monotonic())
         return dict(zip((*BASE_MODELS, "stack"), np.diff(at).tolist(), strict=True))
-
-    def thresholds(
-        self, histograms: Mapping[int, NDArray[np.int64]], fitted: frozenset[int] = frozenset()
-    ) -> dict[int, SceneThreshold | None]:
-        """Threshold of each scene; None where it is the one chosen in training.
-
-        Parameters
-        ----------
-        histograms : mapping of int to int64 array, shape (bin,)
-            By the number of the scene, see `Maps.histograms`.
-        fitted : frozenset of int
-            Scenes that the models were fitted on parts of.
-        """
-        return {
-            s: self.stack.scene_threshold(pixels, seen=s in fitted)
-            for s, pixels in histograms.items()
-        }
-
-    def masks(
-        self,
-        probability: NDArray[np.float32],
-        scene: NDArray[np.int64],
-        thresholds: Mapping[int, SceneThreshold | None],
-    ) -> NDArray[np.uint8]:
-        """Masks of some patches, uint8 (patch, y, x), each at the threshold of its scene."""
-        chosen = [thresholds[int(s)] for s in scene]
-        made = [
-            self.stack.predict(one, None if t is None else t.threshold)
-            for one, t in zip(probability, chosen, strict=True)
-        ]
-        return np.stack(made)
 
     def export(self, path: str | Path) -> Path:
         """Write one file that `load`, and the command line in place of a run, accept.
@@ -399,5 +408,11 @@ class Ensemble:
 
 
 @lru_cache(maxsize=2)
-def _load(path: Path, device: str, jobs: int, _changed_ns: int) -> Ensemble:
-    return Ensemble.load(path, device=device, jobs=jobs)
+def _load(
+    path: Path, device: str, jobs: int, _changed_ns: int, statistics: bytes | None
+) -> Ensemble:
+    ensemble = Ensemble.load(path, device=device, jobs=jobs)
+    if statistics is not None:
+        ensemble.unet.take(statistics)
+        ensemble._statistics = statistics
+    return ensemble

@@ -12,19 +12,19 @@ from l4s_ensemble.features.registry import reach_of
 from l4s_ensemble.features.scene_statistics import SceneStatistics, measure
 from l4s_ensemble.features.source import MEASURED_TILES
 from l4s_ensemble.predict.raster import Raster, margin_px, require_bands, spaced
-from l4s_ensemble.predict.raster_scores import sample_fields
+from l4s_ensemble.predict.raster_scores import sample_fields, sample_images
 
 CHUNK_PX = 1024
 """Least edge of a chunk: what lies around a smaller one would cost more than itself."""
 
 
 def predict_lazily(
-    ensemble: Any, data: xr.Dataset, statistics: SceneStatistics | None
+    ensemble: Any, data: xr.Dataset, statistics: SceneStatistics | None, adapt: bool
 ) -> xr.Dataset:
     """Build the graph that predicts a raster; see `Ensemble.predict`.
 
-    Where the models read statistics of the scene and none are given, they are measured now, on at
-    most `MEASURED_TILES` tiles.
+    Statistics of the scene that the models read, and batch statistics, are measured now, on at most
+    `MEASURED_TILES` tiles.
 
     Parameters
     ----------
@@ -32,6 +32,7 @@ def predict_lazily(
     data : xarray.Dataset
         ``image (band, y, x)`` of dask chunks, and optionally ``valid (y, x)``.
     statistics : SceneStatistics or None
+    adapt : bool
 
     Raises
     ------
@@ -50,8 +51,10 @@ def predict_lazily(
     image = da.pad(image, [(0, 0), *((0, -n % edge) for n in shape)], constant_values=np.nan)
     sizes = [_sizes(n, edge, max(margin, CHUNK_PX)) for n in image.shape[1:]]
     image = image.rechunk((-1, *sizes))
-    if statistics is None and ensemble.scene_fields:
-        statistics = _measured(ensemble, image)
+    if adapt or (statistics is None and ensemble.scene_fields):
+        measured, images = _measured(ensemble, image)
+        statistics = statistics or measured
+        ensemble = ensemble.adapted(images) if adapt else ensemble
     made = da.map_overlap(
         _score,
         image,
@@ -108,12 +111,12 @@ def _score(
     return out
 
 
-def _measured(ensemble: Any, image: Any) -> SceneStatistics | None:
-    """Statistics of the scene from some of its tiles, which are read now."""
+def _measured(ensemble: Any, image: Any) -> tuple[SceneStatistics | None, NDArray[np.float32]]:
+    """Statistics of the scene from some of its tiles, which are read now, and their images."""
     names, edge = ensemble.scene_fields, ensemble.sensor.patch_pixels
     margin = reach_of(names)
     rows, columns = (n // edge for n in image.shape[1:])
-    samples = []
+    samples, images = [], []
     for place in spaced([(r, c) for r in range(rows) for c in range(columns)], MEASURED_TILES):
         starts = [n * edge - margin for n in place]
         stops = [n + edge + 2 * margin for n in starts]
@@ -122,6 +125,7 @@ def _measured(ensemble: Any, image: Any) -> SceneStatistics | None:
         after = [edge + 2 * margin - b - n for b, n in zip(before, part.shape[1:], strict=True)]
         around = [(0, 0), *zip(before, after, strict=True)]
         raster = Raster(np.pad(part, around, constant_values=np.nan), ensemble.sensor, margin)
-        if raster.tiles():
+        images.append(sample_images(raster, [(0, 0)]))
+        if names and raster.tiles():
             samples += sample_fields(raster, names, [(0, 0)])
-    return measure(samples) if samples else None
+    return measure(samples) if samples else None, np.concatenate(images)

@@ -17,7 +17,7 @@ from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.predict.raster import Blend, Place, Raster, halo_px, spaced
 from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.applicability import Applicability, describe
-from l4s_ensemble.unet.classifier import UNetClassifier
+from l4s_ensemble.unet.classifier import STATISTICS_TILES, UNetClassifier
 from l4s_ensemble.unet.inputs.tileset import as_tiles
 from l4s_ensemble.unet.predictor import CUDA_TILES, fits_cpu
 
@@ -44,6 +44,25 @@ def sample_fields(
         context = TileContext(window, raster.sensor, margin, fields)
         found.append(sample_tile(context, names, raster.valid[raster.part(place)]))
     return found
+
+
+def sample_images(raster: Raster, places: Iterable[Place] | None = None) -> NDArray[np.float32]:
+    """Images of tiles of a raster at least half of which was observed, for `Ensemble.adapted`.
+
+    Parameters
+    ----------
+    raster : Raster
+    places : iterable of tuple of int, optional
+        Tiles; at most `STATISTICS_TILES`, evenly spaced, by default.
+
+    Returns
+    -------
+    float32 array, shape (tile, band, y, x)
+    """
+    asked = spaced(raster.tiles(), STATISTICS_TILES) if places is None else places
+    seen = [place for place in asked if raster.valid[raster.part(place)].mean() >= 0.5]
+    size = (len(seen), len(raster.sensor.bands), raster.edge, raster.edge)
+    return np.array([raster.window(place, 0) for place in seen], np.float32).reshape(size)
 
 
 def measure_raster(raster: Raster, names: Sequence[str]) -> SceneStatistics:

@@ -21,7 +21,7 @@ from l4s_ensemble.predict.applicability import compare_with_training
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.landslides import landslides_of, tile_maps, write_landslides
 from l4s_ensemble.predict.landslides_table import LANDSLIDES_CSV, LANDSLIDES_JSON, by_size
-from l4s_ensemble.predict.patch_scores import Maps
+from l4s_ensemble.predict.patch_scores import Maps, masks_of, scene_thresholds
 from l4s_ensemble.predict.score import (
     bootstrap_blocks,
     count_tiles,
@@ -31,6 +31,7 @@ from l4s_ensemble.predict.score import (
 from l4s_ensemble.predict.submission import write_submission
 from l4s_ensemble.predict.summary import (
     AdaptedThreshold,
+    Applicability,
     LandslidesSummary,
     ResultSummary,
     ScoresSummary,
@@ -80,13 +81,13 @@ def stage(ctx: StageContext) -> Summary:
     )
     maps = _files(ctx, ensemble, patches)
     split = str(ctx.params["split"])
-    own = ctx.params["folder"] == f"predict/{split}"  # else: of another folder than the fit's
-    seconds = ensemble.score(source, maps, split=split if own else None)
+    place = ensemble.places_of(patches) if ctx.params["adapt"] else None
+    seconds = ensemble.score(source, maps, place)
     scene, fitted = _scenes(ctx, patches)
     histograms = maps.histograms(scene, ensemble.stack.reference_.bins)
-    thresholds = ensemble.thresholds(histograms, fitted)
-    predicted = _write_masks(ctx.out / "masks", ensemble, maps, scene, thresholds)
-    reference = ensemble.applicability
+    thresholds = scene_thresholds(ensemble.stack, histograms, fitted)
+    reach = compare_with_training(patches, ensemble.applicability, ctx.out, trained=of_training)
+    predicted = _write_masks(ctx.out / "masks", ensemble, maps, scene, thresholds, reach)
     return ResultSummary(
         split=split,
         patches=len(patch),
@@ -109,9 +110,10 @@ def stage(ctx: StageContext) -> Summary:
         ),
         landslide_patches=int((predicted > 0).sum()),
         fold_models=ensemble.n_folds,
-        adapted_to=ensemble.unet.adapted_to,
+        adapted_to=split if place is not None and place.any() else None,
+        places=None if place is None else np.bincount(place)[1:].tolist(),
         histogram=np.sum(list(histograms.values()), axis=0).tolist(),
-        applicability=compare_with_training(patches, reference, ctx.out, trained=of_training),
+        applicability=reach,
         submission=Submission(**write_submission(ctx.out / "masks", ctx.out / "submission.zip")),
         seconds_of=seconds,
         seconds=round(time.monotonic() - started, 3),
@@ -269,14 +271,19 @@ def _write_masks(
     maps: Maps,
     scene: NDArray[np.int64],
     thresholds: dict[int, SceneThreshold | None],
+    reach: Applicability | None,
 ) -> NDArray[np.int64]:
-    """Write ``mask_N.h5`` of every patch; give the landslide pixels of each, shape (patch,)."""
+    """Write ``mask_N.h5`` of every patch; give the landslide pixels of each, shape (patch,).
+
+    Attributes of a mask: ``dissimilarity`` and ``inside_applicability`` (0 or 1) of its tile.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     pixels: list[int] = []
     for at in maps.probability.blocks():
-        masks = ensemble.masks(maps.probability.read(at), scene[at], thresholds)
+        masks = masks_of(ensemble.stack, maps.probability.read(at), scene[at], thresholds)
         for number, mask in zip(maps.probability.patch[at], masks, strict=True):
-            write_mask(folder / f"mask_{int(number)}.h5", mask)
+            said = {} if reach is None else reach.of_tile(int(number))
+            write_mask(folder / f"mask_{int(number)}.h5", mask, attrs=said)
             pixels.append(int(mask.sum()))
     return np.array(pixels)

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.files import atomic_path, make_folder
 
@@ -142,7 +141,8 @@ def copy_result(result: Path, target: Path, *, force: bool = False) -> int:
     make_folder(target)
     masks = {patch_id(f): read_mask(f) for f in files}
     for file in files:
-        write_mask(target / file.name, masks[patch_id(file)])
+        with atomic_path(target / file.name) as partial:
+            partial.write_bytes(file.read_bytes())
     with atomic_path(target / ARCHIVE) as partial:
         partial.write_bytes((result / ARCHIVE).read_bytes())
         verify_submission(partial, masks)

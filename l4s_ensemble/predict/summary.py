@@ -72,6 +72,11 @@ class Applicability(SummaryModel):
         """Ids of the tiles beyond the limit."""
         return {patch for patch, far in self.distance.items() if far > self.limit}
 
+    def of_tile(self, patch: int) -> dict[str, float]:
+        """``dissimilarity`` of a tile and ``inside_applicability``: 1 within the limit, else 0."""
+        far = self.distance[patch]
+        return {"dissimilarity": far, "inside_applicability": int(far <= self.limit)}
+
 
 class Submission(SummaryModel):
     """The zip of the masks, read back."""
@@ -87,7 +92,8 @@ class ResultSummary(SummaryModel):
     """Masks of a split, and how they were made.
 
     ``histogram`` counts pixels by probability; ``applicability`` is None where the run has no
-    reference of its own bands.
+    reference of its own bands. ``adapted_to`` is the split where the U-Net took batch statistics of
+    its images: of each of ``places`` (numbers of tiles) apart. They are None where it must not.
     """
 
     split: str
@@ -103,6 +109,7 @@ class ResultSummary(SummaryModel):
     landslide_patches: int
     fold_models: int
     adapted_to: str | None
+    places: list[int] | None = None
     histogram: list[int]
     applicability: Applicability | None
     submission: Submission

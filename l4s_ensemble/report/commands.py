@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from l4s_ensemble.config import is_preset
+from l4s_ensemble.predict.summary import ResultSummary
 from l4s_ensemble.report.source import RunSource
 
 CONFIG_FILE = "config.yaml"
@@ -31,7 +32,14 @@ def fit(source: RunSource, verb: str, *, run: bool = True) -> str:
 def predict(source: RunSource, split: str) -> str:
     """Make a prediction and, where there are any, its scores."""
     verb = "evaluate" if f"predict/{split}/scores" in source else "predict"
-    return f"l4s-ensemble {verb} {split_words(source, split)}{_run(source)}"
+    plain = source.need(ResultSummary, split).places is None and split != "train"
+    words = f"l4s-ensemble {verb} {split_words(source, split)}{_run(source)}"
+    return words + " --no-adapt" * plain
+
+
+def label(source: RunSource, split: str) -> str:
+    """Make a page to label tiles of a split on."""
+    return f"l4s-ensemble label {split_words(source, split)} --tiles 20{_run(source)}"
 
 
 def split_words(source: RunSource, split: str) -> str:

@@ -113,8 +113,7 @@ def out_of_fold(source: RunSource, model: str) -> Score | None:
     found = pixel if model == "pixel" else unet
     if not isinstance(found, PixelSummary | UNetSummary):
         return None
-    adapted_to = found.adapted_to if isinstance(found, UNetSummary) else None
-    return _made(source, model, adapted_to, found.oof, "train", "out-of-fold")
+    return _made(source, model, None, found.oof, "train", "out-of-fold")
 
 
 def on_split(source: RunSource, split: str, model: str = "stack") -> Score | None:

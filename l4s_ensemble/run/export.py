@@ -34,7 +34,6 @@ FILES = (
     "stack/tiles_unet.npz",
     "pixel/fold_*/*",
     "unet/fold_*/*",
-    "unet/target_*/*",
 )
 """What predictions and adaptations need; scores and sampled rows of the training stay."""
 

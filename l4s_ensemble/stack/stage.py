@@ -62,12 +62,10 @@ def stage(ctx: StageContext) -> Summary:
     objects, diagnostics = diagnose(
         *tiles, final, thresholds, place, smallest_px=stack.smallest_px_, jobs=ctx.jobs
     )
-    adapted_to = read_json(ctx.input("unet") / "summary.json").get("adapted_to")
     compared = compare(
         stack.histograms_,
         block,
         objects=objects,
-        adapted_to=adapted_to,
         seconds=seconds_of(ctx.run, stack_s=time.monotonic() - started),
         seed=ctx.config.seed,
     )
@@ -81,7 +79,6 @@ def stage(ctx: StageContext) -> Summary:
         **compared,
         **diagnostics,
         folds=np.unique(fold).tolist(),
-        adapted_to=adapted_to,
         leaks=leaks,
         baselines=tuple(baselines),
         seconds=round(time.monotonic() - started, 2),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from l4s_ensemble.metrics.summary import (
     Gain,
     Histogram,
@@ -162,12 +164,13 @@ class Baseline(SummaryModel):
 class StackSummary(SummaryModel):
     """Summary of the stage ``stack``."""
 
+    model_config = ConfigDict(frozen=True, extra="ignore")  # earlier fits say more
+
     learner: str
     learners: list[LearnerRow]
     weight_pixel: float
     weight_pixel_of_fold: dict[int, float]
     folds: list[int]
-    adapted_to: str | None
     comparison: list[ModelRow]
     gain: ModelGain
     marginal: list[PartGain]

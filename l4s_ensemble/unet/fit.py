@@ -1,4 +1,4 @@
-"""Fit the U-Nets of a run's folds, and read the tiles that they are adapted to."""
+"""Fit the U-Nets of a run's folds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.data.store import open_store, positions_of
-from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.log import start_logging
 from l4s_ensemble.run.stage import StageContext
 from l4s_ensemble.run.tasks import cluster_threads, in_processes
@@ -66,42 +65,6 @@ def _fit_some(
         model.fit(train, validation=held_out, checkpoint=folder).save(folder)
         for state in folder.glob("*.checkpoint.pt"):
             state.unlink()
-
-
-def tiles_to_adapt_to(
-    ctx: StageContext, split: str, folds: Folds, fitted: frozenset[str]
-) -> TileSet:
-    """Read the images of a split to adapt to, without masks.
-
-    Tiles without terrain, and tiles whose content the folds hold too, are left out: the first say
-    nothing, and the others would be adapted to by the networks that score them.
-
-    Raises
-    ------
-    DataError
-        If no tile is left.
-    """
-    holdout = split == "holdout"  # whose images are in the store of the training tiles
-    store = open_store(ctx.input("data/train" if holdout else f"adapt/{split}"))
-    at = positions_of(store, folds.holdout_ids) if holdout else np.arange(store.sizes["patch"])
-    known = np.isin(store["content_hash"].values[at], list(fitted))
-    usable = ~known & ~store["degenerate"].values[at].astype(bool)
-    if known.any():
-        log.warning(
-            "unet: %d of %d tiles of %s are training tiles too; nothing is adapted to them",
-            known.sum(),
-            len(at),
-            split,
-        )
-    if not usable.any():
-        raise DataError(
-            "no tile to adapt to",
-            where=f"split {split}",
-            found=f"{len(at)} tiles",
-            allowed="tiles with terrain that are no training tiles",
-            fix="fit without --adapt",
-        )
-    return load(store, np.sort(at[usable]), masks=False)
 
 
 def out_of_fold(

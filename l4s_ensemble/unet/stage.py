@@ -30,7 +30,7 @@ from l4s_ensemble.unet.classifier import (
     require_landslide,
 )
 from l4s_ensemble.unet.explain import draw_tiles, occlusion
-from l4s_ensemble.unet.fit import fit_folds, out_of_fold, tiles_to_adapt_to
+from l4s_ensemble.unet.fit import fit_folds, out_of_fold
 from l4s_ensemble.unet.hardware import choose, devices_of
 from l4s_ensemble.unet.inputs.tileset import load
 from l4s_ensemble.unet.model import UNetModel
@@ -50,9 +50,9 @@ log = logging.getLogger("l4s_ensemble")
 def stage(ctx: StageContext) -> Summary:
     """Fit one model a fold, score each tile by the model that did not see it, summarise.
 
-    Writes ``model.json``, ``fold_<k>/`` (and ``target_<k>/``, adapted to a split), ``oof.zarr`` and
-    ``tiles.npz``. A killed run goes on after the last whole epoch. Held-out tiles choose nothing
-    about the networks that score them: the schedule is fixed.
+    Writes ``model.json``, ``fold_<k>/``, ``oof.zarr`` and ``tiles.npz``. A killed run goes on after
+    the last whole epoch. Held-out tiles choose nothing about the networks that score them: the
+    schedule is fixed.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def stage(ctx: StageContext) -> Summary:
     """
     started = time.monotonic()
     dataset, folds = open_store(ctx.input("data/train")), load_folds(ctx.input("scenes"))
-    hashes, pixels, split = hashes_of(dataset), landslide_pixels(dataset), ctx.params.get("adapt")
+    hashes, pixels = hashes_of(dataset), landslide_pixels(dataset)
     for k in range(folds.n_folds):
         ids = folds.train_ids(k)
         folds.check(k, ids, hashes)
@@ -79,13 +79,7 @@ def stage(ctx: StageContext) -> Summary:
     ]
     ids = np.sort(folds.fit_ids).astype(np.int64)
     tiles = load(dataset, positions_of(dataset, ids))
-    adapted, of_target = None, []
-    if split is not None:
-        target = tiles_to_adapt_to(ctx, str(split), folds, frozenset(hashes[int(i)] for i in ids))
-        row = f"adapted to {split}"
-        adapted = summary.Adaptation(split=split, tiles=len(target), row=row)
-        of_target = [model.adapt_statistics(target) for model in models]
-    UNetModel(models, split, of_target).save(ctx.out)
+    UNetModel(models).save(ctx.out)
     fold = folds.of(ids, "fold").astype(np.int64)
     logit, seconds = out_of_fold(models, tiles, fold)
     attrs = {"seed": ctx.config.seed, "model": "unet"}
@@ -101,8 +95,6 @@ def stage(ctx: StageContext) -> Summary:
     store, pooled = ctx.input("data/train") / "patches.zarr", scores.pooled()
     return summary.UNetSummary(
         **of_training(ctx, folds, models, seconds, of_fold),
-        adapted_to=split,
-        adapt=adapted,
         oof=whole,
         histogram=pooled.as_dict(),
         reliability=pooled.reliability(),

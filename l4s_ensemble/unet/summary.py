@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ConfigDict
+
 from l4s_ensemble.metrics.summary import Failures, Histogram, Reliability, TileScores
 from l4s_ensemble.run.stage import SummaryModel
 
@@ -61,14 +63,6 @@ class LogitCounts(SummaryModel):
     other: tuple[int, ...]
 
 
-class Adaptation(SummaryModel):
-    """The split whose images gave batch statistics, and the name of the row of its scores."""
-
-    split: str
-    tiles: int
-    row: str
-
-
 class UNetSummary(SummaryModel):
     """Fit of the U-Net.
 
@@ -92,6 +86,8 @@ class UNetSummary(SummaryModel):
         Where it fails.
     """
 
+    model_config = ConfigDict(frozen=True, extra="ignore")  # earlier fits say more
+
     network: str
     parameters: int
     networks: int
@@ -108,8 +104,6 @@ class UNetSummary(SummaryModel):
     bytes_peak: int | None
     bands: tuple[str, ...]
     channels: tuple[str, ...]
-    adapted_to: str | None
-    adapt: Adaptation | None
     folds: tuple[FoldSummary, ...]
     oof: TileScores
     histogram: Histogram

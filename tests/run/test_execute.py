@@ -206,7 +206,7 @@ def test_an_input_that_was_not_run_or_declared_is_named(stages):
 
 
 def test_an_interrupted_refit_leaves_settings_that_the_models_were_fitted_with(stages, monkeypatch):
-    def table(config, root, adapt=None):
+    def table(config, root):
         return [
             stage("pixel", sections=("pixel",)),
             stage("unet", "die_once", sections=("unet",)),
@@ -215,7 +215,9 @@ def test_an_interrupted_refit_leaves_settings_that_the_models_were_fitted_with(s
 
     monkeypatch.setattr("l4s_ensemble.pipeline.fit_stages", table)
     monkeypatch.setattr("l4s_ensemble.pipeline.Run._write_card", lambda _: None)
-    monkeypatch.setattr("l4s_ensemble.pipeline.predict_stages", lambda *_, own: [stage("a/scores")])
+    monkeypatch.setattr(
+        "l4s_ensemble.pipeline.predict_stages", lambda *_, own, adapt: [stage("a/scores")]
+    )
 
     def fit(*overrides):
         return open_run(stages, overrides=overrides, data=stages.parent).fit()

@@ -188,7 +188,19 @@ def test_statistics_of_the_place_mend_what_another_light_broke(fitted: UNetClass
     weights = dict(adapted.networks_[0].named_parameters())
     own = fitted.networks_[0].named_parameters()
     assert all(torch.equal(weights[name], value) for name, value in own)
-    assert same(adapted.networks_[0], fitted.adapt_statistics(ds).networks_[0])  # masks or not
+    assert same(adapted.networks_[0], fitted.adapt_statistics(ds).networks_[0])  # masks
+
+
+def test_statistics_are_mixed_by_their_share(fitted: UNetClassifier) -> None:
+    place = elsewhere()
+    none, half, whole = (fitted.adapt_statistics(place, share=s) for s in (0.0, 0.5, 1.0))
+    assert same(none.networks_[0], fitted.networks_[0])
+    pairs = zip(
+        *(dict(m.networks_[0].named_buffers()).items() for m in (none, half, whole)), strict=True
+    )
+    for (name, of_training), (_, mixed), (_, of_place) in pairs:
+        if name.endswith(("mean", "var")):
+            assert torch.allclose(mixed, (of_training + of_place) / 2, atol=1e-6)
 
 
 def test_few_tiles_are_enough_to_adapt_to(fitted: UNetClassifier) -> None:
@@ -200,7 +212,7 @@ def test_few_tiles_are_enough_to_adapt_to(fitted: UNetClassifier) -> None:
 def test_without_batch_norm_nothing_is_adapted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fitted: UNetClassifier
 ) -> None:
-    monkeypatch.setattr(classifier, "recalibrate", lambda network, inputs: False)
+    monkeypatch.setattr(classifier, "recalibrate", lambda network, inputs, share: False)
     with caplog.at_level("WARNING", logger="l4s_ensemble"):
         adapted = fitted.adapt_statistics(elsewhere())
     assert "no batch norm" in caplog.text and same(adapted.networks_[0], fitted.networks_[0])

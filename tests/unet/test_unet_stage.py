@@ -34,29 +34,16 @@ SETTINGS = config_of(seeds=2)
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run before the U-Net, with images to adapt to. Copy it."""
-    run = prepare(tmp_path_factory.mktemp("ready"), SETTINGS)
-    put_target(run, elsewhere().drop_vars("mask"))
-    return run
-
-
-def elsewhere() -> xr.Dataset:
-    ds = synthetic(seed=9).isel(patch=slice(6))
-    ds["image"] = ds["image"].dims, (ds["image"].values * 0.7).round().astype(np.uint16)
-    return ds
-
-
-def put_target(run: Path, ds: xr.Dataset) -> None:
-    save_store(ds, put_stage(run, "adapt/valid"))
+    """A run before the U-Net. Copy it."""
+    return prepare(tmp_path_factory.mktemp("ready"), SETTINGS)
 
 
 def put_train(run: Path, ds: xr.Dataset) -> None:
     save_store(ds, run / "data/train")
 
 
-def fit(run: Path, device: str = "cpu", adapt: str | None = "valid") -> dict[str, Any]:
-    params = {} if adapt is None else {"adapt": adapt}
-    ctx = context(run, "unet", SETTINGS, (*NEEDS, "adapt/valid"), params)
+def fit(run: Path, device: str = "cpu") -> dict[str, Any]:
+    ctx = context(run, "unet", SETTINGS, NEEDS)
     summary = stage(replace(ctx, device=device, jobs=2 if "," in device else 1))
     put_stage(run, "unet", summary)
     return summary
@@ -64,7 +51,7 @@ def fit(run: Path, device: str = "cpu", adapt: str | None = "valid") -> dict[str
 
 @pytest.fixture(scope="module")
 def fitted(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run after the U-Net, which was adapted. Read only."""
+    """A run after the U-Net. Read only."""
     run = Path(shutil.copytree(ready, tmp_path_factory.mktemp("fitted") / "run"))
     fit(run)
     return run
@@ -76,11 +63,9 @@ def run(ready: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(ready, tmp_path / "run"))
 
 
-def assert_same_run(a: Path, b: Path, kinds: tuple[str, ...] = ("fold", "target")) -> None:
+def assert_same_run(a: Path, b: Path) -> None:
     """The same files of weights, bit for bit, and the same scores."""
-    files = [
-        f"unet/{kind}_{k}/network_{n}.safetensors" for kind in kinds for k, n in np.ndindex(2, 2)
-    ]
+    files = [f"unet/fold_{k}/network_{n}.safetensors" for k, n in np.ndindex(2, 2)]
     assert len(list((a / "unet").rglob("*.safetensors"))) == len(files)
     for name in files:
         assert (a / name).read_bytes() == (b / name).read_bytes()
@@ -104,8 +89,6 @@ def test_the_fit_writes_what_others_read(fitted: Path) -> None:
     assert summary["skipped_steps"] == 0 and summary["captured"] is None  # no GPU
     assert sum(summary["logits"]["landslide"]) == sum(summary["histogram"]["positive"])
     assert summary["failures"]["threshold"] == summary["oof"]["threshold"]
-    assert summary["adapted_to"] == "valid"
-    assert summary["adapt"] == {"split": "valid", "tiles": 6, "row": "adapted to valid"}
     for k, fold in enumerate(summary["folds"]):
         assert fold["fold"] == k
         assert fold["train_tiles"] == len(folds.train_ids(k))
@@ -160,8 +143,8 @@ def test_a_killed_fit_goes_on_and_gives_the_same(
 
 
 def test_two_devices_train_what_one_trains(run: Path, fitted: Path) -> None:
-    assert fit(run, "cpu,cpu", adapt=None)["device"] == "cpu,cpu"
-    assert_same_run(run, fitted, ("fold",))
+    assert fit(run, "cpu,cpu")["device"] == "cpu,cpu"
+    assert_same_run(run, fitted)
 
 
 def test_what_fails_on_one_of_several_devices_is_said(run: Path) -> None:
@@ -175,11 +158,10 @@ def test_labels_that_a_fold_must_not_see_change_nothing(run: Path, fitted: Path)
     secret = ~np.isin(ds["patch"], load_folds(run / "scenes").train_ids(0))
     ds["mask"].values[secret] = 1 - ds["mask"].values[secret]
     put_train(run, ds)
-    put_target(run, elsewhere())  # with masks
     fit(run)
     a, b = (UNetModel.load(r / "unet") for r in (run, fitted))
-    for x, y in ((a.folds[0], b.folds[0]), (a.target[0], b.target[0])):
-        assert all(same(*pair) for pair in zip(x.networks_, y.networks_, strict=True))
+    pairs = zip(a.folds[0].networks_, b.folds[0].networks_, strict=True)
+    assert all(same(*pair) for pair in pairs)
     assert not same(a.folds[1].networks_[0], b.folds[1].networks_[0])  # to that one they are known
 
 
@@ -202,15 +184,6 @@ def test_no_landslide_to_train_on(run: Path) -> None:
         fit(run)
 
 
-def test_only_tiles_that_no_fold_knows_are_adapted_to(run: Path) -> None:
-    assert fit(run, adapt="holdout")["adapt"]["tiles"] == 1
-    put_target(run, synthetic().drop_vars("mask"))
-    assert fit(run)["adapt"]["tiles"] == 1  # tile 16 is held out
-    put_target(run, synthetic().isel(patch=slice(3)))
-    with pytest.raises(DataError, match="no tile to adapt to"):
-        fit(run)
-
-
 def test_logits_are_counted_by_class() -> None:
     logit = np.array([[[-50.0, -0.1], [0.1, 50.0]]], np.float32)
     found = logits_by_class(logit, np.array([[[0, 1], [1, 0]]], np.uint8))
@@ -225,17 +198,19 @@ def test_other_tiles_are_scored_by_every_fold_and_a_killed_prediction_goes_on(
     ds = synthetic(seed=5).isel(patch=np.random.default_rng(0).permutation(16))
     monkeypatch.setitem(models.READ_TILES, "cpu", 3)  # several blocks
     model, every, out = UNetModel.load(fitted / "unet"), np.arange(16), tmp_path / "unet.zarr"
-    assert model.folds_for(None) is model.folds_for("test") is model.folds
-    assert model.folds_for("valid") is model.target
+    group = np.arange(16) % 2  # the first group by the models as they are, the other adapted
+    models_of = [model, model.adapted(ds.isel(patch=group == 1))]
 
     def scores() -> ScoreFile:
         return ScoreFile(out, ds["patch"].values, (SIZE, SIZE), models=2, dtype="float16")
 
-    models.score_tiles(scores(), ds, every, model.target)
+    models.score_tiles(scores(), ds, every, models_of, group)
     assert open_scores(out)["patch"].values.tolist() == ds["patch"].values.tolist()
     whole = open_scores(out)["logit"].values
-    for logit, one in zip(whole, model.target, strict=True):
-        np.testing.assert_allclose(logit, one.predict_logit(ds), rtol=1e-3, atol=1e-3)
+    for g, of_group in enumerate(models_of):
+        own = ds.isel(patch=group == g)
+        for logit, one in zip(whole[:, group == g], of_group.folds, strict=True):
+            np.testing.assert_allclose(logit, one.predict_logit(own), rtol=1e-3, atol=1e-3)
     scores().write(slice(4, 12), np.full((2, 8, SIZE, SIZE), np.nan))
     asked: list[int] = []
     load = models.load
@@ -245,11 +220,11 @@ def test_other_tiles_are_scored_by_every_fold_and_a_killed_prediction_goes_on(
         return load(store, at, **more)
 
     monkeypatch.setattr(models, "load", noted)
-    models.score_tiles(scores(), ds, every, model.target)
+    models.score_tiles(scores(), ds, every, models_of, group)
     assert asked == list(range(4, 12))
     np.testing.assert_allclose(open_scores(out)["logit"], whole, atol=2e-3)
     asked.clear()
-    models.score_tiles(scores(), ds, every, model.target)
+    models.score_tiles(scores(), ds, every, models_of, group)
     assert not asked
 
 

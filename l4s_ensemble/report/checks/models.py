@@ -12,7 +12,7 @@ import numpy as np
 from l4s_ensemble.metrics.bootstrap import FEWEST_BLOCKS
 from l4s_ensemble.pixel.summary import PixelSummary
 from l4s_ensemble.predict.summary import ResultSummary, ScoresSummary
-from l4s_ensemble.report import headline, words
+from l4s_ensemble.report import commands, headline, words
 from l4s_ensemble.report.checks.finding import Finding, Level, level_of
 from l4s_ensemble.report.headline import MODEL_NAMES
 from l4s_ensemble.report.parts import applicability, baselines
@@ -260,7 +260,7 @@ def applicable(source: RunSource, split: str) -> Finding | None:
         f"Tiles of {split} are inside the area of applicability | Many tiles of {split} are "
         "outside the area of applicability",
         f"{applicability.sentence(found)} Up to {words.share(OUTSIDE[0])} passes.",
-        "The file tiles.csv beside the prediction names them.",
+        f"tiles.csv beside the prediction names them; label 20: {commands.label(source, split)}",
     )
 
 

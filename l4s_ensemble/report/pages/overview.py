@@ -166,8 +166,11 @@ def _elsewhere(source: RunSource, score: Score) -> list[str]:
     result = source.get(ResultSummary, score.split) if score.kind != "out-of-fold" else None
     inside = result.applicability if result else None
     if inside is not None and inside.outside:
-        n = f"{inside.outside:,} of {inside.patches:,}"
-        return [f"Tiles outside the area of applicability: {n} of {score.split}."]
+        n = f"{inside.outside:,} of {words.plural(inside.patches, 'tile')} of {score.split}"
+        return [
+            f"Tiles outside the area of applicability: {n} are unlike anything that this model was "
+            f"scored on. Label 20 of them ({commands.label(source, score.split)})."
+        ]
     if score.kind != "split":
         return ["A place never seen: no split of other places was scored."]
     return []

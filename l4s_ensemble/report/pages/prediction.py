@@ -291,12 +291,20 @@ def _key_figures(result: ResultSummary) -> dict[str, Any]:
             ("threshold adapted to the scene", result.adapt_threshold, "text"),
             ("smallest landslide kept (pixels)", result.smallest_px, "count"),
             ("fold models averaged", result.fold_models, "count"),
-            ("U-Net adapted to", result.adapted_to, "text"),
+            ("U-Net adapted to the images of", _places(result), "text"),
             ("masks in the submission", result.submission.files, "count"),
             ("read back and verified", result.submission.verified, "text"),
             ("time", result.seconds, "seconds"),
         ]
     )
+
+
+def _places(result: ResultSummary) -> str | None:
+    """Say which images the U-Net was adapted to."""
+    if result.adapted_to is None or result.places is None:
+        return None
+    sizes = words.some([str(n) for n in result.places], 4)
+    return f"{result.adapted_to}: {words.plural(len(result.places), 'place')} of {sizes} tiles"
 
 
 def _by_scene(source: RunSource, scores: ScoresSummary) -> dict[str, Any]:

@@ -68,7 +68,6 @@ PAGE = of_fit(
 
 
 def _key_figures(summary: UNetSummary) -> dict[str, Any]:
-    adapted = summary.adapt
     return key_figures(
         [
             ("network", summary.network, "text"),
@@ -77,7 +76,6 @@ def _key_figures(summary: UNetSummary) -> dict[str, Any]:
             ("loss", summary.loss, "text"),
             ("optimiser", summary.optimiser, "text"),
             ("schedule", summary.schedule, "text"),
-            ("adapted to the images of", adapted.split if adapted else None, "text"),
             ("one epoch", summary.seconds_per_epoch, "seconds"),
             ("precision", summary.precision, "text"),
             ("hardware", f"{summary.device}, {summary.hardware}", "text"),
