@@ -136,6 +136,12 @@ def map_summary(found: MapSummary, folder: Path) -> None:
         f"km² at probability {found.threshold:.3f} ({found.threshold_reason}); "
         f"{found.review} should be looked at"
     )
+    if found.before is not None:
+        bare, out = found.before, ", left out" if found.before.left_out else ""
+        say(
+            f"{bare.landslides} of them, {bare.area_m2 / 1e4:.1f} ha, were bare before{out}; "
+            f"of {bare.not_told} it cannot be told"
+        )
     say(f"{found.masked_share:.1%} of the area is not predicted: no data or clouds")
     if found.outside_share is not None:
         say(f"{found.outside_share:.1%} of what is lies outside the area of applicability")

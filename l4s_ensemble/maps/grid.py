@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.errors import DataError
@@ -72,22 +71,6 @@ class Grid:
             start, stop = math.floor(low + e), math.ceil(high - e)
             made.append(slice(min(max(start, 0), size), max(min(stop, size), 0)))
         return made[0], made[1]
-
-    def coordinates(self, rows: slice, columns: slice) -> dict[str, xr.Variable]:
-        """Coordinates of pixel centres, and the CRS by the CF convention that rioxarray reads."""
-        from rasterio.crs import CRS
-
-        half = self.pixel_m / 2
-        y = self.top - half - self.pixel_m * np.arange(rows.start, rows.stop)
-        x = self.left + half + self.pixel_m * np.arange(columns.start, columns.stop)
-        found = self.transform(rows.start, columns.start)
-        wkt = CRS.from_string(self.crs).to_wkt()
-        known = {"crs_wkt": wkt, "GeoTransform": " ".join(map(str, found.to_gdal()))}
-        return {
-            "y": xr.Variable("y", y, {"units": "metre"}),
-            "x": xr.Variable("x", x, {"units": "metre"}),
-            "spatial_ref": xr.Variable((), 0, known),
-        }
 
 
 def grid_of(reference: DatasetReader, pixel_m: float, edge: int) -> Grid:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -113,14 +112,6 @@ class Reader:
                 made |= self.terrain(y, x)
         return np.stack([made[name] for name in self.sensor.band_names])
 
-    def dataset(self, rows: slice, columns: slice) -> xr.Dataset:
-        """A window as ``image (band, y, x)`` with coordinates and CRS; see `Ensemble.predict`."""
-        return xr.Dataset(
-            {"image": (("band", "y", "x"), self.read(rows, columns))},
-            coords={"band": list(self.sensor.band_names), **self.grid.coordinates(rows, columns)},
-            attrs={"source": self.scene.path},
-        )
-
     def _dem(self) -> BandFile | None:
         return self.scene.band("dem") if self.dem is None else BandFile("dem", self.dem)
 
@@ -130,7 +121,7 @@ class Reader:
         Values below zero are kept: they tell of a wrong offset.
         """
         bands = [b for n in self.sensor.spectral if (b := self.scene.band(n)) is not None]
-        image = self._warped(bands, y, x)
+        image = self._bands(bands, y, x)
         hole = np.isnan(image)
         # Cirrus reflects next to nothing: where only B10 is 0 it was seen, and is dark.
         dark = np.array([b.name == "B10" for b in bands]) & (len(bands) > 1)
@@ -147,10 +138,10 @@ class Reader:
         made: dict[str, Floats] = {}
         given, dem, reach = self.scene.band("slope"), self._dem(), _SLOPE_REACH_PX
         if given is not None:
-            made["slope"] = self._warped([given], y, x)[0]
+            made["slope"] = self._bands([given], y, x)[0]
         if dem is not None:
             wide = [slice(s.start - reach, s.stop + reach) for s in (y, x)]
-            z = self._warped([dem], *wide)[0]
+            z = self._bands([dem], *wide)[0]
             made["dem"] = z[reach:-reach, reach:-reach]
             if given is None:
                 slope = slope_degrees(z, self.grid.pixel_m)[reach:-reach, reach:-reach]
@@ -162,23 +153,19 @@ class Reader:
         y, x = slice(y.start - r, y.stop + r), slice(x.start - r, x.stop + r)
         found = np.zeros((y.stop - y.start, x.stop - x.start), bool)
         for mask in self.masks:
-            classes = _read(_vrt(mask.path, self.grid, "nearest", 0.0, False), [mask.index], y, x)[
-                0
-            ]
-            classes = np.nan_to_num(classes)
+            read = _read(mask.path, [mask.index], self.grid, (y, x), "nearest", 0.0)
+            classes = np.nan_to_num(read[0])
             found |= np.isin(classes, mask.classes) if mask.classes else classes != 0
         return dilated(found, r)[r:-r, r:-r]
 
-    def _warped(self, bands: Sequence[BandFile], y: slice, x: slice) -> Floats:
+    def _bands(self, bands: Sequence[BandFile], y: slice, x: slice) -> Floats:
         """Bands as stored, bilinear on the grid, float32 (band, y, x); NaN where no data."""
         out = np.empty((len(bands), y.stop - y.start, x.stop - x.start), np.float32)
-        by_file: dict[tuple[str, float | None], list[int]] = {}
-        for i, band in enumerate(bands):
-            by_file.setdefault((band.path, band.nodata), []).append(i)
-        for (path, nodata), own in by_file.items():
-            terrain = bands[own[0]].name in TERRAIN
-            vrt = _vrt(path, self.grid, "bilinear", nodata, not terrain)
-            out[own] = _read(vrt, [bands[i].index for i in own], y, x)
+        for path, nodata in dict.fromkeys((b.path, b.nodata) for b in bands):
+            own = [i for i, b in enumerate(bands) if (b.path, b.nodata) == (path, nodata)]
+            zero = bands[own[0]].name not in TERRAIN
+            indexes = [bands[i].index for i in own]
+            out[own] = _read(path, indexes, self.grid, (y, x), "bilinear", nodata, zero)
         return out
 
 
@@ -236,20 +223,45 @@ def _finest_grid(bands: Sequence[BandFile], sensor: Sensor) -> Grid:
     return min(grids, key=lambda found: found[:2])[2]
 
 
-def _vrt(
-    path: str, grid: Grid, resampling: str, nodata: float | None, zero_is_none: bool
-) -> tuple[Any, int]:
-    """A file on the grid and two tiles around it; kept open in each thread."""
+def _read(
+    path: str,
+    indexes: Sequence[int],
+    grid: Grid,
+    window: tuple[slice, slice],
+    resampling: str = "bilinear",
+    nodata: float | None = None,
+    zero_is_none: bool = False,
+) -> Floats:
+    """Read bands of a file on the grid, (band, y, x); beyond two tiles around it is no data."""
+    import rasterio
+    from rasterio.windows import Window
+
     kept: dict[object, Any] = _KEPT.__dict__.setdefault("files", {})
     key = path, grid, resampling, nodata, zero_is_none
     if key not in kept:
         if len(kept) > 64:
             kept.clear()
-        kept[key] = _made(path, grid, resampling, nodata, zero_is_none)
-    return kept[key], 2 * grid.edge
+        kept[key] = _warped(*key)
+    vrt, pad = kept[key], 2 * grid.edge
+    y, x = window
+    out = np.full((len(indexes), y.stop - y.start, x.stop - x.start), np.nan, np.float32)
+    top, left = y.start + pad, x.start + pad
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(y.stop + pad, vrt.height), min(x.stop + pad, vrt.width)
+    if y1 <= y0 or x1 <= x0:
+        return out
+    try:
+        found = vrt.read(list(indexes), window=Window(x0, y0, x1 - x0, y1 - y0))
+    except rasterio.errors.RasterioIOError as error:
+        raise DataError(
+            "the file is damaged or cut short", where=path, found=error, fix="download it again"
+        ) from None
+    out[:, y0 - top : y1 - top, x0 - left : x1 - left] = found
+    return out
 
 
-def _made(path: str, grid: Grid, resampling: str, nodata: float | None, zero_is_none: bool) -> Any:
+def _warped(path: str, grid: Grid, resampling: str, nodata: float | None, zero: bool) -> Any:
+    """A file on the grid and two tiles around it."""
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
@@ -261,7 +273,7 @@ def _made(path: str, grid: Grid, resampling: str, nodata: float | None, zero_is_
             fix="assign the one it is in: gdal_edit.py -a_srs EPSG:32654 FILE",
         )
     missing = file.nodata if nodata is None else nodata
-    if missing is None and zero_is_none:
+    if missing is None and zero:
         missing = 0.0
     pad = 2 * grid.edge
     height, width = grid.shape
@@ -284,28 +296,3 @@ def _made(path: str, grid: Grid, resampling: str, nodata: float | None, zero_is_
         UNIFIED_SRC_NODATA="NO",
         **options,
     )
-
-
-def _read(file: tuple[Any, int], indexes: list[int], y: slice, x: slice) -> Floats:
-    """Read a window of a file on the grid; what lies beyond it is no data."""
-    import rasterio
-    from rasterio.windows import Window
-
-    vrt, pad = file
-    out = np.full((len(indexes), y.stop - y.start, x.stop - x.start), np.nan, np.float32)
-    top, left = y.start + pad, x.start + pad
-    y0, x0 = max(top, 0), max(left, 0)
-    y1, x1 = min(y.stop + pad, vrt.height), min(x.stop + pad, vrt.width)
-    if y1 <= y0 or x1 <= x0:
-        return out
-    try:
-        found = vrt.read(indexes, window=Window(x0, y0, x1 - x0, y1 - y0))
-    except rasterio.errors.RasterioIOError as error:
-        raise DataError(
-            "the file is damaged or cut short",
-            where=vrt.src_dataset.name,
-            found=error,
-            fix="download it again",
-        ) from None
-    out[:, y0 - top : y1 - top, x0 - left : x1 - left] = found
-    return out

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from l4s_ensemble.errors import RunError
 from l4s_ensemble.maps.blocks import Block
 from l4s_ensemble.maps.result import MapResult
 from l4s_ensemble.predict.ensemble import Ensemble
@@ -24,6 +27,25 @@ RASTERS = {
 """Description and unit of each raster, by the name of its file."""
 
 _TILE = 512
+
+
+@contextmanager
+def _by_gdal(path: Path) -> Iterator[None]:
+    """Say what GDAL could not write: its own errors do not tell that a disk is full."""
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (DataLayerError, DataSourceError, FeatureError, CPLE_BaseError, RasterioError) as error:
+        free = shutil.disk_usage(path.parent).free / 1e6
+        raise RunError(
+            "the file cannot be written",
+            where=path,
+            found=f"{error.__cause__ or error}; {free:.0f} MB of the disk are free",
+            fix="make room; the same command goes on with the blocks that are kept",
+        ) from None
 
 
 def write_rasters(
@@ -81,7 +103,7 @@ def _write_raster(
     }  # fmt: skip
     plain = path.with_name(f".{path.name}.plain")
     try:
-        with rasterio.open(plain, "w", **profile) as file:
+        with _by_gdal(path), rasterio.open(plain, "w", **profile) as file:
             for block in result.blocks:
                 y, x = block.pixels(grid.edge)
                 top, left = max(y.start, rows.start), max(x.start, columns.start)
@@ -92,7 +114,7 @@ def _write_raster(
             file.update_tags(**tags)
             file.set_band_description(1, description)
             file.set_band_unit(1, unit)
-        with atomic_path(path) as partial:
+        with _by_gdal(path), atomic_path(path) as partial:
             copy(
                 plain,
                 partial,
@@ -138,16 +160,17 @@ def write_landslides(
     data = [_column([row.get(name) for row in rows], kind) for name, kind in COLUMNS.items()]
     partial = folder / ".partial.landslides.gpkg"  # GDAL wants the ending
     try:
-        pyogrio.raw.write(
-            partial,
-            geometry=np.array(shapely.to_wkb(multi), object),
-            field_data=data,
-            fields=[*COLUMNS],
-            geometry_type="MultiPolygon",
-            crs=crs,
-            layer="landslides",
-            driver="GPKG",
-        )
+        with _by_gdal(folder / "landslides.gpkg"):
+            pyogrio.raw.write(
+                partial,
+                geometry=np.array(shapely.to_wkb(multi), object),
+                field_data=data,
+                fields=[*COLUMNS],
+                geometry_type="MultiPolygon",
+                crs=crs,
+                layer="landslides",
+                driver="GPKG",
+            )
         partial.replace(folder / "landslides.gpkg")
     finally:
         partial.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 pytest.importorskip("rasterio", reason="the extra geo is not installed")
 
@@ -92,7 +93,8 @@ def test_the_map_is_that_of_the_raster_in_memory(world, tiny_run, first):
     tif, dem, clouds = world
     ensemble = Ensemble.load(tiny_run, device="cpu")
     reader = Reader.of(open_scene(tif), ensemble.sensor, str(dem), str(clouds))
-    raster = reader.dataset(*(slice(0, n) for n in reader.grid.shape))
+    image = reader.read(*(slice(0, n) for n in reader.grid.shape))
+    raster = xr.Dataset({"image": (("band", "y", "x"), image)})
     found = ensemble.predict(raster)["probability"].values
     y, x = reader.grid.pixels(reader.extent())
     wanted = read(first, "probability")
@@ -101,7 +103,6 @@ def test_the_map_is_that_of_the_raster_in_memory(world, tiny_run, first):
     off = np.abs(found[y, x] - wanted)[inner]
     assert np.nanquantile(off, 0.99) < 0.05
     np.testing.assert_array_equal(np.isnan(found[y, x]), np.isnan(wanted))
-    assert "WGS 84" in ensemble.predict(raster)["spatial_ref"].attrs["crs_wkt"]
 
 
 def test_the_expected_area_is_the_sum_of_the_probabilities(first):
@@ -392,6 +393,36 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(world, tiny_run, tmp_p
     assert ended.exit_code != 0 and isinstance(ended.exception, OSError)
     assert "the disk is full" in str(explain(ended.exception))
     assert not list((tmp_path / "map" / "blocks").iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a limit of POSIX stands for the full disk")
+def test_what_gdal_cannot_write_is_said(tmp_path):
+    """Its errors are no OSError; a limit on the size of files stands for a full disk."""
+    import resource
+    from types import SimpleNamespace
+
+    import shapely
+
+    from l4s_ensemble.maps.grid import Grid
+    from l4s_ensemble.maps.write import COLUMNS, write_landslides, write_rasters
+
+    grid, noise = Grid(CRS, LEFT, TOP, 10.0, 512, 1, 1), np.random.default_rng(0).random((512, 512))
+    result = SimpleNamespace(
+        grid=grid, blocks=[Block(0, 0, 1, 1)], threshold=0.5, part=lambda _: {"probability": noise},
+        mask=None,
+    )  # fmt: skip
+    ensemble = SimpleNamespace(sensor=SimpleNamespace(name="s"), applicability=None)
+    row = {name: kind() for name, kind in COLUMNS.items()} | {"id": 1}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(RunError, match=r"probability.tif[\s\S]*MB of the disk are free"):
+            write_rasters(ensemble, result, (slice(0, 512),) * 2, tmp_path, {})
+        with pytest.raises(RunError, match=r"landslides.gpkg"):
+            write_landslides(tmp_path, [row], {1: [shapely.box(0, 0, 20, 10)]}, CRS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [p for p in tmp_path.iterdir() if p.suffix in {".tif", ".gpkg"}]
 
 
 def test_the_command_maps_and_says_what_the_reflectance_was(world, tiny_run, tmp_path):

@@ -76,15 +76,6 @@ def test_every_form_of_a_scene_gives_its_reflectance(tmp_path: Path, scene, form
     np.testing.assert_allclose(found[-1], scene[-1], atol=0.01)
 
 
-def test_a_dataset_has_the_crs_that_gdal_reads(tmp_path, scene):
-    reader = Reader.of(open_scene(write_scene(tmp_path, scene)[0]), L4S, str(tmp_path / "dem.tif"))
-    found = reader.dataset(*reader.grid.pixels(reader.extent()))
-    assert found["image"].dims == ("band", "y", "x")
-    assert list(found["band"].values) == list(L4S.band_names)
-    assert float(found["x"][0]) == LEFT + 5 and float(found["y"][0]) == TOP - 5
-    assert "UTM zone 54N" in found["spatial_ref"].attrs["crs_wkt"]
-
-
 def test_windows_agree_whatever_their_place(tmp_path, scene):
     """Geographic scene and elevation: both are warped."""
     tif, dem = write_scene(tmp_path, scene)
