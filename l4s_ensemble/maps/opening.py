@@ -101,5 +101,6 @@ def _bands_of(path: Path, said: Sequence[str] | None) -> list[BandFile]:
                 scale, offset = file.scales[i], file.offsets[i]
                 small = name not in TERRAIN and scale <= 1e-3
                 unit = DN_PER_REFLECTANCE if small else 1.0
-                bands.append(BandFile(name, str(path), i + 1, scale * unit, offset * unit))
+                kept = scale * unit, offset * unit, file.nodatavals[i]
+                bands.append(BandFile(name, str(path), i + 1, *kept))
     return bands

@@ -123,9 +123,9 @@ class Reader:
         bands = [b for n in self.sensor.spectral if (b := self.scene.band(n)) is not None]
         image = self._bands(bands, y, x)
         hole = np.isnan(image)
-        # Cirrus reflects next to nothing: where only B10 is 0 it was seen, and is dark.
-        dark = np.array([b.name == "B10" for b in bands]) & (len(bands) > 1)
-        lost = hole[~dark].any(axis=0) | self._clouds(y, x)
+        # Where only B10 is 0, or a band of a file that does not say what is no data, it is dark.
+        dark = np.array([b.name == "B10" or b.nodata is None for b in bands])
+        lost = hole.all(axis=0) | hole[~dark].any(axis=0) | self._clouds(y, x)
         image[hole & ~lost] = 0
         for one, band in zip(image, bands, strict=True):
             one *= np.float32(band.scale * self.gain)
@@ -161,11 +161,11 @@ class Reader:
     def _bands(self, bands: Sequence[BandFile], y: slice, x: slice) -> Floats:
         """Bands as stored, bilinear on the grid, float32 (band, y, x); NaN where no data."""
         out = np.empty((len(bands), y.stop - y.start, x.stop - x.start), np.float32)
-        for path, nodata in dict.fromkeys((b.path, b.nodata) for b in bands):
-            own = [i for i, b in enumerate(bands) if (b.path, b.nodata) == (path, nodata)]
-            zero = bands[own[0]].name not in TERRAIN
-            indexes = [bands[i].index for i in own]
-            out[own] = _read(path, indexes, self.grid, (y, x), "bilinear", nodata, zero)
+        for path in dict.fromkeys(b.path for b in bands):
+            own = [i for i, b in enumerate(bands) if b.path == path]
+            first, indexes = bands[own[0]], [bands[i].index for i in own]
+            zero = first.name not in TERRAIN
+            out[own] = _read(path, indexes, self.grid, (y, x), "bilinear", first.nodata, zero)
         return out
 
 
@@ -237,11 +237,11 @@ def _read(
     from rasterio.windows import Window
 
     kept: dict[object, Any] = _KEPT.__dict__.setdefault("files", {})
-    key = path, grid, resampling, nodata, zero_is_none
+    key = path, grid, resampling, repr(nodata), zero_is_none
     if key not in kept:
         if len(kept) > 64:
             kept.clear()
-        kept[key] = _warped(*key)
+        kept[key] = _warped(path, grid, resampling, nodata, zero_is_none)
     vrt, pad = kept[key], 2 * grid.edge
     y, x = window
     out = np.full((len(indexes), y.stop - y.start, x.stop - x.start), np.nan, np.float32)

@@ -40,7 +40,7 @@ class BandFile:
     scale, offset : float
         ``value x scale + offset`` is in the band's unit: reflectance x 10,000, degrees, metres.
     nodata : float or None
-        Value that is no data; None: what the file says.
+        Value that is no data; None: what the file says, or 0 where all bands are.
     """
 
     name: str

@@ -152,7 +152,7 @@ def map_scene(
     bare, share = bare_before(reader, earlier, result, new_only) if earlier else (None, None)
     rows, found = describe_landslides(ensemble, reader, area, result, statistics, share, jobs=jobs)
     write_rasters(ensemble, result, area.window, folder, about)
-    write_landslides(folder, rows, found, reader.grid.crs)
+    write_landslides(folder / "landslides.gpkg", rows, found, reader.grid.crs)
     write_styles(folder)
     head = {
         **about,

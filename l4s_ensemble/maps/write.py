@@ -138,14 +138,14 @@ def polygons(labels: NDArray[np.int64], transform: Any, found: dict[int, list[An
 
 
 def write_landslides(
-    folder: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[int, Sequence[Any]], crs: str
+    path: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[int, Sequence[Any]], crs: str
 ) -> None:
     """Write landslides as GeoPackage and, with geopandas and pyarrow, as GeoParquet.
 
     Parameters
     ----------
-    folder : Path
-        ``landslides.gpkg`` with the layer ``landslides`` appears there when it is whole.
+    path : Path
+        ``landslides.gpkg``, with the layer ``landslides``; it appears when it is whole.
     rows : sequence of mapping
         Attributes; ``id`` is the key of `found`.
     found : mapping of int to sequence of Polygon
@@ -158,9 +158,9 @@ def write_landslides(
     whole = [shapely.union_all(found[row["id"]]) for row in rows]
     multi = [shapely.MultiPolygon([w]) if w.geom_type == "Polygon" else w for w in whole]
     data = [_column([row.get(name) for row in rows], kind) for name, kind in COLUMNS.items()]
-    partial = folder / ".partial.landslides.gpkg"  # GDAL wants the ending
+    partial = path.with_name(f".partial.{path.name}")  # GDAL wants the ending
     try:
-        with _by_gdal(folder / "landslides.gpkg"):
+        with _by_gdal(path):
             pyogrio.raw.write(
                 partial,
                 geometry=np.array(shapely.to_wkb(multi), object),
@@ -171,7 +171,7 @@ def write_landslides(
                 layer="landslides",
                 driver="GPKG",
             )
-        partial.replace(folder / "landslides.gpkg")
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     try:
@@ -180,7 +180,7 @@ def write_landslides(
     except ImportError:
         return
     table = geopandas.GeoDataFrame(dict(zip(COLUMNS, data, strict=True)), geometry=multi, crs=crs)
-    with atomic_path(folder / "landslides.parquet") as made:
+    with atomic_path(path.with_suffix(".parquet")) as made:
         table.to_parquet(made)
 
 

@@ -350,7 +350,7 @@ def test_landslides_are_geoparquet_where_geopandas_is(tmp_path):
     from l4s_ensemble.maps.write import COLUMNS, write_landslides
 
     row = {name: kind() for name, kind in COLUMNS.items()} | {"id": 3, "bare_before": None}
-    write_landslides(tmp_path, [row], {3: [shapely.box(0, 0, 20, 10)]}, CRS)
+    write_landslides(tmp_path / "landslides.gpkg", [row], {3: [shapely.box(0, 0, 20, 10)]}, CRS)
     found = geopandas.read_parquet(tmp_path / "landslides.parquet")
     assert found.crs == CRS and found.geometry.area.tolist() == [200]
     assert list(found.columns) == [*COLUMNS, "geometry"]
@@ -419,7 +419,9 @@ def test_what_gdal_cannot_write_is_said(tmp_path):
         with pytest.raises(RunError, match=r"probability.tif[\s\S]*MB of the disk are free"):
             write_rasters(ensemble, result, (slice(0, 512),) * 2, tmp_path, {})
         with pytest.raises(RunError, match=r"landslides.gpkg"):
-            write_landslides(tmp_path, [row], {1: [shapely.box(0, 0, 20, 10)]}, CRS)
+            write_landslides(
+                tmp_path / "landslides.gpkg", [row], {1: [shapely.box(0, 0, 20, 10)]}, CRS
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not [p for p in tmp_path.iterdir() if p.suffix in {".tif", ".gpkg"}]
