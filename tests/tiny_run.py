@@ -121,5 +121,6 @@ def _in_this_process(executor: Any, stage: Any, work: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.path.insert(0, str(Path(__file__).parent))
+    # The package beside these tests, wherever another one is installed.
+    sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
     main(*map(Path, sys.argv[1:]))

@@ -49,7 +49,6 @@ L4S_BANDS: tuple[Band, ...] = (
 )
 
 BY_NAME: dict[str, Band] = {band.name: band for band in L4S_BANDS}
-SPECTRAL: tuple[str, ...] = tuple(b.name for b in L4S_BANDS if b.centre_nm is not None)
 TRUE_COLOUR: tuple[str, str, str] = ("B4", "B3", "B2")
 
 PATCH_PIXELS = 128

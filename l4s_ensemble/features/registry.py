@@ -28,9 +28,6 @@ FEATURES_FILE = "features.json"
 VERSION = 4
 """Raised when a feature of the same name changes its values. A model refuses another version."""
 
-SUPPORT_LIMIT_PX = 127
-"""A patch can be continued by reflection over less than its own size."""
-
 _BANDS = {
     "slope": (terrain.SLOPE, "steeper", "flatter"),
     "dem": (terrain.ELEVATION, "higher", "lower"),

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, ValidationError
 
 from l4s_ensemble.errors import DataError, ModelError
 
@@ -27,26 +26,6 @@ def quantiles_of(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     # The same as numpy.quantile, from ordered values at no further cost.
     place = np.linspace(0, ordered.size - 1, QUANTILES)
     return np.interp(place, np.arange(ordered.size), ordered).astype(np.float32)
-
-
-def _ascending(values: list[float]) -> list[float]:
-    if (np.diff(values) < 0).any():
-        raise ValueError("quantiles are not ascending")
-    return values
-
-
-class _Stored(BaseModel):
-    """Statistics of a scene as they stand in a file."""
-
-    tiles: int
-    quantiles: dict[
-        str,
-        Annotated[
-            list[FiniteFloat],
-            Field(min_length=QUANTILES, max_length=QUANTILES),
-            AfterValidator(_ascending),
-        ],
-    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +67,7 @@ class SceneStatistics:
         return {"tiles": self.tiles, "quantiles": made}
 
     @classmethod
-    def from_dict(cls, value: object, where: object = None) -> SceneStatistics:
+    def from_dict(cls, value: Any, where: object = None) -> SceneStatistics:
         """Read back what `as_dict` gave.
 
         Parameters
@@ -102,15 +81,19 @@ class SceneStatistics:
             If something is missing, or a number is not what it must be.
         """
         try:
-            stored = _Stored.model_validate(value)
-        except ValidationError as error:
+            tiles, quantiles = int(value["tiles"]), value["quantiles"].items()
+            found = {str(name): np.array(q, np.float32) for name, q in quantiles}
+            for name, q in found.items():
+                if q.shape != (QUANTILES,) or not np.isfinite(q).all() or (np.diff(q) < 0).any():
+                    raise ValueError(f"{name} has not {QUANTILES} ascending quantiles")
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ModelError(
                 "these are not the statistics of a scene",
                 where=where,
                 found=error,
                 fix="run the features stage again",
             ) from None
-        return cls({n: np.array(q, np.float32) for n, q in stored.quantiles.items()}, stored.tiles)
+        return cls(found, tiles)
 
 
 def measure(samples: Sequence[Mapping[str, NDArray[np.float32]]]) -> SceneStatistics:

@@ -212,19 +212,19 @@ class TileContext:
 
     def mean(self, name: str, edge: int) -> FloatImage:
         """Mean of a field over the square window of `edge` pixels, shape (y, x)."""
-        return self._once(("mean", name, edge), lambda: self._mean(name, edge // 2))
-
-    def _mean(self, name: str, radius: int) -> FloatImage:
-        m = self.margin
-        return kernels.window_mean(self._sums(name)[0], m, m, self.height, self.width, radius)
+        where = (self.margin, self.margin, self.height, self.width)
+        return self._once(
+            ("mean", name, edge),
+            lambda: kernels.window_mean(self._sums(name)[0], *where, edge // 2),
+        )
 
     def deviation(self, name: str, edge: int) -> FloatImage:
         """Standard deviation of a field over the square window of `edge` pixels."""
-        return self._once(("deviation", name, edge), lambda: self._deviation(name, edge // 2))
-
-    def _deviation(self, name: str, radius: int) -> FloatImage:
-        m = self.margin
-        return kernels.window_deviation(*self._sums(name), m, m, self.height, self.width, radius)
+        where = (self.margin, self.margin, self.height, self.width)
+        return self._once(
+            ("deviation", name, edge),
+            lambda: kernels.window_deviation(*self._sums(name), *where, edge // 2),
+        )
 
     def lowest(self, name: str, edge: int) -> FloatImage:
         """Minimum of a field over the square window of `edge` pixels."""

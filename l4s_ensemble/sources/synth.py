@@ -22,6 +22,7 @@ from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.errors import ConfigError, DataError
 from l4s_ensemble.run.files import atomic_folder, write_json, write_text
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.sources.scene import make_scene
 
 MANIFEST_COLUMNS = ("split", "patch", "scene", "row", "col")
@@ -82,8 +83,6 @@ def make_dataset(
     ConfigError
         If a number of patches is negative or all are zero.
     """
-    from joblib import Parallel, delayed
-
     out = Path(out)
     counts = {"train": int(train), "valid": int(valid), "test": int(test)}
     if min(counts.values()) < 0 or sum(counts.values()) == 0:
@@ -95,11 +94,7 @@ def make_dataset(
     plans = plan_scenes(counts, seed)
     pixels: dict[tuple[str, int], int] = {}
     with atomic_folder(out) as partial:
-        for split in (split for split, number in counts.items() if number):
-            for kind in ("img", "mask"):
-                (partial / OFFICIAL[split] / kind).mkdir(parents=True)
-        tasks = (delayed(write_scene)(plan, partial) for plan in plans)
-        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+        done = in_processes(write_scene, [(plan, partial) for plan in plans], jobs)
         for part in track(done, "synthetic scenes", len(plans)):
             pixels.update(part)
         write_text(partial / MANIFEST, _manifest(plans))

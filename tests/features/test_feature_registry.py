@@ -6,10 +6,10 @@ import pytest
 from feature_world import RGB, plan_of
 
 from l4s_ensemble.config import FeaturesConfig
+from l4s_ensemble.data.bands import PATCH_PIXELS
 from l4s_ensemble.data.sensor import L4S, Sensor
 from l4s_ensemble.errors import ConfigError, ModelError, RunError
 from l4s_ensemble.features.registry import (
-    SUPPORT_LIMIT_PX,
     VERSION,
     catalogue,
     groups,
@@ -25,7 +25,7 @@ def test_every_feature_is_described():
         feature = function.feature
         assert feature.name == name and feature.group in groups()
         assert feature.unit and feature.formula and feature.source and feature.needs, name
-        assert 0 <= feature.support_px <= SUPPORT_LIMIT_PX
+        assert 0 <= feature.support_px < PATCH_PIXELS
 
 
 @pytest.mark.parametrize("sensor", [L4S, RGB], ids=["l4s", "l4s-rgb"])
