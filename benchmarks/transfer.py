@@ -175,7 +175,7 @@ def run_of(asked: argparse.Namespace, sources: str) -> Run:
 def looking_once(ensemble: Ensemble) -> None:
     """Score each tile as it lies."""
     for model in ensemble.unet.folds:
-        model.tta = False
+        model.symmetries = False
 
 
 def shares_of(asked: argparse.Namespace) -> Iterator[tuple[str, float | None]]:

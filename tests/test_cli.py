@@ -21,7 +21,6 @@ import l4s_ensemble as l4s
 SMALL = [
     "--set", "pixel.trees=20", "--set", "pixel.leaves=15", "--set", "unet.epochs=2",
     "--set", "unet.width=8", "--set", "scenes.folds=2", "--set", "scenes.block_tiles=3",
-    "--set", "unet.tta=false",
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "scenes": {"folds": 2, "block_tiles": 3, "bootstrap_tiles": 1},
     "features": {"groups": ["indices", "terrain", "context"], "sample_pixels": 4000},
     "pixel": {"trees": 30, "leaves": 15, "positives_max": 3000},
-    "unet": {"epochs": 6, "batch": 4, "width": 8, "depth": 3, "tta": False},
+    "unet": {"epochs": 6, "batch": 4, "width": 8, "depth": 3},
     "report": {"gallery_tiles": 4},
 }
 

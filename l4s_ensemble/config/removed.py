@@ -31,6 +31,7 @@ REMOVED: dict[str, str] = {
     "unet.upsample": "gone: done where an encoder begins with a stride and loses detail",
     "unet.label_smoothing": "gone: no configuration set it",
     "unet.band_dropout": "gone: no configuration set it",
+    "unet.tta": "unet.symmetries",
     "unet.explain": "report.occlusion",
     "stack.candidates": "gone: the plain and the weighted mean are compared",
     "stack.objective": "gone with the logistic learner",

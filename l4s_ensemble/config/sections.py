@@ -127,13 +127,13 @@ class UNetConfig(Section):
         "bce+dice", description="sum of losses by name, such as bce+0.5*dice or bce+smp:LovaszLoss"
     )
     symmetries: bool = Field(
-        True, description="whether training turns and mirrors tiles, by the eight symmetries"
+        False,
+        description="train on turned and mirrored tiles, and average over the eight symmetries",
     )
     jitter_gain: float = Field(0.1, ge=0, description="sigma of the log-gain of a whole tile")
     jitter_band: float = Field(0.03, ge=0, description="sigma of the log-gain of each band")
     seeds: int = Field(1, ge=1, le=20, description="networks of a fold; their mean logit counts")
     compile: bool = Field(False, description="whether torch compiles the network")
-    tta: bool = Field(True, description="average logits over the eight symmetries of the square")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     grad_clip: float = Field(1.0, gt=0)
 

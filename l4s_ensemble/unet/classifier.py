@@ -140,12 +140,11 @@ class UNetClassifier(Estimator):
     weight_decay: float = 1e-2
     ema: float = 0.99
     loss: str = "bce+dice"
-    symmetries: bool = True
+    symmetries: bool = False
     jitter_gain: float = 0.1
     jitter_band: float = 0.03
     seeds: int = 1
     compile: bool = False
-    tta: bool = True
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     grad_clip: float = 1.0
     random_state: int | tuple[int, int] = 0
@@ -268,7 +267,7 @@ class UNetClassifier(Estimator):
     def predictor(self) -> Predictor:
         """What `predict_logit` applies to tiles; keep it to score many blocks of them."""
         self._require_fitted("networks_")
-        return Predictor(self.networks_, self.normalisation_, self._hardware(), tta=self.tta)
+        return Predictor(self.networks_, self.normalisation_, self._hardware(), symmetries=self.symmetries)
 
     def predict_proba(self, X: Tiles) -> NDArray[np.float32]:
         """Probability of landslide, float32 (tile, y, x); see `predict_logit`."""

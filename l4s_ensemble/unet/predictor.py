@@ -29,7 +29,7 @@ class Predictor:
         Their mean logit counts. They are moved to the device.
     normalisation : Normalisation
     hardware : Hardware
-    tta : bool
+    symmetries : bool
         Average the logits over the eight symmetries of the square.
 
     Attributes
@@ -44,12 +44,12 @@ class Predictor:
         normalisation: Normalisation,
         hardware: Hardware,
         *,
-        tta: bool,
+        symmetries: bool = False,
     ) -> None:
         self.networks = tuple(hardware.place(network).eval() for network in networks)
         self.normalisation = normalisation
         self.hardware = hardware
-        self.symmetries = range(augment.SYMMETRIES if tta else 1)
+        self.symmetries = range(augment.SYMMETRIES if symmetries else 1)
         self.batch = 0
 
     @torch.inference_mode()

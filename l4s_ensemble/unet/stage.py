@@ -120,7 +120,7 @@ def explain_stage(ctx: StageContext) -> Summary:
     found = occlusion(
         load(dataset, positions_of(dataset, chosen)).to(hardware.device),
         folds.of(chosen, "fold"),
-        [Predictor(m.networks_[:1], m.normalisation_, hardware, tta=False) for m in model.folds],
+        [Predictor(m.networks_[:1], m.normalisation_, hardware) for m in model.folds],
         float(read_json(ctx.input("unet") / "summary.json")["oof"]["threshold"]),
         folds.of(chosen, "block"),
         seed=ctx.config.seed,

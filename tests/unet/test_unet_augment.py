@@ -31,12 +31,12 @@ def test_draws_depend_on_their_key_alone() -> None:
 
 
 def test_draws_have_the_sizes_that_are_set() -> None:
-    symmetry, gain = drawn(range(800), jitter_gain=0.3, jitter_band=0.2)
+    symmetry, gain = drawn(range(800), symmetries=True, jitter_gain=0.3, jitter_band=0.2)
     assert (gain[:, 3] == 1).all()  # no reflectance
     assert np.bincount(symmetry, minlength=8).min() > 60
     assert np.log(gain[:, 0]).std() == pytest.approx(np.hypot(0.3, 0.2), rel=0.1)
     assert np.log(gain[:, 0] / gain[:, 1]).std() == pytest.approx(0.2 * 2**0.5, rel=0.1)
-    assert not drawn(range(50), symmetries=False)[0].any()
+    assert not drawn(range(50))[0].any()
 
 
 def test_symmetries_are_a_group_of_eight_and_can_be_undone() -> None:

@@ -221,7 +221,7 @@ def test_without_batch_norm_nothing_is_adapted(
 def test_bf16_is_close_to_float32(fitted: UNetClassifier) -> None:
     tiles: TileSet = load(synthetic())
     exact, rough = (
-        Predictor(fitted.networks_, fitted.normalisation_, cpu(precision), tta=False)(tiles)
+        Predictor(fitted.networks_, fitted.normalisation_, cpu(precision))(tiles)
         for precision in ("float32", "bfloat16")
     )
     assert (rough - exact).abs().mean() < 0.05 * exact.std()

@@ -104,8 +104,8 @@ def test_compiled_training_is_the_training() -> None:
 def test_logits_are_those_of_a_cpu() -> None:
     job, tiles = trainer(cpu(), tiny(epochs=1)), load(synthetic(), [0, 5, 15])
     network = job.run()
-    here = Predictor([network], job.normalisation, cpu(), tta=True)(tiles)
-    there = Predictor([network], job.normalisation, gpu(), tta=True)(tiles)
+    here = Predictor([network], job.normalisation, cpu(), symmetries=True)(tiles)
+    there = Predictor([network], job.normalisation, gpu(), symmetries=True)(tiles)
     torch.testing.assert_close(there.cpu(), here, atol=1e-3, rtol=1e-3)
 
 

@@ -32,7 +32,7 @@ def tiles() -> TileSet:
 
 
 def predictor(tiles: TileSet) -> Predictor:
-    return Predictor([OneBand()], Normalisation.fit(tiles, tiny()), cpu(), tta=False)
+    return Predictor([OneBand()], Normalisation.fit(tiles, tiny()), cpu())
 
 
 def test_bands_are_grouped_by_what_they_measure() -> None:

@@ -19,7 +19,7 @@ def tiles() -> TileSet:
     return load(synthetic())
 
 
-def make(*seeds: int, tta: bool) -> Predictor:
+def make(*seeds: int, symmetries: bool) -> Predictor:
     """Networks that nobody trained: their logits differ from pixel to pixel all the same."""
     normalisation, networks = Normalisation.fit(load(synthetic()), tiny()), []
     for seed in seeds:
@@ -29,11 +29,11 @@ def make(*seeds: int, tta: bool) -> Predictor:
                 noise = torch.randn(value.shape, generator=torch.Generator().manual_seed(seed))
                 value.add_(0.3 * noise)
         networks.append(network)
-    return Predictor(networks, normalisation, cpu(), tta=tta)
+    return Predictor(networks, normalisation, cpu(), symmetries=symmetries)
 
 
 def test_logits_are_those_of_the_network_in_any_company(tiles: TileSet) -> None:
-    predict = make(0, tta=False)
+    predict = make(0, symmetries=False)
     logit = predict(tiles.at([3, 5]))
     with torch.inference_mode():
         x = predict.normalisation.inputs(tiles, torch.tensor([3, 5]))
@@ -46,20 +46,20 @@ def test_logits_are_those_of_the_network_in_any_company(tiles: TileSet) -> None:
 def test_averaged_logits_turn_with_the_tile(tiles: TileSet) -> None:
     ds = synthetic()
     ds["image"] = ds["image"].dims, np.rot90(ds["image"].values, 1, (-2, -1)).copy()
-    predict, plain = make(0, tta=True), make(0, tta=False)
+    predict, plain = make(0, symmetries=True), make(0, symmetries=False)
     a, b = predict(tiles), predict(load(ds))
     np.testing.assert_allclose(np.rot90(a, 1, (-2, -1)), b, atol=1e-4)
     assert not np.allclose(plain(tiles), a, atol=1e-4)
 
 
 def test_networks_of_other_seeds_count_alike(tiles: TileSet) -> None:
-    each = [make(seed, tta=True)(tiles.at([5])) for seed in (0, 1)]
-    both = make(0, 1, tta=True)(tiles.at([5]))
+    each = [make(seed, symmetries=True)(tiles.at([5])) for seed in (0, 1)]
+    both = make(0, 1, symmetries=True)(tiles.at([5]))
     torch.testing.assert_close(both, torch.stack(each).mean(0), atol=1e-5, rtol=1e-5)
 
 
 def test_too_large_a_batch_is_halved(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    predict, sizes = make(0, tta=False), []
+    predict, sizes = make(0, symmetries=False), []
     wanted, score = predict(tiles), predict.logits
 
     def narrow(x: torch.Tensor) -> torch.Tensor:

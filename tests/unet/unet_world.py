@@ -65,7 +65,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 def tiny(**values: Any) -> UNetConfig:
     """Settings of the smallest network that still learns."""
-    small = {"width": 4, "depth": 2, "epochs": 2, "batch": 4, "precision": "float32", "tta": False}
+    small = {"width": 4, "depth": 2, "epochs": 2, "batch": 4, "precision": "float32"}
     return UNetConfig(**{**small, **values})
 
 
