@@ -267,7 +267,9 @@ class UNetClassifier(Estimator):
     def predictor(self) -> Predictor:
         """What `predict_logit` applies to tiles; keep it to score many blocks of them."""
         self._require_fitted("networks_")
-        return Predictor(self.networks_, self.normalisation_, self._hardware(), symmetries=self.symmetries)
+        return Predictor(
+            self.networks_, self.normalisation_, self._hardware(), symmetries=self.symmetries
+        )
 
     def predict_proba(self, X: Tiles) -> NDArray[np.float32]:
         """Probability of landslide, float32 (tile, y, x); see `predict_logit`."""
