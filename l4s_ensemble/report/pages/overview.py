@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from l4s_ensemble.report.pages.stack import name_of
 from l4s_ensemble.report.parts import baselines
 from l4s_ensemble.report.pictures import gallery
 from l4s_ensemble.report.source import FITS, RunSource
-from l4s_ensemble.report.table import SCORES, score_row, table
+from l4s_ensemble.report.table import SCORES, key_figures, score_row, table
 from l4s_ensemble.scenes.summary import ScenesSummary
 from l4s_ensemble.stack.summary import ModelRow, StackSummary
 from l4s_ensemble.unet.summary import UNetSummary
@@ -42,7 +41,7 @@ def overview(source: RunSource, page: str) -> Page:
     tables = {"scores": table("Every score of this run", columns, listed)} if listed else {}
     place = published.place(score.as_dict()) if score else None
     said = verdict(source, score)
-    blocks = {"verdict": said, "pipeline": _pipeline(source)}
+    blocks = {"verdict": said, "made": _made(source)}
     if place:
         blocks["published"] = {"kind": "published", **place}
     return {
@@ -59,7 +58,7 @@ def overview(source: RunSource, page: str) -> Page:
             section("baselines", "Beside simple rules", _measured(score), "baselines", "published"),
             section("tiles", "Tiles", "", "gallery"),
             section("scores", "Every score", "", "scores", folded=True),
-            section("pipeline", "How it was made", "", "pipeline", folded=True),
+            section("made", "How it was made", "", "made", folded=True),
         ],
     }
 
@@ -216,41 +215,21 @@ def _measured(score: Score | None) -> str:
     return score.sentence() + (f" Published scores are not shown: {why}." if why else "")
 
 
-def _pipeline(source: RunSource) -> dict[str, Any]:
-    """Boxes of the pipeline: name, place, seconds, score, page; also those that were not run."""
-    data = [f"data/{s}" for s in source.splits] or ["data/train"]
-    n_tiles = sum(d.patches for s in source.splits if (d := source.data(s)))
+def _made(source: RunSource) -> dict[str, Any]:
+    """What the run is made of; times stand in the foot of the page."""
     scenes, features = source.get(ScenesSummary), source.get(FeaturesSummary)
     unet, stack = source.get(UNetSummary), source.get(StackSummary)
-    n_folds = scenes.folds if scenes else source.config.scenes.folds
-    n_features = len(features.features) if features else 0
-
-    def box(key: str, title: str, names: Sequence[str], page: str, note: str) -> dict[str, Any]:
-        ran = [source.stages[n] for n in names if n in source]
-        seconds = sum(r.seconds for r in ran) if ran else None
-        file = f"{page}.html" if ran else None
-        return {
-            "key": key,
-            "title": title,
-            "page": file,
-            "note": note if ran else "not run",
-            "seconds": seconds,
-        }
-
-    boxes = [
-        box("data", "Data", data, "data", words.plural(n_tiles, "tile")),
-        box("scenes", "Scenes", ["scenes"], "data", words.plural(n_folds, "fold")),
-        box("features", "Features", ["features"], "features", f"{n_features} per pixel"),
-        box("pixel", "Pixel classifier", ["pixel"], "pixel", "LightGBM"),
-        box("unet", "U-Net", ["unet"], "unet", unet.network if unet else ""),
-        box("stack", "Stack", ["stack"], "stack", name_of(stack.learner) if stack else ""),
-    ]
-    for split in source.predicted or ["valid"]:
-        names = [s for s in source.stages if s.startswith(f"predict/{split}/")]
-        result = source.get(ResultSummary, split)
-        note = words.plural(result.patches if result else 0, "tile")
-        boxes.append(box("predict", f"Predict {split}", names, f"prediction-{split}", note))
-    return {"kind": "pipeline", "boxes": boxes}
+    tiles = [f"{d.patches:,} {s}" for s in source.splits if (d := source.data(s))]
+    return key_figures(
+        [
+            ("tiles", tiles, "text"),
+            ("folds", scenes.folds if scenes else None, "count"),
+            ("features of a pixel", len(features.features) if features else None, "count"),
+            ("U-Net", unet.network if unet else None, "text"),
+            ("meta-learner", name_of(stack.learner) if stack else None, "text"),
+            ("predicted", source.predicted or None, "text"),
+        ]
+    )
 
 
 def _not_run(source: RunSource) -> list[dict[str, str]]:
