@@ -107,15 +107,9 @@ def predict_stages(
         ),
         replace(
             base,
-            name=f"{folder}/reasons",
-            target="l4s_ensemble.pixel.stage:reasons_stage",
-            needs=(data.name, "pixel", result, "stack", *places),
-        ),
-        replace(
-            base,
             name=f"{folder}/landslides",
             target="l4s_ensemble.predict.stage:landslides_stage",
-            needs=(data.name, result, f"{folder}/reasons", "stack", *places),
+            needs=(data.name, "pixel", result, "stack", *places),
         ),
         replace(
             base,

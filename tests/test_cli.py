@@ -153,51 +153,6 @@ def test_tiles_of_a_place_unlike_the_training_are_told_apart(place):
             assert row["inside_applicability"] == str(known).lower()
 
 
-def test_reasons_add_up_to_what_the_classifier_said(place, tmp_path):
-    from l4s_ensemble.config import load
-    from l4s_ensemble.pixel.landslides import PIXELS, draw_pixels
-    from l4s_ensemble.pixel.model import PixelModel
-    from l4s_ensemble.pixel.stage import reasons_stage
-    from l4s_ensemble.run.scores import open_scores
-    from l4s_ensemble.run.stage import StageContext
-    from l4s_ensemble.scenes.landslides import predicted_outlines
-
-    run = tmp_path / "run"
-    shutil.copytree(place / "runs/default", run, ignore=shutil.ignore_patterns("oof.zarr"))
-    folder = run / "predict/valid"
-    shutil.rmtree(folder / "result/masks")
-    # The true landslides stand for predicted ones: there are some, whatever the small models say.
-    shutil.copytree(place / "patches/ValidData/mask", folder / "result/masks")
-    params = {"data": "data/valid", "holdout": False, "split": "valid", "folder": "predict/valid"}
-    needs = (
-        "data/valid",
-        "pixel",
-        "stack",
-        *(f"predict/valid/{n}" for n in ("pixel", "unet", "result")),
-    )
-    ctx = StageContext(run, tmp_path, load("demo"), params, needs)
-    summary = reasons_stage(ctx)
-    told = json.loads((tmp_path / "reasons.json").read_text())
-    _, place_of_tiles, outlines = predicted_outlines(ctx)
-    comparison = json.loads((run / "stack/summary.json").read_text())["comparison"]
-    at = next(r["threshold"] for r in comparison if r["model"] == "pixel")
-    assert summary["explained"] == summary["landslides"] == len(outlines) > 0
-    assert (place_of_tiles[0] >= 0).all()
-    logit = open_scores(folder / "result/pixel.zarr")["logit"].values.reshape(2, 4, -1)
-    folds = len(PixelModel.load(run / "pixel").folds)
-    numbers = range(1, len(outlines) + 1)
-    drawn = draw_pixels(outlines, numbers, folds, seed=load("demo").seed)
-    for row in told["rows"]:
-        own = drawn[drawn[:, 0] == row["id"]]
-        said = logit[own[:, 3], own[:, 1], own[:, 2]].mean()
-        assert row["logit"] == pytest.approx(said, abs=2e-3)
-        assert row["pixels"] == outlines.pixels[row["id"] - 1] and row["sentence"]
-        assert set(own[:, 3]) == set(range(folds)) and len(own) <= PIXELS
-        # The pixel classifier does not explain what it would not map.
-        alone = row["probability"]["pixel"] < at
-        assert row["sentence"].startswith("found by") == alone == (not row["features"])
-
-
 def test_the_report_opens_offline(place):
     done = command("report", cwd=place)
     assert done.returncode == 0, done.stderr

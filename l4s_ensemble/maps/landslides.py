@@ -21,7 +21,8 @@ from l4s_ensemble.maps.write import length_m, polygons
 from l4s_ensemble.pixel.landslides import (
     draw_pixels,
     explain_landslides,
-    reason_of,
+    features_of_draws,
+    found_by,
     sum_over,
 )
 from l4s_ensemble.pixel.shap import CONTRIBUTIONS_FILE, Ground
@@ -105,16 +106,17 @@ def describe_landslides(
         polygons(result.labels(i), grid.transform(r * grid.edge, c * grid.edge), found)
     index = sum_over(outlines, lambda i: result.raster("dissimilarity", result.tiles[i]))
     index /= outlines.pixels
-    reasons = _reasons(ensemble, reader, area, result, statistics, threshold, jobs)
+    reasons = _reasons(ensemble, reader, area, result, statistics, jobs)
     known = ensemble.applicability
     for row in rows:
         number = row["id"]
         own = index[number - 1]
         row["dissimilarity"] = rounded(own) if np.isfinite(own) else None
         row["length_m"] = round(length_m(found[number]), 1)
-        row.update(why(reasons.get(number)))
         share = np.nan if bare is None else bare[number - 1]
         row["bare_before"] = rounded(share) if np.isfinite(share) else None
+        own_reason = reasons.get(number)
+        row.update(why(own_reason and own_reason | found_by(row, threshold)))
         because = _because(row, None if known is None else known.limit)
         row["needs_review"], row["review_because"] = bool(because), "; ".join(because)
     return rows, found
@@ -141,7 +143,6 @@ def _reasons(
     area: Area,
     result: MapResult,
     statistics: SceneStatistics | None,
-    threshold: dict[str, float],
     jobs: int,
 ) -> dict[int, dict[str, Any]]:
     """Reasons of the largest landslides by number; none where the run has no contributions."""
@@ -150,12 +151,7 @@ def _reasons(
     if not numbers or not (folder / CONTRIBUTIONS_FILE).is_file():
         return {}
     model = ensemble.pixel
-    drawn = draw_pixels(outlines, numbers, len(model.folds), seed=model.seed)
+    drawn = draw_pixels(outlines, numbers, len(model.folds), result.patch, seed=model.seed)
     source = MapFeatures(ensemble, reader, area, statistics)
-    reasons = explain_landslides(source, model, Ground.load(folder), result.patch, drawn, jobs=jobs)
-    mean = {
-        name: sum_over(outlines, lambda i, name=name: result.raster(name, result.tiles[i]))  # type: ignore[misc]
-        / outlines.pixels
-        for name in BASE_MODELS
-    }
-    return {n: reason_of(n, outlines, drawn, mean, threshold, reasons[n]) for n in numbers}
+    values = features_of_draws(source, result.patch, drawn, jobs)
+    return explain_landslides(model, Ground.load(folder), drawn, values, jobs=jobs)

@@ -6,7 +6,6 @@ logits are made from blocks of a few tiles, by the same functions for training a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -95,7 +94,7 @@ def rows_of_block(
 
 def score_tiles(
     scores: ScoreArray, source: FeatureSource, model: PixelModel, fold: NDArray[np.int64], jobs: int
-) -> NDArray[np.float64]:
+) -> None:
     """Write the logits of all tiles that a score file lacks.
 
     Parameters
@@ -103,38 +102,24 @@ def score_tiles(
     scores : ScoreArray or ScoreFile
     source : FeatureSource
     model : PixelModel
-    fold : int64 array, shape (tile,) or (fold_model, tile)
-        The folds whose classifiers score each tile; with one axis as with two in the file.
+    fold : int64 array, shape (tile,)
+        The fold whose classifier scores each tile.
     jobs : int
-
-    Returns
-    -------
-    float64 array, shape (tile,)
-        Seconds of work on each tile; 0 where it was scored before.
     """
     positions = source.positions(scores.patch)
     todo = scores.missing()
-    tasks = [(source, model, positions[b], np.atleast_2d(fold)[:, b]) for b in todo]
-    parts = track(in_processes(score_block, tasks, jobs), "pixel: scoring tiles", len(todo))
-    spent = np.zeros(len(positions))
-    for block, (logit, seconds) in zip(todo, parts, strict=True):
-        scores.write(block, logit if fold.ndim > 1 else logit[0])
-        spent[block] = seconds / (block.stop - block.start)
-    return spent
+    tasks = [(source, model, positions[b], fold[b]) for b in todo]
+    parts = track(in_processes(_score_block, tasks, jobs), "pixel: scoring tiles", len(todo))
+    for block, logit in zip(todo, parts, strict=True):
+        scores.write(block, logit)
 
 
-def score_block(
+def _score_block(
     source: FeatureSource,
     model: PixelModel,
     positions: NDArray[np.int64],
     fold: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], float]:
-    """Predict logits, float32 (fold_model, tile, y, x), of the tiles at `positions` of the store.
-
-    Features are computed once for all classifiers; `fold` is (fold_model, tile). Also gives the
-    seconds spent here.
-    """
-    started = time.monotonic()
-    tiles = zip(source.each(positions), fold.T, strict=True)
-    logit = [[model.folds[k].predict_logit_image(tile) for k in own] for tile, own in tiles]
-    return np.stack([np.stack(one) for one in logit], axis=1), time.monotonic() - started
+) -> NDArray[np.float32]:
+    """Predict logits, float32 (tile, y, x), of the tiles at `positions` of the store."""
+    tiles = zip(source.each(positions), fold, strict=True)
+    return np.stack([model.folds[k].predict_logit_image(tile) for tile, k in tiles])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +100,8 @@ def fit_folds(
     Returns
     -------
     list of dict
-        ``rows, positives, trees, seconds_fit`` of each fold. They stand in ``fold_<k>.json``, too,
-        with ``trained`` (ids of tiles), ``prevalence`` (of the weighted rows), ``seeds, views``.
+        ``rows`` and ``positives`` of each fold. They stand in ``fold_<k>.json``, too, with
+        ``trained`` (ids of tiles) and ``prevalence`` (of the weighted rows).
     """
     every = [fold_folder(out, k) for k in range(folds.n_folds)]
     todo = [k for k, folder in enumerate(every) if not (folder / CLASSIFIER_FILE).is_file()]
@@ -116,7 +115,7 @@ def fit_folds(
         tasks.append((own, rows, pixels, ids, names, every[k]))
     for _ in track(in_processes(fit_fold, tasks, at_once), "pixel: fitting folds", len(todo)):
         pass
-    kept = ("rows", "positives", "trees", "seconds_fit")
+    kept = ("rows", "positives")
     return [{name: read_json(_note(folder))[name] for name in kept} for folder in every]
 
 
@@ -142,7 +141,6 @@ def fit_fold(
     folder: Path,
 ) -> None:
     """Fit a classifier on the rows in the tiles `ids`, and save it; see `fit_folds`."""
-    started = time.monotonic()
     y, weight = pixels.landslide, pixels.weights_of(ids)
     # Rows of other tiles have weight 0, and choose nothing about the classifier.
     classifier.fit(np.load(rows, mmap_mode="r"), y, weight, feature_names=names)
@@ -151,10 +149,6 @@ def fit_fold(
         "rows": np.count_nonzero(weight),
         "positives": np.count_nonzero(weight[y == 1]),
         "prevalence": float(np.average(y, weights=weight)),
-        "trees": classifier.trees,
-        "seeds": classifier.seeds,
-        "views": len(classifier.boosters_) // classifier.seeds,
-        "seconds_fit": time.monotonic() - started,
     }
     write_json(_note(folder), about)
     classifier.save(folder)

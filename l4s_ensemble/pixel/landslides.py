@@ -1,13 +1,12 @@
 """Predicted landslides, explained by contributions of their pixels.
 
-Contributions are exact but not free: the largest landslides are explained, each by some of its
-pixels, drawn at random. See `landslide_words.reason` for what is said of one.
+A landslide is explained by some of its pixels, drawn at random, whose features are kept. See
+`landslide_words.reason` for what is said of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from l4s_ensemble.pixel.landslide_words import reason
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
 from l4s_ensemble.run.progress import track
-from l4s_ensemble.run.scores import ScoreFile, open_scores
+from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.tasks import in_processes
-from l4s_ensemble.scenes.landslides import Outlines, find_outlines
+from l4s_ensemble.scenes.landslides import Outlines, find_outlines, parts_of
 
 PIXELS = 30
 """Most pixels of a landslide that are explained: their mean is known to a fifth of their spread."""
@@ -33,12 +32,41 @@ EACH = 6
 _STREAM = 2203
 
 
+def draw_of_parts(mask: NDArray[np.uint8], patch: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw the pixels of a tile (row by row) that explain landslides: `PIXELS` of each part.
+
+    Whatever other tiles a landslide lies in, `draw_pixels` draws from its pixels among these.
+    """
+    labels = parts_of(mask)[0].ravel()
+    inside = np.flatnonzero(labels)
+    lowest = _lowest(labels[inside], _keys(patch, labels.size, seed)[inside])
+    return np.sort(inside[lowest])
+
+
 def draw_pixels(
-    outlines: Outlines, numbers: Sequence[int], folds: int, *, seed: int
+    outlines: Outlines,
+    numbers: Sequence[int],
+    folds: int,
+    patch: NDArray[np.int64],
+    *,
+    seed: int,
+    known: Mapping[int, NDArray[np.int64]] | None = None,
 ) -> NDArray[np.int64]:
     """Draw pixels of some landslides, and give each pixel to the classifier of one fold.
 
     The folds take turns: a landslide of fewer pixels than `folds` is drawn from more than once.
+
+    Parameters
+    ----------
+    outlines : Outlines
+    numbers : sequence of int
+        Of the landslides.
+    folds : int
+    patch : int64 array, shape (tile,)
+        Ids of the tiles; with `seed` they decide what is drawn.
+    seed : int
+    known : mapping of int to int64 array, optional
+        Pixels to draw from, by the tile's id; all without it.
 
     Returns
     -------
@@ -46,27 +74,55 @@ def draw_pixels(
         Number of the landslide, position of the tile, pixel in it (row by row), fold; sorted by
         tile.
     """
-    found = [np.zeros((0, 3), np.int64)]
+    found, keys = [np.zeros((0, 3), np.int64)], [np.zeros(0)]
     for tile in outlines.with_objects():
-        labels = outlines.labels(tile).ravel()
-        inside = np.flatnonzero(np.isin(labels, numbers))
+        labels, own = outlines.labels(tile).ravel(), int(patch[tile])
+        inside = np.flatnonzero(labels) if known is None else known.get(own, np.zeros(0, np.int64))
+        inside = inside[np.isin(labels[inside], numbers)]
         found.append(np.column_stack([labels[inside], np.full(len(inside), tile), inside]))
-    pixels, drawn = np.concatenate(found), [np.zeros((0, 4), np.int64)]
-    for number in numbers:
-        own = pixels[pixels[:, 0] == number]
-        some = own[np.random.default_rng([seed, _STREAM, number]).permutation(len(own))[:PIXELS]]
-        turn = np.arange(max(len(some), folds))
-        drawn.append(np.column_stack([some[turn % len(some)], turn % folds]))
+        keys.append(_keys(own, labels.size, seed)[inside])
+    pixels, key = np.concatenate(found), np.concatenate(keys)
+    lowest = _lowest(pixels[:, 0], key)
+    pixels, drawn = pixels[lowest], [np.zeros((0, 4), np.int64)]
+    for some in np.split(pixels, np.flatnonzero(np.diff(pixels[:, 0])) + 1):
+        if len(some):
+            turn = np.arange(max(len(some), folds))
+            drawn.append(np.column_stack([some[turn % len(some)], turn % folds]))
     rows = np.concatenate(drawn)
     return rows[np.argsort(rows[:, 1], kind="stable")]
 
 
+def _keys(patch: int, pixels: int, seed: int) -> NDArray[np.float64]:
+    """Random number of each pixel of a tile: the lowest of a landslide are a draw from it."""
+    return np.random.default_rng([seed, _STREAM, patch]).random(pixels)
+
+
+def _lowest(number: NDArray[np.int64], key: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Positions of the `PIXELS` lowest keys of each number, by number and key."""
+    order = np.lexsort((key, number))
+    starts = np.flatnonzero(np.diff(number[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return np.asarray(order[rank < PIXELS], np.int64)
+
+
+def features_of_draws(
+    source: TileFeatures, patch: NDArray[np.int64], drawn: NDArray[np.int64], jobs: int
+) -> NDArray[np.float32]:
+    """Compute the features of pixels that `draw_pixels` drew, float32 (draw, feature)."""
+    if not len(drawn):
+        return np.zeros((0, 0), np.float32)
+    tiles = np.unique(drawn[:, 1])
+    at, own = source.positions(patch[tiles]), [drawn[drawn[:, 1] == tile, 2] for tile in tiles]
+    tasks = [(source, at[b], own[b]) for b in blocks_of(len(tiles))]
+    made = track(in_processes(rows_of_block, tasks, jobs), "pixel: reasons", len(tasks))
+    return np.concatenate(list(made))
+
+
 def explain_landslides(
-    source: TileFeatures,
     model: PixelModel,
     ground: Ground,
-    patch: NDArray[np.int64],
     drawn: NDArray[np.int64],
+    values: NDArray[np.float32],
     *,
     jobs: int = 1,
 ) -> dict[int, dict[str, Any]]:
@@ -74,14 +130,12 @@ def explain_landslides(
 
     Parameters
     ----------
-    source : FeatureSource
-        As the landslides' logits were made from it.
     model : PixelModel
     ground : Ground
-    patch : int64 array, shape (tile,)
-        Ids of the tiles that `drawn` counts.
     drawn : int64 array, shape (draw, 4)
         See `draw_pixels`.
+    values : float32 array, shape (draw, feature)
+        Their features.
     jobs : int
 
     Returns
@@ -91,34 +145,13 @@ def explain_landslides(
     """
     if not len(drawn):
         return {}
-    tiles = np.unique(drawn[:, 1])
-    at, own = source.positions(patch[tiles]), [drawn[drawn[:, 1] == tile, 2:] for tile in tiles]
-    tasks = [(source, model, ground, at[b], own[b]) for b in blocks_of(len(tiles))]
-    made = track(in_processes(_explain_pixels, tasks, jobs), "pixel: reasons", len(tasks))
-    values, added, expected = (np.concatenate(a) for a in zip(*made, strict=True))
+    added, expected = ground.contributions(model, values, drawn[:, 3], jobs=jobs)
     reasons = {}
     for number in np.unique(drawn[:, 0]).tolist():
-        of = drawn[:, 0] == number  # draws are sorted by tile, as the blocks are
+        of = drawn[:, 0] == number
         means = added[of].mean(axis=0), float(expected[of].mean())
         reasons[number] = reason(model.plan, ground.typical, values[of], *means)
     return reasons
-
-
-def _explain_pixels(
-    source: TileFeatures,
-    model: PixelModel,
-    ground: Ground,
-    positions: NDArray[np.int64],
-    drawn: list[NDArray[np.int64]],
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """Features of each tile's drawn ``(pixel, fold)``, what they add, and where sums start."""
-    values = rows_of_block(source, positions, [own[:, 0] for own in drawn])
-    fold = np.concatenate([own[:, 1] for own in drawn])
-    added, expected = np.empty(values.shape), np.empty(len(values))
-    for k in np.unique(fold):
-        own = fold == k
-        added[own], expected[own] = ground.contributions(model.folds[k], values[own])
-    return values, added, expected
 
 
 def landslides_out_of_fold(
@@ -139,7 +172,9 @@ def landslides_out_of_fold(
 
     Parameters
     ----------
-    source, model, ground
+    source : FeatureSource
+        As the logits were made from it.
+    model, ground
         See `explain_landslides`.
     scores : ScoreFile
         Out-of-fold logits.
@@ -163,9 +198,11 @@ def landslides_out_of_fold(
     true = sum_over(outlines, lambda tile: masks[tile]) / outlines.pixels
     kinds = {"found": true >= 0.5, "false": true == 0}
     chosen = [(k, int(i)) for k, own in kinds.items() for i in np.flatnonzero(own)[:EACH] + 1]
-    drawn = draw_pixels(outlines, [number for _, number in chosen], 1, seed=model.seed)
+    numbers = [number for _, number in chosen]
+    drawn = draw_pixels(outlines, numbers, 1, scores.patch, seed=model.seed)
     drawn[:, 3] = fold[drawn[:, 1]]
-    reasons = explain_landslides(source, model, ground, scores.patch, drawn, jobs=jobs)
+    values = features_of_draws(source, scores.patch, drawn, jobs)
+    reasons = explain_landslides(model, ground, drawn, values, jobs=jobs)
     rows = []
     for kind, number in chosen:
         tile = int(drawn[drawn[:, 0] == number][0, 1])
@@ -198,51 +235,29 @@ def sum_over(
     return total[1:]
 
 
-def found_by(probability: Mapping[str, float], threshold: Mapping[str, float]) -> dict[str, Any]:
+def found_by(row: Mapping[str, Any], threshold: Mapping[str, float]) -> dict[str, Any]:
     """Describe which model found a landslide that the pixel classifier alone would not map.
 
-    Both mappings are of ``pixel`` and ``unet``: mean probability over the landslide, and threshold
-    of each model alone. Returns another ``sentence``, and no ``words`` and ``features``, for its
-    reason; nothing where the pixel classifier would map it.
+    Parameters
+    ----------
+    row : mapping
+        ``mean_probability_pixel`` and ``mean_probability_unet``: mean over the landslide.
+    threshold : mapping
+        Of ``pixel`` and ``unet`` alone.
+
+    Returns
+    -------
+    dict
+        Another ``sentence``, and no ``words`` and ``features``, for its reason; nothing where the
+        pixel classifier would map it.
     """
-    p = {name: f"p={value:.2f}" for name, value in probability.items()}
-    if probability["pixel"] >= threshold["pixel"]:
+    pixel, unet = (row[f"mean_probability_{name}"] for name in ("pixel", "unet"))
+    if pixel >= threshold["pixel"]:
         return {}
-    sentence = f"found by the U-Net; the pixel classifier gives {p['pixel']}"
-    if probability["unet"] < threshold["unet"]:
+    sentence = f"found by the U-Net; the pixel classifier gives p={pixel:.2f}"
+    if unet < threshold["unet"]:
         sentence = (
-            f"found by neither model alone: the U-Net gives {p['unet']}, the pixel classifier "
+            f"found by neither model alone: the U-Net gives p={unet:.2f}, the pixel classifier "
+            f"p={pixel:.2f}"
         )
-        sentence += p["pixel"]
     return {"sentence": sentence, "words": [], "features": []}
-
-
-def reason_of(
-    number: int,
-    outlines: Outlines,
-    drawn: NDArray[np.int64],
-    mean: Mapping[str, NDArray[np.float64]],
-    threshold: Mapping[str, float],
-    reason: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Row of a landslide in ``reasons.json``; the reason is empty where only the U-Net found it."""
-    probability = {name: float(p[number - 1]) for name, p in mean.items()}
-    return {
-        "id": number,
-        "pixels": int(outlines.pixels[number - 1]),
-        "pixels_explained": int((drawn[:, 0] == number).sum()),
-        "probability": probability,
-        **reason,
-        **found_by(probability, threshold),
-    }
-
-
-def mean_probability(outlines: Outlines, scores: Path) -> NDArray[np.float64]:
-    """Mean probability of each landslide over its pixels and all folds, shape (landslide,)."""
-    logit = open_scores(scores)["logit"]
-
-    def mean(tile: int) -> NDArray[np.float64]:
-        p = sigmoid(logit.isel(patch=tile).values)
-        return np.asarray(p.mean(axis=0, dtype=np.float64))
-
-    return sum_over(outlines, mean) / outlines.pixels

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4s_ensemble.features.registry import FeaturePlan
-from l4s_ensemble.pixel.boosters import Boosters
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.pixel.shapley import contributions
@@ -44,18 +43,24 @@ class Ground:
             return cls(file["ground_mean"], file["typical"])
 
     def contributions(
-        self, boosters: Boosters, rows: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], float]:
-        """Contribution of each feature to the logit of each row, relative to the ground.
+        self,
+        model: PixelModel,
+        rows: NDArray[np.float32],
+        fold: NDArray[np.signedinteger[Any]],
+        *,
+        jobs: int = 1,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Contribution of each feature to the logit of each row by its fold's classifier.
 
         Returns
         -------
         added : float64 array, shape (row, feature)
-        expected : float
+            Relative to the ground.
+        expected : float64 array, shape (row,)
             The logit of the mean pixel: ``added.sum(axis=1) + expected`` is the logit.
         """
-        added, expected = contributions(boosters.trees, rows)
-        return added - self.mean, expected + float(self.mean.sum())
+        added, expected = _of_folds(model, rows, fold, jobs)
+        return added - self.mean, expected + self.mean.sum()
 
 
 def explain_rows(
@@ -105,14 +110,7 @@ def explain_rows(
     pick, weights = pick[order], np.concatenate(weight)[order]
     values = np.asarray(np.load(rows, mmap_mode="r")[pick])
     own_fold, y = fold[pick], pixels.landslide[pick]
-    added, expected = np.empty(values.shape), np.empty(len(pick))
-    parts = [own_fold == k for k in np.unique(own_fold)]
-    # Threads will do: what they run is compiled, and lets go of the interpreter.
-    with ThreadPoolExecutor(max(1, min(jobs, len(parts)))) as threads:
-        trees = [model.folds[own_fold[part][0]].trees for part in parts]
-        made = threads.map(contributions, trees, [values[part] for part in parts])
-        for part, found in zip(parts, made, strict=True):
-            added[part], expected[part] = found
+    added, expected = _of_folds(model, values, own_fold, jobs)
     ground = np.average(added, axis=0, weights=weights)
     return {
         "names": np.array(model.plan.names),
@@ -126,6 +124,24 @@ def explain_rows(
         "patch": pixels.patch[pick],
         "fold": own_fold.astype(np.int64),
     }
+
+
+def _of_folds(
+    model: PixelModel,
+    rows: NDArray[np.float32],
+    fold: NDArray[np.signedinteger[Any]],
+    jobs: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Contributions to each row by its fold's classifier, and where each row's sum starts."""
+    added, expected = np.empty(rows.shape), np.empty(len(rows))
+    parts = [fold == k for k in np.unique(fold)]
+    # Threads will do: what they run is compiled, and lets go of the interpreter.
+    with ThreadPoolExecutor(max(1, min(jobs, len(parts)))) as threads:
+        trees = [model.folds[fold[part][0]].trees for part in parts]
+        made = threads.map(contributions, trees, [rows[part] for part in parts])
+        for part, found in zip(parts, made, strict=True):
+            added[part], expected[part] = found
+    return added, expected
 
 
 def save_contributions(folder: Path, explained: dict[str, NDArray[Any]]) -> Ground:

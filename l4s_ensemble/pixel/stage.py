@@ -1,4 +1,4 @@
-"""The pixel classifier in a run: its fit, its scores of a split, its reasons for landslides."""
+"""The stage ``pixel``: fit the pixel classifiers, score out of fold, explain."""
 
 from __future__ import annotations
 
@@ -16,29 +16,16 @@ from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms, fold_scores, summarise
 from l4s_ensemble.pixel.blocks import score_tiles, write_sampled_rows
 from l4s_ensemble.pixel.fit import classifier_of, fit_folds, tiles_to_fit
-from l4s_ensemble.pixel.landslides import (
-    PIXELS,
-    draw_pixels,
-    explain_landslides,
-    landslides_out_of_fold,
-    mean_probability,
-    reason_of,
-)
+from l4s_ensemble.pixel.landslides import landslides_out_of_fold
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.rule import ndvi_slope
 from l4s_ensemble.pixel.sampling import plan_pixels
-from l4s_ensemble.pixel.shap import Ground, by_feature, explain_rows, save_contributions
+from l4s_ensemble.pixel.shap import by_feature, explain_rows, save_contributions
 from l4s_ensemble.pixel.summary import PixelSummary
-from l4s_ensemble.run.files import digest_of, read_json, write_json
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds
-from l4s_ensemble.scenes.landslides import predicted_outlines
 from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE
-
-REASONS_FILE = "reasons.json"
-LANDSLIDES = 500
-"""Most predicted landslides that are explained, the largest ones."""
 
 
 def fit_stage(ctx: StageContext) -> Summary:
@@ -70,13 +57,11 @@ def fit_stage(ctx: StageContext) -> Summary:
     model = PixelModel.write(ctx.out, sensor, seed, folds.n_folds)
     fold, attrs = folds.of(ids, "fold").astype(np.int64), {"seed": seed, "model": "pixel"}
     scores = ScoreFile(ctx.out / "oof.zarr", ids, masks.shape[1:], fold=fold, attrs=attrs)
-    scoring = time.monotonic()
-    seconds = score_tiles(scores, source, model, fold, jobs)
-    scored, scoring_s = np.count_nonzero(seconds), time.monotonic() - scoring
+    score_tiles(scores, source, model, fold, jobs)
     tiles = _histograms(scores, masks)
     tiles.save(ctx.out / "tiles.npz")
     pooled, oof = tiles.pooled(), summarise(tiles, folds.of(ids, "block"), seed=seed)
-    explaining, threshold = time.monotonic(), oof["threshold"]
+    threshold = oof["threshold"]
     sample = explain_rows(model, pixels, rows, folds.of(pixels.patch, "fold"), jobs=jobs)
     ground = save_contributions(ctx.out, sample)
     mapped = (scores, fold, masks, threshold)
@@ -87,7 +72,6 @@ def fit_stage(ctx: StageContext) -> Summary:
             fits[k]
             | {"fold": k, "held_out_tiles": int((fold == k).sum())}
             | {"buffer_tiles": len(folds.buffer_ids(k))}
-            | {"seconds_score": float(seconds[fold == k].sum() / jobs)}
             | fold_scores(tiles, fold, k, threshold)
             for k in range(folds.n_folds)
         ],
@@ -98,50 +82,9 @@ def fit_stage(ctx: StageContext) -> Summary:
         "landslides": landslides_out_of_fold(source, model, ground, *mapped, jobs=jobs),
         "failures": failures(store, scores.path, threshold, jobs=jobs),
         "rule": ndvi_slope(store, folds, ids, jobs=jobs),
-        "seconds_explain": time.monotonic() - explaining,
         "seconds": time.monotonic() - started,
-        "patches_per_s": scored / scoring_s if scored else None,
     }
     return PixelSummary.model_validate(summary).model_dump(mode="json")
-
-
-def reasons_stage(ctx: StageContext) -> Summary:
-    """Explain the largest predicted landslides, after the result of a prediction.
-
-    The folds' classifiers take turns. A landslide that the pixel classifier alone would not map is
-    not explained by it: the sentence says who found it. Writes ``reasons.json``::
-
-        unit            'log-odds'
-        landslides      number of predicted landslides
-        explained       number of those in `rows`: the largest
-        pixels_per_landslide  most pixels drawn of one
-        rows            list, the largest landslide first: id (its number, as
-                        `l4s_ensemble.scenes.landslides` counts), pixels, pixels_explained,
-                        probability ({pixel, unet}: mean of each model over all its pixels), and
-                        the fields of `l4s_ensemble.pixel.summary.Reason`
-    """
-    started, folder = time.monotonic(), ctx.params["folder"]
-    patch, _, outlines = predicted_outlines(ctx)
-    model = PixelModel.load(ctx.input("pixel"))
-    numbers = range(1, min(len(outlines), LANDSLIDES) + 1)
-    drawn = draw_pixels(outlines, numbers, len(model.folds), seed=ctx.config.seed)
-    # As the scores of this prediction were made: nothing is measured again.
-    store = ctx.input(ctx.params["data"]) / STORE
-    source = FeatureSource.beside(model.folder, store, ctx.input(f"{folder}/result"))
-    ground = Ground.load(model.folder)
-    reasons = explain_landslides(source, model, ground, patch, drawn, jobs=ctx.jobs)
-    comparison = read_json(ctx.input("stack") / "summary.json")["comparison"]
-    threshold = {row["model"]: float(row["threshold"]) for row in comparison}
-    scores = {name: ctx.input(f"{folder}/result") / f"{name}.zarr" for name in ("pixel", "unet")}
-    mean = {name: mean_probability(outlines, path) for name, path in scores.items()}
-    rows = [
-        reason_of(number, outlines, drawn, mean, threshold, reasons[number]) for number in numbers
-    ]
-    head = {"unit": "log-odds", "landslides": len(outlines), "explained": len(rows)}
-    head["pixels_per_landslide"] = PIXELS
-    write_json(ctx.out / REASONS_FILE, {**head, "rows": rows})
-    spent = {"pixels": len(drawn), "seconds": round(time.monotonic() - started, 3)}
-    return {**head, **spent, "digest": digest_of(ctx.out / REASONS_FILE)}
 
 
 def _histograms(scores: ScoreFile, masks: NDArray[np.uint8]) -> TileHistograms:

@@ -32,11 +32,8 @@ class FoldSummary(Strict):
     fold: int
     rows: int  # sampled pixels that it was fitted on
     positives: int  # of them landslide
-    trees: int  # of one booster
     held_out_tiles: int
     buffer_tiles: int  # neighbours of the held-out tiles: it is not fitted on them
-    seconds_fit: float
-    seconds_score: float
     f1: float  # at the threshold of all folds, as the next two
     precision: float
     recall: float
@@ -125,6 +122,4 @@ class PixelSummary(Strict):
     contribution: list[FeatureContribution]  # the largest first
     landslides: list[LandslideOutOfFold]  # the largest found ones, then the largest false ones
     rule: Rule
-    seconds_explain: float
     seconds: float  # of the whole stage
-    patches_per_s: float | None  # tiles scored; None where an interrupted process had scored all

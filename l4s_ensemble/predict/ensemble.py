@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,9 +17,14 @@ from l4s_ensemble.errors import DataError, ModelError
 from l4s_ensemble.features.scene_statistics import SceneStatistics
 from l4s_ensemble.features.source import STATISTICS_FILE, FeatureSource, source_to_predict
 from l4s_ensemble.metrics.histogram import bin_index
-from l4s_ensemble.pixel.blocks import score_tiles as score_pixels
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.predict.patch_scores import Maps, masks_of, scene_thresholds
+from l4s_ensemble.predict.patch_scores import (
+    Kept,
+    Maps,
+    masks_of,
+    scene_thresholds,
+    score_block,
+)
 from l4s_ensemble.predict.place import LEAST_TILES, group_tiles, unet_of_groups
 from l4s_ensemble.predict.raster import Raster
 from l4s_ensemble.predict.raster_lazy import predict_lazily
@@ -35,6 +39,7 @@ from l4s_ensemble.run.export import export_run, opened
 from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.progress import track
 from l4s_ensemble.run.scores import ScoreArray
+from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.applicability import Applicability, describe, load_applicability
 from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE, load_neighbourhood
 from l4s_ensemble.stack.classifier import Stack
@@ -353,7 +358,8 @@ class Ensemble:
         source: FeatureSource,
         maps: Maps,
         place: NDArray[np.int64] | None = None,
-    ) -> dict[str, float]:
+        kept: Kept | None = None,
+    ) -> None:
         """Score the patches that `maps` lack.
 
         Parameters
@@ -364,11 +370,8 @@ class Ensemble:
             Their patches are scored.
         place : int64 array, shape (patch,), optional
             Of each patch, see `group_tiles`: the U-Net is adapted to each. By default to none.
-
-        Returns
-        -------
-        dict of str to float
-            Seconds of ``pixel``, ``unet`` and ``stack``.
+        kept : Kept, optional
+            Where to keep what later stages need of the features.
 
         Raises
         ------
@@ -377,24 +380,20 @@ class Ensemble:
         """
         patches = source.dataset()
         self.pixel.require(source.feature_plan().names, sensor_of(patches))
-        at = [time.monotonic()]
-        folds = np.arange(len(self.pixel.folds))
-        every = np.repeat(folds[:, None], len(maps.pixel.patch), axis=1)
-        score_pixels(maps.pixel, source, self.pixel, every, self.jobs)
-        at.append(time.monotonic())
         positions = source.positions(maps.unet.patch)
         group = np.zeros(len(positions), np.int64) if place is None else place
         models = unet_of_groups(self.unet, patches, maps.unet.patch, group)
         score_unet(maps.unet, patches, positions, models, group)
-        at.append(time.monotonic())
-        todo = maps.uncertainty.missing()
-        for block in track(todo, "stack: joining", len(todo)):
-            logits = maps.pixel.read(block), maps.unet.read(block)
-            probability = self.stack.predict_proba(*logits, fold_axis=0)
+        todo, fixed = maps.uncertainty.missing(), (source, self.pixel, self.stack)
+        tasks = ((*fixed, maps.unet.patch[b], maps.unet.read(b), kept) for b in todo)
+        parts = in_processes(score_block, tasks, self.jobs)
+        found = track(parts, "pixel: scoring tiles", len(todo))
+        for block, (logit, probability, features) in zip(todo, found, strict=True):
+            if kept is not None:
+                kept.write(features, int(maps.unet.patch[block][0]))
+            maps.pixel.write(block, logit)
             maps.probability.write(block, probability)
             maps.uncertainty.write(block, self.stack.uncertainty(probability))
-        at.append(time.monotonic())
-        return dict(zip((*BASE_MODELS, "stack"), np.diff(at).tolist(), strict=True))
 
     def export(self, path: str | Path) -> Path:
         """Write one file that `load`, and the command line in place of a run, accept.

@@ -178,7 +178,7 @@ def write_landslides(
     rows : list of dict
         From `landslides_of`; they get the columns that say why.
     reasons : mapping of int to mapping
-        Row of ``reasons.json`` by the landslide's number.
+        `l4s_ensemble.pixel.landslide_words.reason` by the landslide's number.
     outside : set of int or None
         Tiles outside the area of applicability; None where that is not known.
     **head
@@ -264,7 +264,7 @@ def tile_maps(
 
 
 def _words(reason: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
-    """All words of a reason; the features behind them stand in ``reasons.json``."""
+    """All words of a reason."""
     if reason is None:
         return None
     return [{"word": w["word"], "log_odds": rounded(w["log_odds"])} for w in reason["words"]]

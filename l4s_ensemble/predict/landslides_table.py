@@ -100,7 +100,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def why(reason: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Columns that tell why, of a row of ``reasons.json``; None where a landslide has no reason."""
+    """Columns that tell why; None where a landslide has no reason."""
     leading = [] if reason is None else reason["features"][:LEADING]
     out: dict[str, Any] = {"reason": None if reason is None else reason["sentence"]}
     for n in range(LEADING):

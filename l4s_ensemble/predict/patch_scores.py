@@ -1,17 +1,24 @@
-"""Scores of patches, in memory or in files."""
+"""Scores of patches, in memory or in files, and how a few patches are scored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import bin_index
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.run.files import atomic_path
 from l4s_ensemble.run.scores import ScoreArray
 from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.stack.threshold import SceneThreshold
+
+Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -89,3 +96,82 @@ def masks_of(
         for one, t in zip(probability, chosen, strict=True)
     ]
     return np.stack(made)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Features that a prediction keeps, of the pixels that explain landslides.
+
+    A file in ``kept/`` for each block of patches, named by the id of its first one, holds ``patch``
+    and ``pixel`` (row by row), both of shape (pixel,), and ``values (pixel, feature)``.
+    """
+
+    folder: Path  # of the prediction
+    seed: int  # of the draws
+
+    def of(self, tile: NDArray[np.float32], mask: NDArray[np.uint8], patch: int) -> Arrays:
+        """Keep of a patch's features (feature, y, x) those of some pixels of its mask."""
+        from l4s_ensemble.pixel.landslides import draw_of_parts  # takes long to import
+
+        pixel = draw_of_parts(mask, patch, seed=self.seed)
+        values = tile.reshape(len(tile), -1)[:, pixel].T
+        return {"patch": np.full(len(pixel), patch), "pixel": pixel, "values": values}
+
+    def write(self, patches: Sequence[Arrays], first: int) -> None:
+        """Write what is kept of the patches of a block, the first of which has the id `first`."""
+        path = self.folder / "kept" / f"{first}.npz"
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **_joined(patches))
+
+    def read(self) -> Arrays:
+        """Read what is kept of all patches."""
+        parts = []
+        for path in sorted((self.folder / "kept").glob("*.npz")):
+            with np.load(path, allow_pickle=False) as file:
+                parts.append(dict(file))
+        return _joined(parts)
+
+
+def _joined(parts: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
+
+
+def score_block(
+    source: FeatureSource,
+    pixel: PixelModel,
+    stack: Stack,
+    patch: NDArray[np.int64],
+    unet: NDArray[np.float32],
+    kept: Kept | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Arrays]]:
+    """Score a few patches by the pixel classifiers and the stack.
+
+    Parameters
+    ----------
+    source : FeatureSource
+    pixel : PixelModel
+    stack : Stack
+    patch : int64 array, shape (tile,)
+        Ids.
+    unet : float32 array, shape (fold_model, tile, y, x)
+        Logits of the U-Nets.
+    kept : Kept, optional
+
+    Returns
+    -------
+    logit : float32 array, shape (fold_model, tile, y, x)
+        Of the pixel classifiers.
+    probability : float32 array, shape (tile, y, x)
+        Of the stack.
+    kept : list of mapping
+        See `Kept.of`; empty without it.
+    """
+    logit, probability, found = np.empty(unet.shape, np.float32), [], []
+    tiles = source.each(source.positions(patch))
+    for i, (number, tile) in enumerate(zip(patch.tolist(), tiles, strict=True)):
+        for k, classifier in enumerate(pixel.folds):
+            logit[k, i] = classifier.predict_logit_image(tile)
+        probability.append(stack.predict_proba(logit[:, i], unet[:, i], fold_axis=0))
+        if kept is not None:
+            found.append(kept.of(tile, stack.predict(probability[-1]), number))
+    return logit, np.stack(probability), found

@@ -76,7 +76,6 @@ def score_split(
     outside: set[int] | None,
     *,
     adapted_to: str | None,
-    seconds: Mapping[str, Mapping[str, float | None]],
     seed: int,
 ) -> dict[str, Any]:
     """Compare the models on a split's tiles.
@@ -92,7 +91,7 @@ def score_split(
         Scene, row and column; a scene below 0 means that the place is not known.
     outside : set of int or None
         Tiles outside the area of applicability; None where that is not known.
-    adapted_to, seconds, seed
+    adapted_to, seed
         See `l4s_ensemble.stack.comparison.compare`.
 
     Returns
@@ -108,11 +107,10 @@ def score_split(
         thresholds=thresholds,
         adapted_to=adapted_to,
         objects=objects,
-        seconds=seconds,
         **options,
     )
     counts = found.tiles["stack"].counts(thresholds["stack"])
-    handed_in = _as_handed_in(found.masks, counts, block, objects["stack"], options)
+    handed_in = _as_handed_in(found.masks, block, objects["stack"], options)
     if not np.array_equal(found.masks[:, 0], counts.tp) or handed_in["fp"] != int(counts.fp.sum()):
         _by_masks(compared, handed_in, found, thresholds, block, options)
     pooled = found.tiles["stack"].pooled()
@@ -264,27 +262,19 @@ def _counts(masks: NDArray[np.int64]) -> Counts:
 
 def _as_handed_in(
     masks: NDArray[np.int64],
-    at_threshold: Counts,
     block: NDArray[Any],
     objects: ObjectCounts,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    """Score the masks themselves, after all steps, and against the threshold carried over alone."""
+    """Score the masks themselves, after all steps."""
     handed_in = _counts(masks)
     interval = f1_interval(handed_in, block, **options)
-    over = f1_gain_interval(handed_in, at_threshold, block, **options)
     return {
         **scores_pooled(handed_in),
         "f1_low": interval.low,
         "f1_high": interval.high,
         "blocks": interval.blocks,
         "objects": summarise_objects(objects, block, **options),
-        "over_threshold": {
-            "value": over.value,
-            "low": over.low,
-            "high": over.high,
-            "shown": over.is_above_zero,
-        },
     }
 
 

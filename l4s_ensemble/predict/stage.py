@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ from numpy.typing import NDArray
 
 from l4s_ensemble.data.patches import write_mask
 from l4s_ensemble.data.store import STORE, open_store, positions_of, sensor_of
-from l4s_ensemble.errors import DataError, RunError
+from l4s_ensemble.errors import DataError
 from l4s_ensemble.features.source import FeatureSource, source_to_predict
+from l4s_ensemble.pixel.landslides import PIXELS, draw_pixels, explain_landslides, found_by
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.shap import Ground
 from l4s_ensemble.pixel.summary import Rule
 from l4s_ensemble.predict.applicability import compare_with_training
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.landslides import landslides_of, tile_maps, write_landslides
 from l4s_ensemble.predict.landslides_table import LANDSLIDES_CSV, LANDSLIDES_JSON, by_size
-from l4s_ensemble.predict.patch_scores import Maps, masks_of, scene_thresholds
+from l4s_ensemble.predict.patch_scores import Kept, Maps, masks_of, scene_thresholds
 from l4s_ensemble.predict.score import (
     bootstrap_blocks,
     count_tiles,
@@ -42,9 +46,9 @@ from l4s_ensemble.run.files import digest_of, read_json
 from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
-from l4s_ensemble.scenes.landslides import places_of, predicted_outlines
+from l4s_ensemble.scenes.landslides import Outlines, places_of, predicted_outlines
 from l4s_ensemble.stack.baselines import on_split
-from l4s_ensemble.stack.comparison import seconds_of, thresholds_of
+from l4s_ensemble.stack.comparison import thresholds_of
 from l4s_ensemble.stack.learners import BASE_MODELS
 from l4s_ensemble.stack.summary import Baseline
 from l4s_ensemble.stack.threshold import SceneThreshold
@@ -53,14 +57,17 @@ from l4s_ensemble.stack.uncertainty import MEASURE
 SHOWN = 20
 """Landslides in the summary, the largest ones."""
 
+EXPLAINED = 500
+"""Most landslides that get a reason, the largest ones."""
+
 
 def stage(ctx: StageContext) -> Summary:
     """Predict a split with the ensemble of the run.
 
     Writes ``pixel.zarr`` and ``unet.zarr`` (``logit (fold_model, patch, y, x)``),
     ``probability.zarr`` and ``uncertainty.zarr`` (``probability (patch, y, x)``), ``tiles.csv``
-    (dissimilarity index), ``masks/mask_N.h5`` and ``submission.zip``. A killed run goes on with
-    the patches that are missing.
+    (dissimilarity index), ``kept/`` (see `Kept`), ``masks/mask_N.h5`` and ``submission.zip``. A
+    killed run goes on with the patches that are missing.
 
     Raises
     ------
@@ -82,7 +89,7 @@ def stage(ctx: StageContext) -> Summary:
     maps = _files(ctx, ensemble, patches)
     split = str(ctx.params["split"])
     place = ensemble.places_of(patches) if ctx.params["adapt"] else None
-    seconds = ensemble.score(source, maps, place)
+    ensemble.score(source, maps, place, Kept(ctx.out, ctx.config.seed))
     scene, fitted = _scenes(ctx, patches)
     histograms = maps.histograms(scene, ensemble.stack.reference_.bins)
     thresholds = scene_thresholds(ensemble.stack, histograms, fitted)
@@ -115,19 +122,12 @@ def stage(ctx: StageContext) -> Summary:
         histogram=np.sum(list(histograms.values()), axis=0).tolist(),
         applicability=reach,
         submission=Submission(**write_submission(ctx.out / "masks", ctx.out / "submission.zip")),
-        seconds_of=seconds,
         seconds=round(time.monotonic() - started, 3),
     ).model_dump(mode="json")
 
 
 def landslides_stage(ctx: StageContext) -> Summary:
-    """Write ``landslides.json`` and ``landslides.csv``, see `l4s_ensemble.predict.landslides`.
-
-    Raises
-    ------
-    RunError
-        If the reasons were found for other landslides than these.
-    """
+    """Write ``landslides.json`` and ``landslides.csv``, see `l4s_ensemble.predict.landslides`."""
     started, result = time.monotonic(), _result(ctx)
     patch, place, outlines = predicted_outlines(ctx)
     data = patches_to_predict(ctx)
@@ -135,18 +135,14 @@ def landslides_stage(ctx: StageContext) -> Summary:
     chosen = thresholds_of(ctx.input("stack"))
     maps = tile_maps(folder, data, patch)
     rows = landslides_of(outlines, maps, patch, place, chosen, pixel_m=pixel_m)
-    reasons_file = ctx.input(f"{ctx.params['folder']}/reasons") / "reasons.json"
-    explained = read_json(reasons_file)
-    reasons = {int(r["id"]): r for r in explained["rows"]}
-    if any(outlines.pixels[n - 1] != r["pixels"] for n, r in reasons.items()):
-        raise RunError(
-            "the reasons are those of other landslides",
-            where=reasons_file,
-            fix="delete the folder they stand in and predict again",
-        )
+    numbers = range(1, min(len(rows), EXPLAINED) + 1)
+    reasons = _reasons(ctx, folder, outlines, numbers, patch)
+    for row in rows[: len(numbers)]:
+        if row["id"] in reasons:
+            reasons[row["id"]] |= found_by(row, chosen)
     note = (
         f"the {len(reasons)} largest of {len(rows)} landslides have a reason, from at most "
-        f"{explained['pixels_per_landslide']} pixels each"
+        f"{PIXELS} pixels each"
     )
     write_landslides(
         ctx.out,
@@ -173,6 +169,27 @@ def landslides_stage(ctx: StageContext) -> Summary:
         seconds=round(time.monotonic() - started, 3),
         digest=digest_of(ctx.out / LANDSLIDES_JSON, ctx.out / LANDSLIDES_CSV),
     ).model_dump(mode="json")
+
+
+def _reasons(
+    ctx: StageContext,
+    folder: Path,
+    outlines: Outlines,
+    numbers: Sequence[int],
+    patch: NDArray[np.int64],
+) -> dict[int, dict[str, Any]]:
+    """Explain landslides by the pixels that the prediction in `folder` kept the features of."""
+    model, kept = PixelModel.load(ctx.input("pixel")), Kept(folder, ctx.config.seed).read()
+    at = {int(n): np.flatnonzero(kept["patch"] == n) for n in np.unique(kept["patch"])}
+    known = {number: kept["pixel"][rows] for number, rows in at.items()}
+    folds, seed = len(model.folds), ctx.config.seed
+    drawn = draw_pixels(outlines, numbers, folds, patch, seed=seed, known=known)
+    rows = [
+        at[n][np.searchsorted(known[n], pixel)]
+        for n, pixel in zip(patch[drawn[:, 1]].tolist(), drawn[:, 2], strict=True)
+    ]
+    values = kept["values"][np.array(rows, np.int64)]
+    return explain_landslides(model, Ground.load(model.folder), drawn, values, jobs=ctx.jobs)
 
 
 def scores_stage(ctx: StageContext) -> Summary:
@@ -207,7 +224,6 @@ def scores_stage(ctx: StageContext) -> Summary:
         place,
         _outside(result),
         adapted_to=result.adapted_to,
-        seconds=seconds_of(ctx.run, predicted=result.seconds_of),
         seed=seed,
     )
     for name, scored in found.tiles.items():

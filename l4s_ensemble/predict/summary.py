@@ -113,7 +113,6 @@ class ResultSummary(SummaryModel):
     histogram: list[int]
     applicability: Applicability | None
     submission: Submission
-    seconds_of: dict[str, float]
     seconds: float
 
 
@@ -177,20 +176,10 @@ class LandslidesSummary(SummaryModel):
     digest: str
 
 
-class MaskGain(SummaryModel):
-    """Paired gain in F1 of the masks over the threshold alone."""
-
-    value: float
-    low: float | None
-    high: float | None
-    shown: bool
-
-
 class MaskScores(PooledScores):
     """Scores of the masks as they are handed in."""
 
     objects: ObjectScores
-    over_threshold: MaskGain
 
 
 class PartScore(SummaryModel):

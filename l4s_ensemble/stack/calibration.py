@@ -100,8 +100,7 @@ def choose_calibration(
         Fitted on all tiles.
     dict
         ``chosen``, ``before`` and ``after`` (``calibration_error, log_loss, reliability``, of the
-        cross-fitted map) and ``tried``: rows of ``kind, calibration_error, log_loss, saved,
-        saved_low, saved_high``.
+        cross-fitted map).
     """
     maps = _cross_fitted(tiles, np.asarray(groups))
     loss = {kind: _log_loss(tiles, p) for kind, p in maps.items()}
@@ -117,23 +116,11 @@ def choose_calibration(
         )
 
     chosen: Literal["none", "beta", "isotonic"] = "none"
-    tried = []
     for kind in [kind for kind in KINDS if kind in maps]:
-        found = saved(kind, "none")
-        tried.append(
-            {
-                "kind": kind,
-                "calibration_error": scores[kind]["calibration_error"],
-                "log_loss": scores[kind]["log_loss"],
-                "saved": found.value,
-                "saved_low": found.low,
-                "saved_high": found.high,
-            }
-        )
         falls = scores[kind]["calibration_error"] < scores[chosen]["calibration_error"]
         if falls and saved(kind, chosen).is_above_zero:
             chosen = kind
-    table = {"chosen": chosen, "before": scores["none"], "after": scores[chosen], "tried": tried}
+    table = {"chosen": chosen, "before": scores["none"], "after": scores[chosen]}
     return Calibration() if chosen == "none" else fit_calibration(chosen, tiles.pooled()), table
 
 

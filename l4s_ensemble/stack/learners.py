@@ -248,7 +248,7 @@ def choose_learner(
         Other models, then kinds from the simplest: ``name, f1, threshold, low, high`` (F1 and its
         interval), ``average_precision, calibration_error``, ``behind`` (the best kind's gain over
         this one: ``over, value, low, high, shown``), ``gain`` (this one's gain over the chosen
-        one, likewise), ``within_noise, chosen, why``.
+        one, likewise), ``chosen, why``.
     """
     kinds = [kind for kind in LEARNERS if kind in histograms]
     order = [*(name for name in histograms if name not in kinds), *kinds]
@@ -278,7 +278,6 @@ def choose_learner(
                 "calibration_error": pooled[name].expected_calibration_error(),
                 "behind": behind[name],
                 "gain": paired(name, chosen),
-                "within_noise": name == best or not behind[name]["shown"],
                 "chosen": name == chosen,
                 "why": _why(name, chosen, best, behind[name]),
             }

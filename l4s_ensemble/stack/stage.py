@@ -17,7 +17,7 @@ from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import check_stack, load_folds
 from l4s_ensemble.stack.baselines import out_of_fold
 from l4s_ensemble.stack.classifier import Stack
-from l4s_ensemble.stack.comparison import compare, seconds_of
+from l4s_ensemble.stack.comparison import compare
 from l4s_ensemble.stack.diagnostics import diagnose
 from l4s_ensemble.stack.learners import BASE_MODELS
 from l4s_ensemble.stack.summary import StackSummary
@@ -66,7 +66,6 @@ def stage(ctx: StageContext) -> Summary:
         stack.histograms_,
         block,
         objects=objects,
-        seconds=seconds_of(ctx.run, stack_s=time.monotonic() - started),
         seed=ctx.config.seed,
     )
     rule = Rule.model_validate(read_json(ctx.input("pixel") / "summary.json")["rule"])
@@ -102,7 +101,7 @@ def _chosen(stack: Stack) -> dict[str, Any]:
         "decision": {
             "calibration": stack.calibrations_,
             "adapt_threshold": stack.adapt_threshold,
-            "postprocess": {"asked": stack.postprocess, **stack.removal_},
+            "postprocess": stack.removal_,
         },
         "histogram": stack.reference_.as_dict(),
         "reliability": stack.reference_.reliability(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import ConfigDict
 
 from l4s_ensemble.metrics.summary import (
@@ -39,7 +37,6 @@ class LearnerRow(SummaryModel):
     calibration_error: float
     behind: LearnerGain
     gain: LearnerGain
-    within_noise: bool
     chosen: bool
     why: str
 
@@ -50,8 +47,6 @@ class ModelRow(TileScores):
     model: str
     adapted_to: str | None
     objects: ObjectScores | None
-    fit_s: float | None
-    predict_s: float | None
 
 
 class ModelGain(Gain):
@@ -75,30 +70,17 @@ class Calibrated(SummaryModel):
     reliability: Reliability
 
 
-class CalibrationRow(SummaryModel):
-    """A kind of calibration, and the log-loss per pixel that it saves."""
-
-    kind: str
-    calibration_error: float
-    log_loss: float
-    saved: float
-    saved_low: float | None
-    saved_high: float | None
-
-
 class CalibrationChoice(SummaryModel):
-    """The chosen calibration, scores without and with it, and what was tried."""
+    """The chosen calibration, and scores without and with it."""
 
     chosen: str
     before: Calibrated
     after: Calibrated
-    tried: list[CalibrationRow]
 
 
 class Removal(SummaryModel):
     """The smallest landslide that is kept, and the gain in F1 where one was looked for."""
 
-    asked: Literal["auto", "none"]
     smallest_px: int
     gain: float | None = None
     low: float | None = None

@@ -197,11 +197,15 @@ def test_the_largest_landslides_are_explained_by_the_model_that_did_not_see_them
 
 def test_a_landslide_of_the_unet_alone_is_not_explained_by_the_pixel_classifier() -> None:
     threshold = {"pixel": 0.32, "unet": 0.5}
-    assert found_by({"pixel": 0.4, "unet": 0.1}, threshold) == {}
-    told = found_by({"pixel": 0.118, "unet": 0.9}, threshold)
+
+    def of(pixel: float, unet: float) -> dict[str, float]:
+        return {"mean_probability_pixel": pixel, "mean_probability_unet": unet}
+
+    assert found_by(of(0.4, 0.1), threshold) == {}
+    told = found_by(of(0.118, 0.9), threshold)
     assert told["sentence"] == "found by the U-Net; the pixel classifier gives p=0.12"
     assert told["words"] == told["features"] == []
-    told = found_by({"pixel": 0.3, "unet": 0.45}, threshold)
+    told = found_by(of(0.3, 0.45), threshold)
     assert "neither model alone" in told["sentence"] and "p=0.45" in told["sentence"]
 
 

@@ -55,7 +55,6 @@ def test_folds_side_by_side_are_those_of_one_after_the_other(
         trained = np.isin(given.folds.patch, about["trained"])
         assert not trained[given.folds.fold == k].any()
         assert about["prevalence"] == pytest.approx(pixels[trained].sum() / trained.sum() / 24**2)
-        assert about["seeds"] == 2 and about["trees"] == 3 and about["views"] == 1
     # Folds differ in their seed, too; two threads give the same trees.
     assert PixelClassifier.load(tmp_path / "one/fold_2").random_state == 9
     monkeypatch.setattr(fit, "at_most", lambda _: 1)

@@ -8,8 +8,27 @@ import io
 import numpy as np
 import pytest
 
+from l4s_ensemble.data.store import STORE
+from l4s_ensemble.features.source import FeatureSource
+from l4s_ensemble.pixel.landslides import (
+    PIXELS,
+    draw_pixels,
+    explain_landslides,
+    features_of_draws,
+)
+from l4s_ensemble.pixel.model import PixelModel
+from l4s_ensemble.pixel.shap import Ground
 from l4s_ensemble.predict.landslides import TileMaps, landslides_of
-from l4s_ensemble.predict.landslides_table import COLUMNS, as_csv, by_size, why
+from l4s_ensemble.predict.landslides_table import (
+    COLUMNS,
+    LANDSLIDES_JSON,
+    as_csv,
+    by_size,
+    why,
+)
+from l4s_ensemble.predict.patch_scores import Kept
+from l4s_ensemble.predict.result import open_logits, open_masks
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.scenes.landslides import find_outlines
 
 EDGE = 20
@@ -116,3 +135,35 @@ def test_sizes_are_counted_once_each():
     assert [r["landslides"] for r in rows] == [2, 1, 1, 1, 0, 1]
     assert sum(r["area_m2"] for r in rows) == (1 + 9 + 10 + 99 + 100 + 5000) * 100
     assert rows[-1]["below_px"] is None
+
+
+def test_reasons_add_up_to_what_the_classifier_said_of_pixels_whose_features_were_kept(tiny_run):
+    folder, store = tiny_run / "predict/valid", tiny_run / "data/valid" / STORE
+    model, seed = PixelModel.load(tiny_run / "pixel"), 0
+    source = FeatureSource.beside(model.folder, store, folder / "result")
+    kept, patch = Kept(folder / "result", seed).read(), np.arange(1, 5)
+    masks = open_masks(folder / "result", patch)
+    known = {int(n): kept["pixel"][kept["patch"] == n] for n in patch}
+    for tile, number in zip(source.each(source.positions(patch)), patch, strict=True):
+        rows = kept["values"][kept["patch"] == number]
+        np.testing.assert_array_equal(rows, tile.reshape(len(tile), -1).T[known[number]])
+    scene = source.dataset()
+    place = tuple(scene[name].values for name in ("scene", "row", "col"))
+    outlines = find_outlines(lambda i: masks[i], 4, place)
+    numbers, logit = range(1, len(outlines) + 1), open_logits(folder / "result", "pixel")["logit"]
+    drawn = draw_pixels(outlines, numbers, 2, patch, seed=seed, known=known)
+    # Those that were kept are enough: drawn from all pixels, they are the same.
+    np.testing.assert_array_equal(drawn, draw_pixels(outlines, numbers, 2, patch, seed=seed))
+    values = features_of_draws(source, patch, drawn, 1)
+    told = explain_landslides(model, Ground.load(model.folder), drawn, values)
+    listed = read_json(folder / "landslides" / LANDSLIDES_JSON)
+    assert list(told) == [row["id"] for row in listed["landslides"]] and len(told) > 1
+    for row in listed["landslides"]:
+        own = drawn[drawn[:, 0] == row["id"]]
+        assert len(own) == max(2, min(row["pixels"], PIXELS)) and set(own[:, 3]) == {0, 1}
+        said = logit.values.reshape(2, 4, -1)[own[:, 3], own[:, 1], own[:, 2]].mean()
+        assert told[row["id"]]["logit"] == pytest.approx(said, abs=2e-3)
+        # The pixel classifier does not explain what it would not map.
+        alone = row["mean_probability_pixel"] < listed["thresholds"]["pixel"]
+        assert row["reason"].startswith("found by") == alone == (not row["words"])
+        assert alone or row["reason"] == told[row["id"]]["sentence"]

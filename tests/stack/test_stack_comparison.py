@@ -1,8 +1,6 @@
-"""The model comparison: pixels, whole landslides, seconds, the stack without each part."""
+"""The model comparison: pixels, whole landslides, the stack without each part."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +8,8 @@ from scipy.ndimage import label
 
 from l4s_ensemble.metrics.counts import count, scores_pooled
 from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.run.files import write_json
 from l4s_ensemble.scenes.landslides import count_objects, tile_objects
-from l4s_ensemble.stack.comparison import MODELS, PARTS, compare, seconds_of
+from l4s_ensemble.stack.comparison import MODELS, PARTS, compare
 from l4s_ensemble.stack.learners import BASE_MODELS
 
 TILES, EDGE, CUT = 10, 24, 0.5
@@ -47,13 +44,12 @@ def world() -> dict:
 THRESHOLDS = dict.fromkeys(MODELS, CUT)
 
 
-def test_rows_hold_pixels_landslides_and_seconds(world: dict) -> None:
+def test_rows_hold_pixels_and_landslides(world: dict) -> None:
     found = compare(
         world["tiles"],
         np.arange(TILES) // 2,
         thresholds=THRESHOLDS,
         objects={"stack": world["objects"]["stack"]},
-        seconds={"pixel": {"fit_s": 3.0, "predict_s": None}},
         adapted_to="valid",
     )
     by_name = {r["model"]: r for r in found["comparison"]}
@@ -62,8 +58,7 @@ def test_rows_hold_pixels_landslides_and_seconds(world: dict) -> None:
         assert by_name["stack"][key] == pytest.approx(wanted[key])
     whole = by_name["stack"]["objects"]
     assert whole["reference"] == sum(label(t, np.ones((3, 3)))[1] for t in world["reference"])
-    assert by_name["unet"]["objects"] is None and by_name["unet"]["fit_s"] is None
-    assert (by_name["pixel"]["fit_s"], by_name["pixel"]["predict_s"]) == (3.0, None)
+    assert by_name["unet"]["objects"] is None
     assert [r["adapted_to"] for r in found["comparison"]] == [None, "valid", "valid", "valid"]
     assert "objects" not in found["gain"]
 
@@ -87,25 +82,3 @@ def test_each_part_is_paired_with_the_stack(world: dict) -> None:
     assert parts["pixel"]["shown"]
     assert found["gain"]["over"] == max(BASE_MODELS, key=lambda name: by_name[name]["f1"])
     assert found["gain"]["value"] == min(parts[name]["value"] for name in BASE_MODELS)
-
-
-def manifest(folder: Path, seconds: float) -> None:
-    write_json(
-        folder / "manifest.json",
-        {"fingerprint": "a", "digest": "b", "ingredients": {}, "seconds": seconds},
-    )
-
-
-def test_seconds_are_read_from_the_manifests(tmp_path: Path) -> None:
-    took = {"features": 5, "pixel": 10, "unet": 100}
-    for stage, seconds in took.items():
-        manifest(tmp_path / stage, seconds)
-    found = seconds_of(tmp_path)
-    assert found["pixel"] == {"fit_s": 15, "predict_s": None}
-    assert found["mean"]["fit_s"] == 115 and found["stack"]["fit_s"] is None
-    assert seconds_of(tmp_path, stack_s=7)["stack"]["fit_s"] == 122
-    manifest(tmp_path / "stack", 9)
-    found = seconds_of(tmp_path, predicted={"pixel": 2, "unet": 3, "stack": 1})
-    assert found["stack"] == {"fit_s": 124, "predict_s": 6}
-    assert found["mean"]["predict_s"] == 5
-    assert set(found) == set(MODELS)
