@@ -77,7 +77,12 @@ class Run:
         return ran
 
     def predict(
-        self, split: str = "valid", *, data: Path | None = None, adapt: bool = True
+        self,
+        split: str = "valid",
+        *,
+        data: Path | None = None,
+        adapt: bool = True,
+        fast: bool = False,
     ) -> xr.Dataset:
         """Predict a split with the fitted models; nothing is done again that is up to date.
 
@@ -90,6 +95,9 @@ class Run:
         adapt : bool
             Whether the U-Net takes batch statistics of the images, see `Ensemble.predict`. Tiles
             that the run was fitted on are never adapted to.
+        fast : bool
+            Whether one fold's models predict, without averaging over symmetries: less exact. The
+            full prediction of the split stays as it is.
 
         Returns
         -------
@@ -102,7 +110,7 @@ class Run:
         """
         from l4s_ensemble.predict.result import open_masks, open_probability
 
-        stages = self._predict_stages(split, data, adapt)
+        stages = self._predict_stages(split, data, adapt, fast)
         landslides = self._bring_up_to_date(stages, "landslides")
         result = landslides.with_name("result")
         found = open_probability(result)
@@ -116,13 +124,18 @@ class Run:
         return found
 
     def evaluate(
-        self, split: str = "valid", *, data: Path | None = None, adapt: bool = True
+        self,
+        split: str = "valid",
+        *,
+        data: Path | None = None,
+        adapt: bool = True,
+        fast: bool = False,
     ) -> dict[str, Any]:
         """Predict a split if that has not been done, and score it where masks exist.
 
         Parameters
         ----------
-        split, data, adapt
+        split, data, adapt, fast
             See `predict`.
 
         Returns
@@ -130,7 +143,8 @@ class Run:
         dict
             The summary of the scores: ``comparison``, ``gain``, ``threshold`` and more.
         """
-        folder = self._bring_up_to_date(self._predict_stages(split, data, adapt), "scores")
+        stages = self._predict_stages(split, data, adapt, fast)
+        folder = self._bring_up_to_date(stages, "scores")
         summary: dict[str, Any] = read_json(folder / "summary.json")
         return summary
 
@@ -223,7 +237,9 @@ class Run:
             )
         return Path(self.config.data.root)
 
-    def _predict_stages(self, split: str, data: Path | None, adapt: bool = True) -> list[Stage]:
+    def _predict_stages(
+        self, split: str, data: Path | None, adapt: bool = True, fast: bool = False
+    ) -> list[Stage]:
         if split not in SPLITS:
             raise ConfigError("no such split", found=split, allowed=", ".join(SPLITS))
         if not (self.folder / "stack" / "manifest.json").is_file():
@@ -243,7 +259,7 @@ class Run:
         root = data if data is not None else self.data_root
         saved = self.config.data.root
         own = saved is not None and root.resolve() == Path(saved).resolve()
-        return predict_stages(self.config, root, split, own=own, adapt=adapt)
+        return predict_stages(self.config, root, split, own=own, adapt=adapt, fast=fast)
 
     def _result(self, split: str, data: Path | None) -> tuple[Path, Path]:
         """Predict a split if that has not been done; folders of its patches and of the result."""

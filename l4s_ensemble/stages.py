@@ -64,7 +64,13 @@ def fit_stages(config: Config, root: Path) -> list[Stage]:
 
 
 def predict_stages(
-    config: Config, root: Path, split: str, *, own: bool = True, adapt: bool = True
+    config: Config,
+    root: Path,
+    split: str,
+    *,
+    own: bool = True,
+    adapt: bool = True,
+    fast: bool = False,
 ) -> list[Stage]:
     """The stages of a prediction: the result, the landslides in it, and the scores.
 
@@ -78,6 +84,9 @@ def predict_stages(
         under a name of its own.
     adapt : bool
         Whether the U-Net takes batch statistics of the images. Not of those it was fitted on.
+    fast : bool
+        Whether one fold's models predict, without averaging over symmetries. That stands below
+        ``fast/`` instead of ``predict/``.
     """
     holdout = split == "holdout"
     if holdout and config.data.holdout is None:
@@ -86,12 +95,10 @@ def predict_stages(
             where="data.holdout",
             fix="fit with a config that has data.holdout, or predict --split valid",
         )
-    folder = f"predict/{split if own else _label(root, split)}"
-    if holdout or split == "train":
-        data = data_stage("data/train" if own else f"{folder}/data", config, root, "train")
-    else:
-        data = data_stage(f"data/{split}" if own else f"{folder}/data", config, root, split)
-    params = {"data": data.name, "holdout": holdout, "split": split, "folder": folder}
+    label, read = split if own else _label(root, split), "train" if holdout else split
+    folder = f"{'fast' if fast else 'predict'}/{label}"
+    data = data_stage(f"data/{read}" if own else f"predict/{label}/data", config, root, read)
+    params = {"data": data.name, "holdout": holdout, "split": split, "folder": folder, "fast": fast}
     seen = ("scenes",) if holdout else ()
     places = ("scenes",) if data.name == "data/train" else ()
     base = Stage("", "", params=params)

@@ -21,6 +21,7 @@ from l4s_ensemble.cli.options import (
     ConfigOption,
     DataOption,
     DeviceOption,
+    FastOption,
     JobsOption,
     JsonOption,
     QuietOption,
@@ -130,6 +131,7 @@ def predict(
     run: RunOption = RUN,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
+    fast: FastOption = False,
     force: Annotated[bool, typer.Option("--force", help="Replace other masks in --out.")] = False,
     scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
@@ -138,7 +140,7 @@ def predict(
     from l4s_ensemble.predict.submission import copy_result
 
     opened = fitted_run(run, jobs, device, quiet)
-    summary = opened.predict(split, data=data, adapt=adapt).attrs
+    summary = opened.predict(split, data=data, adapt=adapt, fast=fast).attrs
     where = Path(summary["folder"])
     if out is not None:
         copy_result(where, out, force=force)
@@ -148,6 +150,8 @@ def predict(
         f"{summary['patches']} patches of {split}: {share:.2%} of the pixels predicted landslide "
         f"at probability {summary['threshold']:.3f}, in {summary['landslide_patches']} patches"
     )
+    if fast:
+        console.say(console.FAST)
     console.say(f"masks       {where / 'masks' if out is None else where}")
     console.say(f"submission  {where / summary['submission']['path']} (read back and verified)")
     console.applicability(split, summary["applicability"], Path(summary["folder"]))
@@ -164,17 +168,20 @@ def evaluate(
     run: RunOption = RUN,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
+    fast: FastOption = False,
     as_json: JsonOption = False,
     scheduler: SchedulerOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Score a split whose masks are there, at the thresholds chosen out-of-fold."""
     opened = fitted_run(run, jobs, device, quiet)
-    scores = opened.evaluate(split, data=data, adapt=adapt)
+    scores = opened.evaluate(split, data=data, adapt=adapt, fast=fast)
     if as_json:
         console.say(json.dumps(scores))
     else:
         console.scores(scores, opened.folder)
+        if fast:
+            console.say(console.FAST)
 
 
 @app.command()

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from l4s_ensemble.maps.summary import MapSummary
 
 
+FAST = (
+    "fast        the models of one fold, no average over symmetries. On a scene never seen F1 was "
+    ".045 lower than that of all models with one fold, .022 higher with the other"
+)
+"""What ``--fast`` costs: measured on real true-colour tiles, scene 1 to 2, two folds."""
+
+
 def say(text: str) -> None:
     """Print one line."""
     sys.stdout.write(text + "\n")

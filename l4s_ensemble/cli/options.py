@@ -66,6 +66,12 @@ AdaptOption = Annotated[
     ),
 ]
 SplitOption = Annotated[str, typer.Option("--split", help="valid, test, train or holdout.")]
+FastOption = Annotated[
+    bool,
+    typer.Option(
+        "--fast", help="One fold's models, no averaging over symmetries: less exact, below fast/."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SensorOption = Annotated[str, typer.Option("--sensor", help="l4s, l4s-rgb or a YAML file.")]
 

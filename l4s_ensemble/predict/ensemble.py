@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -102,11 +103,11 @@ class Ensemble:
         """
         given = Path(path)
         ensemble = cls(given, opened(given), device=device, jobs=jobs)
-        if ensemble.n_folds != len(ensemble.unet.folds):
+        if len(ensemble.pixel.folds) != ensemble.n_folds:
             raise ModelError(
                 "the base models have different numbers of folds",
                 where=given,
-                found=f"{ensemble.n_folds} and {len(ensemble.unet.folds)}",
+                found=f"{len(ensemble.pixel.folds)} and {ensemble.n_folds}",
                 fix="run fit-all again",
             )
         require_sensor(ensemble.sensor, ensemble.unet.sensor)
@@ -134,6 +135,12 @@ class Ensemble:
         made = Ensemble(self.path, self.folder)
         vars(made).update(vars(self), unet=self.unet.adapted(images))
         made._statistics = made.unet.statistics()
+        return made
+
+    def first_fold(self) -> Ensemble:
+        """Give the models of one fold, not averaged over symmetries: for patches, less exact."""
+        made, one = Ensemble(self.path, self.folder), copy.copy(self.unet.folds[0])
+        vars(made).update(vars(self), unet=UNetModel([one.set_params(tta=False)]))
         return made
 
     def places_of(self, patches: xr.Dataset) -> NDArray[np.int64]:
@@ -171,7 +178,7 @@ class Ensemble:
     @property
     def n_folds(self) -> int:
         """Models of each kind."""
-        return len(self.pixel.folds)
+        return len(self.unet.folds)
 
     @property
     def sensor(self) -> Sensor:

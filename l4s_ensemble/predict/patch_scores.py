@@ -154,7 +154,7 @@ def score_block(
     patch : int64 array, shape (tile,)
         Ids.
     unet : float32 array, shape (fold_model, tile, y, x)
-        Logits of the U-Nets.
+        Logits of the U-Nets; pixel classifiers of the same folds are applied.
     kept : Kept, optional
 
     Returns
@@ -169,7 +169,7 @@ def score_block(
     logit, probability, found = np.empty(unet.shape, np.float32), [], []
     tiles = source.each(source.positions(patch))
     for i, (number, tile) in enumerate(zip(patch.tolist(), tiles, strict=True)):
-        for k, classifier in enumerate(pixel.folds):
+        for k, classifier in enumerate(pixel.folds[: len(unet)]):
             logit[k, i] = classifier.predict_logit_image(tile)
         probability.append(stack.predict_proba(logit[:, i], unet[:, i], fold_axis=0))
         if kept is not None:

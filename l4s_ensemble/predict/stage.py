@@ -76,6 +76,8 @@ def stage(ctx: StageContext) -> Summary:
     """
     started = time.monotonic()
     ensemble = Ensemble.load(ctx.run, device=ctx.device, jobs=ctx.jobs)
+    if ctx.params.get("fast"):
+        ensemble = ensemble.first_fold()
     patches, store = patches_to_predict(ctx), ctx.input(ctx.params["data"]) / STORE
     patch, of_training = patches["patch"].values, ctx.params["data"] == "data/train"
     source = source_to_predict(
@@ -136,7 +138,7 @@ def landslides_stage(ctx: StageContext) -> Summary:
     maps = tile_maps(folder, data, patch)
     rows = landslides_of(outlines, maps, patch, place, chosen, pixel_m=pixel_m)
     numbers = range(1, min(len(rows), EXPLAINED) + 1)
-    reasons = _reasons(ctx, folder, outlines, numbers, patch)
+    reasons = _reasons(ctx, folder, outlines, numbers, patch, result.fold_models)
     for row in rows[: len(numbers)]:
         if row["id"] in reasons:
             reasons[row["id"]] |= found_by(row, chosen)
@@ -177,13 +179,13 @@ def _reasons(
     outlines: Outlines,
     numbers: Sequence[int],
     patch: NDArray[np.int64],
+    folds: int,
 ) -> dict[int, dict[str, Any]]:
     """Explain landslides by the pixels that the prediction in `folder` kept the features of."""
     model, kept = PixelModel.load(ctx.input("pixel")), Kept(folder, ctx.config.seed).read()
     at = {int(n): np.flatnonzero(kept["patch"] == n) for n in np.unique(kept["patch"])}
     known = {number: kept["pixel"][rows] for number, rows in at.items()}
-    folds, seed = len(model.folds), ctx.config.seed
-    drawn = draw_pixels(outlines, numbers, folds, patch, seed=seed, known=known)
+    drawn = draw_pixels(outlines, numbers, folds, patch, seed=ctx.config.seed, known=known)
     rows = [
         at[n][np.searchsorted(known[n], pixel)]
         for n, pixel in zip(patch[drawn[:, 1]].tolist(), drawn[:, 2], strict=True)
