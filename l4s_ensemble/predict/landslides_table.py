@@ -12,50 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from l4s_ensemble.metrics.objects import SIZE_PX, size_of
+from l4s_ensemble.predict.summary import Landslide
 
 FORMAT = "l4s-ensemble landslides 1"
 LANDSLIDES_JSON, LANDSLIDES_CSV = "landslides.json", "landslides.csv"
 LEADING = 3
 """Features of a landslide that have columns of their own."""
 
-COLUMNS: dict[str, str] = {
-    "id": "number of the landslide, the largest is 1",
-    "tiles": "ids of the tiles it lies in, joined by ;",
-    "scene": "scene of these tiles, where their places are known",
-    "centre_in": "scene: rows and columns of the centre count from the scene's first tile; "
-    "tile: from the corner of the tile",
-    "centre_row_px": "row of the centre, pixels",
-    "centre_col_px": "column of the centre, pixels",
-    "pixels": "size, pixels",
-    "area_m2": "size, square metres, by the pixel size of the sensor",
-    "cut_by_edge": "whether it reaches a boundary beyond which nothing was predicted: it may go on",
-    "mean_slope_deg": "mean slope, degrees",
-    "max_slope_deg": "largest slope, degrees",
-    "lowest_m": "lowest elevation, metres",
-    "highest_m": "highest elevation, metres",
-    "mean_probability": "mean probability of its pixels",
-    "peak_probability": "largest probability of its pixels",
-    "mean_uncertainty": "mean uncertainty of its pixels, 0 sure; landslides.json names the measure",
-    "share_predicted_pixel": "share of its pixels that the pixel classifier alone calls, at the "
-    "threshold of its own",
-    "share_predicted_unet": "share of its pixels that the U-Net alone calls, at its own threshold",
-    "mean_probability_pixel": "mean probability by the pixel classifier alone",
-    "mean_probability_unet": "mean probability by the U-Net alone",
-    "true_share": "share of its pixels that are landslide, where masks exist",
-    "inside_applicability": "whether all its tiles are within the area of applicability",
-    "reason": "what speaks for it and against it to the pixel classifier, log-odds",
-    **{
-        key: text
-        for n in range(1, LEADING + 1)
-        for key, text in (
-            (f"feature_{n}", f"feature with contribution {n} in size"),
-            (
-                f"feature_{n}_log_odds",
-                "what it adds to the log-odds, mean over its pixels",
-            ),
-        )
-    },
-}
+COLUMNS = {name: field.description for name, field in Landslide.model_fields.items()}
 """Columns of ``landslides.csv``, in order, and what they mean."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from l4s_ensemble.metrics.summary import (
     Histogram,
@@ -116,38 +118,55 @@ class ResultSummary(SummaryModel):
     seconds: float
 
 
-class Landslide(SummaryModel):
-    """A row of ``landslides.csv``; `l4s_ensemble.predict.landslides_table.COLUMNS` says what."""
+def _column(text: str) -> Any:
+    return Field(description=text)
 
-    id: int
-    tiles: list[int]
-    scene: int | None
-    centre_in: Literal["scene", "tile"]
-    centre_row_px: float
-    centre_col_px: float
-    pixels: int
-    area_m2: float
-    cut_by_edge: bool
-    mean_slope_deg: float | None
-    max_slope_deg: float | None
-    lowest_m: float | None
-    highest_m: float | None
-    mean_probability: float
-    peak_probability: float
-    mean_uncertainty: float
-    share_predicted_pixel: float
-    share_predicted_unet: float
-    mean_probability_pixel: float
-    mean_probability_unet: float
-    true_share: float | None
-    inside_applicability: bool | None
-    reason: str | None
-    feature_1: str | None
-    feature_1_log_odds: float | None
-    feature_2: str | None
-    feature_2_log_odds: float | None
-    feature_3: str | None
-    feature_3_log_odds: float | None
+
+class Landslide(SummaryModel):
+    """A row of ``landslides.csv``: its columns, in order, and what they mean."""
+
+    id: int = _column("number of the landslide, the largest is 1")
+    tiles: list[int] = _column("ids of the tiles it lies in, joined by ;")
+    scene: int | None = _column("scene of these tiles, where their places are known")
+    centre_in: Literal["scene", "tile"] = _column(
+        "scene: rows and columns of the centre count from the scene's first tile; "
+        "tile: from the corner of the tile"
+    )
+    centre_row_px: float = _column("row of the centre, pixels")
+    centre_col_px: float = _column("column of the centre, pixels")
+    pixels: int = _column("size, pixels")
+    area_m2: float = _column("size, square metres, by the pixel size of the sensor")
+    cut_by_edge: bool = _column(
+        "whether it reaches a boundary beyond which nothing was predicted: it may go on"
+    )
+    mean_slope_deg: float | None = _column("mean slope, degrees")
+    max_slope_deg: float | None = _column("largest slope, degrees")
+    lowest_m: float | None = _column("lowest elevation, metres")
+    highest_m: float | None = _column("highest elevation, metres")
+    mean_probability: float = _column("mean probability of its pixels")
+    peak_probability: float = _column("largest probability of its pixels")
+    mean_uncertainty: float = _column(
+        "mean uncertainty of its pixels, 0 sure; landslides.json names the measure"
+    )
+    share_predicted_pixel: float = _column(
+        "share of its pixels that the pixel classifier alone predicts, at the threshold of its own"
+    )
+    share_predicted_unet: float = _column(
+        "share of its pixels that the U-Net alone predicts, at its own threshold"
+    )
+    mean_probability_pixel: float = _column("mean probability by the pixel classifier alone")
+    mean_probability_unet: float = _column("mean probability by the U-Net alone")
+    true_share: float | None = _column("share of its pixels that are landslide, where masks exist")
+    inside_applicability: bool | None = _column(
+        "whether all its tiles are within the area of applicability"
+    )
+    reason: str | None = _column("what speaks for it and against it to the classifier, log-odds")
+    feature_1: str | None = _column("feature with contribution 1 in size")
+    feature_1_log_odds: float | None = _column("what it adds to the log-odds, mean over its pixels")
+    feature_2: str | None = _column("feature with contribution 2 in size")
+    feature_2_log_odds: float | None = _column("what it adds to the log-odds, mean over its pixels")
+    feature_3: str | None = _column("feature with contribution 3 in size")
+    feature_3_log_odds: float | None = _column("what it adds to the log-odds, mean over its pixels")
 
 
 class LandslidesOfSize(SummaryModel):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from l4s_ensemble.errors import DataError
-from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval, f1_interval
+from l4s_ensemble.metrics.bootstrap import Interval, f1_gain_interval
 from l4s_ensemble.metrics.histogram import ScoreHistogram, bin_index, sigmoid
 from l4s_ensemble.metrics.tiles import TileHistograms
 from l4s_ensemble.run.progress import track
@@ -245,44 +245,31 @@ def choose_learner(
     Returns
     -------
     list of dict
-        Other models, then kinds from the simplest: ``name, f1, threshold, low, high`` (F1 and its
-        interval), ``average_precision, calibration_error``, ``behind`` (the best kind's gain over
-        this one: ``over, value, low, high, shown``), ``gain`` (this one's gain over the chosen
-        one, likewise), ``chosen, why``.
+        Other models, then kinds from the simplest: ``name, f1``, ``behind`` (the best kind's gain
+        over this one: ``over, value, low, high, shown``), ``chosen, why``.
     """
     kinds = [kind for kind in LEARNERS if kind in histograms]
     order = [*(name for name in histograms if name not in kinds), *kinds]
-    pooled = {name: histograms[name].pooled() for name in order}
-    best_of = {name: pooled[name].best() for name in order}
+    best_of = {name: histograms[name].pooled().best() for name in order}
     counts = {name: histograms[name].counts(best_of[name].value) for name in order}
 
-    def paired(name: str, over: str) -> dict[str, Any]:
-        gain = f1_gain_interval(counts[name], counts[over], blocks, seed=seed)
-        bounds = {"value": gain.value, "low": gain.low, "high": gain.high}
-        return {"over": over, **bounds, "shown": _is_shown(gain)}
-
     best = max(kinds, key=lambda name: best_of[name].f1)
-    behind = {name: paired(best, name) for name in order}
-    chosen = next(name for name in kinds if name == best or not behind[name]["shown"])
-    rows = []
+    behind = {}
     for name in order:
-        interval = f1_interval(counts[name], blocks, seed=seed)
-        rows.append(
-            {
-                "name": name,
-                "f1": best_of[name].f1,
-                "threshold": best_of[name].value,
-                "low": interval.low,
-                "high": interval.high,
-                "average_precision": pooled[name].average_precision(),
-                "calibration_error": pooled[name].expected_calibration_error(),
-                "behind": behind[name],
-                "gain": paired(name, chosen),
-                "chosen": name == chosen,
-                "why": _why(name, chosen, best, behind[name]),
-            }
-        )
-    return rows
+        gain = f1_gain_interval(counts[best], counts[name], blocks, seed=seed)
+        bounds = {"value": gain.value, "low": gain.low, "high": gain.high}
+        behind[name] = {"over": name, **bounds, "shown": _is_shown(gain)}
+    chosen = next(name for name in kinds if name == best or not behind[name]["shown"])
+    return [
+        {
+            "name": name,
+            "f1": best_of[name].f1,
+            "behind": behind[name],
+            "chosen": name == chosen,
+            "why": _why(name, chosen, best, behind[name]),
+        }
+        for name in order
+    ]
 
 
 def _is_shown(found: Interval) -> bool:

@@ -30,13 +30,7 @@ class LearnerRow(SummaryModel):
 
     name: str
     f1: float
-    threshold: float
-    low: float | None
-    high: float | None
-    average_precision: float
-    calibration_error: float
     behind: LearnerGain
-    gain: LearnerGain
     chosen: bool
     why: str
 
