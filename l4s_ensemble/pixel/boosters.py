@@ -26,15 +26,9 @@ class Boosters:
 
     LightGBM is not needed: `l4s_ensemble.pixel.bit_trees` predicts, bit for bit the same and
     faster.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Features in the order of the columns.
-    texts : tuple of str
     """
 
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # features in the order of the columns
     texts: tuple[str, ...]
 
     @property

@@ -49,23 +49,10 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    trees, leaves, min_child_samples : int
-        Trees of a booster, most leaves of a tree, fewest rows of a leaf. Defaults of these and
-        of all up to `max_bin` are those of `l4s_ensemble.config.PixelConfig`.
-    seeds : int
-        Boosters of a view; each draws other rows and features.
-    constraints : {'none', 'physics'}
-        ``physics``: the logit may only rise with a feature, or only fall, as `expected` says.
-    views : {'auto', 'one', 'two'}
-        ``two``: boosters with the constraints of physics, and others without them that only read
-        `relational` features. What either learns by heart of the scenes that it is fitted on, the
-        other does not. ``auto``: two where `relative` is set.
-    learning_rate, l2 : float
-        Shrinkage of each tree, and regularisation of its leaf values.
-    feature_fraction, bagging_fraction : float
-        Share of the features, and of the rows, that a tree is fitted on.
-    max_bin : int
-        Most bins of a feature.
+    trees, ..., max_bin
+        As in `l4s_ensemble.config.PixelConfig`. With two views there are boosters with the
+        constraints of physics, and others without them that only read `relational` features: what
+        either learns by heart of the scenes that it is fitted on, the other does not.
     expected : sequence of {-1, 0, 1}, shape (feature,), optional
         Sign of each feature's effect on the logit; 0: not known.
     relational : sequence of bool, shape (feature,), optional
@@ -187,9 +174,7 @@ class PixelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.unique(label[kept])
         if len(self.classes_) > 2:
             kind = type_of_target(label)
-            raise ValueError(
-                f"Only binary classification is supported. The type of the target is {kind}."
-            )
+            raise ValueError(f"Only binary classification is supported. The target is {kind}.")
         if len(self.classes_) < 2:
             raise ValueError("the rows to fit on are of one class only")
         self._name_features(feature_names)

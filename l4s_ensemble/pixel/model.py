@@ -24,24 +24,14 @@ VERSION = 3
 class PixelModel:
     """The classifiers of all folds, and what they were fitted on.
 
-    Attributes
-    ----------
-    folder : Path
-        Holds ``model.json``, ``features.json`` and a folder for each fold, see `fold_folder`.
-        Another process that is given the model reads it from there.
-    plan : FeaturePlan
-        Features in the order of the columns.
-    sensor : Sensor
-        Of the tiles that were fitted on.
-    seed : int
-        Of the run; fold k was fitted with ``seed + k``.
-    folds : tuple of Boosters
+    `folder` holds ``model.json``, ``features.json`` and a folder for each fold, see `fold_folder`;
+    another process that is given the model reads it from there.
     """
 
     folder: Path
-    plan: FeaturePlan
-    sensor: Sensor
-    seed: int
+    plan: FeaturePlan  # in the order of the columns
+    sensor: Sensor  # of the tiles that were fitted on
+    seed: int  # of the run; fold k was fitted with seed + k
     folds: tuple[Boosters, ...]
 
     @classmethod

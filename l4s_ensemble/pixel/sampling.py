@@ -29,30 +29,16 @@ _STREAM = 1701
 
 @dataclass(frozen=True)
 class PixelPlan:
-    """Chosen pixels, sorted by tile and then by position in the tile.
+    """Chosen pixels, sorted by tile and then by position in the tile."""
 
-    Attributes
-    ----------
-    patch : int64 array, shape (row,)
-        Id of the tile.
-    pixel : int32 array, shape (row,)
-        Position ``y * width + x``.
-    stratum : uint8 array, shape (row,)
-        Index into `STRATA`; 0 is the landslide class.
-    weight : float64 array, shape (row,)
-        Pixels of the stratum in the tile / those drawn: how many pixels the row stands for.
-    tile : int64 array, shape (tile,)
-        Ids of all tiles that were offered.
-    available : int64 array, shape (tile, stratum)
-        Pixels of each stratum in each tile.
-    """
-
-    patch: NDArray[np.int64]
-    pixel: NDArray[np.int32]
-    stratum: NDArray[np.uint8]
-    weight: NDArray[np.float64]
-    tile: NDArray[np.int64]
-    available: NDArray[np.int64]
+    # Over rows:
+    patch: NDArray[np.int64]  # id of the tile
+    pixel: NDArray[np.int32]  # position y * width + x
+    stratum: NDArray[np.uint8]  # index into `STRATA`; 0 is the landslide class
+    weight: NDArray[np.float64]  # pixels of the stratum in the tile / those drawn
+    # Over all tiles that were offered:
+    tile: NDArray[np.int64]  # ids
+    available: NDArray[np.int64]  # pixels of each stratum, shape (tile, stratum)
 
     def __len__(self) -> int:
         return len(self.patch)

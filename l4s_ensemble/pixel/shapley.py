@@ -58,26 +58,16 @@ def contributions(trees: Trees, rows: NDArray[np.float32]) -> tuple[NDArray[np.f
 class _Steps(NamedTuple):
     """Factors of moving to a node at each point of the quadrature, shape (node, point).
 
-    Attributes
-    ----------
-    points : int64 array, shape (tree,)
-        Points of each tree's rule.
-    kept, lost : float64 array
-        Factor of the product if the row still obeys all splits on the feature, and if it ceases
-        to here.
-    for_kept, for_lost : float64 array
-        Weight of the sum over the leaves below in the feature's contribution, less the weight
-        that the last split on the same feature above had put on them.
-    expected : float
-        Mean of the trees' sum over their training rows.
+    `for_kept` and `for_lost` weigh the sum over the leaves below in the feature's contribution,
+    less the weight that the last split on the same feature above had put on them.
     """
 
-    points: NDArray[np.int64]
-    kept: NDArray[np.float64]
-    lost: NDArray[np.float64]
+    points: NDArray[np.int64]  # of each tree's rule, shape (tree,)
+    kept: NDArray[np.float64]  # of the product if the row still obeys all splits on the feature
+    lost: NDArray[np.float64]  # if it ceases to here
     for_kept: NDArray[np.float64]
     for_lost: NDArray[np.float64]
-    expected: float
+    expected: float  # mean of the trees' sum over their training rows
 
 
 @lru_cache(maxsize=8)

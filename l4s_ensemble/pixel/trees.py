@@ -16,33 +16,18 @@ _PLAIN_SPLITS = {0, _LEFT_BY_DEFAULT}
 class Nodes(NamedTuple):
     """Nodes of all trees, each tree in the order node, left side, right side.
 
-    The left child of node i is therefore i + 1. Places of nodes count from the tree's root.
-
-    Attributes
-    ----------
-    start : int64 array, shape (tree + 1,)
-        Where each tree's nodes begin.
-    feature : int32 array, shape (node,)
-        Column that is split; -1 at a leaf.
-    threshold : float64 array, shape (node,)
-        A value at or below it goes to the left.
-    parent, right, before : int32 array, shape (node,)
-        Place of the parent, of the right child, and of the nearest node above that a split on the
-        same feature led to as to this one; -1 where there is none.
-    share : float64 array, shape (node,)
-        Training rows here / those at the parent; 1 at the root.
-    value : float64 array, shape (node,)
-        What a leaf adds to the raw score; 0 elsewhere.
+    The left child of node i is therefore i + 1. Places of nodes count from the tree's root. Arrays
+    have shape (node,).
     """
 
-    start: NDArray[np.int64]
-    feature: NDArray[np.int32]
-    threshold: NDArray[np.float64]
-    parent: NDArray[np.int32]
-    right: NDArray[np.int32]
-    before: NDArray[np.int32]
-    share: NDArray[np.float64]
-    value: NDArray[np.float64]
+    start: NDArray[np.int64]  # where each tree's nodes begin, shape (tree + 1,)
+    feature: NDArray[np.int32]  # column that is split; -1 at a leaf
+    threshold: NDArray[np.float64]  # a value at or below it goes to the left
+    parent: NDArray[np.int32]  # place of the parent; -1 at the root
+    right: NDArray[np.int32]  # place of the right child
+    before: NDArray[np.int32]  # the nearest above that a split on the same feature led to, or -1
+    share: NDArray[np.float64]  # training rows here / those at the parent; 1 at the root
+    value: NDArray[np.float64]  # what a leaf adds to the raw score; 0 elsewhere
 
 
 @dataclass(frozen=True, eq=False)

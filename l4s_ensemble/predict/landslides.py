@@ -35,29 +35,15 @@ from l4s_ensemble.scenes.landslides import Outlines, Place
 
 @dataclass(frozen=True)
 class TileMaps:
-    """What is known of the pixels of one tile; each array has shape (y, x).
+    """What is known of the pixels of one tile; each array has shape (y, x)."""
 
-    Attributes
-    ----------
-    probability : float array
-        Of the stack.
-    pixel, unet : float array
-        Probability by each base alone.
-    uncertainty : float array, optional
-        Higher where the answer is less sure. Without it ``1 - |2 p - 1|`` of the probability.
-    slope_deg, elevation_m : float array, optional
-        Where the sensor has them.
-    reference : uint8 array, optional
-        Where masks exist.
-    """
-
-    probability: NDArray[np.floating[Any]]
-    pixel: NDArray[np.floating[Any]]
+    probability: NDArray[np.floating[Any]]  # of the stack
+    pixel: NDArray[np.floating[Any]]  # of each base model alone, as the next
     unet: NDArray[np.floating[Any]]
-    uncertainty: NDArray[np.floating[Any]] | None = None
-    slope_deg: NDArray[np.floating[Any]] | None = None
+    uncertainty: NDArray[np.floating[Any]] | None = None  # without it 1 - |2 p - 1|
+    slope_deg: NDArray[np.floating[Any]] | None = None  # where the sensor has it, as the next
     elevation_m: NDArray[np.floating[Any]] | None = None
-    reference: NDArray[np.uint8] | None = None
+    reference: NDArray[np.uint8] | None = None  # where masks exist
 
 
 def landslides_of(

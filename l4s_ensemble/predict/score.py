@@ -50,20 +50,12 @@ SHOWN = 20
 class Scored:
     """What one pass over a split's tiles gives.
 
-    Attributes
-    ----------
-    tiles : dict of str to TileHistograms
-        By row of the comparison.
-    objects : list of TileObjects
-        One a tile, at each row's threshold; of the stack, of the masks as they are handed in.
-    masks : int64 array, shape (tile, 4)
-        True positive, false positive, false negative, true negative pixels of the masks.
-    errors : int64 array, shape (4, bins)
-        `l4s_ensemble.metrics.error_auc.error_histogram` of the uncertainty map.
+    `objects` are those of each tile at each row's threshold; of the stack, of the masks as they are
+    handed in. `errors` is the `l4s_ensemble.metrics.error_auc.error_histogram` of the uncertainty.
     """
 
-    tiles: dict[str, TileHistograms]
-    masks: NDArray[np.int64]
+    tiles: dict[str, TileHistograms]  # by row of the comparison
+    masks: NDArray[np.int64]  # TP, FP, FN and TN pixels of the masks, shape (tile, 4)
     objects: list[TileObjects] = field(default_factory=list)
     errors: NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, BINS), np.int64))
 

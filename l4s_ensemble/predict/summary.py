@@ -233,25 +233,14 @@ class TileCounts(SummaryModel):
 
 
 class Missed(SummaryModel):
-    """A reference landslide without a match.
+    """A reference landslide without a match."""
 
-    Attributes
-    ----------
-    patch : int
-        Tile that most of it lies in.
-    tiles, pixels : int
-    row, col : float
-        Centre of its part in that tile, pixels.
-    mapped_share : float
-        Share of its pixels that are mapped as landslide.
-    """
-
-    patch: int
+    patch: int  # tile that most of it lies in
     tiles: int
     pixels: int
-    row: float
+    row: float  # centre of its part in that tile, pixels, as the next
     col: float
-    mapped_share: float
+    mapped_share: float  # share of its pixels that are mapped as landslide
 
 
 class ScoresSummary(SummaryModel):

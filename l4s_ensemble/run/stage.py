@@ -29,29 +29,16 @@ class SummaryModel(BaseModel):
 class Stage:
     """One step of a run. It reads what earlier stages wrote, and writes one folder.
 
-    Attributes
-    ----------
-    name : str
-        Also the stage's folder below the run folder, for example ``pixel`` or ``data/train``.
-    target : str
-        ``module:function``, imported only in the process that runs the stage. The function takes
-        a `StageContext` and returns the summary.
-    needs : tuple of str
-        Names of the stages whose folders it reads.
-    sections : tuple of str
-        Config sections that change its result.
-    params : mapping
-        Further JSON values that change its result.
-    state : mapping
-        JSON values that stand for outside input (a listing of source files, say).
+    `target` is imported only in the process that runs the stage. The function takes a
+    `StageContext` and returns the summary.
     """
 
-    name: str
-    target: str
-    needs: tuple[str, ...] = ()
-    sections: tuple[str, ...] = ()
-    params: Mapping[str, Any] = field(default_factory=dict)
-    state: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # also its folder below the run folder, for example pixel or data/train
+    target: str  # module:function
+    needs: tuple[str, ...] = ()  # names of the stages whose folders it reads
+    sections: tuple[str, ...] = ()  # of the settings that change its result
+    params: Mapping[str, Any] = field(default_factory=dict)  # JSON values that change it, too
+    state: Mapping[str, Any] = field(default_factory=dict)  # stands for outside input: a listing
 
     def function(self) -> Callable[[StageContext], Summary]:
         """Import and return the function behind `target`."""
@@ -64,31 +51,18 @@ class Stage:
 class StageContext:
     """Inputs of a stage's function.
 
-    Attributes
-    ----------
-    run : Path
-        The run folder.
-    out : Path
-        The folder to write into. It becomes the stage's folder when the function returns. After a
-        kill with the same inputs it may hold what the killed process had written: a stage that
-        can resume looks there; one that cannot overwrites.
-    config : Config
-        All settings; a stage may read only the sections it declares, and ``seed``.
-    params : mapping
-        The stage's own parameters.
-    jobs : int
-        Processes or threads to use.
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
+    `out` becomes the stage's folder when the function returns. After a kill with the same inputs it
+    may hold what the killed process had written: a stage that can resume looks there; one that
+    cannot overwrites.
     """
 
-    run: Path
-    out: Path
-    config: Config
+    run: Path  # the run folder
+    out: Path  # the folder to write into
+    config: Config  # a stage may read only the sections it declares, and the seed
     params: Mapping[str, Any]
     needs: tuple[str, ...]
-    jobs: int = 1
-    device: str = "auto"
+    jobs: int = 1  # processes or threads to use
+    device: str = "auto"  # or cpu, cuda
 
     def input(self, stage: str) -> Path:
         """Folder of an earlier stage.

@@ -27,11 +27,7 @@ _TINY = 1e-6
 class Calibration(BaseModel):
     """Straight lines between knots, in probability.
 
-    Attributes
-    ----------
-    kind : {'none', 'beta', 'isotonic'}
-    scored, true : tuple of float
-        Knots, both strictly rising, from 0 to 1. None of them: nothing changes.
+    Both coordinates of the knots rise strictly, from 0 to 1. No knots: nothing changes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

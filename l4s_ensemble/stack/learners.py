@@ -53,14 +53,8 @@ class Learner(BaseModel):
     """``logit = weight_pixel · pixel + (1 − weight_pixel) · unet``.
 
     Nothing else is fitted to a fold: an intercept or a scale of its own would shift the tiles of
-    one fold against those of another. Calibration follows, one map for all.
-
-    Attributes
-    ----------
-    kind : str
-        Name in `LEARNERS`.
-    weight_pixel : float
-        Weight of the pixel classifier; the rest is the U-Net's.
+    one fold against those of another. Calibration follows, one map for all. `kind` is a name in
+    `LEARNERS`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -79,21 +73,13 @@ class Learner(BaseModel):
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Tiles that a stack is fitted to.
+    """Tiles that a stack is fitted to; of numpy, zarr or xarray: a few tiles are read at a time."""
 
-    Attributes
-    ----------
-    pixel, unet, y : array, shape (tile, y, x)
-        Logits and reference masks, of numpy, zarr or xarray: a few tiles are read at a time.
-    fold, tile : int64 array, shape (tile,)
-        Fold and id of each.
-    """
-
-    pixel: Any
+    pixel: Any  # logits, shape (tile, y, x), as the next
     unet: Any
-    y: Any
-    fold: NDArray[np.int64]
-    tile: NDArray[np.int64]
+    y: Any  # reference masks, likewise
+    fold: NDArray[np.int64]  # of each tile
+    tile: NDArray[np.int64]  # ids
 
     def batches(
         self, label: str

@@ -48,25 +48,16 @@ _ROUNDS = 1000
 class SceneThreshold:
     """The threshold of one scene and how it came about.
 
-    Attributes
-    ----------
-    carried, threshold : float
-        The threshold of training and the one to use.
-    prior_training, prior_here : float
-        Share of landslide pixels in training, and as estimated here.
-    distance : float
-        Of the scores here to the mixture of both classes' training scores that explains them best,
-        Kolmogorov-Smirnov.
-    kept_because : str or None
-        Why the threshold was not moved.
+    `distance` (Kolmogorov-Smirnov) is that of the scores here to the mixture of both classes'
+    training scores that explains them best.
     """
 
-    carried: float
-    threshold: float
-    prior_training: float
-    prior_here: float
+    carried: float  # the threshold of training
+    threshold: float  # the one to use
+    prior_training: float  # share of landslide pixels in training
+    prior_here: float  # as estimated here
     distance: float
-    kept_because: str | None
+    kept_because: str | None  # why the threshold was not moved
 
 
 def scene_threshold(
