@@ -7,17 +7,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.data.layout import HUGGING_FACE, OFFICIAL, list_split
 from l4s_ensemble.data.sensor import Sensor, load_sensor
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.files import atomic_path
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MOST_CHUNK_BYTES = 64 << 20
 """Larger chunks are taken for damage: a patch of 14 bands in float64 has 1.8 MB."""
@@ -196,6 +198,8 @@ def open_patches(
         ``mask (patch, y, x)`` uint8. Coordinates ``patch`` and ``band``. The attribute ``values``
         is ``unit``.
     """
+    import xarray as xr  # takes long; whoever only lists files needs none
+
     from l4s_ensemble.data.counts import restore_counts, to_units
 
     described = sensor if isinstance(sensor, Sensor) else load_sensor(sensor)

@@ -64,7 +64,7 @@ def _parsed(source: bytes) -> tuple[str, frozenset[str]]:
     """Hash of a module without comments and docstrings, and the names that it imports."""
     tree = ast.parse(source)
     imports = frozenset(_imports(tree))
-    for node in ast.walk(tree):
+    for node in _blocks(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             # A text on a line of its own, as after a constant, documents too.
             node.body = [
@@ -76,10 +76,23 @@ def _parsed(source: bytes) -> tuple[str, frozenset[str]]:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), imports
 
 
+def _blocks(node: ast.AST) -> Iterator[ast.AST]:
+    """Give a node and the statements below it; expressions, which are most of a tree, hold none."""
+    yield node
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        below = getattr(node, name, ())
+        for child in below if isinstance(below, list) else ():
+            yield from _blocks(child)
+
+
 def _imports(node: ast.AST) -> Iterator[str]:
     """Names of modules, and of what may be one, that a syntax tree imports when it runs."""
-    for child in ast.iter_child_nodes(node):
+    skipped: set[ast.AST] = set()
+    for child in _blocks(node):
+        if child in skipped:
+            continue
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            skipped.update(_blocks(child))
             continue
         names: list[str] = []
         if isinstance(child, ast.Import):
@@ -88,7 +101,6 @@ def _imports(node: ast.AST) -> Iterator[str]:
             names = [child.module, *(f"{child.module}.{alias.name}" for alias in child.names)]
         for name in names:
             yield from _with_parents(name)
-        yield from _imports(child)
 
 
 def _with_parents(name: str) -> Iterator[str]:
