@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from l4s_ensemble.predict.landslides_table import (
 from l4s_ensemble.predict.result import open_logits, open_probability, open_uncertainty
 from l4s_ensemble.run.files import write_json, write_text
 from l4s_ensemble.run.progress import track
+from l4s_ensemble.run.scores import CHUNK_TILES
 from l4s_ensemble.scenes.landslides import Outlines, Place
 
 
@@ -226,25 +228,31 @@ def tile_maps(
     for found in (result, uncertainty, pixel, unet):
         if not np.array_equal(found["patch"].values, patch):
             raise RunError("the prediction holds other tiles", fix="run the prediction again")
-    unit = {b.name: b.unit for b in sensor_of(data).bands}
-    names = [name for name in ("slope", "dem") if unit.get(name) in {"degree", "metre"}]
-    at = positions_of(data, patch)
+    unit, at = {b.name: b.unit for b in sensor_of(data).bands}, positions_of(data, patch)
+    wanted = {"slope_deg": ("slope", "degree"), "elevation_m": ("dem", "metre")}
+    names = [name for name, (band, own) in wanted.items() if unit.get(band) == own]
+    bands = [str(b) for b in data["band"].values]
+    terrain = [bands.index(wanted[name][0]) for name in names]
+
+    @lru_cache(maxsize=1)
+    def read(first: int) -> dict[str, NDArray[Any]]:
+        """Read the tiles of a chunk of the scores, which is read whole in any case."""
+        some = slice(first, first + CHUNK_TILES)
+        found = {
+            "probability": result["probability"][some].values,
+            "pixel": sigmoid(pixel["logit"][:, some].values).mean(axis=0),
+            "unet": sigmoid(unet["logit"][:, some].values).mean(axis=0),
+            "uncertainty": uncertainty["probability"][some].values,
+        }
+        if names:
+            found |= zip(names, np.moveaxis(units(data, at[some])[:, terrain], 1, 0), strict=True)
+        if "mask" in data:
+            found["reference"] = data["mask"].isel(patch=at[some]).values
+        return found
 
     def maps(tile: int) -> TileMaps:
-        terrain: dict[str, NDArray[np.float32]] = {}
-        if names:
-            image = units(data, at[tile : tile + 1])[0]
-            bands = [str(b) for b in data["band"].values]
-            terrain = {name: image[bands.index(name)] for name in names}
-        return TileMaps(
-            probability=result["probability"][tile].values,
-            pixel=sigmoid(pixel["logit"][:, tile].values).mean(axis=0),
-            unet=sigmoid(unet["logit"][:, tile].values).mean(axis=0),
-            uncertainty=uncertainty["probability"][tile].values,
-            slope_deg=terrain.get("slope"),
-            elevation_m=terrain.get("dem"),
-            reference=data["mask"][int(at[tile])].values if "mask" in data else None,
-        )
+        inside = tile % CHUNK_TILES
+        return TileMaps(**{name: a[inside] for name, a in read(tile - inside).items()})
 
     return maps
 
