@@ -153,6 +153,17 @@ def test_tiles_of_a_place_unlike_the_training_are_told_apart(place):
             assert row["inside_applicability"] == str(known).lower()
 
 
+def test_a_fast_prediction_stands_beside_the_full_one(place):
+    run = place / "runs/default"
+    full = (run / "predict/valid/scores/summary.json").read_bytes()
+    done = command("evaluate", "--split", "valid", "--fast", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "fast        the models of one fold" in done.stdout
+    assert json.loads((run / "fast/valid/result/summary.json").read_text())["fold_models"] == 1
+    assert (run / "fast/valid/scores/summary.json").is_file()
+    assert (run / "predict/valid/scores/summary.json").read_bytes() == full
+
+
 def test_the_report_opens_offline(place):
     done = command("report", cwd=place)
     assert done.returncode == 0, done.stderr

@@ -206,6 +206,15 @@ def test_pixels_that_are_not_valid_are_neither_predicted_nor_read(ensemble, vali
     np.testing.assert_array_equal(np.isfinite(one["probability"].values), valid_pixels)
 
 
+def test_the_first_fold_alone_gives_the_logits_of_that_fold(ensemble, valid):
+    options = {"adapt": False, "logits": True}
+    one, every = (e.predict(valid, **options) for e in (ensemble.first_fold(), ensemble))
+    for name in ("logit_pixel", "logit_unet"):  # the U-Net of this run averages nothing
+        assert one[name].sizes["fold_model"] == 1 and every[name].sizes["fold_model"] == 2
+        np.testing.assert_array_equal(one[name][0], every[name][0])
+    assert not ensemble.first_fold().unet.folds[0].tta
+
+
 def test_other_data_are_refused(ensemble, valid):
     with pytest.raises(DataError, match="bands"):
         ensemble.predict(valid.isel(patch=0, band=slice(3))[["image"]])
