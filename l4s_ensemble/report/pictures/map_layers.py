@@ -75,9 +75,7 @@ class Overview:
     @cached_property
     def colour(self) -> Picture:
         """True colour, uint8 (y, x, 3)."""
-        made = pictures.stretched(np.nan_to_num(self.rgb), *self.levels)
-        made[~np.isfinite(self.rgb).all(axis=-1)] = NOT_PREDICTED
-        return made
+        return _picture(self.rgb, self.levels)
 
     @cached_property
     def ground(self) -> NDArray[np.float64]:
@@ -133,6 +131,12 @@ def _colours(reader: Reader, y: slice, x: slice) -> Floats:
     image = reader.reflectance(y, x)
     order = [reader.sensor.spectral.index(n) for n in names]
     return np.moveaxis(image[order], 0, -1)
+
+
+def _picture(rgb: Floats, levels: Levels) -> Picture:
+    made = pictures.stretched(np.nan_to_num(rgb), *levels)
+    made[~np.isfinite(rgb).all(axis=-1)] = NOT_PREDICTED
+    return made
 
 
 def _small(path: Path, grid: Grid, step: int) -> Floats:
@@ -241,7 +245,7 @@ def crops_of(
         y, x = cut_out(centre, min(edge, MOST_CROP_PX), grid.shape)
         size = y.stop - y.start, x.stop - x.start
         mask = rasterize([shape], size, transform=grid.transform(y.start, x.start)) == 1
-        colour = pictures.stretched(np.nan_to_num(_colours(reader, y, x)), *levels)
+        colour = _picture(_colours(reader, y, x), levels)
         large = outlined(colour, [(mask, pictures.FALSE_ALARM)])
         path = folder / f"{number}.webp"
         pictures.save(large, path, 80)

@@ -57,7 +57,7 @@
     for (const [value, left, right] of parallels.found) {
       const y = y1 - left * (y1 - y0);
       line(x0, y, x1, y1 - right * (y1 - y0));
-      if (y > y0 + 50 && y < y1 - 46) text(x0 + 5, y - 4, named(value, "NS", parallels.digits));
+      if (y > y0 + 62 && y < y1 - 46) text(x0 + 5, y - 4, named(value, "NS", parallels.digits));
     }
     const long = most((0.3 * (x1 - x0) * metres * width) / s.width);
     const px = (long * s.width) / (metres * width);
