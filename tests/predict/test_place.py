@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 from tiny_run import _in_this_process
 
+from l4s_ensemble.cli import console
 from l4s_ensemble.data.patches import open_patches
 from l4s_ensemble.data.store import in_memory
 from l4s_ensemble.pipeline import load_run
@@ -56,7 +59,12 @@ def test_a_scene_of_enough_tiles_is_a_place(valid: xr.Dataset) -> None:
 
 
 def test_the_command_and_memory_adapt_alike(
-    tiny_run: Path, tmp_path: Path, valid: xr.Dataset, monkeypatch: pytest.MonkeyPatch, few: None
+    tiny_run: Path,
+    tmp_path: Path,
+    valid: xr.Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    few: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Executor, "_run_child", _in_this_process)
     copy = Path(shutil.copytree(tiny_run, tmp_path / "run"))
@@ -74,12 +82,20 @@ def test_the_command_and_memory_adapt_alike(
     np.testing.assert_array_equal(
         turned["probability"].values, open_probability(result)["probability"]
     )
-    rows = {r["model"]: r["adapted_to"] for r in run.evaluate("valid")["comparison"]}
+    scores = run.evaluate("valid")
+    rows = {r["model"]: r["adapted_to"] for r in scores["comparison"]}
     assert rows == {"pixel": None, "unet": "valid", "mean": "valid", "stack": "valid"}
+    console.comparison("", scores)
+    assert re.search(r"^\s*stack, adapted to valid\s+0\.\d", capsys.readouterr().out, re.M)
     assert run.predict("valid", adapt=False).attrs["adapted_to"] is None
     np.testing.assert_array_equal(open_scores(result / "unet.zarr")["logit"], before)
     plain = ensemble.predict(known, adapt=False, logits=True)
     np.testing.assert_array_equal(plain["logit_unet"].values, before)
+    for file in (result / "masks").glob("*.h5"):
+        with h5py.File(file) as mask:
+            said = dict(mask["mask"].attrs)
+        inside = said["dissimilarity"] <= ensemble.applicability.limit
+        assert said["inside_applicability"] == inside
     (copy / "adapt").mkdir()
     write_json(copy / "adapt/summary.json", {"in_use": True})  # models that learnt from labels
     xr.testing.assert_identical(
