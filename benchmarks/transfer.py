@@ -73,7 +73,8 @@ def main() -> None:
         *((t, partial(transfer, asked, *t.split(":"))) for t in asked.transfers),
         *((f"{k} out of fold", partial(known, asked, k)) for k in asked.known),
     ]:
-        made = {"command": " ".join(sys.argv[1:]), "commit": commit(), **measure()}
+        words = [Path(w).name if Path(w).is_absolute() else w for w in sys.argv[1:]]
+        made = {"command": " ".join(words), "commit": commit(), **measure()}
         found[name] = made
         write_text(asked.out, json.dumps(found, separators=(",", ":")) + "\n")
         show(name, made)
