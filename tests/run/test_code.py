@@ -125,4 +125,6 @@ def test_a_stage_depends_on_no_other_model_and_no_report(tiny_root: Path):
         packages = {module.split(".")[1] for module in code_of(stage.target)}
         own = stage.target.split(".")[1]
         assert own in packages
-        assert not packages & ({"report", "cli", "config", "predict", *models} - {own}), stage.name
+        # The stack scores the simple rules beside the models; they are a module of `pixel`.
+        known = {own, "pixel"} if own == "stack" else {own}
+        assert not packages & ({"report", "cli", "config", "predict", *models} - known), stage.name
