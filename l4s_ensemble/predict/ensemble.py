@@ -140,7 +140,7 @@ class Ensemble:
     def first_fold(self) -> Ensemble:
         """Give the models of one fold, not averaged over symmetries: for patches, less exact."""
         made, one = Ensemble(self.path, self.folder), copy.copy(self.unet.folds[0])
-        vars(made).update(vars(self), unet=UNetModel([one.set_params(tta=False)]))
+        vars(made).update(vars(self), unet=UNetModel([one.set_params(symmetries=False)]))
         return made
 
     def places_of(self, patches: xr.Dataset) -> NDArray[np.int64]:

@@ -212,7 +212,7 @@ def test_the_first_fold_alone_gives_the_logits_of_that_fold(ensemble, valid):
     for name in ("logit_pixel", "logit_unet"):  # the U-Net of this run averages nothing
         assert one[name].sizes["fold_model"] == 1 and every[name].sizes["fold_model"] == 2
         np.testing.assert_array_equal(one[name][0], every[name][0])
-    assert not ensemble.first_fold().unet.folds[0].tta
+    assert not ensemble.first_fold().unet.folds[0].symmetries
 
 
 def test_other_data_are_refused(ensemble, valid):
