@@ -34,12 +34,10 @@ WEIGHTS = np.linspace(0, 1, 101)
 _ALL = -1
 """Key of all tiles among those of the folds."""
 
-LEAST_GAIN = 0.002
-"""Smallest gain in F1 that is worth a less simple learner: learners of the same two maps differ by
-so little, and so evenly, that an interval can exclude zero where nobody would see a difference."""
-
-LEAST_GAIN_ALONE = 0.01
-"""Likewise where there are too few blocks for an interval."""
+LEAST_GAIN = 0.02
+"""Smallest gain in F1 that is worth a weight of its own. A weight that was chosen beside the
+training tiles does not travel: with two folds of scene 1 it gained .014 [.009, .020] over the plain
+mean out of fold, and lost .046 on scene 2 (``benchmarks/results/transfer.json``)."""
 
 BATCH_TILES = 4 * CHUNK_TILES
 """Tiles in memory at once: whole chunks of score files."""
@@ -213,12 +211,11 @@ def score_learners(
 def choose_learner(
     histograms: Mapping[str, TileHistograms], blocks: ArrayLike, *, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Choose the simplest learner whose F1 is not shown to be below the best one's.
+    """Choose the simplest learner whose F1 is not shown to be `LEAST_GAIN` below the best one's.
 
-    Each is scored at its own best pooled threshold. A paired gain is shown where its interval over
-    spatial blocks is above zero and it is `LEAST_GAIN` or more; without an interval, where it is
-    `LEAST_GAIN_ALONE` or more. The choice is made on the tiles that are scored: the chosen one's
-    score is slightly optimistic.
+    Each is scored at its own best pooled threshold. A paired gain is shown where it is `LEAST_GAIN`
+    or more and its interval over spatial blocks, if there is one, is above zero. The choice is made
+    on the tiles that are scored: the chosen one's score is slightly optimistic.
 
     Parameters
     ----------
@@ -259,9 +256,7 @@ def choose_learner(
 
 
 def _is_shown(found: Interval) -> bool:
-    if found.low is None:
-        return found.value >= LEAST_GAIN_ALONE
-    return found.is_above_zero and found.value >= LEAST_GAIN
+    return found.value >= LEAST_GAIN and (found.low is None or found.is_above_zero)
 
 
 def _why(name: str, chosen: str, best: str, behind: Mapping[str, Any]) -> str:
@@ -270,10 +265,10 @@ def _why(name: str, chosen: str, best: str, behind: Mapping[str, Any]) -> str:
         return "a base model alone, to compare with"
     if name == chosen:
         if name == best:
-            return "the best, and no simpler one is within noise of it"
-        return f"the simplest within noise of the best ({best}, {points} ahead)"
+            return "the best, and no simpler one is nearly as good"
+        return f"the simplest that is nearly as good as the best ({best}, {points} ahead)"
     if name == best:
-        return f"the best, but {chosen} is simpler and no gain over it is shown"
+        return f"the best, but {chosen} is simpler and nearly as good ({points} behind)"
     if behind["shown"]:
         return f"{best} is better by {points}"
-    return f"within noise of the best, but {chosen} is simpler"
+    return f"nearly as good as the best, but {chosen} is simpler"

@@ -124,7 +124,9 @@ def scored(reference: np.ndarray, noise: float, seed: int) -> TileHistograms:
         (0.802, 0.8, 2, "plain"),  # no interval, and hardly better
     ],
 )
-def test_the_simplest_within_noise_of_the_best_is_chosen(rng, plain, weighted, blocks, chosen):
+def test_the_simplest_that_is_nearly_as_good_as_the_best_is_chosen(
+    rng, plain, weighted, blocks, chosen
+):
     reference = rng.random((TILES, EDGE, EDGE)) < 0.1
     tiles = {
         "weighted": scored(reference, weighted, 1),
