@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from l4s_ensemble.adapt.run import adapt_to_masks
     from l4s_ensemble.config import load as load_config
     from l4s_ensemble.data.patches import open_patches
     from l4s_ensemble.errors import L4SError
@@ -27,6 +28,7 @@ _WHERE = {
     "PixelClassifier": "l4s_ensemble.pixel.classifier:PixelClassifier",
     "Stack": "l4s_ensemble.stack.classifier:Stack",
     "UNetClassifier": "l4s_ensemble.unet.classifier:UNetClassifier",
+    "adapt_to_masks": "l4s_ensemble.adapt.run:adapt_to_masks",
     "features_of": "l4s_ensemble.features.source:features_of",
     "load_config": "l4s_ensemble.config:load",
     "load_run": "l4s_ensemble.pipeline:load_run",
@@ -42,6 +44,7 @@ __all__ = [
     "PixelClassifier",
     "Stack",
     "UNetClassifier",
+    "adapt_to_masks",
     "features_of",
     "load_config",
     "load_run",

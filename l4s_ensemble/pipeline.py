@@ -155,39 +155,65 @@ class Run:
         *,
         split: str = "valid",
         data: Path | None = None,
+        scene: Path | None = None,
         anyway: bool = False,
         curve: int = 0,
     ) -> AdaptationSummary:
-        """Adapt the models to a few labelled tiles of a split, into a run folder of its own.
+        """Adapt the models to a few labelled tiles of a place, into a run folder of its own.
 
         Parameters
         ----------
         labels : Path
-            See `l4s_ensemble.adapt.labels.read_labels`.
+            See `l4s_ensemble.adapt.labels.read_labels`; with `scene` also polygons, see
+            `l4s_ensemble.adapt.scene.polygon_labels`.
         out : Path
             Folder of the adapted run; it must not exist.
         split : {'valid', 'test', 'train'}
         data : Path, optional
             Another folder of patches of the same sensor.
+        scene : Path, optional
+            Folder of a map: the tiles are of its scene, not of a split.
         anyway : bool
             Whether the adapted models are used though no gain is shown.
         curve : int
             Draws of the learning curve; 0: no curve.
         """
-        from l4s_ensemble.adapt.labels import read_labels
+        from l4s_ensemble.adapt.labels import POLYGONS, check_labels, digests_of, read_labels
         from l4s_ensemble.adapt.run import adapt_run
+        from l4s_ensemble.data.sensor import require_sensor
+        from l4s_ensemble.data.store import STORE
+        from l4s_ensemble.features.source import FeatureSource
         from l4s_ensemble.predict.ensemble import Ensemble
 
         ensemble = Ensemble.load(self.folder, device=self.device, jobs=self.jobs)
-        read = read_labels(labels, ensemble.sensor)
-        return adapt_run(
-            ensemble, read, *self._result(split, data), out, split=split, anyway=anyway, curve=curve
-        )
+        place: dict[str, str] = {"split": split}
+        if scene is not None:
+            from l4s_ensemble.adapt.scene import polygon_labels, source_of_scene
+            from l4s_ensemble.maps.written import open_map
+
+            mapped, place = open_map(scene), {"scene": str(scene)}
+            require_sensor(mapped.asked.sensor, ensemble.sensor)
+            drawn = labels.suffix.lower() in POLYGONS
+            read = polygon_labels(labels, mapped) if drawn else read_labels(labels, ensemble.sensor)
+            source = source_of_scene(ensemble, mapped.reader, read.patch, self.jobs)
+        else:
+            read = read_labels(labels, ensemble.sensor)
+            patches, result = self._result(split, data)
+            source = FeatureSource.beside(self.folder / "pixel", patches / STORE, result)
+        name, *_ = place.values()
+        check_labels(read, source.dataset(), name, digests_of(self.folder))
+        return adapt_run(ensemble, read, source, out, **place, anyway=anyway, curve=curve)
 
     def label(
-        self, page: Path, tiles: int = 20, *, split: str = "valid", data: Path | None = None
+        self,
+        page: Path,
+        tiles: int = 20,
+        *,
+        split: str = "valid",
+        data: Path | None = None,
+        scene: Path | None = None,
     ) -> list[Choice]:
-        """Choose tiles of a split that are worth a label, and write a page to label them on.
+        """Choose tiles of a place that are worth a label, and write a page to label them on.
 
         Parameters
         ----------
@@ -195,23 +221,35 @@ class Run:
             The HTML file.
         tiles : int
             How many; all where there are no more.
-        split : {'valid', 'test', 'train'}
-        data : Path, optional
-            Another folder of patches of the same sensor.
+        split, data, scene
+            As of `adapt`.
         """
         from l4s_ensemble.adapt.choose import candidates, choose
         from l4s_ensemble.adapt.labels import digests_of
+        from l4s_ensemble.data.store import open_store
+        from l4s_ensemble.predict.result import open_masks
         from l4s_ensemble.report.labelling import write_labelling_page
 
-        place, result = self._result(split, data)
-        chosen = choose(candidates(place, result), tiles)
+        if scene is not None:
+            from l4s_ensemble.adapt.scene import candidates_of_scene, mapped_masks, read_tiles
+            from l4s_ensemble.maps.written import open_map
+
+            mapped = open_map(scene)
+            chosen = choose(candidates_of_scene(mapped), tiles)
+            patch = [c.patch for c in chosen]
+            shown, masks = read_tiles(mapped.reader, patch), mapped_masks(mapped, patch)
+        else:
+            patches, result = self._result(split, data)
+            chosen = choose(candidates(patches, result), tiles)
+            patch = [c.patch for c in chosen]
+            shown, masks = open_store(patches).sel(patch=patch), open_masks(result, patch)
         write_labelling_page(
             page,
-            place,
-            result,
+            shown,
+            masks,
             chosen,
             run=self.folder.name,
-            split=split,
+            place=split if scene is None else scene.resolve().name,
             models=digests_of(self.folder),
         )
         return chosen

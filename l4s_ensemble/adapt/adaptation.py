@@ -25,6 +25,7 @@ from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.stack.learners import BASE_MODELS, OutOfFold
 from l4s_ensemble.unet.classifier import UNetClassifier
 from l4s_ensemble.unet.inputs.tileset import TileSet, load
+from l4s_ensemble.unet.model import UNetModel
 
 STEPS, RATE = 100, 2e-3
 """Optimiser steps of a U-Net and the peak of their rate. With 20 labels average precision from
@@ -146,6 +147,7 @@ def adapt_ensemble(
     labelled: LabelledTiles,
     blocks: NDArray[np.int64],
     thresholds: Mapping[str, float],
+    predicting: UNetModel | None = None,
 ) -> Adapted:
     """Adapt all three parts of an ensemble to labelled tiles.
 
@@ -160,6 +162,8 @@ def adapt_ensemble(
         Spatial block of each.
     thresholds : mapping of str to float
         Of the run, by model.
+    predicting : UNetModel, optional
+        What predicts this place before, where that is not the U-Net as it was fitted.
 
     Raises
     ------
@@ -167,24 +171,27 @@ def adapt_ensemble(
         If fewer than two labelled tiles have landslides.
     """
     group, folds = groups_of(blocks, labelled.mask), ensemble.n_folds
-    turn = [k % folds for k in range(int(group.max()) + 1)]
+    turns = range(int(group.max()) + 1)
     every = np.arange(len(group))
-    parts = [*([every] * folds), *(np.flatnonzero(group != k) for k in range(len(turn)))]
+    parts = [*([every] * folds), *(np.flatnonzero(group != k) for k in turns)]
     pixel, unet = classifiers_of(ensemble), ensemble.unet.folds
-    in_turn = [pixel[k] for k in turn], [unet[k] for k in turn]
+    in_turn = [pixel[k % folds] for k in turns], [unet[k % folds] for k in turns]
     made = labelled.adapt(([*pixel, *in_turn[0]], [*unet, *in_turn[1]]), parts, jobs=ensemble.jobs)
     without_group = made[0][folds:], made[1][folds:]
-    before, after = labelled.score([in_turn, without_group], group, jobs=ensemble.jobs)
+    shown = (predicting or ensemble.unet).folds
+    as_before = in_turn[0], [shown[k % folds] for k in turns]
+    before, after = labelled.score([as_before, without_group], group, jobs=ensemble.jobs)
     prior = prior_of(ensemble)
     decision, stack = prior.decide(after), copy.copy(ensemble.stack)
     stack.learner_, stack.threshold_ = decision.learner, decision.thresholds["stack"]
+    as_it_was = dict.fromkeys(turns, Decision(prior.stack.learner_, thresholds))
     return Adapted(
         list(made[0][:folds]),
         list(made[1][:folds]),
         stack,
         decision,
         group,
-        Scored.fixed(before, prior.learner, thresholds),
+        prior.score(before, as_it_was),
         prior.cross_decide(after),
     )
 
@@ -199,7 +206,7 @@ def prior_of(ensemble: Ensemble) -> Prior:
     """Read what the run decided its weight and thresholds on."""
     folder = ensemble.folder / "stack"
     base = {m: TileHistograms.load(folder / f"tiles_{m}.npz").pooled() for m in BASE_MODELS}
-    return Prior(ensemble.stack.learner_, {**base, "stack": ensemble.stack.reference_})
+    return Prior(ensemble.stack, {**base, "stack": ensemble.stack.reference_})
 
 
 def groups_of(blocks: NDArray[np.int64], mask: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -69,20 +69,23 @@ def candidates(data: Path, result: Path) -> Candidates:
         Folders of the stages of the patches and of their prediction.
     """
     store, found = open_store(data), open_probability(result)
-    threshold = logit(float(read_json(result / "summary.json")["threshold"]))
+    threshold = float(read_json(result / "summary.json")["threshold"])
     patch = found["patch"].values.astype(np.int64)
     tiles = store.sel(patch=patch)
-    uncertain, mapped = np.empty(len(patch)), np.empty(len(patch), np.int64)
-    for i, number in enumerate(patch):
-        near = np.abs(logit(found["probability"][i].values.astype(np.float64)) - threshold) < NEAR
-        uncertain[i] = near.mean()
-        mapped[i] = open_masks(result, [number]).sum()
+    uncertain = np.array([uncertain_share(p.values, threshold) for p in found["probability"]])
+    mapped = np.array([open_masks(result, [number]).sum() for number in patch], np.int64)
     far = np.full(len(patch), np.nan)
     if (result / TABLE).is_file():
         with (result / TABLE).open(encoding="utf-8", newline="") as file:
             known = {int(row["patch"]): float(row["distance"]) for row in csv.DictReader(file)}
         far = np.array([known.get(int(p), np.nan) for p in patch])
-    return Candidates(patch, uncertain, mapped, far, _look(tiles))
+    return Candidates(patch, uncertain, mapped, far, look_of(tiles))
+
+
+def uncertain_share(probability: NDArray[np.float32], threshold: float) -> float:
+    """Share of pixels that are uncertain, see `NEAR`."""
+    away = logit(probability.astype(np.float64)) - logit(threshold)
+    return float((np.abs(away) < NEAR).mean())
 
 
 def choose(found: Candidates, tiles: int) -> list[Choice]:
@@ -99,7 +102,7 @@ def choose(found: Candidates, tiles: int) -> list[Choice]:
         In the order of choice; all tiles where there are no more.
     """
     n = len(found.patch)
-    value = (_rank(found.uncertain) + _rank(np.nan_to_num(found.dissimilarity))) / 2
+    value = value_of(found.uncertain, found.dissimilarity)
     nearest = np.full(n, np.inf)
     free, has = np.ones(n, bool), found.mapped > 0
     made: list[Choice] = []
@@ -116,7 +119,15 @@ def choose(found: Candidates, tiles: int) -> list[Choice]:
     return made
 
 
-def _look(tiles: xr.Dataset) -> NDArray[np.float64]:
+def value_of(
+    uncertain: NDArray[np.float64], dissimilarity: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What a label of each tile is worth: the mean of its ranks, from near 0 to 1."""
+    return (_rank(uncertain) + _rank(np.nan_to_num(dissimilarity))) / 2
+
+
+def look_of(tiles: xr.Dataset) -> NDArray[np.float64]:
+    """Describe tiles by their look and, where known, their place; see `Candidates`."""
     _, described = describe(tiles, sensor_of(tiles))
     columns = described.astype(np.float64)
     weight = np.full(columns.shape[1], 1 / np.sqrt(columns.shape[1]))
@@ -136,11 +147,16 @@ def _rank(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _reason(found: Candidates, i: int) -> str:
-    more = (found.uncertain < found.uncertain[i]).mean()
-    parts = [f"{100 * found.uncertain[i]:.0f} % of its pixels are near the threshold"]
+    mapped = found.mapped[i] > 0
+    parts = ["landslides are mapped" if mapped else "no landslide is mapped: look for missed ones"]
+    share, more = found.uncertain[i], (found.uncertain < found.uncertain[i]).mean()
     if more >= 0.5:
-        parts[0] += f", more than on {100 * more:.0f} % of the tiles"
+        parts.append(
+            f"{100 * share:.0f} % of its pixels are near the threshold, more than on "
+            f"{100 * more:.0f} % of the tiles"
+        )
+    else:
+        parts.append("unlike the tiles chosen before it")
     if np.isfinite(found.dissimilarity[i]):
         parts.append(f"dissimilarity to training {found.dissimilarity[i]:.1f}")
-    mapped = "landslides are mapped" if found.mapped[i] else "none is mapped: look for missed ones"
-    return "; ".join([*parts, mapped])
+    return "; ".join(parts)

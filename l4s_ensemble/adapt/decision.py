@@ -8,15 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from l4s_ensemble.metrics.histogram import ScoreHistogram
-from l4s_ensemble.metrics.tiles import TileHistograms
-from l4s_ensemble.stack.learners import (
-    Learner,
-    OutOfFold,
-    count_jointly,
-    score_learners,
-    weigh_by_f1,
-)
+from l4s_ensemble.metrics.counts import Counts, count
+from l4s_ensemble.metrics.histogram import ScoreHistogram, sigmoid
+from l4s_ensemble.stack.classifier import Stack
+from l4s_ensemble.stack.learners import Learner, OutOfFold, count_jointly, weigh_by_f1
 
 PRIOR_TILES = 20
 """Labelled tiles that weigh as much as all of the training when the weight and the threshold of
@@ -25,42 +20,43 @@ the stack are chosen."""
 
 @dataclass(frozen=True)
 class Decision:
-    """Weight and thresholds.
-
-    Attributes
-    ----------
-    learner : Learner
-    thresholds : dict of str to float
-        Of ``pixel``, ``unet`` and ``stack``.
-    """
+    """Weight, and thresholds of ``pixel``, ``unet`` and ``stack``."""
 
     learner: Learner
-    thresholds: dict[str, float]
+    thresholds: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Histograms of the labelled tiles by model, and each tile's thresholds by model.
+    """Labelled tiles as ``pixel``, ``unet`` and ``stack`` predict them.
 
-    The thresholds of a tile are chosen without its group.
+    Attributes
+    ----------
+    probability : dict of str to float32 array, shape (tile, y, x)
+    mask : dict of str to uint8 array, shape (tile, y, x)
+        At thresholds that were chosen without the tile's group.
+    reference : uint8 array, shape (tile, y, x)
     """
 
-    tiles: dict[str, TileHistograms]
-    thresholds: dict[str, NDArray[np.float64]]
+    probability: dict[str, NDArray[np.float32]]
+    mask: dict[str, NDArray[np.uint8]]
+    reference: NDArray[np.uint8]
 
-    @classmethod
-    def fixed(cls, data: OutOfFold, learner: Learner, thresholds: Mapping[str, float]) -> Scored:
-        """Score tiles by what is decided already."""
-        counted = _counted(data, dict.fromkeys(np.unique(data.fold).tolist(), learner))
-        return cls(counted, {m: np.full(len(data.fold), thresholds[m]) for m in counted})
+    def counts(self, model: str) -> Counts:
+        """Counts of each tile."""
+        return count(self.mask[model], self.reference)
+
+    def average_precision(self, model: str) -> float:
+        """Average precision, pooled over all pixels."""
+        return _histogram(self.probability[model], self.reference).average_precision()
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What the run decided, and the scores that it was decided on, by model."""
+    """The stack of the run, and the scores that its models' thresholds were chosen on."""
 
-    learner: Learner
-    reference: dict[str, ScoreHistogram]
+    stack: Stack
+    reference: Mapping[str, ScoreHistogram]
 
     def decide(self, data: OutOfFold) -> Decision:
         """Move weight and thresholds towards the best of labelled tiles, by their number.
@@ -70,41 +66,59 @@ class Prior:
         data : OutOfFold
             Logits of the labelled tiles, by models that were adapted without them.
         """
-        share = len(data.fold) / (len(data.fold) + PRIOR_TILES)
-        best = weigh_by_f1(count_jointly(data, {0: np.ones(len(data.fold), bool)})[0])
-        weight = (1 - share) * self.learner.weight_pixel + share * best
-        learner = self.learner.model_copy(update={"weight_pixel": weight})
-        counted = _counted(data, dict.fromkeys(np.unique(data.fold).tolist(), learner))
-        thresholds = {m: _threshold(self.reference[m], tiles) for m, tiles in counted.items()}
-        return Decision(learner, thresholds)
+        n, old = len(data.fold), self.stack.learner_
+        share = n / (n + PRIOR_TILES)
+        best = weigh_by_f1(count_jointly(data, {0: np.ones(n, bool)})[0])
+        weight = (1 - share) * old.weight_pixel + share * best
+        learner = old.model_copy(update={"weight_pixel": weight})
+        probability = self._probability(data, dict.fromkeys(data.fold.tolist(), learner))
+        new = {m: _histogram(p, data.y) for m, p in probability.items()}
+        return Decision(learner, {m: _threshold(self.reference[m], h, n) for m, h in new.items()})
 
     def cross_decide(self, data: OutOfFold) -> Scored:
         """Score each group (`data.fold`) by what the others decide."""
-        chosen = {
-            int(k): self.decide(_some(data, np.flatnonzero(data.fold != k)))
-            for k in np.unique(data.fold)
-        }
-        counted = _counted(data, {k: one.learner for k, one in chosen.items()})
-        each = [chosen[k].thresholds for k in data.fold.tolist()]
-        return Scored(counted, {m: np.array([t[m] for t in each]) for m in counted})
+        groups = np.unique(data.fold).tolist()
+        others = {k: np.flatnonzero(data.fold != k) for k in groups}
+        return self.score(data, {k: self.decide(_some(data, at)) for k, at in others.items()})
+
+    def score(self, data: OutOfFold, decisions: Mapping[int, Decision]) -> Scored:
+        """Score each group by its decision."""
+        groups = data.fold.tolist()
+        found = self._probability(data, {k: one.learner for k, one in decisions.items()})
+        mask = {}
+        for m, probability in found.items():
+            at = [decisions[k].thresholds[m] for k in groups]
+            predict = self.stack.predict if m == "stack" else _above
+            mask[m] = np.stack([predict(p, t) for p, t in zip(probability, at, strict=True)])
+        return Scored(found, mask, data.y)
+
+    def _probability(
+        self, data: OutOfFold, learners: Mapping[int, Learner]
+    ) -> dict[str, NDArray[np.float32]]:
+        tiles = zip(data.fold.tolist(), data.pixel, data.unet, strict=True)
+        joined = np.stack([learners[k].predict_proba(p, u) for k, p, u in tiles])
+        base = {"pixel": sigmoid(data.pixel), "unet": sigmoid(data.unet)}
+        return {**base, "stack": self.stack.calibration_(joined)}
 
 
-def _counted(data: OutOfFold, learners: Mapping[int, Learner]) -> dict[str, TileHistograms]:
-    """Histograms of ``pixel``, ``unet`` and ``stack``, each tile by the learner of its group."""
-    counted = score_learners(data, {"stack": learners})
-    del counted["mean"]
-    return counted
+def _above(probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+    return (probability >= np.float32(threshold)).astype(np.uint8)
+
+
+def _histogram(probability: NDArray[np.float32], y: NDArray[np.uint8]) -> ScoreHistogram:
+    made = ScoreHistogram.empty()
+    made.add(probability, y)
+    return made
 
 
 def _some(data: OutOfFold, at: NDArray[np.int64]) -> OutOfFold:
     return OutOfFold(data.pixel[at], data.unet[at], data.y[at], data.fold[at], data.tile[at])
 
 
-def _threshold(old: ScoreHistogram, tiles: TileHistograms) -> float:
+def _threshold(old: ScoreHistogram, new: ScoreHistogram, tiles: int) -> float:
     """Threshold of the best F1 on labelled tiles and, scaled to a few, those of training."""
-    new = tiles.pooled()
     pixels = new.positive.sum() + new.negative.sum()
-    scale = pixels / len(tiles.patch) * PRIOR_TILES / (old.positive.sum() + old.negative.sum())
+    scale = pixels / tiles * PRIOR_TILES / (old.positive.sum() + old.negative.sum())
     positive, negative = (
         np.round(1000 * (n + scale * o)).astype(np.int64)
         for n, o in ((new.positive, old.positive), (new.negative, old.negative))

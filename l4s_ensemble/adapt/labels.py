@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from l4s_ensemble.data.patches import read_mask
 from l4s_ensemble.data.sensor import Sensor
+from l4s_ensemble.data.store import hashes_of
 from l4s_ensemble.errors import DataError
 from l4s_ensemble.run.execute import read_manifest
 from l4s_ensemble.run.files import read_json
@@ -28,26 +29,21 @@ MODELS = ("pixel", "unet", "stack")
 _NAMED = 8
 """Most tiles that a message names."""
 
-_POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb", ".kml")
+POLYGONS = (".gpkg", ".geojson", ".shp", ".fgb", ".kml")
+"""Endings of files that hold polygons."""
 
 log = logging.getLogger(__name__)
 
 
 class TileLabel(SummaryModel):
-    """A labelled tile.
+    """A labelled tile: its id, why it was chosen, and the content hash of the image shown.
 
-    Attributes
-    ----------
-    patch : int
-        Id of the tile.
-    runs : list of int
-        Lengths of runs of equal pixels, row by row; the first is of pixels without landslide.
-    content : str or None
-        Content hash of the image that was shown.
+    `runs` are the lengths of runs of equal pixels, row by row; the first is without landslide.
     """
 
     patch: int
     runs: list[int]
+    reason: str | None = None
     content: str | None = None
 
 
@@ -56,17 +52,16 @@ class LabelFile(SummaryModel):
 
     Attributes
     ----------
-    format : str
     version : str or None
-        Version of this package that wrote the page.
+        Of this package, when it wrote the page.
     run : str or None
         Name of the run whose map was shown.
     models : dict of str to str
         Its models, see `digests_of`.
     split : str or None
+        Of the tiles, or the name of their scene.
     size : tuple of int
         Height and width of a tile.
-    tiles : list of TileLabel
     """
 
     format: Literal["l4s-ensemble labels 1"]
@@ -90,21 +85,19 @@ class Labels:
         1 = landslide.
     source : str
         The file or folder that they were read from.
-    split, run : str or None
-        Split of the tiles and name of the run whose map was shown, where the file says them.
-    models : dict of str to str
-        The models of that map, see `digests_of`; empty where not known.
-    content : dict of int to str
-        Content hash of the images by id, as far as known.
+    saved : LabelFile or None
+        What the labelling page said with them.
     """
 
     patch: NDArray[np.int64]
     mask: NDArray[np.uint8]
     source: str
-    split: str | None = None
-    run: str | None = None
-    models: Mapping[str, str] = field(default_factory=dict)
-    content: Mapping[int, str] = field(default_factory=dict)
+    saved: LabelFile | None = None
+
+    @property
+    def reasons(self) -> dict[int, str | None]:
+        """Why tiles were chosen, by id, as far as known."""
+        return {} if self.saved is None else {t.patch: t.reason for t in self.saved.tiles}
 
 
 def read_labels(path: str | Path, sensor: Sensor) -> Labels:
@@ -124,12 +117,12 @@ def read_labels(path: str | Path, sensor: Sensor) -> Labels:
         If there is no label, or one is damaged or of another size.
     """
     path, saved = Path(path), None
-    if path.suffix.lower() in _POLYGONS:
+    if path.suffix.lower() in POLYGONS:
         raise DataError(
-            "polygons are labels of a map, and tiles have no place on one",
+            "polygons are labels of a scene, and tiles of a split have no place in one",
             where=path,
             allowed=f"a JSON file; a folder of {NAMES}",
-            fix="write a mask of each tile with l4s_ensemble.maps.polygons.rasterise",
+            fix="name the folder of the scene's map with --scene",
         )
     if path.is_dir():
         found = _read_folder(path, sensor)
@@ -140,20 +133,15 @@ def read_labels(path: str | Path, sensor: Sensor) -> Labels:
     if not found:
         raise DataError("there is no labelled tile", where=path, allowed=NAMES)
     wanted = (sensor.patch_pixels, sensor.patch_pixels)
-    for number, mask in found.items():
-        if mask.shape != wanted:
-            raise DataError(
-                "a label has another size than the tiles",
-                where=f"tile {number} in {path}",
-                found=mask.shape,
-                allowed=wanted,
-            )
+    if other := [n for n, mask in found.items() if mask.shape != wanted]:
+        raise DataError(
+            "a label has another size than the tiles",
+            where=f"tile {other[0]} in {path}",
+            found=found[other[0]].shape,
+            allowed=wanted,
+        )
     patch = np.array(sorted(found), np.int64)
-    mask = np.stack([found[int(p)] for p in patch])
-    if saved is None:
-        return Labels(patch, mask, str(path))
-    content = {t.patch: t.content for t in saved.tiles if t.content is not None}
-    return Labels(patch, mask, str(path), saved.split, saved.run, saved.models, content)
+    return Labels(patch, np.stack([found[int(p)] for p in patch]), str(path), saved)
 
 
 def digests_of(run: Path) -> dict[str, str]:
@@ -161,47 +149,50 @@ def digests_of(run: Path) -> dict[str, str]:
     return {name: str(read_manifest(run / name)["digest"]) for name in MODELS}
 
 
-def check_labels(
-    labels: Labels, tiles: xr.Dataset, split: str, models: Mapping[str, str] | None = None
-) -> None:
-    """Refuse labels that are not of the tiles of a split; warn where another map was shown.
+def check_labels(labels: Labels, tiles: xr.Dataset, place: str, models: Mapping[str, str]) -> None:
+    """Refuse labels that are not of the tiles of a place; warn where another map was shown.
 
     Parameters
     ----------
     labels : Labels
     tiles : xarray.Dataset
-        The store of the split.
-    split : str
-    models : mapping of str to str, optional
+        The store of a split, or tiles of a scene.
+    place : str
+        Its name.
+    models : mapping of str to str
         Of the run that is adapted, see `digests_of`.
 
     Raises
     ------
     DataError
-        If a tile is not in the split, or its image is another one than that labelled.
+        If a tile is not in the place, or its image is another one than that labelled.
     """
-    patch = tiles["patch"].values
+    patch, fix = tiles["patch"].values, "name their split with --split, another folder with --data"
+    fix += ", or the map of their scene with --scene"
     if len(lost := np.setdiff1d(labels.patch, patch)):
         raise DataError(
-            "labels of tiles that are not in the split",
+            "labels of tiles that are not there",
             where=labels.source,
             found=_some(lost),
-            allowed=f"tiles of {split}: {len(patch)} from {patch.min()} to {patch.max()}",
-            fix="name their split with --split, or their folder with --data",
+            allowed=f"tiles of {place}: {len(patch)} from {patch.min()} to {patch.max()}",
+            fix=fix,
         )
-    shown = dict(zip(patch.tolist(), tiles["content_hash"].values.tolist(), strict=True))
-    if other := [n for n, content in labels.content.items() if shown[n] != content]:
+    if labels.saved is None:
+        return
+    shown = hashes_of(tiles)
+    content = {t.patch: t.content for t in labels.saved.tiles if t.content is not None}
+    if other := [n for n, found in content.items() if shown[n] != found]:
         raise DataError(
             "labels of other images: tiles of these numbers have another content here",
             where=labels.source,
-            found=f"{_some(other)} of {labels.split or 'another split'}",
-            allowed=f"tiles of {split} that the labels were drawn on",
-            fix="name their split with --split and their folder with --data, or label these tiles",
+            found=f"{_some(other)} of {labels.saved.split or 'another place'}",
+            allowed=f"tiles of {place} that the labels were drawn on",
+            fix=fix,
         )
-    if models and labels.models and dict(models) != dict(labels.models):
+    if labels.saved.models and dict(models) != labels.saved.models:
         log.warning(
             "labels: drawn over the map of other models (run %s); the masks are used as they are",
-            labels.run,
+            labels.saved.run,
         )
 
 

@@ -15,11 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from l4s_ensemble.adapt.adaptation import Adapted, LabelledTiles, adapt_ensemble, groups_of
 from l4s_ensemble.adapt.curve import learning_curve
-from l4s_ensemble.adapt.decision import Scored
-from l4s_ensemble.adapt.labels import MODELS, Labels, check_labels, digests_of
-from l4s_ensemble.adapt.summary import AdaptationSummary, ModelChange, TileRow
+from l4s_ensemble.adapt.labels import MODELS, Labels, digests_of
+from l4s_ensemble.adapt.summary import UNKNOWN_PLACES, AdaptationSummary, ModelChange, TileRow
 from l4s_ensemble.data.sensor import require_sensor
-from l4s_ensemble.data.store import STORE, in_memory, open_store, sensor_of
+from l4s_ensemble.data.store import in_memory, sensor_of, units
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.features.source import FeatureSource, source_to_predict
 from l4s_ensemble.metrics.bootstrap import f1_gain_interval
@@ -27,13 +26,15 @@ from l4s_ensemble.metrics.counts import Counts, f1_pooled
 from l4s_ensemble.pixel.model import fold_folder
 from l4s_ensemble.predict.card import write_card
 from l4s_ensemble.predict.ensemble import Ensemble
+from l4s_ensemble.predict.place import unet_of_groups
 from l4s_ensemble.predict.score import bootstrap_blocks
 from l4s_ensemble.run.execute import read_manifest
 from l4s_ensemble.run.files import read_json, write_json
 from l4s_ensemble.stack.comparison import thresholds_of
+from l4s_ensemble.unet.model import UNetModel
 
-FOLDER = "adapt"
-"""Of the summary in an adapted run."""
+FOLDER, TILES = "adapt", "tiles.npz"
+"""Of an adapted run: folder of its summary, and file of the labelled tiles in it."""
 
 BLOCK_TILES = 3
 NO_LABEL = 255
@@ -44,11 +45,11 @@ _LEFT = ("predict", ".work", ".lock", FOLDER)
 def adapt_run(
     ensemble: Ensemble,
     labels: Labels,
-    data: Path,
-    result: Path,
+    source: FeatureSource,
     out: Path,
     *,
-    split: str,
+    split: str | None = None,
+    scene: str | None = None,
     anyway: bool = False,
     curve: int = 0,
 ) -> AdaptationSummary:
@@ -59,12 +60,12 @@ def adapt_run(
     ensemble : Ensemble
         Of the run, which stays as it is.
     labels : Labels
-    data, result : Path
-        Folders of the stages of the place's patches, and of their prediction by the run.
+    source : FeatureSource
+        Of the place: its tiles are labelled, or neighbours of those.
     out : Path
         Folder of the adapted run; it must not exist. What does not change is linked.
-    split : str
-        Of the labelled tiles.
+    split, scene : str, optional
+        Of the labelled tiles: the split, or the folder of the map.
     anyway : bool
         Whether the adapted models are used though no gain is shown.
     curve : int
@@ -77,9 +78,55 @@ def adapt_run(
     RunError
         If `out` exists.
     """
-    check_labels(labels, open_store(data), split, digests_of(ensemble.folder))
-    source = FeatureSource.beside(ensemble.folder / "pixel", data / STORE, result)
-    return _adapt(ensemble, labels, source, out, split, anyway, curve)
+    started, run = time.monotonic(), ensemble.folder
+    if out.exists():
+        raise RunError("the folder exists", where=out, fix="name another one with --out")
+    tiles = source.dataset().isel(patch=source.positions(labels.patch))
+    blocks, kind = bootstrap_blocks(tiles, BLOCK_TILES)
+    groups_of(blocks, labels.mask)  # too few landslides are an error now
+    labelled = LabelledTiles.read(
+        source, labels.patch, labels.mask, seed=ensemble.pixel.seed, jobs=ensemble.jobs
+    )
+    predicting = _predicting(ensemble, source, labels.patch)
+    adapted = adapt_ensemble(ensemble, labelled, blocks, thresholds_of(run / "stack"), predicting)
+    models = _changes(adapted, thresholds_of(run / "stack"), blocks)
+    before, after = (scored.counts("stack").table() for scored in (adapted.before, adapted.after))
+    groups = [adapted.group == k for k in range(int(adapted.group.max()) + 1)]
+    gains = [_f1(after[g].sum(axis=0)) - _f1(before[g].sum(axis=0)) for g in groups]
+    helps, reason = judge(models[-1], gains, spatial=kind == "spatial")
+    rows = [
+        TileRow(
+            patch=p,
+            reason=labels.reasons.get(p),
+            group=int(adapted.group[i]),
+            landslide_pixels=int(labels.mask[i].sum()),
+            f1_before=_f1(before[i]) if before[i, :3].any() else None,
+            f1_after=_f1(after[i]) if after[i, :3].any() else None,
+        )
+        for i, p in enumerate(labels.patch.tolist())
+    ]
+    summary = AdaptationSummary(
+        base=str(ensemble.path),
+        base_digests=digests_of(run),
+        base_version=read_manifest(run / "stack").get("versions", {}).get("l4s_ensemble"),
+        labels=labels.source,
+        labels_digest=hashlib.sha256(labels.patch.tobytes() + labels.mask.tobytes()).hexdigest(),
+        split=split,
+        scene=scene,
+        tiles=rows,
+        models=models,
+        block_kind=kind,
+        gain_of_groups=gains,
+        weight_pixel_before=ensemble.stack.learner_.weight_pixel,
+        weight_pixel_after=adapted.stack.learner_.weight_pixel,
+        helps=helps,
+        reason=reason,
+        curve=learning_curve(ensemble, labelled, adapted.group, curve) if curve else [],
+        in_use=helps or anyway,
+        seconds=round(time.monotonic() - started, 1),
+    )
+    _write(ensemble, out, adapted, summary, units(tiles))
+    return summary
 
 
 def adapt_to_masks(
@@ -92,6 +139,8 @@ def adapt_to_masks(
     curve: int = 0,
 ) -> AdaptationSummary:
     """Adapt an ensemble to labelled tiles in memory and write the adapted run.
+
+    A function and no method of `Ensemble`: predicting needs nothing of the training.
 
     Parameters
     ----------
@@ -142,82 +191,52 @@ def adapt_to_masks(
     )
     patch = patches["patch"].values.astype(np.int64)[labelled]
     labels = Labels(patch, given[labelled].astype(np.uint8), "masks in memory")
-    return _adapt(ensemble, labels, source, Path(out), None, anyway, curve)
+    return adapt_run(ensemble, labels, source, Path(out), anyway=anyway, curve=curve)
 
 
-def _adapt(
-    ensemble: Ensemble,
-    labels: Labels,
-    source: FeatureSource,
-    out: Path,
-    split: str | None,
-    anyway: bool,
-    draws: int,
-) -> AdaptationSummary:
-    started, run = time.monotonic(), ensemble.folder
-    if out.exists():
-        raise RunError("the folder exists", where=out, fix="name another one with --out")
-    labelled_tiles = source.dataset().isel(patch=source.positions(labels.patch))
-    blocks, _ = bootstrap_blocks(labelled_tiles, BLOCK_TILES)
-    groups_of(blocks, labels.mask)  # too few landslides are an error now
-    labelled = LabelledTiles.read(
-        source, labels.patch, labels.mask, seed=ensemble.pixel.seed, jobs=ensemble.jobs
-    )
-    adapted = adapt_ensemble(ensemble, labelled, blocks, thresholds_of(run / "stack"))
-    counts = {m: (_counts(adapted.before, m), _counts(adapted.after, m)) for m in MODELS}
-    models, (before, after) = _changes(adapted, counts, blocks), counts["stack"]
-    groups = [adapted.group == k for k in range(int(adapted.group.max()) + 1)]
-    gains = [f1_pooled(_some(after, g)) - f1_pooled(_some(before, g)) for g in groups]
-    helps, reason = judge(models[-1], gains)
-    summary = AdaptationSummary(
-        base=str(ensemble.path),
-        base_digests=digests_of(run),
-        base_version=read_manifest(run / "stack").get("versions", {}).get("l4s_ensemble"),
-        labels=labels.source,
-        labels_digest=hashlib.sha256(labels.patch.tobytes() + labels.mask.tobytes()).hexdigest(),
-        split=split,
-        tiles=_rows(adapted, labels, counts),
-        models=models,
-        groups=len(gains),
-        gain_of_groups=gains,
-        weight_pixel_before=ensemble.stack.learner_.weight_pixel,
-        weight_pixel_after=adapted.stack.learner_.weight_pixel,
-        helps=helps,
-        reason=reason,
-        curve=learning_curve(ensemble, labelled, adapted.group, draws) if draws else [],
-        in_use=helps or anyway,
-        seconds=round(time.monotonic() - started, 1),
-    )
-    _write(run, out, adapted, summary)
-    return summary
-
-
-def judge(stack: ModelChange, gains: list[float]) -> tuple[bool, str]:
+def judge(stack: ModelChange, gains: list[float], *, spatial: bool = True) -> tuple[bool, str]:
     """Say whether a gain of the stack is shown, and why.
 
-    With an interval, where it is above zero. With fewer than ten spatial blocks there is none: then
-    where at least two groups gain, and all of them but one at most.
+    With an interval, where it is above zero. With fewer than ten blocks there is none: then where
+    at least two groups gain, and all of them but one at most. Where the places of the tiles are
+    not known (not `spatial`), each is a block, and the words say so.
     """
     scores = f"F1 {stack.f1_before:.3f} before, {stack.f1_after:.3f} after"
     if stack.low is not None:
         shown = stack.low > 0
         span = f"gain {stack.gain:+.3f} [{stack.low:+.3f}, {stack.high:+.3f}]"
-        return shown, f"{scores}: {span}, {'shown' if shown else 'no gain shown'}"
-    better = sum(g > 0 for g in gains)
-    return better >= 2 and better >= len(gains) - 1, (
-        f"{scores}: gains from {min(gains):+.3f} to {max(gains):+.3f}, {better} of {len(gains)} "
-        f"groups gain; {stack.blocks} spatial blocks are too few for an interval"
-    )
+        said = f"{scores}: {span}, {'shown' if shown else 'no gain shown'}"
+    else:
+        better = sum(g > 0 for g in gains)
+        shown = better >= 2 and better >= len(gains) - 1
+        what = "spatial blocks" if spatial else "tiles"
+        few = f"{stack.blocks} {what} are" if stack.blocks > 1 else "one spatial block is"
+        said = (
+            f"{scores}: gains from {min(gains):+.3f} to {max(gains):+.3f}, {better} of "
+            f"{len(gains)} groups gain; {few} too few for an interval"
+        )
+    return shown, said if spatial else f"{said}; {UNKNOWN_PLACES}"
+
+
+def _predicting(ensemble: Ensemble, source: FeatureSource, patch: NDArray[np.int64]) -> UNetModel:
+    """The U-Nets as they predict the place: adapted to its images, where it is one place."""
+    dataset = source.dataset()
+    place = ensemble.places_of(dataset)
+    own = np.unique(place[source.positions(patch)])
+    if len(own) > 1:
+        return ensemble.unet
+    number = ((place > 0) & (place == own[0])).astype(np.int64)
+    return unet_of_groups(ensemble.unet, dataset, dataset["patch"].values, number)[-1]
 
 
 def _changes(
-    adapted: Adapted, counts: Mapping[str, tuple[Counts, Counts]], blocks: NDArray[np.int64]
+    adapted: Adapted, thresholds: Mapping[str, float], blocks: NDArray[np.int64]
 ) -> list[ModelChange]:
     """Each model before and after."""
     models = []
-    for m, (before, after) in counts.items():
+    for m in MODELS:
+        before, after = adapted.before.counts(m), adapted.after.counts(m)
         gain = f1_gain_interval(after, before, blocks)
-        pooled = [s.tiles[m].pooled() for s in (adapted.before, adapted.after)]
         models.append(
             ModelChange(
                 model=m,
@@ -227,43 +246,43 @@ def _changes(
                 low=gain.low,
                 high=gain.high,
                 blocks=gain.blocks,
-                average_precision_before=pooled[0].average_precision(),
-                average_precision_after=pooled[1].average_precision(),
-                threshold_before=float(adapted.before.thresholds[m][0]),
+                average_precision_before=adapted.before.average_precision(m),
+                average_precision_after=adapted.after.average_precision(m),
+                threshold_before=thresholds[m],
                 threshold_after=adapted.decision.thresholds[m],
             )
         )
     return models
 
 
-def _rows(
-    adapted: Adapted, labels: Labels, counts: Mapping[str, tuple[Counts, Counts]]
-) -> list[TileRow]:
-    before, after = counts["stack"]
-
-    def f1(counts: Counts, i: int) -> float | None:
-        whole = int(2 * counts.tp[i] + counts.fp[i] + counts.fn[i])
-        return 2 * int(counts.tp[i]) / whole if whole else None
-
-    return [
-        TileRow(
-            patch=int(p),
-            group=int(adapted.group[i]),
-            landslide_pixels=int(labels.mask[i].sum()),
-            f1_before=f1(before, i),
-            f1_after=f1(after, i),
-        )
-        for i, p in enumerate(labels.patch)
-    ]
+def _f1(counts: NDArray[np.int64]) -> float:
+    """F1 of one row of `Counts.table`."""
+    return f1_pooled(Counts(*counts))
 
 
-def _write(run: Path, out: Path, adapted: Adapted, summary: AdaptationSummary) -> None:
+def _write(
+    ensemble: Ensemble,
+    out: Path,
+    adapted: Adapted,
+    summary: AdaptationSummary,
+    image: NDArray[np.float32],
+) -> None:
     """Write the adapted run; it appears when it is whole."""
     partial = out.with_name(f".{out.name}-{os.getpid()}")
+    skipped = shutil.ignore_patterns(*_LEFT)
     try:
-        shutil.copytree(run, partial, copy_function=_link, ignore=shutil.ignore_patterns(*_LEFT))
+        shutil.copytree(ensemble.folder, partial, copy_function=_link, ignore=skipped)
         (partial / FOLDER).mkdir()
         write_json(partial / FOLDER / "summary.json", summary)
+        np.savez_compressed(
+            partial / FOLDER / TILES,
+            # For pictures: half of the memory is enough.
+            image=image.astype(np.float16),
+            sensor=np.array(ensemble.sensor.model_dump_json()),
+            reference=adapted.after.reference,
+            before=adapted.before.mask["stack"],
+            after=adapted.after.mask["stack"],
+        )
         if summary.in_use:
             _write_models(partial, adapted)
             _write_lineage(partial, summary)
@@ -305,18 +324,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _counts(scored: Scored, model: str) -> Counts:
-    """Counts of each tile at its own threshold."""
-    tiles, thresholds = scored.tiles[model], scored.thresholds[model]
-    each = [tiles.subset([i]).counts(float(t)) for i, t in enumerate(thresholds)]
-    return Counts(*(np.concatenate(column) for column in zip(*map(_columns, each), strict=True)))
-
-
-def _some(counts: Counts, at: NDArray[np.bool_]) -> Counts:
-    return Counts(*(column[at] for column in _columns(counts)))
-
-
-def _columns(counts: Counts) -> tuple[NDArray[np.int64], ...]:
-    return counts.tp, counts.fp, counts.fn, counts.tn

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from l4s_ensemble.run.stage import SummaryModel
 
+UNKNOWN_PLACES = (
+    "the places of these tiles are not known, each counts as a block, and tiles side by side may "
+    "make the gain look surer than it is"
+)
+
 
 class TileRow(SummaryModel):
-    """A labelled tile and the stack's F1 there; None without a landslide in mask and prediction."""
+    """A labelled tile and the stack's F1 there; None without a landslide in mask and prediction.
+
+    `reason` says why it was chosen, where that is known.
+    """
 
     patch: int
+    reason: str | None
     group: int
     landslide_pixels: int
     f1_before: float | None
@@ -18,7 +27,7 @@ class TileRow(SummaryModel):
 class ModelChange(SummaryModel):
     """A model on the labelled tiles: by the run, and by models adapted without each tile's group.
 
-    `low` and `high` are of the paired gain in F1; None with fewer than ten spatial blocks.
+    `low` and `high` are of the paired gain in F1; None with fewer than ten blocks.
     """
 
     model: str
@@ -58,14 +67,17 @@ class AdaptationSummary(SummaryModel):
     base : str
         The run that was adapted; `base_digests` are of its fitted stages, `base_version` of this
         package when its stack was fitted.
-    labels, split : str
-        Where the labels came from, and whose tiles they are of; None where they were in memory.
+    labels : str
+        Where the labels came from.
+    split, scene : str or None
+        Whose tiles they are of: a split, or the scene of a map in this folder. Both None: tiles in
+        memory.
     labels_digest : str
         Of ids and masks.
-    groups : int
-        Groups of labelled tiles; each was scored by models adapted without it.
+    block_kind : {'spatial', 'tile'}
+        ``tile``: places are not known, each tile is a block, see `UNKNOWN_PLACES`.
     gain_of_groups : list of float
-        Gain of the stack in F1 in each group.
+        Gain of the stack in F1 in each group, scored by models adapted without it.
     helps : bool
         Whether a gain of the stack is shown.
     reason : str
@@ -82,9 +94,10 @@ class AdaptationSummary(SummaryModel):
     labels: str
     labels_digest: str
     split: str | None
+    scene: str | None
     tiles: list[TileRow]
     models: list[ModelChange]
-    groups: int
+    block_kind: str
     gain_of_groups: list[float]
     weight_pixel_before: float
     weight_pixel_after: float

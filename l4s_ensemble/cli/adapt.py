@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +20,22 @@ from l4s_ensemble.cli.options import (
     fitted_run,
 )
 
+SceneOption = Annotated[
+    Path | None,
+    typer.Option("--scene", help="Folder that `map` wrote: tiles of its scene, not of a split."),
+]
+
 
 def adapt(
     labels: Annotated[
-        Path, typer.Option("--labels", help="Labels of tiles: a JSON file, or a folder of masks.")
+        Path,
+        typer.Option(
+            "--labels", help="A JSON file, a folder of masks; of a scene also a file of polygons."
+        ),
     ],
     split: SplitOption = "valid",
     data: DataOption = None,
+    scene: SceneOption = None,
     run: RunOption = RUN,
     out: Annotated[
         Path | None, typer.Option("--out", help="The adapted run; default: <run>-adapted.")
@@ -43,13 +53,16 @@ def adapt(
     """Adapt a run to a few labelled tiles of a new place. The run stays as it is."""
     opened = fitted_run(run, jobs, device, quiet)
     target = out or opened.folder.with_name(f"{opened.folder.name}-adapted")
-    found = opened.adapt(labels, target, split=split, data=data, anyway=anyway, curve=curve)
+    found = opened.adapt(
+        labels, target, split=split, data=data, scene=scene, anyway=anyway, curve=curve
+    )
     console.adaptation(found, target)
 
 
 def label(
     split: SplitOption = "valid",
     data: DataOption = None,
+    scene: SceneOption = None,
     run: RunOption = RUN,
     tiles: Annotated[int, typer.Option("--tiles", min=2, help="Tiles to label.")] = 20,
     out: Annotated[
@@ -62,7 +75,11 @@ def label(
     """Choose the tiles that would teach most, and write a page to label them on."""
     opened = fitted_run(run, jobs, device, quiet)
     page = out or opened.folder / "label.html"
-    chosen = opened.label(page, tiles, split=split, data=data)
+    chosen = opened.label(page, tiles, split=split, data=data, scene=scene)
     console.table("to label", ["tile", "because"], [[str(c.patch), c.reason] for c in chosen])
     console.say(f"page    {page}: open it in a browser, label, save the labels, then")
-    console.say(f"        l4s-ensemble adapt --labels labels-{split}.json --run {opened.folder}")
+    name = split if scene is None else scene.resolve().name
+    words = ["l4s-ensemble", "adapt", "--labels", f"labels-{name}.json", "--run", opened.folder]
+    words += ["--split", split] if scene is None else ["--scene", scene]
+    words += [] if data is None else ["--data", data]
+    console.say(f"        {shlex.join(map(str, words))}")

@@ -29,7 +29,8 @@ SCORES = (
     "average_precision", "calibration_error", "threshold", "tiles",
 )  # fmt: skip
 LINEAGE = (
-    "base", "base_version", "base_digests", "labels", "labels_digest", "split", "helps", "reason",
+    "base", "base_version", "base_digests", "labels", "labels_digest", "split", "scene", "helps",
+    "reason",
 )  # fmt: skip
 FITS = ("data/train", "scenes", "features", "pixel", "unet", "stack")
 OFFICIAL = ("valid", "test")

@@ -51,7 +51,7 @@ def adapted_limits(adapted: Mapping[str, Any] | None) -> list[str]:
     """What follows from an adaptation to labels, `adapted` of the card."""
     if adapted is None:
         return []
-    place = adapted["split"] or "their place"
+    place = adapted["split"] or adapted["scene"] or "their place"
     return [
         f"The models were adapted to {adapted['tiles']} labelled tiles ({adapted['labels']}): "
         "scores out-of-fold are those of the models before, and scores of "

@@ -52,8 +52,8 @@ from l4s_ensemble.unet.model import score_tiles as score_unet
 class Ensemble:
     """Pixel classifier, U-Net and stack of a fitted run; `load` makes it.
 
-    It predicts in memory and writes nothing. Sent to another process it is loaded there again from
-    its folder.
+    It predicts in memory and writes nothing; `l4s_ensemble.adapt_to_masks` adapts it to labelled
+    tiles. Sent to another process it is loaded there again from its folder.
 
     Parameters
     ----------

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from l4s_ensemble.adapt.choose import Choice
 from l4s_ensemble.adapt.labels import FORMAT, encode
-from l4s_ensemble.data.store import open_store, positions_of, sensor_of, units
-from l4s_ensemble.predict.result import open_masks
+from l4s_ensemble.data.store import sensor_of, units
 from l4s_ensemble.report.browser.photos import layers_of, photographs
 from l4s_ensemble.report.html import TEMPLATES, package_version
 from l4s_ensemble.report.pictures.draw import Picture
@@ -27,12 +28,12 @@ SEGMENTS = {"small": 500, "large": 120}
 
 def write_labelling_page(
     path: Path,
-    data: Path,
-    result: Path,
+    tiles: xr.Dataset,
+    masks: NDArray[np.uint8],
     choices: Sequence[Choice],
     *,
     run: str,
-    split: str,
+    place: str,
     models: Mapping[str, str],
 ) -> Path:
     """Write the page; the present map is what each tile starts with.
@@ -41,28 +42,21 @@ def write_labelling_page(
     ----------
     path : Path
         File to write.
-    data, result : Path
-        Folders of the stages of the patches and of their prediction.
+    tiles : xarray.Dataset
+        The chosen ones, in their order, as `l4s_ensemble.data.store.open_store` gives them.
+    masks : uint8 array, shape (tile, y, x)
+        What is mapped, 1 = landslide.
     choices : sequence of Choice
-        Tiles in the order shown.
-    run, split : str
+    run, place : str
+        Names of the run, and of the split or the scene.
     models : mapping of str to str
         Written into the labels, see `l4s_ensemble.adapt.labels.LabelFile`.
     """
-    store = open_store(data)
-    sensor, patch = sensor_of(store), [c.patch for c in choices]
-    images = units(store, positions_of(store, patch))
-    tiles = []
-    shown = zip(
-        choices,
-        images,
-        open_masks(result, patch),
-        store["content_hash"].sel(patch=patch).values.tolist(),
-        strict=True,
-    )
-    for choice, image, mask, content in shown:
+    sensor, shown = sensor_of(tiles), []
+    hashes = tiles["content_hash"].values.tolist()
+    for choice, image, mask, content in zip(choices, units(tiles), masks, hashes, strict=True):
         pictures = photographs(image, sensor)
-        tiles.append(
+        shown.append(
             {
                 "patch": choice.patch,
                 "reason": choice.reason,
@@ -77,13 +71,13 @@ def write_labelling_page(
         "version": package_version(),
         "run": run,
         "models": dict(models),
-        "split": split,
-        "size": [store.sizes["y"], store.sizes["x"]],
+        "split": place,
+        "size": [tiles.sizes["y"], tiles.sizes["x"]],
         "layers": [name for _, name, _ in layers_of(sensor)],
-        "tiles": tiles,
+        "tiles": shown,
     }
     # In a script element nothing but "</" could end it.
-    parts = {"DATA": json.dumps(info).replace("</", "<\\/"), "RUN": _escaped(f"{run}, {split}")}
+    parts = {"DATA": json.dumps(info).replace("</", "<\\/"), "RUN": escape(f"{run}, {place}")}
     for name, file in (("STYLE", "style.css"), ("SCRIPT", "script.js")):
         parts[name] = (TEMPLATES / "labelling" / file).read_text("utf-8")
     page = (TEMPLATES / "labelling" / "page.html").read_text("utf-8")
@@ -111,9 +105,3 @@ def _png(picture: Picture) -> str:
     out = BytesIO()
     Image.fromarray(picture).save(out, format="PNG")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
-
-
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from l4s_ensemble.adapt.summary import AdaptationSummary
 from l4s_ensemble.report import checks
 from l4s_ensemble.report.page import Page, PageKind, blank, split_of
 from l4s_ensemble.report.registry import PAGES, kind_of
-from l4s_ensemble.report.source import RunSource
+from l4s_ensemble.report.source import FITS, RunSource
 from l4s_ensemble.report.table import Column, table
 
 _STAGES: tuple[Column, ...] = (
@@ -39,6 +40,10 @@ def make_page(
     """Make one page, with what every page has."""
     own = kind or kind_of(page)
     found = checks.run_checks(source)
+    made = own.make(source, page)
+    adapted = source.get(AdaptationSummary)
+    if adapted is not None and behind and set(behind) <= {"data/train", *FITS}:
+        made["lead"] = f"Fitted by the run {adapted.base}, before its adaptation. {made['lead']}"
     return {
         **blank(),
         "page": page,
@@ -48,7 +53,7 @@ def make_page(
         "run": source.config.name,
         "report_title": source.config.report.title,
         "checks": found if page == "index" else [c for c in found if c["page"] == page],
-        **own.make(source, page),
+        **made,
         "foot": _foot(source, behind, own.commands(source, page), own.settings),
     }
 

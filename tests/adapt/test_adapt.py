@@ -16,7 +16,7 @@ import pytest
 from l4s_ensemble.adapt import adaptation
 from l4s_ensemble.adapt.adaptation import groups_of
 from l4s_ensemble.adapt.run import adapt_to_masks, judge
-from l4s_ensemble.adapt.summary import AdaptationSummary, ModelChange
+from l4s_ensemble.adapt.summary import UNKNOWN_PLACES, AdaptationSummary, ModelChange
 from l4s_ensemble.data.patches import open_patches
 from l4s_ensemble.errors import DataError, RunError
 from l4s_ensemble.predict.ensemble import Ensemble
@@ -78,7 +78,7 @@ def test_the_run_stays_and_the_adapted_one_says_where_it_came_from(
     assert summary.base == str(place / "run") and summary.in_use and summary.split == "valid"
     assert {r.patch for r in summary.tiles} == {1, 2, 3, 4}
     assert summary.reason in (place / "said").read_text()
-    assert len(summary.gain_of_groups) == summary.groups >= 2
+    assert len(summary.gain_of_groups) >= 2 and summary.block_kind == "spatial"
     for name, digest in summary.base_digests.items():
         manifest = read_json(place / "new" / name / "manifest.json")
         assert manifest["adapted"]["base_digest"] == digest
@@ -199,6 +199,10 @@ def test_a_gain_must_be_shown(
     found, reason = judge(change(low, high), gains)
     assert found is helps
     assert ("interval" in reason) == (low is None) and "0.600" in reason
+    assert judge(change(low, high), gains, spatial=False) == (
+        helps,
+        f"{reason.replace('spatial blocks', 'tiles')}; {UNKNOWN_PLACES}",
+    )
 
 
 def test_the_report_has_a_page_of_the_adaptation(place: Path, tmp_path: Path) -> None:
@@ -206,5 +210,10 @@ def test_the_report_has_a_page_of_the_adaptation(place: Path, tmp_path: Path) ->
     text = (tmp_path / "report/adaptation.html").read_text()
     summary = AdaptationSummary.model_validate(read_json(place / "new/adapt/summary.json"))
     assert summary.reason[1:] in html.unescape(text)
-    assert all(f">{row.patch}<" in text for row in summary.tiles)
+    for row in summary.tiles:
+        for layer in ("colour.webp", "reference.png", "before.png", "after.png"):
+            assert f"assets/tiles/adapt-{row.patch}-{layer}" in text
+            assert (tmp_path / f"report/assets/tiles/adapt-{row.patch}-{layer}").is_file()
+    assert "What more labels bring" in text
+    assert f"Fitted by the run {place / 'run'}" in (tmp_path / "report/unet.html").read_text()
     assert "adaptation.html" in (tmp_path / "report/index.html").read_text()

@@ -54,7 +54,7 @@ def test_every_form_gives_the_same_masks(
             Image.fromarray(200 * mask).save(path / f"mask_{n}.png")
     found = read_labels(path, L4S)
     assert found.patch.tolist() == [3, 7, 12]
-    assert found.split == ("valid" if form == "json" else None)
+    assert (found.saved is not None and found.saved.split == "valid") is (form == "json")
     np.testing.assert_array_equal(found.mask, [made[n] for n in (3, 7, 12)])
 
 
@@ -78,7 +78,7 @@ def test_what_is_no_label_is_refused_by_name(rng: np.random.Generator, tmp_path:
         with pytest.raises(Exception, match=says) as error:
             read_labels(path, L4S)
         assert error.type.__name__ in {"DataError", "RunError"}
-    with pytest.raises(DataError, match=r"(?s)polygons.*a\.gpkg.*rasterise"):
+    with pytest.raises(DataError, match=r"(?s)polygons.*a\.gpkg.*--scene"):
         read_labels(tmp_path / "a.gpkg", L4S)
     with pytest.raises(DataError, match="no such labels"):
         read_labels(tmp_path / "nowhere", L4S)
@@ -107,8 +107,8 @@ def test_labels_are_of_the_very_tiles_that_were_shown(
     assert not caplog.records
     check_labels(labels, tiles, "valid", {"stack": "2"})
     assert "run first" in caplog.text
-    with pytest.raises(DataError, match=r"(?s)not in the split.*\b12\b.*9 from 1 to 9"):
-        check_labels(labels, tiles.isel(patch=slice(9)), "valid")
+    with pytest.raises(DataError, match=r"(?s)not there.*\b12\b.*9 from 1 to 9"):
+        check_labels(labels, tiles.isel(patch=slice(9)), "valid", {})
     hashes[6] = "another"
     with pytest.raises(DataError, match=r"(?s)another content.*\b7 of valid.*--data"):
-        check_labels(labels, tiles, "test")
+        check_labels(labels, tiles, "test", {})

@@ -41,13 +41,14 @@ def labelling(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data, result = tiny_run / "data/valid", tiny_run / RESULT
     chosen = choose(candidates(data, result), 4)
     path = tmp_path_factory.mktemp("labelling") / "label.html"
+    ids = [c.patch for c in chosen]
     return write_labelling_page(
         path,
-        data,
-        result,
+        open_store(data).sel(patch=ids),
+        open_masks(result, ids),
         chosen,
         run="</script>tiny",
-        split="valid",
+        place="valid",
         models=digests_of(tiny_run),
     )
 
@@ -76,6 +77,7 @@ def test_what_is_clicked_and_painted_is_what_is_read(
     assert opened.locator("#save").is_disabled()
     first = tile_of(opened)
     opened.locator("#empty").click()
+    assert opened.evaluate("document.activeElement.id") == "stage"  # Enter finishes the tile
     opened.locator("input[value=brush]").check()
     opened.locator("#width").fill("5")
     box = opened.locator("#stage").bounding_box()
@@ -88,16 +90,17 @@ def test_what_is_clicked_and_painted_is_what_is_read(
     opened.locator("#done").click()
     assert tile_of(opened) != first
     found = saved(opened, tmp_path / "labels.json")
-    assert found.patch.tolist() == [first] and found.split == "valid"
+    told = found.saved
+    assert found.patch.tolist() == [first] and told is not None and told.split == "valid"
     y, x = np.ogrid[:128, :128]
     along = np.clip(x, 20, 40)
     stroke = (x - along) ** 2 + (y - 30) ** 2 <= 2.5**2
     np.testing.assert_array_equal(found.mask[0], stroke)
-    assert found.run == "</script>tiny" and found.models == digests_of(tiny_run)
-    assert set(found.content) == {first}
+    assert told.run == "</script>tiny" and told.models == digests_of(tiny_run)
+    assert told.tiles[0].content and "mapped" in (found.reasons[first] or "")
     check_labels(found, open_store(tiny_run / "data/valid"), "valid", digests_of(tiny_run))
     with pytest.raises(DataError, match="other images"):
-        check_labels(found, open_store(tiny_run / "data/train"), "train")
+        check_labels(found, open_store(tiny_run / "data/train"), "train", {})
 
 
 def test_the_map_is_the_start_and_undo_gives_it_back(

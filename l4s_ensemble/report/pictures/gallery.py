@@ -85,7 +85,7 @@ def build(
     made = {
         "kind": "gallery",
         "pixel_m2": sensor.pixel_m**2,
-        "scale": {"km": SCALE_KM, "percent": round(100_000 * SCALE_KM / metres, 2)},
+        "scale": scale_of(metres),
         "split": shown.split,
         "threshold": float(np.median(shown.threshold)),
         "layers": [{"key": k, "label": text} for k, text in layers.items()],
@@ -95,6 +95,11 @@ def build(
         "more": pages_of(source).get(shown.split, (None,))[0],
     }
     return {"gallery": made}
+
+
+def scale_of(metres: float) -> dict[str, float]:
+    """Scale bar of tiles that are so wide."""
+    return {"km": SCALE_KM, "percent": round(100_000 * SCALE_KM / metres, 2)}
 
 
 def _draw(layer: str, tile: Tile, colour: pictures.Picture) -> pictures.Picture:

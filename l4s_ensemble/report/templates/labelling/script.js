@@ -170,7 +170,8 @@
     $("undo").disabled = !tile.undo.length;
     $("redo").disabled = !tile.redo.length;
     const done = tiles.filter((t) => t.done).length;
-    $("progress").textContent = `${done} of ${tiles.length} tiles done.`;
+    const all = done === tiles.length ? ": save the labels" : "";
+    $("progress").textContent = `${done} of ${tiles.length} tiles done${all}.`;
     $("bar").value = done / tiles.length;
     $("picture").style.filter = `brightness(${$("light").value}%)`;
     $("save").disabled = !done;
@@ -221,7 +222,7 @@
   function save() {
     const labels = {
       format: info.format, version: info.version, run: info.run, models: info.models, split: info.split, size: info.size,
-      tiles: tiles.filter((t) => t.done).map((t) => ({ patch: t.patch, runs: encode(t.mask), content: t.content })),
+      tiles: tiles.filter((t) => t.done).map((t) => ({ patch: t.patch, runs: encode(t.mask), reason: t.reason, content: t.content })),
     };
     if (!labels.tiles.length) return;
     const link = document.createElement("a");
@@ -317,7 +318,8 @@
     $("tiles").append(item);
   });
   for (const [id, name] of [["undo", "z"], ["redo", "y"], ["empty", "n"], ["reset", "r"], ["done", "Enter"], ["previous", ","], ["next", "."], ["save", "s"]]) {
-    $(id).addEventListener("click", actions[name]);
+    // After a click of the mouse, Enter is for the tile again; of the keyboard, the button keeps it.
+    $(id).addEventListener("click", (event) => { actions[name](); if (event.detail) $("stage").focus({ preventScroll: true }); });
   }
   $("show").addEventListener("change", marks);
   for (const id of ["width", "light"]) $(id).addEventListener("input", draw);
