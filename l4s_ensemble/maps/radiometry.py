@@ -110,62 +110,49 @@ def _refuse(
     ------
     DataError
     """
-    scene, bands = reader.scene, reader.sensor.spectral
-    negative = [n for n, v in zip(bands, sample, strict=True) if (v < 0).mean() > _NEGATIVE]
+    bands, source = reader.sensor.spectral, reader.scene.source
     shown = ", ".join(f"{n} {m:.4g}" for n, m in zip(bands, median, strict=True))
+
+    def refused(
+        what: str, fix: str, found: str = "", allowed: str = "reflectance x 10,000"
+    ) -> None:
+        found = f"{source}; medians {shown}{found}"
+        raise DataError(what, where=reader.scene.path, found=found, allowed=allowed, fix=fix)
+
+    negative = [n for n, v in zip(bands, sample, strict=True) if (v < 0).mean() > _NEGATIVE]
     if len(negative) >= 2:
-        raise DataError(
+        refused(
             "reflectance below zero: the offset seems to have been taken off before",
-            where=scene.path,
-            found=f"{scene.source}; below zero in {', '.join(negative)}",
-            fix="give --offset 0; or --offset as it is, if this is meant",
+            "give --offset 0; or --offset as it is, if this is meant",
+            f"; below zero in {', '.join(negative)}",
         )
     if reader.sensor.radiometry == "relative":
         return
     highest = float(np.quantile(sample, 0.999))
     if highest < _REFLECTANCE:
-        raise DataError(
-            "these are reflectances from 0 to 1, or nothing",
-            where=scene.path,
-            found=f"medians {shown}",
-            allowed="reflectance x 10,000",
-            fix="give --scale 10000; or --scale 1, if this is meant",
-        )
+        fix = "give --scale 10000; or --scale 1, if this is meant"
+        refused("these are reflectances from 0 to 1, or nothing", fix)
     if highest <= _BYTE and (sample == np.rint(sample)).all():
-        raise DataError(
-            "these are 8-bit values of a picture",
-            where=scene.path,
-            found=f"medians {shown}",
-            allowed="reflectance x 10,000",
-            fix="use the bands of the product, not its preview",
-        )
+        fix = "use the bands of the product, not its preview"
+        refused("these are 8-bit values of a picture", fix)
     known = np.array([training.get(n, np.nan) for n in bands])
     if not np.isfinite(known).any():
         return
+    wanted = "training: " + ", ".join(f"{n} {v:.0f}" for n, v in training.items())
     off, less = _distance(median, known), _distance(median - OFFSET, known)
     if less < off and (np.quantile(sample, 0.001, axis=1) > 0.9 * OFFSET).all():
-        raise DataError(
+        refused(
             f"an offset of {OFFSET:g} seems to be in the values still",
-            where=scene.path,
-            found=f"{scene.source}; medians {shown}; no band has a dark pixel",
-            allowed=f"training: {_listed(training)}",
-            fix=f"give --offset -{OFFSET:g}; or --offset 0, if they are right",
+            f"give --offset -{OFFSET:g}; or --offset 0, if they are right",
+            "; no band has a dark pixel",
+            wanted,
         )
     if off > np.log(_FACTOR):
-        raise DataError(
-            "the values are no reflectance x 10,000 of such a sensor",
-            where=scene.path,
-            found=f"{scene.source}; medians {shown}",
-            allowed=f"training: {_listed(training)}",
-            fix="give --scale and --offset so that value x scale + offset is reflectance x 10,000",
-        )
+        fix = "give --scale and --offset so that value x scale + offset is reflectance x 10,000"
+        refused("the values are no reflectance x 10,000 of such a sensor", fix, "", wanted)
 
 
 def _distance(median: NDArray[Any], known: NDArray[Any]) -> float:
     """Median over bands of the log ratio to training."""
     off = np.abs(np.log(np.maximum(median, 1)) - np.log(np.maximum(known, 1)))
     return float(np.nanmedian(off))
-
-
-def _listed(training: Mapping[str, float]) -> str:
-    return ", ".join(f"{n} {v:.0f}" for n, v in training.items())

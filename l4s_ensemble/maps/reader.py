@@ -69,12 +69,9 @@ class Reader:
         DataError
             If bands are missing, the scene has no CRS, or the elevation does not cover it.
         """
-        elevation = None if dem is None else BandFile("dem", dem)
-        needed = set(sensor.band_names) - {"slope"}
-        if "slope" in sensor.band_names and scene.band("slope") is None:
-            needed.add("dem")
-        have = {b.name for b in scene.bands} | ({"dem"} if elevation else set())
-        _require(scene, sensor, sorted(needed - have, key=_order), have)
+        have = [b.name for b in scene.bands] + ([] if dem is None else ["dem"])
+        needed = [n for n in sensor.band_names if n != "slope" or "dem" not in have]
+        _require(scene, sensor, [n for n in needed if n not in have], have)
         spectral = [b for n in sensor.spectral if (b := scene.band(n)) is not None]
         grid = _finest_grid(spectral, sensor)
         masks = scene.masks if mask is None else (*scene.masks, Mask(mask))
@@ -183,31 +180,23 @@ def slope_degrees(z: Floats, pixel_m: float) -> Floats:
     return np.asarray(np.degrees(np.arctan(np.hypot(south, east))), np.float32)
 
 
-def _require(scene: Scene, sensor: Sensor, missing: list[str], have: set[str]) -> None:
+def _require(scene: Scene, sensor: Sensor, missing: list[str], have: list[str]) -> None:
     if not missing:
         return
+    what = "the scene lacks bands of the run's sensor"
     fix = "add them to the scene, or map with a run of a sensor that does without"
     if scene.level == "L2A" and "B10" in missing:
-        raise DataError(
-            "this is a product of level L2A, which has no B10; the run was fitted on L1C",
-            where=scene.path,
-            allowed=f"bands {', '.join(sensor.band_names)}",
-            fix="download the same scene as L1C (S2MSI1C)",
-        )
-    if "dem" in missing:
+        what = "this is a product of level L2A, which has no B10; the run was fitted on L1C"
+        fix = "download the same scene as L1C (S2MSI1C)"
+    elif set(TERRAIN) & set(missing):
         fix = "give an elevation model with --dem FILE (metres; slope is computed from it)"
     raise DataError(
-        "the scene lacks bands of the run's sensor",
+        what,
         where=scene.path,
-        found=f"{', '.join(sorted(have, key=_order))}; missing: {', '.join(missing)}",
+        found=f"{', '.join(have)}; missing: {', '.join(missing)}",
         allowed=", ".join(sensor.band_names),
         fix=fix,
     )
-
-
-def _order(name: str) -> tuple[bool, int, str]:
-    digits = "".join(c for c in name if c.isdigit())
-    return name in TERRAIN, int(digits or 0), name
 
 
 def _finest_grid(bands: Sequence[BandFile], sensor: Sensor) -> Grid:
