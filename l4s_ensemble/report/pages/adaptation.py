@@ -163,6 +163,7 @@ def _gallery(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dic
         tiles.append(
             {
                 "patch": row.patch,
+                "link": None,
                 "why": f"group {row.group + 1}",
                 "said": said + why,
                 "pictures": files,
@@ -175,6 +176,8 @@ def _gallery(source: RunSource, page: str, assets: Path, drawn: set[str]) -> dic
         "layers": [{"key": k, "label": text} for k, text in layers.items()],
         "tiles": tiles,
         "has_reference": True,
+        "ramp": False,
+        "more": None,
         "scale": scale_of(metres),
         "note": note,
     }

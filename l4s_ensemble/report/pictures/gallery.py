@@ -85,6 +85,7 @@ def build(
     made = {
         "kind": "gallery",
         "pixel_m2": sensor.pixel_m**2,
+        "ramp": True,
         "scale": scale_of(metres),
         "split": shown.split,
         "threshold": float(np.median(shown.threshold)),
