@@ -216,7 +216,7 @@ def test_an_interrupted_refit_leaves_settings_that_the_models_were_fitted_with(s
     monkeypatch.setattr("l4s_ensemble.pipeline.fit_stages", table)
     monkeypatch.setattr("l4s_ensemble.pipeline.Run._write_card", lambda _: None)
     monkeypatch.setattr(
-        "l4s_ensemble.pipeline.predict_stages", lambda *_, own, adapt: [stage("a/scores")]
+        "l4s_ensemble.pipeline.predict_stages", lambda *_, **_options: [stage("a/scores")]
     )
 
     def fit(*overrides):
