@@ -71,30 +71,15 @@ def rank(context: TileContext, name: str) -> FloatImage:
 
 @dataclass(frozen=True)
 class Operator:
-    """What is done to a field at a scale, and what is known of the result.
+    """What is done to a field at a scale, and what is known of the result."""
 
-    Attributes
-    ----------
-    label : str
-        Of the name, with the scale: ``mean_{}``.
-    formula : str
-        With places for the field and the scales.
-    image : callable
-        Tile context, name of the field and scales in, picture of the core out.
-    reach : callable
-        Scales in, pixels out that are read beyond the reach of the field.
-    cancels : bool
-        Whether the gain of the scene cancels, see `Feature.relational`.
-    words : Words or {'value', 'around', 'scene'}
-        Its own words; or those of the field, as they are or in comparison.
-    """
-
-    label: str
-    formula: str
+    label: str  # of the name, with the scale: mean_{}
+    formula: str  # with places for the field and the scales
     source: str
-    image: Callable[..., FloatImage]
-    reach: Callable[..., int]
-    cancels: bool
+    image: Callable[..., FloatImage]  # tile context, name of the field and scales in, core out
+    reach: Callable[..., int]  # scales in, pixels that are read beyond the reach of the field out
+    cancels: bool  # the gain of the scene, see `Feature.relational`
+    # Its own words; or those of the field, as they are or in comparison.
     words: Words | Literal["value", "around", "scene"]
     unitless: bool = False
 

@@ -61,39 +61,20 @@ def _keep_freed_memory() -> None:
 
 @dataclass(frozen=True)
 class Field:
-    """A picture over the whole tile context that several features share.
-
-    Attributes
-    ----------
-    needs : tuple of str
-        Bands it reads.
-    support_px : int
-        How far it reads; features of it add their own reach.
-    image : callable
-        Tile context in, picture of all of it out. Its outermost `support_px` pixels are not exact.
-    words : Words
-        Of its own value.
-    more, less : str
-        Comparatives of a high and a low value: ``greener``, ``barer``.
-    compared : str
-        Topic of comparisons; the same for fields that compare the same from two sides.
-    expected : {-1, 0, 1}
-        See `Feature`; means, extremes and differences of the field inherit it.
-    relational : bool
-        See `Feature`: whether the gain cancels in its value.
-    """
+    """A picture over the whole tile context that several features share."""
 
     name: str
-    needs: tuple[str, ...]
-    support_px: int
+    needs: tuple[str, ...]  # bands it reads
+    support_px: int  # how far it reads; features of it add their own reach
+    # The picture of all of a tile context; its outermost `support_px` pixels are not exact.
     image: Callable[[TileContext], FloatImage]
-    words: Words
+    words: Words  # of its own value
     unit: str = "1"
-    more: str = "higher"
+    more: str = "higher"  # comparatives of a high and a low value: greener, barer
     less: str = "lower"
-    compared: str = ""
-    expected: int = 0
-    relational: bool = False
+    compared: str = ""  # topic of comparisons; of fields that compare the same from two sides, one
+    expected: int = 0  # see `Feature`; means, extremes and differences of the field inherit it
+    relational: bool = False  # see `Feature`
 
 
 class TileContext:

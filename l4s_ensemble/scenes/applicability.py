@@ -42,31 +42,16 @@ _QUANTILES = (0.05, 0.5, 0.95)
 
 @dataclass(frozen=True)
 class Applicability:
-    """The training tiles as described, and their dissimilarity indices.
+    """The training tiles as described, and their dissimilarity indices."""
 
-    Attributes
-    ----------
-    names : tuple of str
-        What describes a tile, such as ``B4 mean``.
-    patch : int64 array, shape (tile,)
-        Training tiles.
-    tiles : float32 array, shape (tile, description)
-        In standard deviations from the mean of the training tiles.
-    mean, spread : float32 array, shape (description,)
-        Of the training tiles, before.
-    held_out : float32 array, shape (tile,)
-        Dissimilarity index of each against those that its fold's models were trained on.
-    unit : float
-        Median distance of these, standard deviations: an index of 1.
-    """
-
-    names: tuple[str, ...]
-    patch: NDArray[np.int64]
-    tiles: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    names: tuple[str, ...]  # what describes a tile, such as "B4 mean"
+    patch: NDArray[np.int64]  # (tile,): ids of the training tiles
+    tiles: NDArray[np.float32]  # (tile, description): standard deviations from their mean
+    mean: NDArray[np.float32]  # (description,): of the training tiles, before
+    spread: NDArray[np.float32]  # (description,)
+    # (tile,): dissimilarity index of each against those that its fold's models were trained on.
     held_out: NDArray[np.float32]
-    unit: float
+    unit: float  # median distance of these, standard deviations: an index of 1
 
     @property
     def limit(self) -> float:

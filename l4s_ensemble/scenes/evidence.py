@@ -39,22 +39,13 @@ MOST = 64
 
 @dataclass(frozen=True)
 class Block:
-    """One group of coefficients of a profile that is scaled and silenced as one.
+    """One group of coefficients of a profile that is scaled and silenced as one."""
 
-    Attributes
-    ----------
-    bands : ndarray of int
-        Bands that take part.
-    groups : list of (low, high, mean, turn, rho)
-        For frequencies low..high: the bands' mean (band,), the turn to uncorrelated components of
-        unit variance (band, component), and each component's correlation across a seam.
-    level : bool
-        Frequency zero: the level of the profile. Other blocks are scaled to their own contrast.
-    """
-
-    bands: NDArray[np.intp]
+    bands: NDArray[np.intp]  # those that take part
+    # For frequencies low..high: low, high, the bands' mean (band,), the turn to uncorrelated
+    # components of unit variance (band, component), each component's correlation across a seam.
     groups: list[tuple[int, int, NDArray[Any], NDArray[Any], NDArray[Any]]] = field(repr=False)
-    level: bool
+    level: bool  # frequency zero; other blocks are scaled to their own contrast
 
 
 @dataclass(frozen=True)
@@ -63,23 +54,14 @@ class Seams:
 
     Odds are counted in a factor e, or more, in the chance of so good a score among pairs that do
     not adjoin; at zero at most about one tile in a thousand has a stranger that scores as well.
-
-    Attributes
-    ----------
-    last, first : ndarray, shape (tile, term)
-        ``last[a] @ first[b]`` is the score of b after (right of or below) a.
-    speaks_last, speaks_first : ndarray of bool, shape (tile,)
-        Whether the edge says anything; if not, odds are zero.
-    zero, unit : float
-        Score at which odds are zero, and the score that one unit of odds is worth.
     """
 
-    last: Floats
-    first: Floats
-    speaks_last: Flags
-    speaks_first: Flags
-    zero: float
-    unit: float
+    last: Floats  # (tile, term): last[a] @ first[b] is the score of b right of or below a
+    first: Floats  # (tile, term)
+    speaks_last: Flags  # (tile,): whether the edge says anything; if not, odds are zero
+    speaks_first: Flags  # (tile,)
+    zero: float  # score at which odds are zero
+    unit: float  # score that one unit of odds is worth
 
     def odds(self, before: NDArray[np.intp], after: NDArray[np.intp]) -> Floats:
         """Odds of seams between tiles, shape (pair,)."""
