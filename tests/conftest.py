@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,16 @@ import pytest
 import xarray as xr
 from filelock import FileLock
 from tiny_patches import tiny_patch
+
+
+@pytest.fixture(autouse=True)
+def _log_of_the_test_runner() -> Iterator[None]:
+    """Take off what a command of a test has set: a handler on its stream would outlive it."""
+    yield
+    log = logging.getLogger("l4s_ensemble")
+    log.handlers.clear()
+    log.propagate = True
+    log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
