@@ -287,7 +287,7 @@ def read_summary(path: Path, kind: type[S]) -> S:
     Raises
     ------
     RunError
-        If it cannot be read or lacks a field.
+        If it cannot be read, lacks a field or has another one.
     """
     try:
         return kind.model_validate_json(path.read_bytes())

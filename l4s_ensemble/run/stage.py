@@ -17,12 +17,9 @@ Summary = dict[str, Any]
 
 
 class SummaryModel(BaseModel):
-    """Base of summaries of stages and of their parts: frozen.
+    """Base of summaries of stages and of their parts: frozen, and an unknown key is an error."""
 
-    A missing key is an error; one that only an older version wrote is passed over.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_it_learns_a_plain_problem_and_says_so(fitted: Path) -> None:
     assert {f["fold"] for f in told["folds"]} == {0, 1, 2}
     assert all(f["f1"] > 0.8 for f in told["folds"])
     assert told["rows"]["positives"] < told["rows"]["pixels"]
-    for damage in ({"folds": [{}]}, {"oof": None}, {"seconds": "9"}):
+    for damage in ({"folds": [{}]}, {"oof": None}, {"surprise": 1}, {"seconds": "9"}):
         with pytest.raises(ValidationError):
             PixelSummary.model_validate(told | damage)
 
