@@ -23,7 +23,7 @@ from l4s_ensemble.features.summary import (
     describe,
     places_of,
 )
-from l4s_ensemble.run.files import atomic_path, digest_of, write_json
+from l4s_ensemble.run.files import digest_of, write_arrays, write_json
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import Folds, load_folds
 from l4s_ensemble.scenes.neighbourhood import NEIGHBOURHOOD_FILE, measure_neighbourhood
@@ -91,5 +91,4 @@ def _save_sample(
     fold = folds.of(rows.patch, "fold").astype(np.int64)
     arrays: dict[str, Any] = {"X": rows.values, "y": rows.reference, "patch": rows.patch}
     arrays |= {"pixel": rows.pixel, "fold": fold, "weight": weight, "names": np.array(names)}
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)
+    write_arrays(path, arrays)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from l4s_ensemble.metrics.histogram import sigmoid
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.raster import Raster, margin_px
 from l4s_ensemble.predict.raster_scores import Samples, sample_fields, sample_images
-from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.run.files import write_arrays
 from l4s_ensemble.stack.learners import BASE_MODELS
 
 BLOCK_TILES = 12
@@ -102,9 +101,7 @@ def map_block(
             made[name] = sigmoid(logit).mean(axis=0)
         if "dissimilarity" in scored:
             made["dissimilarity"] = scored["dissimilarity"].values
-    kept: dict[str, Any] = made
-    with atomic_path(folder / block.name) as path, path.open("wb") as file:
-        np.savez(file, **kept)
+    write_arrays(folder / block.name, made)
     return block
 
 

@@ -19,7 +19,7 @@ from l4s_ensemble.features.registry import FeaturePlan
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.sampling import PixelPlan
 from l4s_ensemble.pixel.shapley import contributions
-from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.run.files import write_arrays
 
 CONTRIBUTIONS_FILE = "contributions.npz"
 
@@ -146,8 +146,7 @@ def _of_folds(
 
 def save_contributions(folder: Path, explained: dict[str, NDArray[Any]]) -> Ground:
     """Write what `explain_rows` gave as ``contributions.npz``, atomically; its ground."""
-    with atomic_path(folder / CONTRIBUTIONS_FILE) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **explained)
+    write_arrays(folder / CONTRIBUTIONS_FILE, explained, compressed=True)
     return Ground(explained["ground_mean"], explained["typical"])
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from l4s_ensemble.features.source import FeatureSource
 from l4s_ensemble.metrics.histogram import bin_index
 from l4s_ensemble.pixel.model import PixelModel
-from l4s_ensemble.run.files import atomic_path
+from l4s_ensemble.run.files import write_arrays
 from l4s_ensemble.run.scores import ScoreArray
 from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.stack.threshold import SceneThreshold
@@ -119,9 +119,7 @@ class Kept:
 
     def write(self, patches: Sequence[Arrays], first: int) -> None:
         """Write what is kept of the patches of a block, the first of which has the id `first`."""
-        path = self.folder / "kept" / f"{first}.npz"
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **_joined(patches))
+        write_arrays(self.folder / "kept" / f"{first}.npz", _joined(patches))
 
     def read(self) -> Arrays:
         """Read what is kept of all patches."""

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -135,13 +135,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
-def save_fields(path: Path, value: Any, *, compressed: bool = True) -> None:
-    """Write the fields of a dataclass, arrays and plain values, as an ``.npz``, atomically."""
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
+    """Write arrays by name as an ``.npz``, atomically; nothing is pickled."""
     import numpy as np
 
-    kept = {field.name: getattr(value, field.name) for field in fields(value)}
     with atomic_path(path) as partial, partial.open("wb") as file:
-        (np.savez_compressed if compressed else np.savez)(file, **kept)
+        (np.savez_compressed if compressed else np.savez)(file, allow_pickle=False, **arrays)
+
+
+def save_fields(path: Path, value: Any, *, compressed: bool = True) -> None:
+    """Write the fields of a dataclass, arrays and plain values, as an ``.npz``, atomically."""
+    kept = {field.name: getattr(value, field.name) for field in fields(value)}
+    write_arrays(path, kept, compressed=compressed)
 
 
 def load_fields(path: Path, kind: type[T], fix: str) -> T:
