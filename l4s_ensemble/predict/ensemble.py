@@ -132,15 +132,19 @@ class Ensemble:
         """
         if len(images) < LEAST_TILES or self.knows_labels:
             return self
-        made = Ensemble(self.path, self.folder)
-        vars(made).update(vars(self), unet=self.unet.adapted(images))
+        made = self._with(self.unet.adapted(images))
         made._statistics = made.unet.statistics()
         return made
 
     def first_fold(self) -> Ensemble:
         """Give the models of one fold, not averaged over symmetries: for patches, less exact."""
-        made, one = Ensemble(self.path, self.folder), copy.copy(self.unet.folds[0])
-        vars(made).update(vars(self), unet=UNetModel([one.set_params(symmetries=False)]))
+        one = copy.copy(self.unet.folds[0]).set_params(symmetries=False)
+        return self._with(UNetModel([one]))
+
+    def _with(self, unet: UNetModel) -> Ensemble:
+        """Give the same models with other U-Nets, and nothing loaded anew."""
+        made = Ensemble(self.path, self.folder)
+        vars(made).update(vars(self), unet=unet)
         return made
 
     def places_of(self, patches: xr.Dataset) -> NDArray[np.int64]:
