@@ -147,7 +147,7 @@ def map_summary(found: MapSummary, folder: Path) -> None:
         bare, out = found.before, ", left out" if found.before.left_out else ""
         say(
             f"{bare.landslides} of them, {bare.area_m2 / 1e4:.1f} ha, were bare before{out}; "
-            f"of {bare.not_told} it cannot be told"
+            f"of {bare.undetermined} it cannot be determined"
         )
     say(f"{found.masked_share:.1%} of the area is not predicted: no data or clouds")
     if found.outside_share is not None:

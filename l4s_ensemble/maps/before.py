@@ -1,8 +1,8 @@
 """Which mapped landslides were bare ground already before the event.
 
 Bare ground is the known failure of every model. An image from before the event is warped to the
-grid of the map and matched in level. What tells bare from covered ground is learnt in the image of
-the map, from mapped and unmapped pixels, so that neither season nor sensor need to be known.
+grid of the map and matched in level. What separates bare from covered ground is learnt in the image
+of the map, from mapped and unmapped pixels, so that neither season nor sensor need to be known.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BARE_SHARE = 0.5
 """A landslide of which this share was bare before is flagged."""
 
 LEAST_ACCURACY = 0.7
-"""Balanced accuracy of telling mapped from unmapped pixels below which nothing is flagged."""
+"""Balanced accuracy of separating mapped from unmapped pixels below which nothing is flagged."""
 
 _TILES = 200
 _EVERY = 5  # unmapped pixels that are sampled
@@ -55,7 +55,7 @@ def bare_before(
     -------
     summary : BareBefore
     share : float64 array, shape (landslide,)
-        Share of each that was bare; NaN where it was not seen, or cannot be told.
+        Share of each that was bare; NaN where it was not seen, or cannot be determined.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def bare_before(
     names = [n for n in (*VISIBLE, "B8") if reader.scene.band(n) and before.band(n)]
     if not set(VISIBLE) <= set(names):
         raise DataError(
-            "what was bare before cannot be told without visible bands",
+            "what was bare before cannot be determined without visible bands",
             where=before.path,
             found=", ".join(b.name for b in before.bands),
             allowed=", ".join(VISIBLE),
@@ -80,8 +80,8 @@ def bare_before(
     gain, offset = _match(earlier[:, ~mapped], after[:, ~mapped])
     share, accuracy = np.full(len(result.outlines), np.nan), 0.5
     if mapped.any() and not mapped.all():
-        told = _fitted(_features(after, names), mapped)
-        right = told.predict(_features(after, names)) == mapped
+        classifier = _fitted(_features(after, names), mapped)
+        right = classifier.predict(_features(after, names)) == mapped
         accuracy = float(right[mapped].mean() + right[~mapped].mean()) / 2
 
     def seen(i: int) -> Floats:
@@ -94,7 +94,7 @@ def bare_before(
         inside, image = known(i), seen(i)
         out = np.zeros(inside.shape, bool)
         if inside.any():
-            out[inside] = told.predict(_features(image[:, inside], names))
+            out[inside] = classifier.predict(_features(image[:, inside], names))
         return out
 
     if accuracy >= LEAST_ACCURACY:
@@ -110,7 +110,7 @@ def bare_before(
         accuracy=accuracy,
         landslides=len(flagged),
         area_m2=float(result.outlines.pixels[flagged].sum()) * result.grid.pixel_m**2,
-        not_told=int(np.isnan(share[: result.kept]).sum()),
+        undetermined=int(np.isnan(share[: result.kept]).sum()),
         left_out=new_only,
     )
     return summary, share

@@ -90,7 +90,7 @@ def map_scene(
     mask : str or Path, optional
         Raster that is not 0 where clouds hide the ground.
     before : str or Path, optional
-        Scene from before the event: tells which landslides were bare already.
+        Scene from before the event: shows which landslides were bare already.
     new_only : bool
         Leave those out.
     bbox : tuple of float, optional
@@ -120,7 +120,7 @@ def map_scene(
     started, folder = time.monotonic(), Path(out)
     ensemble = Ensemble.load(run, device=device)
     if new_only and before is None:
-        raise ConfigError("what is new cannot be told", where="--new-only", fix="give --before")
+        raise ConfigError("what is new cannot be known", where="--new-only", fix="give --before")
     asked = Asked(
         scene=scene,
         sensor=ensemble.sensor,

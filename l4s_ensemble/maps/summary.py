@@ -32,12 +32,12 @@ class BareBefore(SummaryModel):
     Attributes
     ----------
     signs : list of str
-        What tells bare from covered ground.
+        What separates bare from covered ground.
     accuracy : float
-        Balanced accuracy of telling mapped from unmapped pixels of the mapped scene by them.
+        Balanced accuracy of separating mapped from unmapped pixels of the mapped scene by them.
     landslides : int
     area_m2 : float
-    not_told : int
+    undetermined : int
         Landslides that were not seen before, or all if the accuracy does not do.
     left_out : bool
         Whether they are no part of the map.
@@ -47,7 +47,7 @@ class BareBefore(SummaryModel):
     accuracy: float
     landslides: int
     area_m2: float
-    not_told: int
+    undetermined: int
     left_out: bool
 
 

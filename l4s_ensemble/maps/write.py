@@ -31,7 +31,7 @@ _TILE = 512
 
 @contextmanager
 def _by_gdal(path: Path) -> Iterator[None]:
-    """Say what GDAL could not write: its own errors do not tell that a disk is full."""
+    """Say what GDAL could not write: its own errors do not say that a disk is full."""
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import RasterioError

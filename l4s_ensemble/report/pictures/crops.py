@@ -30,7 +30,7 @@ def crop(
     assets: Path,
     drawn: set[str],
 ) -> dict[str, Any]:
-    """Draw the surroundings of a point: boundary of the mapped in orange, of the reference white.
+    """Draw the neighbourhood of a point: boundary of the mapped in orange, of the reference white.
 
     Parameters
     ----------

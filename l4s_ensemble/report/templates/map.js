@@ -19,9 +19,9 @@
   const named = (value, ends, digits) =>
     `${Math.abs(value).toFixed(digits)}°\u202f${ends[value < 0 ? 1 : 0]}`;
   /** The least of 1, 2, 5, 10 … from a value on, and the largest up to it. */
-  const ladder = (value) => [1, 2, 5, 10].map((n) => n * 10 ** Math.floor(Math.log10(value)));
-  const least = (value) => ladder(value).find((n) => n >= value);
-  const most = (value) => ladder(value).findLast((n) => n <= value);
+  const steps = (value) => [1, 2, 5, 10].map((n) => n * 10 ** Math.floor(Math.log10(value)));
+  const least = (value) => steps(value).find((n) => n >= value);
+  const most = (value) => steps(value).findLast((n) => n <= value);
 
   /** Lines of longitude or latitude: [value, share of the way on one edge, and on the other]. */
   function lines([a, b], [c, d], px) {
