@@ -128,6 +128,7 @@ def map_scene(
         mask=mask,
         before=before,
         new_only=new_only,
+        adapt=adapt,
         bbox=bbox,
         aoi=aoi,
         bands=bands,

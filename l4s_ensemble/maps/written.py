@@ -35,6 +35,7 @@ class Asked(SummaryModel):
     mask: Place | None
     before: Place | None = None
     new_only: bool = False
+    adapt: bool = True
     bbox: tuple[float, float, float, float] | None
     aoi: Place | None
     bands: tuple[str, ...] | None

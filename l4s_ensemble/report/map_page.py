@@ -11,7 +11,7 @@ import numpy as np
 
 from l4s_ensemble.maps.grid import Grid
 from l4s_ensemble.maps.summary import SETTINGS, MapSummary
-from l4s_ensemble.maps.written import WrittenMap, open_map
+from l4s_ensemble.maps.written import Asked, WrittenMap, open_map
 from l4s_ensemble.report import html, words
 from l4s_ensemble.report.page import Page, section, stat
 from l4s_ensemble.report.pictures import draw as pictures
@@ -145,7 +145,7 @@ def _page(found: WrittenMap, assets: Path) -> Page:
             section("reflectance", "Reflectance", "", "bands", folded=True),
             section("how", "How it was made", "", "how", folded=True),
         ],
-        "foot": {"command": [_command(found)]},
+        "foot": {"command": [command_of(found.asked, m.run, found.folder)]},
     }
 
 
@@ -328,13 +328,14 @@ def _how(m: MapSummary) -> dict[str, Any]:
     )
 
 
-def _command(found: WrittenMap) -> str:
-    asked = found.asked
-    options = asked.model_dump(exclude={"scene", "sensor"})
-    options |= {"bands": asked.bands and ",".join(asked.bands)}
-    options |= {"run": found.summary.run, "out": str(found.folder)}
+def command_of(asked: Asked, run: str, out: Path) -> str:
+    """Command that makes a map again."""
+    options = asked.model_dump(exclude={"scene", "sensor", "new_only", "adapt"})
+    options |= {"bands": asked.bands and ",".join(asked.bands), "run": run, "out": str(out)}
     parts = ["l4s-ensemble", "map", asked.scene]
     for name, value in options.items():
         if value is not None:
             parts += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
+    parts += ["--new-only"] if asked.new_only else []
+    parts += [] if asked.adapt else ["--no-adapt"]
     return shlex.join(parts)

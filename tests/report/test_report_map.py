@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -15,15 +16,18 @@ pytest.importorskip("rasterio", reason="the extra geo is not installed")
 import pyogrio
 import rasterio
 import shapely
+import typer
 from PIL import Image
 from rasterio.warp import transform
 
+from l4s_ensemble.cli.app import app
+from l4s_ensemble.data.sensor import L4S
 from l4s_ensemble.maps.grid import Grid
 from l4s_ensemble.maps.summary import MapSummary
 from l4s_ensemble.maps.write import write_landslides
-from l4s_ensemble.maps.written import open_map
+from l4s_ensemble.maps.written import Asked, open_map
 from l4s_ensemble.report import words
-from l4s_ensemble.report.map_page import lonlat_of, write_map_page
+from l4s_ensemble.report.map_page import command_of, lonlat_of, write_map_page
 from l4s_ensemble.report.pictures import map_layers as pictures
 from l4s_ensemble.run.files import read_json
 
@@ -135,3 +139,19 @@ def test_layers_are_pictures_of_the_map(tiny_map: Path, text: str) -> None:
     bright = p.sum(axis=-1)
     few, many = np.nanquantile(found, [0.5, 0.99])
     assert bright[found >= many].mean() > bright[found <= few].mean() + 100
+
+
+def test_the_command_that_makes_a_map_again_says_all_that_was_asked() -> None:
+    given = {
+        "scene": "a b.tif", "dem": "dem.tif", "mask": None, "before": "before.tif",
+        "new_only": True, "adapt": False, "bbox": (-1.5, 2.0, 3.0, 4.0), "aoi": None,
+        "bands": ("B2", "B3"), "scale": 2.0, "offset": None,
+    }  # fmt: skip
+    asked = Asked(**given, sensor=L4S)
+    program, name, *words_ = shlex.split(command_of(asked, "runs/x", Path("a map")))
+    assert (program, name) == ("l4s-ensemble", "map")
+    read = typer.main.get_command(app).commands["map"].make_context("map", words_).params
+    read["bands"] = tuple(read["bands"].split(","))
+    read = {key: str(v) if isinstance(v, Path) else v for key, v in read.items()}
+    assert {key: read[key] for key in given} == given
+    assert (read["run"], read["out"]) == ("runs/x", "a map")
