@@ -20,7 +20,6 @@ from l4s_ensemble.features.source import FeatureSource, source_to_predict
 from l4s_ensemble.pixel.landslides import PIXELS, draw_pixels, explain_landslides, found_by
 from l4s_ensemble.pixel.model import PixelModel
 from l4s_ensemble.pixel.shap import Ground
-from l4s_ensemble.pixel.summary import Rule
 from l4s_ensemble.predict.applicability import compare_with_training
 from l4s_ensemble.predict.ensemble import Ensemble
 from l4s_ensemble.predict.landslides import landslides_of, tile_maps, write_landslides
@@ -47,7 +46,7 @@ from l4s_ensemble.run.scores import ScoreFile
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import load_folds, patches_to_predict
 from l4s_ensemble.scenes.landslides import Outlines, places_of, predicted_outlines
-from l4s_ensemble.stack.baselines import on_split
+from l4s_ensemble.stack.baselines import on_split, read_sources
 from l4s_ensemble.stack.comparison import thresholds_of
 from l4s_ensemble.stack.learners import BASE_MODELS
 from l4s_ensemble.stack.summary import Baseline
@@ -247,10 +246,9 @@ def _baselines(
     ctx: StageContext, folder: Path, patch: NDArray[np.int64], block: NDArray[Any]
 ) -> list[Baseline]:
     """Score simple rules that were chosen on training tiles."""
-    rule = Rule.model_validate(read_json(ctx.input("pixel") / "summary.json")["rule"])
     source = FeatureSource.beside(ctx.input("pixel"), ctx.input(ctx.params["data"]) / STORE, folder)
-    with np.load(ctx.input("features") / "sample.npz", allow_pickle=False) as sample:
-        return on_split(source, patch, rule, sample, block, ctx.config.seed, ctx.jobs)
+    chosen_by = read_sources(ctx.input("pixel"), ctx.input("features"))
+    return on_split(source, patch, *chosen_by, block, ctx.config.seed, ctx.jobs)
 
 
 def _result(ctx: StageContext) -> ResultSummary:

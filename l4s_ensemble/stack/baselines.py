@@ -19,6 +19,7 @@ from l4s_ensemble.metrics.bootstrap import f1_interval
 from l4s_ensemble.metrics.counts import Counts, scores_pooled
 from l4s_ensemble.pixel.rule import NDVI_STEP, SLOPE_STEP_DEG, count_predicted, histograms_of
 from l4s_ensemble.pixel.summary import Rule
+from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.tasks import in_processes
 from l4s_ensemble.scenes.folds import Folds
 from l4s_ensemble.stack.summary import Baseline
@@ -41,6 +42,25 @@ class Threshold:
         """Whether each value is predicted landslide; what is not finite is not."""
         chosen = (values >= self.value) == self.above
         return np.asarray(np.isfinite(values) & chosen)
+
+
+def read_sources(pixel: Path, features: Path) -> tuple[Rule, dict[str, NDArray[Any]]]:
+    """Read what both rules are chosen by: the rule of the folds, and the sampled training pixels.
+
+    Parameters
+    ----------
+    pixel, features : Path
+        Folders of these stages.
+
+    Returns
+    -------
+    rule : Rule
+    sample : dict
+        ``X (row, feature)``, ``y``, ``weight`` and ``patch (row,)``, ``names (feature,)``.
+    """
+    rule = Rule.model_validate(read_json(pixel / "summary.json")["rule"])
+    with np.load(features / "sample.npz", allow_pickle=False) as sample:
+        return rule, {key: sample[key] for key in ("X", "y", "weight", "patch", "names")}
 
 
 def best_threshold(names: ArrayLike, sample: Mapping[str, NDArray[Any]]) -> Threshold | None:
@@ -99,7 +119,7 @@ def on_split(
     rule : Rule
         Its thresholds of the folds; their medians are applied.
     sample : mapping
-        See `best_threshold`, with ``names``.
+        See `read_sources`.
     """
     found = []
     if rule.folds:
@@ -129,7 +149,7 @@ def out_of_fold(
     Parameters
     ----------
     sample : mapping
-        See `best_threshold`, with ``names`` and ``patch (row,)``.
+        See `read_sources`.
     """
     fold, block = folds.of(ids, "fold"), folds.of(ids, "block")
     found = []

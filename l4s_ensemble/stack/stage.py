@@ -10,12 +10,10 @@ import numpy as np
 
 from l4s_ensemble.data.store import STORE, hashes_of, open_store
 from l4s_ensemble.features.source import FeatureSource
-from l4s_ensemble.pixel.summary import Rule
-from l4s_ensemble.run.files import read_json
 from l4s_ensemble.run.scores import ScoreFile, open_scores
 from l4s_ensemble.run.stage import StageContext, Summary
 from l4s_ensemble.scenes.folds import check_stack, load_folds
-from l4s_ensemble.stack.baselines import out_of_fold
+from l4s_ensemble.stack.baselines import out_of_fold, read_sources
 from l4s_ensemble.stack.classifier import Stack
 from l4s_ensemble.stack.comparison import compare
 from l4s_ensemble.stack.diagnostics import diagnose
@@ -68,11 +66,9 @@ def stage(ctx: StageContext) -> Summary:
         objects=objects,
         seed=ctx.config.seed,
     )
-    rule = Rule.model_validate(read_json(ctx.input("pixel") / "summary.json")["rule"])
     source = FeatureSource.beside(ctx.input("pixel"), ctx.input("data/train") / STORE)
-    with np.load(ctx.input("features") / "sample.npz", allow_pickle=False) as sample:
-        rows = {key: sample[key] for key in ("X", "y", "weight", "patch", "names")}
-    baselines = out_of_fold(source, patch, rule, rows, folds, ctx.config.seed, ctx.jobs)
+    chosen_by = read_sources(ctx.input("pixel"), ctx.input("features"))
+    baselines = out_of_fold(source, patch, *chosen_by, folds, ctx.config.seed, ctx.jobs)
     summary = StackSummary(
         **_chosen(stack),
         **compared,
